@@ -1,0 +1,31 @@
+# make train ARGS="arch=resnet18 datamodule=mnist"   install what is needed and train
+# make test | check | proofs                          tests; lint and types; the slow part of the tests
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: train test check proofs
+
+train: .venv/installed
+	$(BIN)/python train.py $(ARGS)
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -q $(ARGS)
+
+proofs: .venv/installed-dev
+	$(BIN)/python -m pytest -q -m proofs $(ARGS)
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python requirements.txt
+	$(BIN)/python -m pip install -q -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	@touch $@

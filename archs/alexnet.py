@@ -1,0 +1,106 @@
+"""ImageNet classification with deep convolutional neural networks (Krizhevsky, Sutskever, Hinton 2012), NIPS 25.
+
+Five convolutions and three dense layers, with ReLU for tanh, dropout, overlapping pooling, and two GPUs. Top-1 / top-5
+error on the ImageNet validation set in the paper's Table 2 (one network, ten crops): 40.7 / 18.2.
+
+`variant=2012` is that network, 60,965,224 parameters: two towers, which are groups of 2 in the second, fourth and fifth
+convolution; response normalisation after the first and the second. The paper writes 224 pixels, but its 55x55 maps need
+227. `variant=2014` is the single tower of "One weird trick for parallelizing convolutional neural networks" (Krizhevsky
+2014, arXiv 1404.5997) as torchvision has it, 61,100,840 parameters: 64-192-384-256-256 maps, no normalisation.
+
+Initialisation: 2012 as in section 5 of the paper; 2014 as the released weights were, torch's default.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from archs.blocks import choose
+
+# Maps of the five convolutions, and the groups that they fall into.
+WIDTHS = {"2012": (96, 256, 384, 384, 256), "2014": (64, 192, 384, 256, 256)}
+GROUPS = {"2012": (1, 2, 1, 2, 2), "2014": (1, 1, 1, 1, 1)}
+
+
+class ConvAct(nn.Sequential):
+    """Convolution with bias, ReLU; padding keeps the resolution: (B, in, H, W) -> (B, out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, groups: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, groups=groups)
+        self.act = nn.ReLU(inplace=True)
+
+
+def response_norm() -> nn.LocalResponseNorm:
+    """Section 3.3: a / (2 + 1e-4 x sum of a^2 over 5 maps)^0.75; torch divides its alpha by the 5."""
+    return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
+
+
+class AlexNet(nn.Module):
+    """Convolutions of 11x11/4, 5x5 and three of 3x3, 3x3/2 pooling after 1, 2 and 5, two dense layers of 4096, linear.
+
+    Args:
+        variant: 2012 (two towers, response normalisation, 227 pixels) or 2014 (one tower, 224 pixels).
+        stem: "imagenet" is 11x11/4; "cifar" is 5x5/1, for small images.
+        dropout: probability at both dense layers (0.5 in the paper): after each in 2012, before each in 2014.
+    """
+
+    def __init__(
+        self,
+        variant: int | str = 2014,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        name = choose("variant", str(variant), ("2012", "2014"))
+        paper = name == "2012"
+        maps, groups = WIDTHS[name], GROUPS[name]
+        kernel, stride, padding = (5, 1, 2)
+        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+            kernel, stride, padding = (11, 4, 0 if paper else 2)
+        self.min_size = 14 * stride + kernel - 2 * padding  # three poolings, 15 -> 7 -> 3 -> 1
+
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, maps[0], kernel, stride, padding),
+            nn.ReLU(inplace=True),
+            *([response_norm()] if paper else []),
+            nn.MaxPool2d(3, stride=2),
+        )  # (B, 96 or 64, 27, 27)
+        self.stages = nn.Sequential(
+            nn.Sequential(
+                ConvAct(maps[0], maps[1], 5, groups[1]),
+                *([response_norm()] if paper else []),
+                nn.MaxPool2d(3, stride=2),
+            ),  # (B, 256 or 192, 13, 13)
+            nn.Sequential(
+                ConvAct(maps[1], maps[2], 3, groups[2]),
+                ConvAct(maps[2], maps[3], 3, groups[3]),
+                ConvAct(maps[3], maps[4], 3, groups[4]),
+                nn.MaxPool2d(3, stride=2),
+            ),  # (B, 256, 6, 6)
+        )
+        before, after = ([], [nn.Dropout(dropout)]) if paper else ([nn.Dropout(dropout)], [])
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(6),  # nothing to do at 227 and at 224
+            nn.Flatten(1),
+            *before, nn.Linear(maps[4] * 6 * 6, 4096), nn.ReLU(inplace=True), *after,
+            *before, nn.Linear(4096, 4096), nn.ReLU(inplace=True), *after,
+            nn.Linear(4096, num_classes),
+        )  # fmt: skip
+        if paper:
+            self.init_2012()
+
+    def init_2012(self) -> None:
+        """Weights of deviation 0.01; biases 1 in the layers whose ReLUs would start dead otherwise, else 0."""
+        layers = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        for number, layer in enumerate(layers, start=1):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.constant_(layer.bias, 1.0 if number in (2, 4, 5, 6, 7) else 0.0)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.stages(self.stem(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.forward_features(images))

@@ -1,0 +1,168 @@
+"""Densely connected convolutional networks (Huang, Liu, van der Maaten, Weinberger 2016), arXiv 1608.06993.
+
+Each layer sees the maps of all layers before it in its block, and adds few of its own (the growth rate k).
+ImageNet validation top-1 / top-5 errors in the paper's Table 3 (one crop): DenseNet-121 25.02 / 7.71, 169 23.80 / 6.85,
+201 22.58 / 6.34, 161 (k=48) 22.33 / 6.15. CIFAR-10+ / CIFAR-100+ errors in Table 2: DenseNet-BC (L=100, k=12) 4.51 /
+22.27, (250, 24) 3.62 / 17.60, (190, 40) 3.46 / 17.18.
+
+"B" is a 1x1 convolution to 4k maps in each layer, "C" halves the maps in each transition; all ImageNet networks are BC.
+Initialisation as in the authors' Torch code: He's normal by fan-out, zero bias in the linear layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from archs.blocks import ArchitectureError, Classifier, ConvNormAct, choose, he_init
+
+
+class NormActConv(nn.Module):
+    """BN, ReLU, convolution, dropout on the concatenation of all inputs: several (B, C_i, H, W) -> (B, out, H, W).
+
+    With `recompute`, the backward pass concatenates, normalises and rectifies again what the forward pass then need not
+    keep (Pleiss et al. 2017, arXiv 1707.06990). The convolution itself is not repeated, and the BN statistics are
+    updated in the forward pass only, so all results are the same, bit for bit.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, dropout: float, recompute: bool
+    ) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(in_channels)
+        self.act = nn.ReLU(inplace=True)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.recompute = recompute
+
+    def convolve(self, *inputs: Tensor) -> Tensor:
+        joined = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
+        return self.conv(self.act(self.norm(joined)))
+
+    @contextmanager
+    def without_statistics(self) -> Iterator[None]:
+        self.norm.track_running_stats = False
+        try:
+            yield
+        finally:
+            self.norm.track_running_stats = True
+
+    def contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
+        """What surrounds the forward pass and its repetition."""
+        return nullcontext(), self.without_statistics()
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        if not (self.recompute and self.training):
+            return self.dropout(self.convolve(*inputs))
+        options = {} if torch.compiler.is_compiling() else {"context_fn": self.contexts}
+        return self.dropout(
+            checkpoint(self.convolve, *inputs, use_reentrant=False, preserve_rng_state=False, **options)
+        )
+
+
+class DenseLayer(nn.Module):
+    """1x1 to `bottleneck` x k maps (unless 0), 3x3 to k maps: several (B, C_i, H, W) -> (B, k, H, W)."""
+
+    def __init__(
+        self, in_channels: int, growth_rate: int, bottleneck: int, dropout: float, recompute: bool
+    ) -> None:
+        super().__init__()
+        self.conv1: nn.Module | None = None
+        if bottleneck:
+            self.conv1 = NormActConv(in_channels, bottleneck * growth_rate, 1, dropout, recompute)
+            in_channels = bottleneck * growth_rate
+        self.conv2 = NormActConv(in_channels, growth_rate, 3, dropout, recompute)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.conv2(*inputs) if self.conv1 is None else self.conv2(self.conv1(*inputs))
+
+
+class DenseBlock(nn.ModuleList):
+    """Layers, each on the outputs of all before it: (B, in, H, W) -> (B, in + depth x k, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = [x]
+        for layer in self:
+            outputs.append(layer(*outputs))
+        return torch.cat(outputs, dim=1)
+
+
+class DenseNet(nn.Module):
+    """Stem, dense blocks with a transition (1x1, 2x2 average pooling) between them, BN-ReLU, average pooling, linear.
+
+    Args:
+        growth_rate: k, the maps that a layer adds.
+        depths: layers of each block.
+        stem_channels: maps of the first convolution (2k in BC networks, 16 in plain ones).
+        bottleneck: maps of the 1x1 convolution in multiples of k; 0 leaves it out.
+        compression: theta, the share of maps that a transition keeps.
+        stem: "imagenet" is 7x7/2, BN, ReLU and 3x3/2 pooling; "cifar" is one 3x3.
+        dropout: probability after every convolution but the first (0.2 in the paper, where data are not augmented).
+        memory_efficient: recompute concatenations, normalisations and ReLUs in the backward pass.
+    """
+
+    def __init__(
+        self,
+        growth_rate: int,
+        depths: Sequence[int],
+        stem_channels: int,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        bottleneck: int = 4,
+        compression: float = 0.5,
+        dropout: float = 0.0,
+        memory_efficient: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 < compression <= 1:
+            raise ArchitectureError(f"arch.compression={compression}: a transition keeps more than 0 and at most all, 1.")
+        self.min_size = 2 ** (len(depths) - 1)  # the transitions; BC CIFAR 4
+        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+            self.min_size = 4 * self.min_size - 3  # 29 -> 15 -> 8 in the stem, which rounds up
+            pool = nn.MaxPool2d(3, stride=2, padding=1)
+            self.stem: nn.Module = nn.Sequential(ConvNormAct(in_channels, stem_channels, 7, stride=2), pool)
+        else:
+            self.stem = nn.Conv2d(in_channels, stem_channels, 3, padding=1, bias=False)
+
+        stages, channels = [], stem_channels
+        for index, depth in enumerate(depths):
+            inputs = [channels + i * growth_rate for i in range(depth)]
+            layers = [DenseLayer(width, growth_rate, bottleneck, dropout, memory_efficient) for width in inputs]
+            stage = nn.Sequential(DenseBlock(layers))
+            channels += depth * growth_rate
+            if index < len(depths) - 1:
+                kept = int(channels * compression)
+                stage.extend([NormActConv(channels, kept, 1, dropout, memory_efficient), nn.AvgPool2d(2)])
+                channels = kept
+            stages.append(stage)
+        self.stages = nn.Sequential(*stages)
+        self.norm = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+        self.head = Classifier(channels, num_classes)
+
+        he_init(self)
+        nn.init.zeros_(self.head.linear.bias)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.norm(self.stages(self.stem(images)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.forward_features(images))
+
+
+def densenet_bc(depth: int, growth_rate: int, **options) -> DenseNet:
+    """DenseNet-BC for CIFAR: 6n + 4 layers in three blocks, 2k maps from the stem."""
+    if depth < 10 or (depth - 4) % 6:
+        raise ArchitectureError(f"arch.depth={depth}: a DenseNet-BC for CIFAR has 6n + 4 layers (100, 190, 250).")
+    return DenseNet(growth_rate, [(depth - 4) // 6] * 3, 2 * growth_rate, **options)
+
+
+def densenet_cifar(depth: int, growth_rate: int, **options) -> DenseNet:
+    """The plain DenseNet for CIFAR: 3n + 4 layers in three blocks, 16 maps from the stem."""
+    if depth < 7 or (depth - 4) % 3:
+        raise ArchitectureError(f"arch.depth={depth}: a plain DenseNet for CIFAR has 3n + 4 layers (40, 100).")
+    return DenseNet(growth_rate, [(depth - 4) // 3] * 3, 16, **options)

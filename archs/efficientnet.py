@@ -1,0 +1,184 @@
+"""EfficientNet: rethinking model scaling for convolutional neural networks (Tan, Le 2019), arXiv 1905.11946.
+
+B0 is a searched network of inverted residuals with squeeze-and-excitation; the others scale its depth, width and
+resolution together. ImageNet top-1 accuracies in the paper (Table 2): B0 77.1, B1 79.1, B2 80.1, B3 81.6, B4 82.9,
+B5 83.6, B6 84.0, B7 84.3.
+
+The paper gives a formula, 1.2^phi in depth, 1.1^phi in width, 1.15^phi in resolution; the networks released as B1 to
+B7 follow a table (PUBLISHED) that departs from it. The class takes both, the table's multipliers and the formula's phi;
+`nearest_published` tells how far one is from the other.
+
+Initial weights as in the authors' release: He normal by fan-out, uniform in the classifier. The release pads with
+TensorFlow's SAME; here, as in torchvision and timm's networks without `tf_`, both sides are padded alike.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from torch import Tensor, nn
+
+from archs.blocks import (
+    ALPHA,
+    BETA,
+    GAMMA,
+    Classifier,
+    ConvNormAct,
+    DropPath,
+    SqueezeExcite,
+    choose,
+    compound_scale,
+    drop_path_rates,
+)
+
+# Table 1, stages 2 to 8: expansion of MBConv, kernel size, stride of the first layer, channels, layers.
+B0_STAGES = [
+    (1, 3, 1, 16, 1),  # (112, 112)
+    (6, 3, 2, 24, 2),  # (56, 56)
+    (6, 5, 2, 40, 2),  # (28, 28)
+    (6, 3, 2, 80, 3),  # (14, 14)
+    (6, 5, 1, 112, 3),  # (14, 14)
+    (6, 5, 2, 192, 4),  # (7, 7)
+    (6, 3, 1, 320, 1),  # (7, 7)
+]
+
+# The authors' release: width, depth, resolution.
+PUBLISHED = {
+    "efficientnet_b0": (1.0, 1.0, 224),
+    "efficientnet_b1": (1.0, 1.1, 240),
+    "efficientnet_b2": (1.1, 1.2, 260),
+    "efficientnet_b3": (1.2, 1.4, 300),
+    "efficientnet_b4": (1.4, 1.8, 380),
+    "efficientnet_b5": (1.6, 2.2, 456),
+    "efficientnet_b6": (1.8, 2.6, 528),
+    "efficientnet_b7": (2.0, 3.1, 600),
+}
+
+
+class Swish(nn.SiLU):
+    """x sigmoid(x), never in place: its gradient needs x, which PyTorch would copy first."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__(inplace=False)
+
+
+class MBConv(nn.Module):
+    """1x1 up, depthwise, squeeze-and-excitation, linear 1x1: (B, in, H, W) -> (B, out, H/stride, W/stride).
+
+    The gate is computed from a quarter of the block's input channels; the shortcut joins equal shapes only.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, expansion: int, drop_path: float,
+        eps: float, momentum: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        inner = in_channels * expansion
+        conv = partial(ConvNormAct, eps=eps, momentum=momentum)
+        self.expand = conv(in_channels, inner, 1, act=Swish) if expansion > 1 else nn.Identity()
+        self.depthwise = conv(inner, inner, kernel_size, stride, groups=inner, act=Swish)
+        self.se = SqueezeExcite(inner, in_channels // 4, Swish)
+        self.project = conv(inner, out_channels, 1, act=None)
+        self.residual = stride == 1 and in_channels == out_channels
+        self.drop_path = DropPath(drop_path if self.residual else 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.project(self.se(self.depthwise(self.expand(x))))
+        return x + self.drop_path(out) if self.residual else out
+
+
+class EfficientNet(nn.Module):
+    """3x3 stem, seven stages of MBConv, 1x1 to 1280 channels, average pooling, linear: B0, scaled.
+
+    Args:
+        width_mult, depth_mult: of channels (to multiples of 8) and of layers per stage (rounded up).
+        phi: the paper's compound coefficient, on top of them.
+        stem: the first convolution's stride is 2 in "imagenet", 1 in "cifar".
+        drop_path: block i of n, from 0, is dropped with probability drop_path * i / n (0.2 in the release).
+        norm_eps, norm_momentum: of batch normalisation.
+    """
+
+    def __init__(
+        self,
+        width_mult: float = 1.0,
+        depth_mult: float = 1.0,
+        phi: float = 0.0,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+        norm_eps: float = 1e-3,
+        norm_momentum: float = 0.01,
+    ) -> None:
+        super().__init__()
+        conv = partial(ConvNormAct, act=Swish, eps=norm_eps, momentum=norm_momentum)
+        stem_stride = {"imagenet": 2, "cifar": 1}[choose("stem", stem, ("imagenet", "cifar"))]
+        # Two pixels in the last map, 33 -> 17 -> 9 -> 5 -> 3 -> 2: of one pixel and two images, batch normalisation
+        # makes +-1, and through the 55 blocks of B7 the gradients overflow.
+        self.min_size = 16 * stem_stride + 1
+        expansions, kernel_sizes, strides, unscaled, layers = zip(*B0_STAGES, strict=True)
+        depths, widths = compound_scale(layers, (32, *unscaled, 1280), width_mult, depth_mult, phi)
+        channels, *widths, last = widths
+
+        self.stem = conv(in_channels, channels, 3, stem_stride)
+        rates = iter(drop_path_rates(drop_path, sum(depths) + 1))  # one more: the last block stays below drop_path
+        stages = []
+        rows = zip(expansions, kernel_sizes, strides, widths, depths, strict=True)
+        for expansion, kernel_size, stride, width, depth in rows:
+            blocks = []
+            for i in range(depth):
+                first_stride = stride if i == 0 else 1
+                blocks.append(
+                    MBConv(channels, width, kernel_size, first_stride, expansion, next(rates), norm_eps, norm_momentum)
+                )
+                channels = width
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.last = conv(channels, last, 1)
+        self.head = Classifier(last, num_classes, dropout)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Normal of variance 2 / fan_out, where a depthwise filter's fan-out is k * k; uniform in the classifier."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
+                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        bound = 1 / math.sqrt(self.head.linear.out_features)
+        nn.init.uniform_(self.head.linear.weight, -bound, bound)
+        nn.init.zeros_(self.head.linear.bias)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.last(self.stages(self.stem(images)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.forward_features(images))
+
+
+def nearest_published(phi: float) -> tuple[str, dict[str, float]]:
+    """The released network nearest to the formula at `phi`, and the ratios formula / release, 1.0 where they agree.
+
+    Nearest by the sum of the squared logarithms of the three ratios: phi 0.5 is B1, 1 B2, 2 B3, 6.5 B7.
+    """
+    formula = {"width": BETA**phi, "depth": ALPHA**phi, "resolution": 224 * GAMMA**phi}
+    ratios = {
+        name: {what: ours / release for (what, ours), release in zip(formula.items(), row, strict=True)}
+        for name, row in PUBLISHED.items()
+    }
+    nearest = min(ratios, key=lambda name: sum(math.log(ratio) ** 2 for ratio in ratios[name].values()))
+    return nearest, ratios[nearest]
+
+
+def compare_published(phi: float) -> str:
+    """`nearest_published` as one sentence, for the first lines of a run."""
+    name, ratios = nearest_published(phi)
+    width, depth, resolution = (ratios[what] * value for what, value in zip(ratios, PUBLISHED[name], strict=True))
+    apart = ", ".join(f"{what} {ratio - 1:+.1%}" for what, ratio in ratios.items())
+    return (
+        f"phi={phi:g} is width {width:.3f}, depth {depth:.3f}, {resolution:.0f} pixels; "
+        f"from {name}, the nearest published network: {apart}."
+    )

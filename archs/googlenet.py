@@ -1,0 +1,153 @@
+"""Going deeper with convolutions (Szegedy et al. 2014), arXiv 1409.4842: GoogLeNet, later called Inception v1.
+
+Each module looks at its input through 1x1, 3x3 and 5x5 filters and a pooling at once; 1x1 "reductions" in front of the
+large filters pay for it. ILSVRC 2014 top-5 errors in the paper's Table 3: 10.07 with one network and one crop, 6.67 with
+seven networks and 144 crops. Table 1: 6.8 M parameters, 1.5 billion operations.
+
+This is the paper's network: 5x5 branches, biases, local response normalisation, no batch normalisation. The one in
+torchvision has batch normalisation everywhere and 3x3 in place of 5x5. Table 1 prints 2.7K parameters for the first
+convolution, which has 7 * 7 * 3 * 64 = 9,408 weights. What the paper does not say is as in Caffe's replica
+(bvlc_googlenet): normalisation with n = 5, alpha = 1e-4, beta = 0.75, pooling that rounds up, initial weights uniform
+of variance 1 / fan-in, biases 0.2 (0 in the classifiers).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from archs.blocks import Branches, Classifier, choose
+
+# Table 1, grouped by resolution: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj.
+STAGES = [
+    {
+        "3a": (64, 96, 128, 16, 32, 32),  # (256, 28, 28)
+        "3b": (128, 128, 192, 32, 96, 64),  # (480, 28, 28)
+    },
+    {
+        "4a": (192, 96, 208, 16, 48, 64),  # (512, 14, 14), auxiliary head
+        "4b": (160, 112, 224, 24, 64, 64),  # (512, 14, 14)
+        "4c": (128, 128, 256, 24, 64, 64),  # (512, 14, 14)
+        "4d": (112, 144, 288, 32, 64, 64),  # (528, 14, 14), auxiliary head
+        "4e": (256, 160, 320, 32, 128, 128),  # (832, 14, 14)
+    },
+    {
+        "5a": (256, 160, 320, 32, 128, 128),  # (832, 7, 7)
+        "5b": (384, 192, 384, 48, 128, 128),  # (1024, 7, 7)
+    },
+]
+AUXILIARY = ("4a", "4d")
+
+
+def inception(one: int, reduce3: int, three: int, reduce5: int, five: int, proj: int) -> list[list[str]]:
+    """Figure 2b."""
+    return [
+        [f"1x1 {one}"],
+        [f"1x1 {reduce3}", f"3x3 {three}"],
+        [f"1x1 {reduce5}", f"5x5 {five}"],
+        ["max", f"1x1 {proj}"],
+    ]
+
+
+class ConvAct(nn.Sequential):
+    """Convolution with bias, ReLU: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int], stride=1, padding=None) -> None:
+        super().__init__()
+        padding = (kernel_size[0] // 2, kernel_size[1] // 2) if padding is None else padding
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding)
+        self.act = nn.ReLU(inplace=True)
+
+
+class AuxHead(nn.Module):
+    """Auxiliary classifier of section 5: (B, C, 14, 14) -> (B, 128, 4, 4) -> (B, 1024) -> (B, num_classes)."""
+
+    def __init__(self, in_channels: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.conv = ConvAct(in_channels, 128, (1, 1))
+        self.classifier = nn.Sequential(
+            nn.Flatten(1),
+            nn.Linear(128 * 4 * 4, 1024),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(1024, num_classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        paper = 14 <= min(x.shape[2:]) and max(x.shape[2:]) <= 16  # 5x5/3 pooling gives 4x4
+        x = F.avg_pool2d(x, 5, stride=3) if paper else F.adaptive_avg_pool2d(x, 4)
+        return self.classifier(self.conv(x))
+
+
+class GoogLeNet(nn.Module):
+    """Stem, nine Inception modules in three stages, average pooling, linear.
+
+    Args:
+        stem: "imagenet" is Table 1's, to an eighth of the image; "cifar" is one 3x3, for small images.
+        aux_heads: classifiers on 4a and 4d, in training only; their losses weigh 0.3.
+        dropout: before the classifier (0.4 in the paper).
+        aux_dropout: in the auxiliary heads (0.7 in the paper).
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        aux_heads: bool = False,
+        dropout: float = 0.0,
+        aux_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+            self.min_size = 31
+            self.stem = nn.Sequential(
+                ConvAct(in_channels, 64, (7, 7), stride=2),  # (64, 112, 112)
+                nn.MaxPool2d(3, stride=2, ceil_mode=True),  # (64, 56, 56)
+                nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
+                ConvAct(64, 64, (1, 1)),
+                ConvAct(64, 192, (3, 3)),  # (192, 56, 56)
+                nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
+                nn.MaxPool2d(3, stride=2, ceil_mode=True),  # (192, 28, 28)
+            )
+        else:
+            self.min_size = 4
+            self.stem = nn.Sequential(ConvAct(in_channels, 192, (3, 3)))
+
+        channels = 192
+        self.stages, self.aux = nn.Sequential(), nn.ModuleDict()
+        for index, rows in enumerate(STAGES):
+            stage = nn.Sequential()
+            if index > 0:
+                stage.add_module("pool", nn.MaxPool2d(3, stride=2, ceil_mode=True))
+            for name, row in rows.items():
+                stage.add_module(name, Branches(channels, inception(*row), ConvAct))
+                channels = stage[-1].out_channels
+                if aux_heads and name in AUXILIARY:
+                    self.aux[name] = AuxHead(channels, num_classes, aux_dropout)
+            self.stages.append(stage)
+        self.head = Classifier(channels, num_classes, dropout)
+        self.aux_weights = (0.3,) * len(self.aux)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Caffe's "xavier" filler: uniform in +-sqrt(3 / fan-in)."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_uniform_(module.weight, nonlinearity="linear")
+                classifies = isinstance(module, nn.Linear) and module.in_features == 1024
+                nn.init.constant_(module.bias, 0.0 if classifies else 0.2)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.stages(self.stem(images))
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
+        if not (self.training and self.aux):
+            return self.head(self.forward_features(images))
+        x, aux_logits = self.stem(images), []
+        for stage in self.stages:
+            for name, module in stage.named_children():
+                x = module(x)
+                if name in self.aux:
+                    aux_logits.append(self.aux[name](x))
+        return self.head(x), aux_logits

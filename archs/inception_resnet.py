@@ -1,0 +1,198 @@
+"""Inception-v4, Inception-ResNet (Szegedy, Ioffe, Vanhoucke, Alemi 2016), arXiv 1602.07261: Inception-ResNet v1 and v2.
+
+Inception modules as residual branches, y = relu(x + scale f(x)); scaling them down keeps wide networks stable. ImageNet
+errors in Table 2, single crop, single model: v1 21.3 top-1, 5.5 top-5 (the cost of v3); v2 19.9, 4.9 (that of v4).
+
+There are two networks called v2. `variant="paper"` is that of the figures: the stem of Figure 3, 5 A, 10 B, 5 C, 32.4 M
+parameters. `variant="released"`, the default, is that of the weights (TF-slim, timm): the stem of Inception v3 and one
+Inception module, 10, 20 and 10 blocks, the last without ReLU and unscaled, a 1x1 to 1536 channels, 55.8 M parameters.
+Figures 17 and 19 print 1154 and 2048 channels where the concatenations before them give 1152 and 2144.
+The paper scales by 0.1 to 0.3 without saying where; here it is 0.17, 0.10, 0.20 in A, B, C, as released, in all variants.
+SE-Inception-ResNet-v2 (arXiv 1709.01507, Table 2: 19.80 top-1, 4.79 top-5) gates each residual branch: `se`.
+Initial weights as in the release: uniform of Glorot and Bengio; epsilon 0.001.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from archs.blocks import Branches, Chain, Classifier, ConvNormAct, DropPath, SqueezeExcite, choose, drop_path_rates
+
+Table = list[list[str]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network as data: the blocks A, B, C of the three stages, and the reductions into the second and third."""
+
+    stem: list
+    blocks: tuple[Table, Table, Table]
+    reductions: tuple[Table, Table]
+    depths: tuple[int, int, int] = (5, 10, 5)
+    last_linear: bool = False  # the last block has no ReLU and scale 1
+    features: int | None = None  # channels of a last 1x1 convolution
+
+
+V3_STEM = ["3x3 32 /2 V", "3x3 32 V", "3x3 64", "max /2 V", "1x1 80", "3x3 192 V"]  # (192, 71, 71)
+
+V1 = Plan(
+    stem=[*V3_STEM, "3x3 256 /2 V"],  # Figure 14: (256, 35, 35)
+    blocks=(
+        [["1x1 32"], ["1x1 32", "3x3 32"], ["1x1 32", "3x3 32", "3x3 32"]],  # Figure 10: (256, 35, 35)
+        [["1x1 128"], ["1x1 128", "1x7 128", "7x1 128"]],  # Figure 11: (896, 17, 17)
+        [["1x1 192"], ["1x1 192", "1x3 192", "3x1 192"]],  # Figure 13: (1792, 8, 8)
+    ),
+    reductions=(
+        [  # Figure 7, with k, l, m, n = 192, 192, 256, 384 from Table 1
+            ["3x3 384 /2 V"],
+            ["1x1 192", "3x3 192", "3x3 256 /2 V"],
+            ["max /2 V"],
+        ],  # 384 + 256 + 256 = 896
+        [  # Figure 12
+            ["1x1 256", "3x3 384 /2 V"],
+            ["1x1 256", "3x3 256 /2 V"],
+            ["1x1 256", "3x3 256", "3x3 256 /2 V"],
+            ["max /2 V"],
+        ],  # 384 + 256 + 256 + 896 = 1792
+    ),
+)
+
+V2_PAPER = Plan(
+    stem=[  # Figure 3
+        "3x3 32 /2 V",  # (32, 149, 149)
+        "3x3 32 V",  # (32, 147, 147)
+        "3x3 64",
+        [["max /2 V"], ["3x3 96 /2 V"]],  # (160, 73, 73)
+        [["1x1 64", "3x3 96 V"], ["1x1 64", "1x7 64", "7x1 64", "3x3 96 V"]],  # (192, 71, 71)
+        [["3x3 192 /2 V"], ["max /2 V"]],  # (384, 35, 35)
+    ],
+    blocks=(
+        [["1x1 32"], ["1x1 32", "3x3 32"], ["1x1 32", "3x3 48", "3x3 64"]],  # Figure 16: (384, 35, 35)
+        [["1x1 192"], ["1x1 128", "1x7 160", "7x1 192"]],  # Figure 17: (1152, 17, 17)
+        [["1x1 192"], ["1x1 192", "1x3 224", "3x1 256"]],  # Figure 19: (2144, 8, 8)
+    ),
+    reductions=(
+        [  # Figure 7, with k, l, m, n = 256, 256, 384, 384 from Table 1
+            ["3x3 384 /2 V"],
+            ["1x1 256", "3x3 256", "3x3 384 /2 V"],
+            ["max /2 V"],
+        ],  # 384 + 384 + 384 = 1152
+        [  # Figure 18
+            ["1x1 256", "3x3 384 /2 V"],
+            ["1x1 256", "3x3 288 /2 V"],
+            ["1x1 256", "3x3 288", "3x3 320 /2 V"],
+            ["max /2 V"],
+        ],  # 384 + 288 + 320 + 1152 = 2144
+    ),
+)
+
+V2_RELEASED = Plan(
+    stem=[
+        *V3_STEM,
+        "max /2 V",  # (192, 35, 35)
+        [["1x1 96"], ["1x1 48", "5x5 64"], ["1x1 64", "3x3 96", "3x3 96"], ["avg", "1x1 64"]],  # (320, 35, 35)
+    ],
+    blocks=V2_PAPER.blocks,  # (320, 35, 35), (1088, 17, 17), (2080, 8, 8)
+    reductions=V2_PAPER.reductions,
+    depths=(10, 20, 10),
+    last_linear=True,
+    features=1536,
+)
+
+
+class InceptionResBlock(nn.Module):
+    """relu(x + scale f(x)), f: branches, then a 1x1 with bias and without normalisation to x's channels; shape kept."""
+
+    def __init__(
+        self, channels: int, table: Table, scale: float, drop_path: float, se: bool, conv: Callable[..., nn.Module]
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.branches = Branches(channels, table, conv)
+        self.project = nn.Conv2d(self.branches.out_channels, channels, 1)
+        self.se = SqueezeExcite(channels, channels // 16) if se else nn.Identity()
+        self.drop_path = DropPath(drop_path)
+        self.act: nn.Module = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.drop_path(self.se(self.project(self.branches(x))))
+        return self.act(torch.add(x, residual, alpha=self.scale))
+
+
+class InceptionResNet(nn.Module):
+    """Stem, three stages of residual Inception blocks with reductions between, average pooling, linear.
+
+    Args:
+        plan: V1, V2_PAPER or V2_RELEASED.
+        stem: "imagenet" is the plan's, to an eighth of the image; "cifar" is one 3x3, for small images.
+        scale: of the residual branches in A, B, C.
+        se: Squeeze-and-Excitation at the end of each residual branch.
+        drop_path: stochastic depth of the last block; linear from 0 at the first.
+        dropout: before the classifier (0.2 in the paper).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        scale: Sequence[float] = (0.17, 0.10, 0.20),
+        se: bool = False,
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        conv = partial(ConvNormAct, eps=0.001)
+        self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, ("imagenet", "cifar"))]
+        self.stem = Chain(in_channels, plan.stem, conv, count_include_pad=False)
+        channels = self.stem.out_channels
+        if stem == "cifar":
+            self.stem = Chain(in_channels, [f"3x3 {channels}"], conv)
+
+        rates = iter(drop_path_rates(drop_path, sum(plan.depths)))
+        self.stages = nn.Sequential()
+        for index, (table, depth) in enumerate(zip(plan.blocks, plan.depths, strict=True)):
+            stage = nn.Sequential()
+            if index > 0:
+                stage.append(Branches(channels, plan.reductions[index - 1], conv))
+                channels = stage[-1].out_channels
+            for _ in range(depth):
+                stage.append(InceptionResBlock(channels, table, scale[index], next(rates), se, conv))
+            self.stages.append(stage)
+        if plan.last_linear:
+            last = self.stages[-1][-1]
+            last.scale, last.act = 1.0, nn.Identity()
+        if plan.features is not None:
+            self.stages[-1].append(conv(channels, plan.features, 1))
+            channels = plan.features
+        self.head = Classifier(channels, num_classes, dropout)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.stages(self.stem(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.forward_features(images))
+
+
+def inception_resnet_v1(**options) -> InceptionResNet:
+    return InceptionResNet(V1, **options)
+
+
+def inception_resnet_v2(variant: str = "released", **options) -> InceptionResNet:
+    """`variant`: "released" or "paper"."""
+    plans = {"released": V2_RELEASED, "paper": V2_PAPER}
+    return InceptionResNet(plans[choose("variant", variant, tuple(plans))], **options)

@@ -1,0 +1,147 @@
+"""Rethinking the Inception architecture (Szegedy et al. 2015), arXiv 1512.00567: Inception v3.
+
+Inception v2 (archs/inception_v2.py) with 5x5 filters at 35x35, trained by RMSProp with label smoothing and an auxiliary
+head that has batch normalisation. ImageNet errors in Table 3, single crop at 299: 21.2 top-1, 5.6 top-5.
+
+This is the network of Google's release, which torchvision and timm copy; Table 1 of the paper is another. The paper
+prints "less than 25 million" parameters and 4.8 billion operations; it has 23.8 M (27.2 M with the auxiliary head) and
+5.7 billion. The auxiliary head ends the 17x17 stage and its loss weighs 0.4.
+Initial weights as released: normal, truncated at two deviations, of 0.1 in convolutions (0.01 in the auxiliary 5x5),
+0.01 in the classifier (0.001 in the auxiliary one).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from archs.blocks import Chain, Classifier, ConvNormAct, choose
+
+STEMS = {
+    "imagenet": [
+        "3x3 32 /2 V",  # (32, 149, 149)
+        "3x3 32 V",  # (32, 147, 147)
+        "3x3 64",
+        "max /2 V",  # (64, 73, 73)
+        "1x1 80",
+        "3x3 192 V",  # (192, 71, 71)
+        "max /2 V",  # (192, 35, 35)
+    ],
+    "cifar": ["3x3 192"],
+}
+
+
+def figure_5(pool: int) -> list[list[str]]:
+    """As released: 5x5 in the middle, where Figure 5 has 3x3."""
+    return [
+        ["1x1 64"],
+        ["1x1 48", "5x5 64"],
+        ["1x1 64", "3x3 96", "3x3 96"],
+        ["avg", f"1x1 {pool}"],
+    ]  # 64 + 64 + 96 + pool
+
+
+def figure_6(c: int) -> list[list[str]]:
+    return [
+        ["1x1 192"],
+        [f"1x1 {c}", f"1x7 {c}", "7x1 192"],
+        [f"1x1 {c}", f"7x1 {c}", f"1x7 {c}", f"7x1 {c}", "1x7 192"],
+        ["avg", "1x1 192"],
+    ]  # 4 * 192 = 768
+
+
+FIGURE_7 = [
+    ["1x1 320"],
+    ["1x1 384", [["1x3 384"], ["3x1 384"]]],
+    ["1x1 448", "3x3 384", [["1x3 384"], ["3x1 384"]]],
+    ["avg", "1x1 192"],
+]  # 320 + 768 + 768 + 192 = 2048
+
+FIGURE_10_TO_17 = [
+    ["3x3 384 /2 V"],
+    ["1x1 64", "3x3 96", "3x3 96 /2 V"],
+    ["max /2 V"],
+]  # 384 + 96 + 288 = 768
+
+FIGURE_10_TO_8 = [
+    ["1x1 192", "3x3 320 /2 V"],
+    ["1x1 192", "1x7 192", "7x1 192", "3x3 192 /2 V"],
+    ["max /2 V"],
+]  # 320 + 192 + 768 = 1280
+
+STAGES = [
+    list(map(figure_5, (32, 64, 64))),  # (256, 35, 35), then (288, 35, 35)
+    [FIGURE_10_TO_17, *map(figure_6, (128, 160, 160, 192))],  # (768, 17, 17)
+    [FIGURE_10_TO_8, *[FIGURE_7] * 2],  # (2048, 8, 8)
+]
+
+
+class AuxHead(nn.Module):
+    """Auxiliary classifier: (B, 768, 17, 17) -> (B, 128, 5, 5) -> (B, 768, 1, 1) -> (B, num_classes)."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.reduce = ConvNormAct(in_channels, 128, 1, eps=0.001)
+        self.conv = ConvNormAct(128, 768, 5, padding=0, eps=0.001)
+        self.head = Classifier(768, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # A map below 17x17 would leave the 5x5 convolution less than 5x5.
+        x = F.avg_pool2d(x, 5, stride=3) if min(x.shape[2:]) >= 17 else F.adaptive_avg_pool2d(x, 5)
+        return self.head(self.conv(self.reduce(x)))
+
+
+class InceptionV3(nn.Module):
+    """Stem, three stages of Inception modules, average pooling, linear.
+
+    Args:
+        stem: "imagenet" goes to an eighth of the image; "cifar" is one 3x3, for small images.
+        aux_heads: a classifier on the second stage, in training only; its loss weighs 0.4.
+        dropout: before the classifier (0.2 in the release).
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        aux_heads: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        conv = partial(ConvNormAct, eps=0.001)
+        self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, tuple(STEMS))]
+        self.stem = Chain(in_channels, STEMS[stem], conv)
+        channels = self.stem.out_channels
+        self.stages = nn.Sequential()
+        for tables in STAGES:
+            self.stages.append(Chain(channels, tables, conv))
+            channels = self.stages[-1].out_channels
+        self.aux = AuxHead(self.stages[1].out_channels, num_classes) if aux_heads else None
+        self.aux_weights = (0.4,) if aux_heads else ()
+        self.head = Classifier(channels, num_classes, dropout)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        deviations: dict[nn.Module, float] = {}
+        if self.aux is not None:
+            deviations = {self.aux.conv.conv: 0.01, self.aux.head.linear: 0.001}
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                std = deviations.get(module, 0.1 if isinstance(module, nn.Conv2d) else 0.01)
+                nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.stages(self.stem(images))
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
+        if not self.training or self.aux is None:
+            return self.head(self.forward_features(images))
+        first, second, third = self.stages
+        x = second(first(self.stem(images)))  # (B, 768, 17, 17)
+        aux_logits = [self.aux(x)]
+        return self.head(third(x)), aux_logits

@@ -1,0 +1,103 @@
+"""Inception-v4, Inception-ResNet (Szegedy, Ioffe, Vanhoucke, Alemi 2016), arXiv 1602.07261: Inception v4.
+
+Uniform modules, deeper and wider than v3's: a stem that forks three times, then 4 A, 7 B and 3 C modules with a
+reduction between. ImageNet errors in Table 2, single crop, single model: 20.0 top-1, 5.0 top-5.
+
+Pooling in modules does not count its padding and epsilon is 0.001, as in the released weights (TF-slim, timm), and so are
+the initial weights: He et al. by fan-in.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from archs.blocks import Chain, Classifier, ConvNormAct, choose
+
+STEMS = {
+    "imagenet": [  # Figure 3
+        "3x3 32 /2 V",  # (32, 149, 149)
+        "3x3 32 V",  # (32, 147, 147)
+        "3x3 64",
+        [["max /2 V"], ["3x3 96 /2 V"]],  # (160, 73, 73)
+        [["1x1 64", "3x3 96 V"], ["1x1 64", "1x7 64", "7x1 64", "3x3 96 V"]],  # (192, 71, 71)
+        [["3x3 192 /2 V"], ["max /2 V"]],  # (384, 35, 35)
+    ],
+    "cifar": ["3x3 384"],
+}
+
+A = [  # Figure 4
+    ["1x1 96"],
+    ["1x1 64", "3x3 96"],
+    ["1x1 64", "3x3 96", "3x3 96"],
+    ["avg", "1x1 96"],
+]  # 4 * 96 = 384
+
+B = [  # Figure 5
+    ["1x1 384"],
+    ["1x1 192", "1x7 224", "7x1 256"],
+    ["1x1 192", "7x1 192", "1x7 224", "7x1 224", "1x7 256"],
+    ["avg", "1x1 128"],
+]  # 384 + 256 + 256 + 128 = 1024
+
+C = [  # Figure 6
+    ["1x1 256"],
+    ["1x1 384", [["1x3 256"], ["3x1 256"]]],
+    ["1x1 384", "3x1 448", "1x3 512", [["1x3 256"], ["3x1 256"]]],
+    ["avg", "1x1 256"],
+]  # 6 * 256 = 1536
+
+REDUCTION_A = [  # Figure 7, with k, l, m, n = 192, 224, 256, 384 from Table 1
+    ["3x3 384 /2 V"],
+    ["1x1 192", "3x3 224", "3x3 256 /2 V"],
+    ["max /2 V"],
+]  # 384 + 256 + 384 = 1024
+
+REDUCTION_B = [  # Figure 8
+    ["1x1 192", "3x3 192 /2 V"],
+    ["1x1 256", "1x7 256", "7x1 320", "3x3 320 /2 V"],
+    ["max /2 V"],
+]  # 192 + 320 + 1024 = 1536
+
+STAGES = [
+    [A] * 4,  # (384, 35, 35)
+    [REDUCTION_A, *[B] * 7],  # (1024, 17, 17)
+    [REDUCTION_B, *[C] * 3],  # (1536, 8, 8)
+]
+
+
+class InceptionV4(nn.Module):
+    """Stem, three stages of Inception modules, average pooling, linear.
+
+    Args:
+        stem: "imagenet" is Figure 3, to an eighth of the image; "cifar" is one 3x3, for small images.
+        dropout: before the classifier (0.2 in the paper).
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        conv = partial(ConvNormAct, eps=0.001)
+        self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, tuple(STEMS))]
+        self.stem = Chain(in_channels, STEMS[stem], conv)
+        channels = self.stem.out_channels
+        self.stages = nn.Sequential()
+        for tables in STAGES:
+            self.stages.append(Chain(channels, tables, conv, count_include_pad=False))
+            channels = self.stages[-1].out_channels
+        self.head = Classifier(channels, num_classes, dropout)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.stages(self.stem(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.forward_features(images))

@@ -1,0 +1,188 @@
+"""MobileNet v1 (Howard et al. 2017), arXiv 1704.04861, and v2 (Sandler et al. 2018), arXiv 1801.04381.
+
+v1 splits every convolution but the first in two, a 3x3 filter per channel and a 1x1 across channels, for an eighth of
+the work. v2 turns the residual block inside out: shortcuts join its narrow ends, which stay linear, and the depthwise
+filter works between them on six times the channels.
+
+ImageNet top-1 accuracies in the papers: v1 at 224 pixels 70.6, at width 0.75 68.4, 0.5 63.7, 0.25 50.6 (Table 6), at
+192 pixels 69.1, 160 67.2, 128 64.4 (Table 7); v2 72.0, at width 1.4 74.7 (Table 4).
+
+Initial weights as in the authors' release (TF-slim): normal, of deviation 0.09, truncated at twice that.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from archs.blocks import (
+    Classifier,
+    ConvNormAct,
+    DepthwiseSeparable,
+    DropPath,
+    choose,
+    compound_scale,
+    drop_path_rates,
+)
+
+STEM_STRIDE = {"imagenet": 2, "cifar": 1}
+
+
+def truncated_normal_init(network: nn.Module) -> None:
+    """Weights of convolutions and classifier from a normal of deviation 0.09, within 0.18; biases zero."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.09, a=-0.18, b=0.18)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+# v1, Table 1: output channels, layers and stride of the first layer. The table prints stride 2 for the last layer too,
+# but keeps it at 7x7: a misprint.
+V1_STAGES = [
+    (64, 1, 1),  # (112, 112)
+    (128, 2, 2),  # (56, 56)
+    (256, 2, 2),  # (28, 28)
+    (512, 6, 2),  # (14, 14)
+    (1024, 2, 2),  # (7, 7)
+]
+
+
+class MobileNetV1(nn.Module):
+    """A full 3x3 convolution, 13 depthwise separable ones, average pooling, linear.
+
+    Args:
+        width_mult: alpha, 1.0, 0.75, 0.5 or 0.25 in the paper, where it leaves multiples of 8; others are rounded.
+        stem: the first convolution's stride is 2 in "imagenet", 1 in "cifar".
+        act: "relu" as in the paper, "relu6" as in TF-slim's and timm's weights.
+        norm_eps, norm_momentum: of batch normalisation.
+    """
+
+    min_size = 1
+
+    def __init__(
+        self,
+        width_mult: float = 1.0,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        act: str = "relu",
+        dropout: float = 0.0,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        kind = {"relu": nn.ReLU, "relu6": nn.ReLU6}[choose("act", act, ("relu", "relu6"))]
+        stem_stride = STEM_STRIDE[choose("stem", stem, tuple(STEM_STRIDE))]
+        separable = partial(DepthwiseSeparable, act=kind, eps=norm_eps, momentum=norm_momentum)
+        unscaled, depths, strides = zip(*V1_STAGES, strict=True)
+        _, (channels, *widths) = compound_scale(depths, (32, *unscaled), width_mult)
+
+        self.stem = ConvNormAct(in_channels, channels, 3, stem_stride, act=kind, eps=norm_eps, momentum=norm_momentum)
+        stages = []
+        for width, depth, stride in zip(widths, depths, strides, strict=True):
+            blocks = []
+            for i in range(depth):
+                blocks.append(separable(channels, width, 3, stride if i == 0 else 1))
+                channels = width
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.head = Classifier(channels, num_classes, dropout)
+        truncated_normal_init(self)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.stages(self.stem(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.forward_features(images))
+
+
+class InvertedResidual(nn.Module):
+    """1x1 up to `expansion` times the channels, 3x3 depthwise, linear 1x1: (B, in, H, W) -> (B, out, H/stride, ...).
+
+    The shortcut joins input and output only where their shapes agree; there is no projection.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, expansion: int, drop_path: float, eps: float,
+        momentum: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        inner = in_channels * expansion
+        conv = partial(ConvNormAct, eps=eps, momentum=momentum)
+        self.expand = conv(in_channels, inner, 1, act=nn.ReLU6) if expansion > 1 else nn.Identity()
+        self.depthwise = conv(inner, inner, 3, stride, groups=inner, act=nn.ReLU6)
+        self.project = conv(inner, out_channels, 1, act=None)
+        self.residual = stride == 1 and in_channels == out_channels
+        self.drop_path = DropPath(drop_path if self.residual else 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.project(self.depthwise(self.expand(x)))
+        return x + self.drop_path(out) if self.residual else out
+
+
+# v2, Table 2: expansion t, output channels c, layers n, stride s of the first layer.
+V2_STAGES = [
+    (1, 16, 1, 1),  # (112, 112)
+    (6, 24, 2, 2),  # (56, 56)
+    (6, 32, 3, 2),  # (28, 28)
+    (6, 64, 4, 2),  # (14, 14)
+    (6, 96, 3, 1),  # (14, 14)
+    (6, 160, 3, 2),  # (7, 7)
+    (6, 320, 1, 1),  # (7, 7)
+]
+
+
+class MobileNetV2(nn.Module):
+    """A full 3x3 convolution, 17 inverted residuals, 1x1 to 1280 channels, average pooling, linear.
+
+    Args:
+        width_mult: of all channels, rounded to multiples of 8; the last 1280 only grow with it.
+        stem: the first convolution's stride is 2 in "imagenet", 1 in "cifar".
+        drop_path: stochastic depth of the last block; linear from 0 at the first.
+        norm_eps, norm_momentum: of batch normalisation.
+    """
+
+    min_size = 1
+
+    def __init__(
+        self,
+        width_mult: float = 1.0,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+        norm_eps: float = 1e-5,
+        norm_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        conv = partial(ConvNormAct, act=nn.ReLU6, eps=norm_eps, momentum=norm_momentum)
+        stem_stride = STEM_STRIDE[choose("stem", stem, tuple(STEM_STRIDE))]
+        expansions, unscaled, depths, strides = zip(*V2_STAGES, strict=True)
+        _, (channels, *widths) = compound_scale(depths, (32, *unscaled), width_mult)
+        _, (last,) = compound_scale((), (1280,), max(width_mult, 1.0))
+
+        self.stem = conv(in_channels, channels, 3, stem_stride)
+        rates = iter(drop_path_rates(drop_path, sum(depths)))
+        stages = []
+        for expansion, width, depth, stride in zip(expansions, widths, depths, strides, strict=True):
+            blocks = []
+            for i in range(depth):
+                first_stride = stride if i == 0 else 1
+                blocks.append(
+                    InvertedResidual(channels, width, first_stride, expansion, next(rates), norm_eps, norm_momentum)
+                )
+                channels = width
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.last = conv(channels, last, 1)
+        self.head = Classifier(last, num_classes, dropout)
+        truncated_normal_init(self)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.last(self.stages(self.stem(images)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.forward_features(images))

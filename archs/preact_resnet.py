@@ -1,0 +1,173 @@
+"""Identity mappings in deep residual networks (He, Zhang, Ren, Sun 2016), arXiv 1603.05027.
+
+BN and ReLU come before each convolution, so nothing stands on the path from one sum to the next: y = x + f(x).
+CIFAR-10 errors in the paper: ResNet-110 6.37, ResNet-164 5.46, ResNet-1001 4.92 (4.62 with batches of 64), Tables 2 to
+4; ImageNet top-1 / top-5, Table 5 (one crop of 320): ResNet-152 21.1 / 5.5.
+
+The ImageNet networks are timm's `resnetv2`: no BN and ReLU between the 7x7 convolution and its pooling, since the first
+unit brings its own; fb.resnet.torch and pytorchcv have them there (pytorchcv thus counts 128 parameters more). Stride 2
+is in the 3x3, as in timm and pytorchcv; the authors' Torch code has it in the first 1x1 (`stride_in_1x1`).
+Initialisation as in that code: He's normal by fan-out, zero bias in the linear layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from archs.blocks import ArchitectureError, Classifier, DropPath, choose, drop_path_rates, he_init, zero_channels
+
+
+def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+
+
+class NormAct(nn.Sequential):
+    """Batch normalisation and ReLU, shape kept."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.act = nn.ReLU(inplace=True)
+
+
+class ShortcutA(nn.Module):
+    """Parameter-free shortcut: every `stride`-th pixel, zeros in the new channels (arXiv 1512.03385, option A)."""
+
+    def __init__(self, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.out_channels, self.stride = out_channels, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return zero_channels(x[:, :, :: self.stride, :: self.stride], self.out_channels)
+
+
+class PreActUnit(nn.Module):
+    """BN-ReLU, then a branch of two 3x3 or of 1x1, 3x3, 1x1: (B, in, H, W) -> (B, out, H/stride, W/stride).
+
+    The identity and zero padding (option A) take the raw input, a projection (option B) the activated one; with
+    `share_act` the identity and the padding take the activated one too.
+    """
+
+    def __init__(
+        self, in_channels: int, width: int, stride: int, bottleneck: bool, option: str, share_act: bool,
+        drop_path: float, stride_in_1x1: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        out_channels = 4 * width if bottleneck else width
+        self.act = NormAct(in_channels)
+        if bottleneck:
+            first, second = (stride, 1) if stride_in_1x1 else (1, stride)
+            self.branch = nn.Sequential(
+                conv(in_channels, width, 1, first),
+                NormAct(width),
+                conv(width, width, 3, second),
+                NormAct(width),
+                conv(width, out_channels, 1),
+            )
+        else:
+            self.branch = nn.Sequential(conv(in_channels, width, 3, stride), NormAct(width), conv(width, width, 3))
+        self.drop_path = DropPath(drop_path)
+        self.share_act = share_act
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            if option == "A":
+                self.shortcut = ShortcutA(out_channels, stride)
+            else:
+                self.shortcut = conv(in_channels, out_channels, 1, stride)
+                self.share_act = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = self.act(x)
+        shortcut = self.shortcut(active if self.share_act else x)
+        return shortcut + self.drop_path(self.branch(active))
+
+
+class PreActResNet(nn.Module):
+    """Stem without BN, stages of units (stride 2 into each stage but the first), BN-ReLU, average pooling, linear.
+
+    Args:
+        block: "basic" or "bottleneck".
+        depths, widths: units and width of each stage.
+        stem: "imagenet" is 7x7/2 and 3x3/2 pooling; "cifar" is one 3x3.
+        shortcut: "A" (zero padding) or "B" (projection) where shapes change.
+        share_first: the first BN-ReLU of the network comes before the paths split, so the first sum adds activated
+            maps (appendix of the paper, implementation details); false is timm and pytorchcv. Only basic blocks
+            differ: the first bottleneck has a projection.
+        stride_in_1x1: stride 2 in the first 1x1 (authors' code) instead of the 3x3 (timm, pytorchcv).
+        drop_path: stochastic depth of the last unit; linear from 0 at the first.
+        zero_init_last: start each residual branch at zero: its last convolution, since no BN ends it.
+    """
+
+    def __init__(
+        self,
+        block: str,
+        depths: Sequence[int],
+        widths: Sequence[int] = (64, 128, 256, 512),
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        shortcut: str = "B",
+        share_first: bool = False,
+        stride_in_1x1: bool = False,
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+        zero_init_last: bool = False,
+    ) -> None:
+        super().__init__()
+        choose("shortcut", shortcut, ("A", "B"))
+        bottleneck = choose("block", block, ("basic", "bottleneck")) == "bottleneck"
+        self.min_size = 1
+        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+            pool = nn.MaxPool2d(3, stride=2, padding=1)
+            self.stem: nn.Module = nn.Sequential(conv(in_channels, widths[0], 7, stride=2), pool)
+        else:
+            self.stem = conv(in_channels, widths[0], 3)
+
+        rates = iter(drop_path_rates(drop_path, sum(depths)))
+        stages, channels = [], widths[0]
+        for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
+            units = []
+            for i in range(depth):
+                stride = 2 if i == 0 and index > 0 else 1
+                share = share_first and index == i == 0
+                units.append(
+                    PreActUnit(channels, width, stride, bottleneck, shortcut, share, next(rates), stride_in_1x1)
+                )
+                channels = 4 * width if bottleneck else width
+            stages.append(nn.Sequential(*units))
+        self.stages = nn.Sequential(*stages)
+        self.norm = NormAct(channels)  # the extra activation after the last sum
+        self.head = Classifier(channels, num_classes, dropout)
+
+        he_init(self)
+        nn.init.zeros_(self.head.linear.bias)
+        if zero_init_last:
+            for module in self.modules():
+                if isinstance(module, PreActUnit):
+                    nn.init.zeros_(module.branch[-1].weight)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.norm(self.stages(self.stem(images)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.forward_features(images))
+
+
+def preact_resnet_cifar(depth: int, block: str = "paper", shortcut: str = "paper", **options) -> PreActResNet:
+    """Three stages of widths 16, 32, 64: 6n + 2 layers of basic blocks or 9n + 2 of bottlenecks.
+
+    "paper" is basic with option A up to 110 layers and bottleneck with option B above (164, 1001).
+    """
+    if choose("block", block, ("paper", "basic", "bottleneck")) == "paper":
+        block = "basic" if depth <= 110 else "bottleneck"
+    if choose("shortcut", shortcut, ("paper", "A", "B")) == "paper":
+        shortcut = "A" if block == "basic" else "B"
+    layers = 6 if block == "basic" else 9
+    if depth < layers + 2 or (depth - 2) % layers:
+        raise ArchitectureError(
+            f"arch.depth={depth}: a pre-activation CIFAR ResNet has 6n + 2 layers with block=basic (20, 56, 110), "
+            "9n + 2 with block=bottleneck (164, 1001)."
+        )
+    return PreActResNet(block, [(depth - 2) // layers] * 3, [16, 32, 64], shortcut=shortcut, **options)

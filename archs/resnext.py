@@ -1,0 +1,24 @@
+"""Aggregated residual transformations for deep neural networks (Xie, Girshick, Dollar, Tu, He 2016), arXiv 1611.05431.
+
+The 3x3 convolution of a bottleneck splits into many narrow groups ("cardinality"): at equal cost more groups are better
+than more width or depth. ImageNet top-1 errors in the paper's Table 3: ResNeXt-50 32x4d 22.2, ResNeXt-101 32x4d 21.2;
+CIFAR-10 / CIFAR-100 errors in Table 7: ResNeXt-29 8x64d 3.65 / 17.77, 16x64d 3.58 / 17.31.
+
+A ResNeXt is a ResNet (archs/resnet.py) with `groups` and `base_width`: the ImageNet networks are YAML files
+(conf/arch/resnext50_32x4d.yaml), the CIFAR network is here. It has the post-activated blocks of the authors' released
+code; their README says that the paper's CIFAR numbers are of pre-activated ones, and that the former are better.
+"""
+
+from __future__ import annotations
+
+from archs.blocks import ArchitectureError
+from archs.resnet import ResNet
+
+
+def resnext29(cardinality: int, base_width: int, **options) -> ResNet:
+    """Three stages of three bottlenecks, 64 maps from the stem; `cardinality` groups of `base_width` at 64 channels."""
+    if cardinality < 1 or base_width < 1:
+        raise ArchitectureError(
+            f"arch.cardinality={cardinality} arch.base_width={base_width}: both are at least 1 (8 and 64 in the paper)."
+        )
+    return ResNet("bottleneck", [3, 3, 3], [64, 128, 256], groups=cardinality, base_width=base_width, **options)

@@ -1,0 +1,100 @@
+"""Wide residual networks (Zagoruyko, Komodakis 2016), arXiv 1605.07146.
+
+Few, wide, pre-activated blocks instead of many thin ones. CIFAR-10 / CIFAR-100 errors in the paper (median of 5 runs):
+WRN-16-8 4.27 / 20.43, WRN-28-10 4.00 / 19.25, with dropout 0.3 between the convolutions 3.89 / 18.85.
+WRN-50-2-bottleneck for ImageNet (21.9 top-1) is a ResNet with `base_width=128`: archs/resnet.py.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from archs.blocks import ArchitectureError, Classifier, ConvNormAct, DropPath, choose, drop_path_rates, he_init
+
+
+class NormAct(nn.Sequential):
+    """Batch normalisation and ReLU, shape kept."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.act = nn.ReLU(inplace=True)
+
+
+class WideBlock(nn.Module):
+    """BN-ReLU-3x3, dropout, BN-ReLU-3x3: (B, in, H, W) -> (B, out, H/stride, W/stride).
+
+    Where shapes change, the pre-activated input, not the raw one, feeds the 1x1 projection (models/wide-resnet.lua).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, dropout: float, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = NormAct(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.norm2 = NormAct(out_channels)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.drop_path = DropPath(drop_path)
+        self.project: nn.Module | None = None
+        if stride != 1 or in_channels != out_channels:
+            self.project = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.norm1(x)
+        shortcut = x if self.project is None else self.project(out)
+        out = self.conv2(self.dropout(self.norm2(self.conv1(out))))
+        return shortcut + self.drop_path(out)
+
+
+class WideResNet(nn.Module):
+    """3x3 stem, three stages of (depth - 4) / 6 blocks, widths 16k, 32k, 64k, BN-ReLU, average pooling, linear.
+
+    Args:
+        depth: number of convolutions, 6n + 4.
+        widen_factor: k.
+        dropout: probability between the two convolutions of a block (0.3 in the paper's best CIFAR results).
+        stem: "cifar" is one 3x3; "imagenet" is 7x7/2 and 3x3/2 pooling, for larger images.
+        drop_path: stochastic depth of the last block; linear from 0 at the first.
+    """
+
+    def __init__(
+        self,
+        depth: int = 28,
+        widen_factor: int = 10,
+        dropout: float = 0.0,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        stem: str = "cifar",
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if depth < 10 or (depth - 4) % 6:
+            raise ArchitectureError(f"arch.depth={depth}: a wide ResNet has 6n + 4 layers (16, 22, 28, 40).")
+        self.min_size = 1
+        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+            self.stem: nn.Module = nn.Sequential(
+                ConvNormAct(in_channels, 16, 7, stride=2), nn.MaxPool2d(3, stride=2, padding=1)
+            )
+        else:
+            self.stem = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
+
+        blocks_per_stage = (depth - 4) // 6
+        rates = iter(drop_path_rates(drop_path, 3 * blocks_per_stage))
+        stages, channels = [], 16
+        for index, width in enumerate((16 * widen_factor, 32 * widen_factor, 64 * widen_factor)):
+            blocks = []
+            for i in range(blocks_per_stage):
+                stride = 2 if i == 0 and index > 0 else 1
+                blocks.append(WideBlock(channels, width, stride, dropout, next(rates)))
+                channels = width
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.norm = NormAct(channels)
+        self.head = Classifier(channels, num_classes)
+        he_init(self)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.norm(self.stages(self.stem(images)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.forward_features(images))

@@ -1,0 +1,116 @@
+"""Xception: deep learning with depthwise separable convolutions (Chollet 2016), arXiv 1610.02357.
+
+Takes the Inception hypothesis to its limit: channels and space are mapped apart, by 34 depthwise separable
+convolutions with nothing between their two halves, in 12 residual modules. ImageNet in the paper (Table 1, 299 pixels,
+single crop): top-1 79.0, top-5 94.5; 22,855,952 parameters (Table 3).
+
+Initial weights as in the released (Keras) network: Glorot uniform. Its pooling pads even maps on one side only
+(TensorFlow's SAME); here, as in timm's port of its weights, on both.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from archs.blocks import Classifier, ConvNormAct, DepthwiseSeparable, DropPath, choose, drop_path_rates
+
+# Figure 5. Each module: the widths of its separable convolutions, and the stride of its pooling and its shortcut.
+ENTRY = [
+    ((128, 128), 2),  # (74, 74)
+    ((256, 256), 2),  # (37, 37)
+    ((728, 728), 2),  # (19, 19)
+]
+MIDDLE = [((728, 728, 728), 1)] * 8  # (19, 19)
+EXIT = [((728, 1024), 2)]  # (10, 10)
+LAST = (1536, 2048)  # separable convolutions after the modules, (10, 10)
+
+
+class XceptionModule(nn.Module):
+    """ReLU and separable 3x3, a few times, then pooling: (B, in, H, W) -> (B, widths[-1], H/stride, W/stride).
+
+    The first module of the network follows a ReLU and starts without one. Where shapes change, the shortcut is a 1x1
+    projection of the input before its ReLU.
+    """
+
+    def __init__(
+        self, in_channels: int, widths: tuple[int, ...], stride: int, first: bool, drop_path: float, eps: float,
+        momentum: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = in_channels
+        for width in widths:
+            if layers or not first:
+                layers.append(nn.ReLU(inplace=bool(layers)))  # the shortcut needs the module's input as it is
+            layers.append(DepthwiseSeparable(channels, width, inner=False, act=None, eps=eps, momentum=momentum))
+            channels = width
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1:
+            layers.append(nn.MaxPool2d(3, stride, padding=1))
+            self.shortcut = ConvNormAct(in_channels, channels, 1, stride, act=None, eps=eps, momentum=momentum)
+        self.layers = nn.Sequential(*layers)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop_path(self.layers(x)) + self.shortcut(x)
+
+
+class Xception(nn.Module):
+    """Entry flow, eight middle modules, exit flow, average pooling, linear (Figure 5).
+
+    Args:
+        stem: two unpadded 3x3 convolutions; the first has stride 2 in "imagenet", 1 in "cifar".
+        drop_path: stochastic depth of the last module; linear from 0 at the first.
+        norm_eps, norm_momentum: of batch normalisation.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+        norm_eps: float = 1e-3,
+        norm_momentum: float = 0.01,
+    ) -> None:
+        super().__init__()
+        conv = partial(ConvNormAct, padding=0, eps=norm_eps, momentum=norm_momentum)
+        separable = partial(DepthwiseSeparable, inner=False, eps=norm_eps, momentum=norm_momentum)
+        stem_stride = {"imagenet": 2, "cifar": 1}[choose("stem", stem, ("imagenet", "cifar"))]
+        self.min_size = 3 + 2 * stem_stride  # the second 3x3 needs three pixels: 7 -> 3 -> 1, or 5 -> 3 -> 1
+        self.stem = nn.Sequential(
+            conv(in_channels, 32, 3, stem_stride),  # (149, 149)
+            conv(32, 64, 3),  # (147, 147)
+        )
+        rates = iter(drop_path_rates(drop_path, len(ENTRY + MIDDLE + EXIT)))
+        flows: list[list[nn.Module]] = []
+        channels = 64
+        for flow in (ENTRY, MIDDLE, EXIT):
+            flows.append([])
+            for widths, stride in flow:
+                first = channels == 64
+                module = XceptionModule(channels, widths, stride, first, next(rates), norm_eps, norm_momentum)
+                flows[-1].append(module)
+                channels = widths[-1]
+        for width in LAST:
+            flows[-1].append(separable(channels, width))
+            channels = width
+        self.stages = nn.Sequential(*(nn.Sequential(*modules) for modules in flows))
+        self.head = Classifier(channels, num_classes, dropout)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Glorot and Bengio 2010: uniform, of variance 2 / (fan_in + fan_out); bias zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(self.head.linear.bias)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return self.stages(self.stem(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.forward_features(images))

@@ -1,0 +1,34 @@
+"""Downloads, with checksum, through torchvision."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from datamodules.order import DataError
+
+
+def download(name: str, root: Path, folder: Path, found: Callable[[], list[Path] | None]) -> list[Path]:
+    """Have torchvision fetch the data set `name` into `root`; the files that `found` finds afterwards.
+
+    Raises:
+        DataError: there is no network, or a checksum is wrong.
+    """
+    import torchvision
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            getattr(torchvision.datasets, name)(str(root), download=True)
+    except Exception as error:  # torchvision lets through whatever its mirrors raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(
+            f"{name} is not in {folder.absolute()} and cannot be downloaded ({reason}).\n"
+            f"Put its files there, or name the folder that holds {folder.relative_to(root)}: datamodule.root=FOLDER"
+        ) from None
+    files = found()
+    if files is None:
+        raise DataError(f"{name} was downloaded, yet its files are not in {folder.absolute()}.")
+    return files

@@ -1,0 +1,134 @@
+"""Loaders. An item of the training loader is one optimiser step: the list of this device's micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datamodules.order import Order, Split
+
+Transform = Callable[[Any, Tensor], Tensor]  # (images, origin) -> (n, C, H, W) uint8
+
+
+class MicroBatch(NamedTuple):
+    """images (n, C, H, W) uint8, labels (n,), origin (n, 3): epoch, sample, repetition; chunk and weight of the step."""
+
+    images: Tensor
+    labels: Tensor
+    origin: Tensor
+    chunk: int
+    weight: float
+
+
+class Images(Protocol):
+    """A source of images: `images[samples]` is a uint8 tensor (n, C, H, W), or a list of PIL images."""
+
+    labels: Tensor  # (N,) int64
+    in_memory: bool
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, samples: Tensor) -> Any: ...
+    def to(self, device: torch.device) -> Images: ...
+
+
+class Fetch:
+    """Makes a micro-batch of a request (origin, chunk, weight), here or in a worker process."""
+
+    def __init__(self, images: Images, transform: Transform | None) -> None:
+        self.images, self.transform = images, transform
+
+    def __getitem__(self, request: tuple[Tensor, int, float]) -> MicroBatch:
+        origin, chunk, weight = request
+        samples = origin[:, 1]
+        images = self.images[samples]
+        if self.transform is not None:
+            images = self.transform(images, origin)
+        return MicroBatch(images, self.images.labels[samples], origin, chunk, weight)
+
+
+def fetch_all(fetch: Fetch, requests: Sequence[Any], workers: int, pin: bool) -> Iterator[MicroBatch]:
+    """The micro-batches of the requests in order; each is made by one of the workers, or here if there are none."""
+    if workers == 0:
+        return map(fetch.__getitem__, requests)
+    loader: Iterator[MicroBatch] = iter(
+        DataLoader(
+            fetch,  # type: ignore[arg-type]  # a map from requests; it has no length and needs none
+            sampler=requests,
+            batch_size=None,
+            num_workers=min(workers, len(requests)),
+            pin_memory=pin,
+        )
+    )
+    return loader
+
+
+class TrainLoader:
+    """Iterates over the steps of an epoch; can be saved between any two and goes on from there.
+
+    Args:
+        workers: processes that make micro-batches; 0 where nothing is done image by image.
+    """
+
+    def __init__(
+        self, images: Images, order: Order, split: Split, rank: int, transform: Transform | None, workers: int, pin: bool
+    ) -> None:
+        self.images, self.order, self.split, self.rank = images, order, split, rank
+        self.fetch, self.workers, self.pin = Fetch(images, transform), workers, pin
+        self.epoch = self.next_step = 0
+
+    def __len__(self) -> int:
+        return self.order.steps_per_epoch
+
+    @property
+    def sampler(self) -> TrainLoader:
+        return self  # Lightning tells the epoch to samplers only
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[MicroBatch]]:
+        first = self.next_step % len(self)  # 0 after a whole epoch
+        batches = fetch_all(self.fetch, self.requests(first), self.workers, self.pin)
+        for step in range(first, len(self)):
+            self.next_step = step + 1
+            yield [next(batches) for _ in range(self.split.accumulation)]
+
+    def requests(self, first: int) -> list[tuple[Tensor, int, float]]:
+        """What this rank computes in this epoch from step `first` on, a micro-batch an entry."""
+        origin = self.order.epoch(self.epoch).to(self.images.labels.device)
+        size, requests = self.order.batch_size, []
+        for step in range(first, len(self)):
+            images = origin[step * size : (step + 1) * size]
+            for chunk in self.split.of(self.rank):
+                share = images[chunk :: self.split.chunks]
+                requests.append((share, chunk, len(share) * self.split.devices / len(images)))
+        return requests
+
+    def state_dict(self) -> dict[str, int]:
+        return {"next": self.next_step % len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.next_step = state["next"]
+
+
+class EvaluationLoader:
+    """Every image once over all ranks, in batches; every rank makes as many batches, if need be an empty one."""
+
+    def __init__(
+        self, images: Images, batch_size: int, ranks: int, rank: int, transform: Transform | None, workers: int, pin: bool
+    ) -> None:
+        self.fetch, self.workers, self.pin = Fetch(images, transform), workers, pin
+        most = -(-len(images) // ranks)  # images of the rank that has most
+        mine = torch.arange(rank, len(images), ranks, device=images.labels.device)
+        origin = torch.stack((torch.zeros_like(mine), mine, torch.zeros_like(mine)), dim=1)
+        self.requests = [(part, rank, 1.0) for part in origin.tensor_split(max(1, -(-most // batch_size)))]
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def __iter__(self) -> Iterator[MicroBatch]:
+        return fetch_all(self.fetch, self.requests, self.workers, self.pin)

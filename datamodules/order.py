@@ -1,0 +1,106 @@
+"""Which image is seen when: the order of an epoch as a function of (seed, epoch), and its split over devices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy
+import torch
+from torch import Tensor
+
+
+class DataError(Exception):
+    """Data that cannot be read or split as asked; the message is one or two lines for the user."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of training.
+
+    Args:
+        samples: number of training images.
+        batch_size: images of one optimiser step, over all devices and micro-batches.
+        repeats: times an image is drawn in a row (repeated augmentation, arXiv 1902.05509); an epoch keeps its length
+            and sees as many times fewer images.
+        drop_last: leave out a last part of a batch; else it is a smaller step.
+        seed: of the run.
+
+    An epoch shorter than one step runs on into further permutations until the step is full.
+    """
+
+    samples: int
+    batch_size: int
+    repeats: int
+    drop_last: bool
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        if self.samples < self.batch_size:
+            return 1
+        return (math.floor if self.drop_last else math.ceil)(self.samples / self.batch_size)
+
+    @property
+    def images_per_epoch(self) -> int:
+        if self.samples < self.batch_size or self.drop_last:
+            return self.steps_per_epoch * self.batch_size
+        return self.samples
+
+    def epoch(self, epoch: int) -> Tensor:
+        """The epoch's images in order: (images_per_epoch, 3) int64 of epoch, sample, repetition."""
+        repeats, length = max(self.repeats, 1), self.images_per_epoch
+        rounds = math.ceil(length / (self.samples * repeats))
+        columns = []
+        for i in range(rounds):
+            permutation = numpy.random.default_rng((self.seed, epoch, i)).permutation(self.samples)
+            sample = numpy.repeat(permutation, repeats)
+            repetition = numpy.tile(numpy.arange(i * repeats, (i + 1) * repeats), self.samples)
+            columns.append(numpy.stack((numpy.full_like(sample, epoch), sample, repetition), axis=1))
+        return torch.from_numpy(numpy.concatenate(columns)[:length])
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a step is shared: chunk k of the K = devices x accumulation takes every K-th image from the k-th on.
+
+    Micro-batch i of device r is chunk i x devices + r, so the chunks, and what happens in them, depend on K alone: two
+    devices with one micro-batch take the same step as one device with two.
+    """
+
+    devices: int = 1
+    accumulation: int = 1
+
+    @property
+    def chunks(self) -> int:
+        return self.devices * self.accumulation
+
+    def of(self, rank: int) -> list[int]:
+        """The chunks of one device, in the order in which it works on them."""
+        return [i * self.devices + rank for i in range(self.accumulation)]
+
+
+def split_batch(batch_size: int, devices: int, max_per_device: int) -> Split:
+    """The split with the largest micro-batch of at most `max_per_device` images.
+
+    Raises:
+        DataError: batch_size is not a multiple of the devices; the message names the nearest that is.
+    """
+    if batch_size % devices:
+        low = batch_size // devices * devices
+        near = f"{low} or {low + devices}" if low else str(devices)
+        raise DataError(f"recipe.batch_size={batch_size} does not divide over {devices} devices; {near} does.")
+    per_device = batch_size // devices
+    smallest = math.ceil(per_device / max_per_device)
+    accumulation = next(n for n in range(smallest, per_device + 1) if per_device % n == 0)
+    return Split(devices, accumulation)
+
+
+def check_last_step(order: Order, split: Split) -> None:
+    """Raise DataError if the last, smaller step of an epoch leaves a micro-batch without an image."""
+    last = order.images_per_epoch % order.batch_size
+    if 0 < last < split.chunks:
+        raise DataError(
+            f"The last step of an epoch has {last} images for {split.chunks} micro-batches: "
+            "set recipe.drop_last=true or another recipe.batch_size."
+        )

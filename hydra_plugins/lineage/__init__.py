@@ -1,0 +1,1 @@
+"""Lineage's launcher for Hydra's sweeps."""

@@ -1,0 +1,133 @@
+"""While a run trains: a progress bar on a terminal, a line an epoch everywhere, and the loggers' rows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+log = logging.getLogger(__name__)
+
+
+class Report(Checkpoint):
+    """Counts time and images, and hands each epoch's metrics to the loggers, to train.log and to the screen.
+
+    A Checkpoint in Lightning's eyes, which calls these after the module's own end of an epoch.
+
+    Attributes:
+        seconds: spent in training and validation, those before a stop included.
+        training_seconds, images: of the training steps alone; their quotient is images_per_second.
+    """
+
+    def __init__(self, console: Console, batch_size: int) -> None:
+        self.console, self.batch_size = console, batch_size
+        self.seconds = self.training_seconds = 0.0
+        self.images = self.steps = 0
+        self.epoch_began = self.training_began = time.monotonic()
+        self.images_before = 0
+        self.seconds_before = 0.0
+        self.progress: Progress | None = None
+        self.top1: float | None = None
+        self.shown_at = 0.0
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.training_seconds if self.training_seconds else 0.0
+
+    # ---- the clock
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.is_global_zero and self.console.is_terminal:
+            self.progress = Progress(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("loss {task.fields[loss]}  val top-1 {task.fields[top1]}  {task.fields[speed]} images/s"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self.console,
+                refresh_per_second=4,
+            )
+            steps = int(trainer.num_training_batches) * (trainer.max_epochs or 1)
+            self.task = self.progress.add_task(
+                "", total=steps, completed=trainer.global_step, epoch="1", loss="-", top1="-", speed="-"
+            )
+            self.progress.start()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.epoch_began = self.training_began = time.monotonic()
+        self.images_before, self.seconds_before = self.images, self.training_seconds
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, out: Any, batches: Any, *_: Any) -> None:
+        self.images += sum(len(batch.labels) for batch in batches) * trainer.world_size
+        self.steps += 1
+        if self.progress is not None and time.monotonic() - self.shown_at > 0.25:
+            self._show(trainer, module)
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            self.training_seconds += time.monotonic() - self.training_began
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.training_began = time.monotonic()
+
+    # ---- what is shown and kept
+
+    def _show(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert self.progress is not None
+        now = time.monotonic()
+        self.shown_at = now
+        seconds = self.training_seconds - self.seconds_before + now - self.training_began
+        loss, _, count = module.epoch_sums.tolist()  # type: ignore[operator, union-attr]
+        self.progress.update(
+            self.task,
+            completed=trainer.global_step,
+            epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
+            loss=f"{loss / max(count, 1):.4f}",
+            top1="-" if self.top1 is None else f"{self.top1:.4f}",
+            speed=f"{(self.images - self.images_before) / max(seconds, 1e-9):,.0f}",
+        )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        elapsed = time.monotonic() - self.epoch_began
+        self.seconds += elapsed
+        speed = (self.images - self.images_before) / max(self.training_seconds - self.seconds_before, 1e-9)
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name[:4] in ("trai", "val_")}
+        metrics |= module.train_metrics  # type: ignore[operator, arg-type]
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        row = {"epoch": trainer.current_epoch + 1, "lr": rate, **metrics, "images_per_second": speed, "seconds": self.seconds}
+        for logger in trainer.loggers:
+            logger.log_metrics(row, trainer.global_step)
+        self.top1 = metrics.get("val_top1")
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        self._say(trainer, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {shown}  {speed:,.0f} images/s")
+        if self.progress is not None:
+            self._show(trainer, module)
+
+    def _say(self, trainer: pl.Trainer, line: str) -> None:
+        if trainer.is_global_zero:
+            log.info(line)
+            self.console.print(line, highlight=False, soft_wrap=True)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("seconds", "training_seconds", "images", "steps")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)

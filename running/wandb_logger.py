@@ -1,0 +1,39 @@
+"""Weights & Biases. Imported only when chosen."""
+
+from __future__ import annotations
+
+import hashlib
+import netrc
+import os
+from pathlib import Path
+
+from pytorch_lightning.loggers import WandbLogger
+
+
+def build(project: str, folder: str) -> WandbLogger:
+    """A logger whose run is a function of the run directory, so that a continued run continues it.
+
+    Without a key it is offline, and asks nothing.
+    """
+    offline = os.environ.get("WANDB_MODE") != "online" and not has_key()
+    if offline:
+        print("wandb: no key on this machine, so the run stays offline; afterwards: wandb sync " + str(Path(folder) / "wandb"))
+    name = str(Path(folder).resolve())
+    return WandbLogger(
+        project=project,
+        name=Path(folder).name,
+        id=hashlib.blake2b(name.encode(), digest_size=8).hexdigest(),
+        save_dir=folder,
+        offline=offline,
+        **({} if offline else {"resume": "allow"}),
+    )
+
+
+def has_key() -> bool:
+    """Whether wandb would find a key without asking: in the environment or in ~/.netrc."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return any("wandb" in host for host in netrc.netrc().hosts)
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,149 @@
+"""What a network is held to, a function a claim: test_archs.py calls them on some, test_archs_proofs.py on all."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from archs.blocks import SqueezeExcite
+from networks import build, channels_of, classes_of
+from oracles import CLASSES, Case, build_oracle
+from porting import difference, disagreement, outputs, port, randomise, still
+
+# max|a - b| / max|b| in double precision; what correct networks of hundreds of layers leave is 1e-14 and 1e-11.
+TOLERANCE = {"eval": 1e-12, "gradient": 1e-11, "train": 1e-9, "statistics": 1e-9}
+
+
+def noise(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(2))
+
+
+def smallest(network: nn.Module, batch: int, channels: int) -> Tensor:
+    """Noise of the smallest size that the network takes."""
+    return noise(batch, channels, network.min_size, network.min_size)
+
+
+def loss(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy, that of auxiliary logits weighed as the network says."""
+    logits, *auxiliary = outputs(network(images))
+    weights = getattr(network, "aux_weights", ()) if network.training else ()
+    assert len(auxiliary) == len(weights)
+    total = F.cross_entropy(logits, targets)
+    for weight, aux in zip(weights, auxiliary, strict=True):
+        assert aux.shape == logits.shape
+        total = total + weight * F.cross_entropy(aux, targets)
+    return total
+
+
+def check_gradients(config: str) -> None:
+    """Every parameter has a finite gradient at min_size with two images of one channel; the interface of blocks.py."""
+    network = build(config, num_classes=7, channels=1)
+    images = smallest(network, 2, 1)
+    loss(network, images, torch.tensor([0, 6])).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, f"{name} has no gradient"
+        assert parameter.grad.sum().isfinite(), f"the gradient of {name} is not finite"  # isfinite() on all is slow
+    network.eval()
+    with torch.no_grad():
+        logits = network(images)
+        assert isinstance(logits, Tensor)
+        assert logits.shape == (2, 7)
+        if not config.startswith("timm"):
+            assert network.forward_features(images).ndim == 4
+            assert {"stem", "stages", "head"} <= {name for name, _ in network.named_children()}
+
+
+def check_logits(case: Case) -> None:
+    """Equal to the oracle with its weights: logits, gradient, training logits, statistics."""
+    torch.manual_seed(0)
+    oracle = build_oracle(case).double()
+    ours = build(case.config, num_classes=CLASSES).double()
+    images = noise(4, 3, case.image, case.image, dtype=torch.float64)
+    found = disagreement(ours, oracle, images, order=case.order, our_order=case.our_order)
+    assert all(found[what] < TOLERANCE[what] for what in TOLERANCE), found
+
+
+def check_gates(config: str, case: Case) -> None:
+    """With every gate of Squeeze-and-Excitation at 1, `config` is the oracle of the plain network."""
+    torch.manual_seed(0)
+    oracle = still(build_oracle(case)).double().requires_grad_(False)
+    ours = still(build(config, num_classes=CLASSES)).double().requires_grad_(False)
+    images = noise(4, 3, case.image, case.image, dtype=torch.float64)
+    randomise(oracle, images)
+    port(ours, oracle, images.shape, order=case.order, our_order=case.our_order, skip=SqueezeExcite)
+    expected = oracle.eval()(images)
+    assert difference(ours.eval()(images), expected) > 1e-3  # gates as initialised act
+
+    gates = [module for module in ours.modules() if isinstance(module, SqueezeExcite)]
+    assert gates
+    for gate in gates:
+        gate.expand.weight.zero_()
+        gate.expand.bias.fill_(50.0)  # 1 / (1 + exp(-50)) rounds to 1
+    assert difference(ours(images), expected) < TOLERANCE["eval"]
+
+
+def check_learns(config: str) -> None:
+    """Ten steps of SGD on a fixed batch of 16 at min_size lower the loss."""
+    network = still(build(config))
+    images = smallest(network, 16, channels_of(config))
+    targets = torch.arange(16) % classes_of(config)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        losses.append(loss(network, images, targets))
+        losses[-1].backward()
+        optimizer.step()
+    with torch.no_grad():
+        losses.append(loss(network, images, targets))
+    assert losses[-1] < losses[0], [round(float(value), 4) for value in losses]
+
+
+def check_formats(config: str) -> None:
+    """channels_last gives the same logits; a training step under bfloat16 autocast is finite."""
+    network = build(config)
+    images = smallest(network, 2, channels_of(config))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(network, images, torch.zeros(2, dtype=torch.long))
+    value.backward()
+    assert value.isfinite()
+    assert all(p.grad.sum().isfinite() for p in network.parameters())
+
+    network.zero_grad(set_to_none=True)
+    network.eval().double()
+    images = images.double()
+    with torch.no_grad():
+        expected = network(images)
+        network.to(memory_format=torch.channels_last)
+        assert difference(network(images.to(memory_format=torch.channels_last)), expected) < TOLERANCE["eval"]
+
+
+def check_export(config: str) -> None:
+    """torch.export takes the network, and what it makes computes the same."""
+    network = build(config).eval().double()
+    images = smallest(network, 2, channels_of(config)).double()
+    program = torch.export.export(network, (images,))
+    with torch.no_grad():
+        assert difference(program.module()(images), network(images)) < TOLERANCE["eval"]
+
+
+def check_compile(config: str, backend: str) -> None:
+    """torch.compile takes the network whole, in training with stochastic depth and dropout, forward and backward.
+
+    What is proved is that Dynamo captures one graph; its code generator would take minutes a network and prove nothing
+    about ours, so the backend runs the captured graph as it is.
+    """
+    torch.compiler.reset()
+    words = "recipe.drop_path=0.1 recipe.dropout=0.1"
+    network = build(f"{config} {words}")
+    images = smallest(network, 2, channels_of(config))
+    compiled = torch.compile(network, fullgraph=True, backend=backend)
+    results = outputs(compiled(images))
+    torch.stack([result.sum() for result in results]).sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+    still(network).eval()
+    torch.compiler.reset()
+    with torch.no_grad():
+        assert difference(compiled(images), network(images)) < 1e-4

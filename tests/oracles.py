@@ -1,0 +1,112 @@
+"""The public implementations that our networks are compared with, and what is particular about each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from networks import rows
+from porting import Order
+
+CLASSES = 10  # in both networks: a classifier of 1000 proves no more
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: our `arch=<config>` against `source`'s `name`."""
+
+    config: str
+    source: str
+    name: str
+    image: int = 64
+    order: Order = field(default_factory=dict)
+    our_order: Order = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.config} | {self.source} {self.name}"
+
+
+def build_oracle(case: Case) -> nn.Module:
+    aux_heads = "aux_heads=true" in case.config
+    if case.source == "torchvision":
+        import torchvision
+
+        options = {"aux_logits": aux_heads, "init_weights": False} if case.name.startswith("inception") else {}
+        return torchvision.models.get_model(case.name, weights=None, num_classes=CLASSES, **options)
+    if case.source == "timm":
+        import timm
+
+        options = {"aux_logits": aux_heads} if case.name == "inception_v3" else {}
+        return timm.create_model(case.name, pretrained=False, num_classes=CLASSES, **options)
+    from pytorchcv.model_provider import get_model
+
+    network = get_model(case.name, pretrained=False, num_classes=CLASSES)
+    pool = getattr(network.features, "final_pool", None)
+    if isinstance(pool, nn.AvgPool2d):
+        network.features.final_pool = nn.AdaptiveAvgPool2d(1)  # theirs has the last map's size at 224 as its kernel
+    return network
+
+
+# Named in the golden table for their count, but another function.
+NOT_EQUAL: dict[tuple[str, str], str] = {
+    ("pytorchcv", "wrn50_2"): "exported with batch normalisation folded into the convolutions",
+    ("pytorchcv", "inceptionresnetv1"): "another head, see test_inception_resnet_v1_features",
+    ("pytorchcv", "mobilenetv2b_w1"): "a classifier without bias",
+    **{
+        ("pytorchcv", f"preresnet{name}"): "BN and ReLU between the stem's convolution and its pooling"
+        for name in ("18", "34", "50b", "101b", "152b")
+    },
+    **{
+        ("pytorchcv", f"efficientnet_b{phi}b"): "TensorFlow's padding, where torchvision and timm pad both sides alike"
+        for phi in range(8)
+    },
+}
+
+UNIT = r"features\.stage\d+\.unit\d+"  # pytorchcv's name for a residual block
+BODY_FIRST = {UNIT: ["body", "identity_conv"]}
+EPS = "arch.norm_eps=1e-5"
+
+# (source, pattern of the oracle's name) -> what the comparison needs; the first that matches.
+SETTINGS: list[tuple[str, str, dict]] = [
+    ("pytorchcv", r"alexnetb|vgg\d+", {"image": 224}),
+    ("pytorchcv", r"resnet\d+_cifar10", {"words": "arch.shortcut=B", "image": 32, "order": BODY_FIRST}),
+    ("pytorchcv", r"(se)?resne(x)?t\d+b?(_\d+x\d+d)?(_cifar10)?", {"order": BODY_FIRST}),
+    ("pytorchcv", r"wrn28_10_cifar10", {"image": 32, "order": {UNIT: [
+        "body.conv1.bn", "identity_conv", "body.conv1.conv", "body.conv2"]}}),
+    ("pytorchcv", r"preresnet110_cifar10", {"words": "arch.shortcut=B arch.share_first=false", "image": 32, "order": {UNIT: [
+        "body.conv1.bn", "identity_conv", "body.conv1.conv", "body.conv2"]}}),
+    ("timm", r"mobilenetv1_100", {"words": "arch.act=relu6"}),
+    ("timm", r"legacy_seresnet\d+|legacy_seresnext\d+_32x4d", {"order": {r"layer\d\.\d+": ["se_module", "downsample"]}}),
+    ("timm", r"legacy_xception", {"words": EPS}),
+    ("timm", r"efficientnet_b\d", {"words": EPS}),
+    ("torchvision", r"efficientnet_b[0-4]", {"words": EPS}),
+    ("torchvision|timm|pytorchcv", r"inception.*", {"image": 139}),
+]  # fmt: skip
+
+# Arguments that no row of the table states.
+MORE: list[tuple[str, str, str]] = [
+    ("resnet50 arch.stride_in_1x1=true", "pytorchcv", "resnet50"),
+]
+
+
+def cases() -> list[Case]:
+    """Every (network, oracle) pair of the golden table and of MORE, once."""
+    named = [
+        (row.arch, source, name)
+        for row in rows()
+        for source in ("torchvision", "timm", "pytorchcv")
+        if (name := getattr(row, f"{source}_name")) and (source, name) not in NOT_EQUAL
+        if not name.endswith("_cifar100")  # at CLASSES classes the same network as its _cifar10
+    ]
+    return [case(*triple) for triple in dict.fromkeys(named + MORE)]
+
+
+def case(config: str, source: str, name: str) -> Case:
+    for where, pattern, settings in SETTINGS:
+        if re.fullmatch(where, source) and re.fullmatch(pattern, name):
+            settings = dict(settings)
+            words = settings.pop("words", "")
+            return Case(f"{config} {words}".strip(), source, name, **settings)
+    return Case(config, source, name)

@@ -1,0 +1,82 @@
+"""Train a convolutional network: python train.py arch=wideresnet recipe=rsb_a2 datamodule=cifar10"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from running import errors, schema  # noqa: F401  # neither imports torch: a wrong command is refused before that
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from datamodules.base import ImageDataModule
+    from recipes.classifier import Classifier
+    from running.trainer import Trainer
+
+STARTED = time.monotonic()
+
+
+def build_network(cfg: DictConfig) -> nn.Module:
+    """The network of the config, of random weights that are a function of the seed."""
+    import torch
+    from hydra.utils import instantiate
+
+    torch.manual_seed(cfg.seed)
+    arguments = {key: value for key, value in cfg.arch.items() if key != "resolution"}
+    return instantiate(arguments)
+
+
+def build(cfg: DictConfig, network: nn.Module, trainer: Trainer) -> tuple[Classifier, ImageDataModule]:
+    """Data, augmentation and module of the config: what is handed to Lightning."""
+    from hydra.utils import instantiate
+
+    from datamodules.order import Order, check_last_step, split_batch
+    from recipes.augmentation import Augmentation, EvaluationCrop
+    from recipes.classifier import Classifier
+
+    recipe = OmegaConf.to_object(cfg.recipe)
+    datamodule = instantiate(cfg.datamodule)
+    datamodule.load(share=trainer.world_size > 1)
+    native = datamodule.train.in_memory
+
+    order = Order(len(datamodule.train), recipe.batch_size, recipe.repeated_aug, recipe.drop_last, cfg.seed)
+    split = split_batch(recipe.batch_size, trainer.world_size, trainer.max_per_device)
+    check_last_step(order, split)
+    facts = {"mirror": datamodule.mirror, "mean": datamodule.mean, "std": datamodule.std, "native": native}
+    augmentation = Augmentation(recipe, seed=cfg.seed, **facts)
+    crop = None if native else EvaluationCrop(recipe)
+    datamodule.connect(order, split, augmentation.in_workers, crop, min(trainer.max_per_device, 256))
+
+    classifier = Classifier(
+        network,
+        recipe,
+        augmentation,
+        num_classes=datamodule.num_classes,
+        seed=cfg.seed,
+        steps_per_epoch=order.steps_per_epoch,
+        channels_last=trainer.channels_last,
+        log_every_n_steps=trainer.log_every_n_steps,
+    )
+    return classifier, datamodule
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> float:
+    from running.session import Session
+
+    session = Session(cfg)
+    network = build_network(cfg)
+    trainer = session.build_trainer(network)
+    classifier, datamodule = build(cfg, network, trainer)
+    session.show_plan(classifier, datamodule)
+    trainer.fit(classifier, datamodule=datamodule, ckpt_path=session.checkpoint, weights_only=True)
+    return session.test(classifier, datamodule)
+
+
+if __name__ == "__main__":
+    with errors.for_people():
+        main()
