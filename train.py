@@ -65,6 +65,7 @@ def build(cfg: DictConfig, network: nn.Module, trainer: Trainer) -> tuple[Classi
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@errors.for_people()
 def main(cfg: DictConfig) -> float:
     from running.session import Session
 

@@ -97,7 +97,8 @@ class AlexNet(nn.Module):
         layers = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
         for number, layer in enumerate(layers, start=1):
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.constant_(layer.bias, 1.0 if number in (2, 4, 5, 6, 7) else 0.0)
+            if layer.bias is not None:
+                nn.init.constant_(layer.bias, 1.0 if number in (2, 4, 5, 6, 7) else 0.0)
 
     def forward_features(self, images: Tensor) -> Tensor:
         return self.stages(self.stem(images))

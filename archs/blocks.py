@@ -168,8 +168,9 @@ class Chain(nn.Sequential):
             if isinstance(layer, str):
                 self.append(self.read(layer, conv, count_include_pad))
             else:
-                self.append(Branches(self.out_channels, layer, conv, count_include_pad))
-                self.out_channels = self[-1].out_channels
+                fork = Branches(self.out_channels, layer, conv, count_include_pad)
+                self.append(fork)
+                self.out_channels = fork.out_channels
 
     def read(self, layer: str, conv: Callable[..., nn.Module], count_include_pad: bool) -> nn.Module:
         kind, *words = layer.split()
@@ -198,8 +199,9 @@ class Branches(nn.Module):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(Chain(in_channels, row, conv, count_include_pad) for row in table)
-        self.out_channels = sum(branch.out_channels for branch in self.branches)
+        chains = [Chain(in_channels, row, conv, count_include_pad) for row in table]
+        self.branches = nn.ModuleList(chains)
+        self.out_channels = sum(chain.out_channels for chain in chains)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self.branches], dim=1)

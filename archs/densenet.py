@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +30,7 @@ class NormActConv(nn.Module):
     updated in the forward pass only, so all results are the same, bit for bit.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, dropout: float, recompute: bool
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dropout: float, recompute: bool) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(in_channels)
         self.act = nn.ReLU(inplace=True)
@@ -44,32 +43,32 @@ class NormActConv(nn.Module):
         return self.conv(self.act(self.norm(joined)))
 
     @contextmanager
-    def without_statistics(self) -> Iterator[None]:
-        self.norm.track_running_stats = False
+    def statistics_kept(self) -> Iterator[None]:
+        """Momentum 0 leaves the running mean and variance as they are."""
+        norm, momentum, batches = self.norm, self.norm.momentum, self.norm.num_batches_tracked
+        norm.momentum, norm.num_batches_tracked = 0.0, None
         try:
             yield
         finally:
-            self.norm.track_running_stats = True
+            norm.momentum, norm.num_batches_tracked = momentum, batches
 
     def contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
         """What surrounds the forward pass and its repetition."""
-        return nullcontext(), self.without_statistics()
+        return nullcontext(), self.statistics_kept()
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if not (self.recompute and self.training):
             return self.dropout(self.convolve(*inputs))
-        options = {} if torch.compiler.is_compiling() else {"context_fn": self.contexts}
-        return self.dropout(
-            checkpoint(self.convolve, *inputs, use_reentrant=False, preserve_rng_state=False, **options)
-        )
+        options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+        if not torch.compiler.is_compiling():  # a compiled graph takes no contexts, and updates the statistics once
+            options["context_fn"] = self.contexts
+        return self.dropout(checkpoint(self.convolve, *inputs, **options))
 
 
 class DenseLayer(nn.Module):
     """1x1 to `bottleneck` x k maps (unless 0), 3x3 to k maps: several (B, C_i, H, W) -> (B, k, H, W)."""
 
-    def __init__(
-        self, in_channels: int, growth_rate: int, bottleneck: int, dropout: float, recompute: bool
-    ) -> None:
+    def __init__(self, in_channels: int, growth_rate: int, bottleneck: int, dropout: float, recompute: bool) -> None:
         super().__init__()
         self.conv1: nn.Module | None = None
         if bottleneck:
@@ -120,7 +119,7 @@ class DenseNet(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < compression <= 1:
-            raise ArchitectureError(f"arch.compression={compression}: a transition keeps more than 0 and at most all, 1.")
+            raise ArchitectureError(f"arch.compression={compression}: a transition keeps a share above 0, at most 1.")
         self.min_size = 2 ** (len(depths) - 1)  # the transitions; BC CIFAR 4
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
             self.min_size = 4 * self.min_size - 3  # 29 -> 15 -> 8 in the stem, which rounds up

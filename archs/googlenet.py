@@ -1,8 +1,8 @@
 """Going deeper with convolutions (Szegedy et al. 2014), arXiv 1409.4842: GoogLeNet, later called Inception v1.
 
 Each module looks at its input through 1x1, 3x3 and 5x5 filters and a pooling at once; 1x1 "reductions" in front of the
-large filters pay for it. ILSVRC 2014 top-5 errors in the paper's Table 3: 10.07 with one network and one crop, 6.67 with
-seven networks and 144 crops. Table 1: 6.8 M parameters, 1.5 billion operations.
+large filters pay for it. ILSVRC 2014 top-5 errors in the paper's Table 3: 10.07 with one network and one crop, 6.67
+with seven networks and 144 crops. Table 1: 6.8 M parameters, 1.5 billion operations.
 
 This is the paper's network: 5x5 branches, biases, local response normalisation, no batch normalisation. The one in
 torchvision has batch normalisation everywhere and 3x3 in place of 5x5. Table 1 prints 2.7K parameters for the first
@@ -52,9 +52,17 @@ def inception(one: int, reduce3: int, three: int, reduce5: int, five: int, proj:
 class ConvAct(nn.Sequential):
     """Convolution with bias, ReLU: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int], stride=1, padding=None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: tuple[int, int],
+        stride: int = 1,
+        padding: int | tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
-        padding = (kernel_size[0] // 2, kernel_size[1] // 2) if padding is None else padding
+        if padding is None:
+            padding = (kernel_size[0] // 2, kernel_size[1] // 2)
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding)
         self.act = nn.ReLU(inplace=True)
 
@@ -74,7 +82,7 @@ class AuxHead(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        paper = 14 <= min(x.shape[2:]) and max(x.shape[2:]) <= 16  # 5x5/3 pooling gives 4x4
+        paper = min(x.shape[2:]) >= 14 and max(x.shape[2:]) <= 16  # 5x5/3 pooling gives 4x4
         x = F.avg_pool2d(x, 5, stride=3) if paper else F.adaptive_avg_pool2d(x, 4)
         return self.classifier(self.conv(x))
 
@@ -100,7 +108,7 @@ class GoogLeNet(nn.Module):
     ) -> None:
         super().__init__()
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
-            self.min_size = 31
+            self.min_size = 31  # the last pooling needs two pixels: 31 -> 16 -> 8 -> 4 -> 2 -> 1
             self.stem = nn.Sequential(
                 ConvAct(in_channels, 64, (7, 7), stride=2),  # (64, 112, 112)
                 nn.MaxPool2d(3, stride=2, ceil_mode=True),  # (64, 56, 56)
@@ -111,7 +119,7 @@ class GoogLeNet(nn.Module):
                 nn.MaxPool2d(3, stride=2, ceil_mode=True),  # (192, 28, 28)
             )
         else:
-            self.min_size = 4
+            self.min_size = 4  # 4 -> 2 -> 1
             self.stem = nn.Sequential(ConvAct(in_channels, 192, (3, 3)))
 
         channels = 192
@@ -121,8 +129,9 @@ class GoogLeNet(nn.Module):
             if index > 0:
                 stage.add_module("pool", nn.MaxPool2d(3, stride=2, ceil_mode=True))
             for name, row in rows.items():
-                stage.add_module(name, Branches(channels, inception(*row), ConvAct))
-                channels = stage[-1].out_channels
+                module = Branches(channels, inception(*row), ConvAct)
+                channels = module.out_channels
+                stage.add_module(name, module)
                 if aux_heads and name in AUXILIARY:
                     self.aux[name] = AuxHead(channels, num_classes, aux_dropout)
             self.stages.append(stage)
@@ -135,8 +144,9 @@ class GoogLeNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_uniform_(module.weight, nonlinearity="linear")
-                classifies = isinstance(module, nn.Linear) and module.in_features == 1024
-                nn.init.constant_(module.bias, 0.0 if classifies else 0.2)
+                if module.bias is not None:
+                    classifies = isinstance(module, nn.Linear) and module.in_features == 1024
+                    nn.init.constant_(module.bias, 0.0 if classifies else 0.2)
 
     def forward_features(self, images: Tensor) -> Tensor:
         return self.stages(self.stem(images))

@@ -7,7 +7,7 @@ There are two networks called v2. `variant="paper"` is that of the figures: the 
 parameters. `variant="released"`, the default, is that of the weights (TF-slim, timm): the stem of Inception v3 and one
 Inception module, 10, 20 and 10 blocks, the last without ReLU and unscaled, a 1x1 to 1536 channels, 55.8 M parameters.
 Figures 17 and 19 print 1154 and 2048 channels where the concatenations before them give 1152 and 2144.
-The paper scales by 0.1 to 0.3 without saying where; here it is 0.17, 0.10, 0.20 in A, B, C, as released, in all variants.
+The paper scales by 0.1 to 0.3 without saying where; here it is 0.17, 0.10, 0.20 in A, B, C, as released, everywhere.
 SE-Inception-ResNet-v2 (arXiv 1709.01507, Table 2: 19.80 top-1, 4.79 top-5) gates each residual branch: `se`.
 Initial weights as in the release: uniform of Glorot and Bengio; epsilon 0.001.
 """
@@ -30,7 +30,7 @@ Table = list[list[str]]
 class Plan:
     """A network as data: the blocks A, B, C of the three stages, and the reductions into the second and third."""
 
-    stem: list
+    stem: dict[str, list]  # for large and for small images
     blocks: tuple[Table, Table, Table]
     reductions: tuple[Table, Table]
     depths: tuple[int, int, int] = (5, 10, 5)
@@ -41,7 +41,10 @@ class Plan:
 V3_STEM = ["3x3 32 /2 V", "3x3 32 V", "3x3 64", "max /2 V", "1x1 80", "3x3 192 V"]  # (192, 71, 71)
 
 V1 = Plan(
-    stem=[*V3_STEM, "3x3 256 /2 V"],  # Figure 14: (256, 35, 35)
+    stem={
+        "imagenet": [*V3_STEM, "3x3 256 /2 V"],  # Figure 14: (256, 35, 35)
+        "cifar": ["3x3 256"],
+    },
     blocks=(
         [["1x1 32"], ["1x1 32", "3x3 32"], ["1x1 32", "3x3 32", "3x3 32"]],  # Figure 10: (256, 35, 35)
         [["1x1 128"], ["1x1 128", "1x7 128", "7x1 128"]],  # Figure 11: (896, 17, 17)
@@ -63,14 +66,17 @@ V1 = Plan(
 )
 
 V2_PAPER = Plan(
-    stem=[  # Figure 3
-        "3x3 32 /2 V",  # (32, 149, 149)
-        "3x3 32 V",  # (32, 147, 147)
-        "3x3 64",
-        [["max /2 V"], ["3x3 96 /2 V"]],  # (160, 73, 73)
-        [["1x1 64", "3x3 96 V"], ["1x1 64", "1x7 64", "7x1 64", "3x3 96 V"]],  # (192, 71, 71)
-        [["3x3 192 /2 V"], ["max /2 V"]],  # (384, 35, 35)
-    ],
+    stem={
+        "imagenet": [  # Figure 3
+            "3x3 32 /2 V",  # (32, 149, 149)
+            "3x3 32 V",  # (32, 147, 147)
+            "3x3 64",
+            [["max /2 V"], ["3x3 96 /2 V"]],  # (160, 73, 73)
+            [["1x1 64", "3x3 96 V"], ["1x1 64", "1x7 64", "7x1 64", "3x3 96 V"]],  # (192, 71, 71)
+            [["3x3 192 /2 V"], ["max /2 V"]],  # (384, 35, 35)
+        ],
+        "cifar": ["3x3 384"],
+    },
     blocks=(
         [["1x1 32"], ["1x1 32", "3x3 32"], ["1x1 32", "3x3 48", "3x3 64"]],  # Figure 16: (384, 35, 35)
         [["1x1 192"], ["1x1 128", "1x7 160", "7x1 192"]],  # Figure 17: (1152, 17, 17)
@@ -92,11 +98,14 @@ V2_PAPER = Plan(
 )
 
 V2_RELEASED = Plan(
-    stem=[
-        *V3_STEM,
-        "max /2 V",  # (192, 35, 35)
-        [["1x1 96"], ["1x1 48", "5x5 64"], ["1x1 64", "3x3 96", "3x3 96"], ["avg", "1x1 64"]],  # (320, 35, 35)
-    ],
+    stem={
+        "imagenet": [
+            *V3_STEM,
+            "max /2 V",  # (192, 35, 35)
+            [["1x1 96"], ["1x1 48", "5x5 64"], ["1x1 64", "3x3 96", "3x3 96"], ["avg", "1x1 64"]],  # (320, 35, 35)
+        ],
+        "cifar": ["3x3 320"],
+    },
     blocks=V2_PAPER.blocks,  # (320, 35, 35), (1088, 17, 17), (2080, 8, 8)
     reductions=V2_PAPER.reductions,
     depths=(10, 20, 10),
@@ -149,27 +158,27 @@ class InceptionResNet(nn.Module):
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
-        self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, ("imagenet", "cifar"))]
-        self.stem = Chain(in_channels, plan.stem, conv, count_include_pad=False)
+        # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
+        self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, tuple(plan.stem))]
+        self.stem = Chain(in_channels, plan.stem[stem], conv, count_include_pad=False)
         channels = self.stem.out_channels
-        if stem == "cifar":
-            self.stem = Chain(in_channels, [f"3x3 {channels}"], conv)
 
         rates = iter(drop_path_rates(drop_path, sum(plan.depths)))
         self.stages = nn.Sequential()
         for index, (table, depth) in enumerate(zip(plan.blocks, plan.depths, strict=True)):
             stage = nn.Sequential()
             if index > 0:
-                stage.append(Branches(channels, plan.reductions[index - 1], conv))
-                channels = stage[-1].out_channels
+                reduction = Branches(channels, plan.reductions[index - 1], conv)
+                channels = reduction.out_channels
+                stage.append(reduction)
             for _ in range(depth):
-                stage.append(InceptionResBlock(channels, table, scale[index], next(rates), se, conv))
+                block = InceptionResBlock(channels, table, scale[index], next(rates), se, conv)
+                stage.append(block)
             self.stages.append(stage)
         if plan.last_linear:
-            last = self.stages[-1][-1]
-            last.scale, last.act = 1.0, nn.Identity()
+            block.scale, block.act = 1.0, nn.Identity()
         if plan.features is not None:
-            self.stages[-1].append(conv(channels, plan.features, 1))
+            stage.append(conv(channels, plan.features, 1))
             channels = plan.features
         self.head = Classifier(channels, num_classes, dropout)
         self.init_weights()

@@ -2,7 +2,7 @@
 
 Large filters are factorised: 5x5 into two 3x3 (Figure 5), nxn into 1xn and nx1 (Figure 6), and where maps are small the
 last layer of a branch spreads into 1x3 and 3x1 side by side (Figure 7); strided convolutions and pooling halve the grid
-together (Figure 10). Top-1 error in Table 3, single crop: 23.4 (v3, the same with a better training: 21.2).
+together (Figure 10). Top-1 error in Table 3, single crop: 23.4.
 
 No public implementation exists, and the paper leaves much open. Chosen here, so that every shape is the one printed:
 
@@ -19,8 +19,8 @@ No public implementation exists, and the paper leaves much open. Chosen here, so
   of Table 1 do not say where.
 - Initial weights as in Google's release of v3: normal of deviation 0.1, truncated at two of them.
 
-So it has 24,263,240 parameters and 5.86 billion operations at 299. The printed 3.8 belongs to a network with a 7x7 stem,
-the first row of Table 3, that is never drawn.
+So it has 24,263,240 parameters and 5.86 billion operations at 299. The printed 3.8 belongs to Table 3's variant with a
+7x7 stem, which is never drawn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from archs.blocks import Chain, Classifier, ConvNormAct, choose
 
-STEMS = {
+STEMS: dict[str, list] = {
     "imagenet": [
         "3x3 32 /2 V",  # (32, 149, 149)
         "3x3 32 V",  # (32, 147, 147)
@@ -80,7 +80,7 @@ FIGURE_10_TO_8 = [
     ["max /2 V"],
 ]  # 320 + 192 + 768 = 1280
 
-STAGES = [
+STAGES: list[list] = [
     [FIGURE_5] * 3,  # (288, 35, 35)
     [FIGURE_10_TO_17, *map(figure_6, (128, 160, 160, 192))],  # (768, 17, 17)
     [FIGURE_10_TO_8, *[FIGURE_7] * 2],  # (2048, 8, 8)
@@ -103,13 +103,15 @@ class InceptionV2(nn.Module):
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
+        # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
         self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, tuple(STEMS))]
         self.stem = Chain(in_channels, STEMS[stem], conv)
         channels = self.stem.out_channels
         self.stages = nn.Sequential()
         for tables in STAGES:
-            self.stages.append(Chain(channels, tables, conv))
-            channels = self.stages[-1].out_channels
+            stage = Chain(channels, tables, conv)
+            channels = stage.out_channels
+            self.stages.append(stage)
         self.head = Classifier(channels, num_classes, dropout)
         self.init_weights()
 

@@ -1,11 +1,12 @@
 """Rethinking the Inception architecture (Szegedy et al. 2015), arXiv 1512.00567: Inception v3.
 
-Inception v2 (archs/inception_v2.py) with 5x5 filters at 35x35, trained by RMSProp with label smoothing and an auxiliary
-head that has batch normalisation. ImageNet errors in Table 3, single crop at 299: 21.2 top-1, 5.6 top-5.
+What Inception v2 (archs/inception_v2.py) becomes by the rows of Table 3: RMSProp, label smoothing, factorised 7x7,
+batch normalisation in the auxiliary head. ImageNet errors there, single crop at 299: 21.2 top-1, 5.6 top-5.
 
-This is the network of Google's release, which torchvision and timm copy; Table 1 of the paper is another. The paper
-prints "less than 25 million" parameters and 4.8 billion operations; it has 23.8 M (27.2 M with the auxiliary head) and
-5.7 billion. The auxiliary head ends the 17x17 stage and its loss weighs 0.4.
+This is the network of Google's release, as in torchvision and timm, not that of Table 1: its stem has 1x1, 3x3 and a
+second pooling in place of the last three 3x3, its 35x35 modules a 5x5. The paper prints "less than 25 million"
+parameters and 4.8 billion operations; it has 23.8 M (27.2 M with the auxiliary head) and 5.7 billion. That head reads
+the last 17x17 map, and its loss weighs 0.4.
 Initial weights as released: normal, truncated at two deviations, of 0.1 in convolutions (0.01 in the auxiliary 5x5),
 0.01 in the classifier (0.001 in the auxiliary one).
 """
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 
 from archs.blocks import Chain, Classifier, ConvNormAct, choose
 
-STEMS = {
+STEMS: dict[str, list] = {
     "imagenet": [
         "3x3 32 /2 V",  # (32, 149, 149)
         "3x3 32 V",  # (32, 147, 147)
@@ -71,7 +72,7 @@ FIGURE_10_TO_8 = [
     ["max /2 V"],
 ]  # 320 + 192 + 768 = 1280
 
-STAGES = [
+STAGES: list[list] = [
     list(map(figure_5, (32, 64, 64))),  # (256, 35, 35), then (288, 35, 35)
     [FIGURE_10_TO_17, *map(figure_6, (128, 160, 160, 192))],  # (768, 17, 17)
     [FIGURE_10_TO_8, *[FIGURE_7] * 2],  # (2048, 8, 8)
@@ -81,9 +82,9 @@ STAGES = [
 class AuxHead(nn.Module):
     """Auxiliary classifier: (B, 768, 17, 17) -> (B, 128, 5, 5) -> (B, 768, 1, 1) -> (B, num_classes)."""
 
-    def __init__(self, in_channels: int, num_classes: int) -> None:
+    def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.reduce = ConvNormAct(in_channels, 128, 1, eps=0.001)
+        self.reduce = ConvNormAct(768, 128, 1, eps=0.001)
         self.conv = ConvNormAct(128, 768, 5, padding=0, eps=0.001)
         self.head = Classifier(768, num_classes)
 
@@ -112,14 +113,16 @@ class InceptionV3(nn.Module):
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
+        # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
         self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, tuple(STEMS))]
         self.stem = Chain(in_channels, STEMS[stem], conv)
         channels = self.stem.out_channels
         self.stages = nn.Sequential()
         for tables in STAGES:
-            self.stages.append(Chain(channels, tables, conv))
-            channels = self.stages[-1].out_channels
-        self.aux = AuxHead(self.stages[1].out_channels, num_classes) if aux_heads else None
+            stage = Chain(channels, tables, conv)
+            channels = stage.out_channels
+            self.stages.append(stage)
+        self.aux = AuxHead(num_classes) if aux_heads else None
         self.aux_weights = (0.4,) if aux_heads else ()
         self.head = Classifier(channels, num_classes, dropout)
         self.init_weights()

@@ -3,8 +3,8 @@
 Uniform modules, deeper and wider than v3's: a stem that forks three times, then 4 A, 7 B and 3 C modules with a
 reduction between. ImageNet errors in Table 2, single crop, single model: 20.0 top-1, 5.0 top-5.
 
-Pooling in modules does not count its padding and epsilon is 0.001, as in the released weights (TF-slim, timm), and so are
-the initial weights: He et al. by fan-in.
+As in the release (TF-slim, and timm): average pooling does not count its padding, epsilon is 0.001, initial weights are
+those of He et al. by fan-in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from archs.blocks import Chain, Classifier, ConvNormAct, choose
 
-STEMS = {
+STEMS: dict[str, list] = {
     "imagenet": [  # Figure 3
         "3x3 32 /2 V",  # (32, 149, 149)
         "3x3 32 V",  # (32, 147, 147)
@@ -60,7 +60,7 @@ REDUCTION_B = [  # Figure 8
     ["max /2 V"],
 ]  # 192 + 320 + 1024 = 1536
 
-STAGES = [
+STAGES: list[list] = [
     [A] * 4,  # (384, 35, 35)
     [REDUCTION_A, *[B] * 7],  # (1024, 17, 17)
     [REDUCTION_B, *[C] * 3],  # (1536, 8, 8)
@@ -84,13 +84,15 @@ class InceptionV4(nn.Module):
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
+        # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
         self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, tuple(STEMS))]
         self.stem = Chain(in_channels, STEMS[stem], conv)
         channels = self.stem.out_channels
         self.stages = nn.Sequential()
         for tables in STAGES:
-            self.stages.append(Chain(channels, tables, conv, count_include_pad=False))
-            channels = self.stages[-1].out_channels
+            stage = Chain(channels, tables, conv, count_include_pad=False)
+            channels = stage.out_channels
+            self.stages.append(stage)
         self.head = Classifier(channels, num_classes, dropout)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -118,8 +118,11 @@ class PreActResNet(nn.Module):
         super().__init__()
         choose("shortcut", shortcut, ("A", "B"))
         bottleneck = choose("block", block, ("basic", "bottleneck")) == "bottleneck"
-        self.min_size = 1
+        # Two pixels in the last map, 5 -> 3 -> 2 or 33 -> 17 -> 9 -> 5 -> 3 -> 2: of one pixel and two images, batch
+        # normalisation makes +-1, and through 101 layers or more the gradients overflow.
+        self.min_size = 2 ** (len(depths) - 1) + 1
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+            self.min_size = 4 * 2 ** (len(depths) - 1) + 1
             pool = nn.MaxPool2d(3, stride=2, padding=1)
             self.stem: nn.Module = nn.Sequential(conv(in_channels, widths[0], 7, stride=2), pool)
         else:
@@ -146,7 +149,8 @@ class PreActResNet(nn.Module):
         if zero_init_last:
             for module in self.modules():
                 if isinstance(module, PreActUnit):
-                    nn.init.zeros_(module.branch[-1].weight)
+                    for weight in module.branch[-1].parameters():
+                        nn.init.zeros_(weight)
 
     def forward_features(self, images: Tensor) -> Tensor:
         return self.norm(self.stages(self.stem(images)))

@@ -136,12 +136,14 @@ class ResNet(nn.Module):
         super().__init__()
         choose("shortcut", shortcut, ("A", "B"))
         kind = {"basic": Basic, "bottleneck": Bottleneck}[choose("block", block, ("basic", "bottleneck"))]
-        self.min_size = 1
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
             pool = nn.MaxPool2d(3, stride=2, padding=0 if ceil_pool else 1, ceil_mode=ceil_pool)
             self.min_size = 3 if ceil_pool else 1
             self.stem = nn.Sequential(ConvNormAct(in_channels, widths[0], 7, stride=2), pool)
         else:
+            # Two pixels in the last map, 5 -> 3 -> 2: of one pixel and two images, batch normalisation makes +-1, and
+            # the gradients of ResNet-1202 overflow.
+            self.min_size = 2 ** (len(depths) - 1) + 1
             self.stem = nn.Sequential(ConvNormAct(in_channels, widths[0], 3))
 
         rates = iter(drop_path_rates(drop_path, sum(depths)))

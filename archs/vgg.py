@@ -21,7 +21,7 @@ from archs.blocks import SqueezeExcite, he_init
 
 
 def stage(in_channels: int, width: int, depth: int, batch_norm: bool, se: bool) -> nn.Sequential:
-    """`depth` times 3x3 convolution, (normalisation,) ReLU(, gates), then pooling: (B, in, H, W) -> (B, width, H/2, W/2)."""
+    """`depth` times 3x3, (BN,) ReLU(, gates), then 2x2 pooling: (B, in, H, W) -> (B, width, H/2, W/2)."""
     layers: list[nn.Module] = []
     for i in range(depth):
         layers.append(nn.Conv2d(width if i else in_channels, width, 3, padding=1))

@@ -1,8 +1,8 @@
 """Xception: deep learning with depthwise separable convolutions (Chollet 2016), arXiv 1610.02357.
 
 Takes the Inception hypothesis to its limit: channels and space are mapped apart, by 34 depthwise separable
-convolutions with nothing between their two halves, in 12 residual modules. ImageNet in the paper (Table 1, 299 pixels,
-single crop): top-1 79.0, top-5 94.5; 22,855,952 parameters (Table 3).
+convolutions with nothing between their two halves, all but the last two in residual modules. ImageNet in the paper
+(Table 1, 299 pixels, single crop): top-1 79.0, top-5 94.5; 22,855,952 parameters (Table 3).
 
 Initial weights as in the released (Keras) network: Glorot uniform. Its pooling pads even maps on one side only
 (TensorFlow's SAME); here, as in timm's port of its weights, on both.
@@ -91,7 +91,7 @@ class Xception(nn.Module):
         for flow in (ENTRY, MIDDLE, EXIT):
             flows.append([])
             for widths, stride in flow:
-                first = channels == 64
+                first = not flows[0]
                 module = XceptionModule(channels, widths, stride, first, next(rates), norm_eps, norm_momentum)
                 flows[-1].append(module)
                 channels = widths[-1]

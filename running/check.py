@@ -79,6 +79,8 @@ def _check_types(config: DictConfig, overrides: list[str]) -> None:
     plain = loader.load_configuration(config.hydra.job.config_name, choices, RunMode.RUN)
     for override in values:
         key = override.key_or_group
+        if "." not in key and key not in plain:  # +key= adds anything, and nothing would read it
+            raise UserError(f"{key}: there is no such group or key.{nearest(key, map(str, plain))}")
         default, value = OmegaConf.select(plain, key), OmegaConf.select(config, key)
         if not is_of_kind(value, default):
             raise UserError(f"{key}={value}: it takes {KINDS[type(_plain(default))]}.")

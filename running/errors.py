@@ -12,8 +12,9 @@ from contextlib import contextmanager
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, instead of printing its own view of the error
 
+from hydra.core.hydra_config import HydraConfig  # noqa: E402
 from hydra.errors import HydraException, InstantiationException, MissingConfigException  # noqa: E402
-from omegaconf import DictConfig, OmegaConf  # noqa: E402
+from omegaconf import DictConfig  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 
 ROOMS = ("archs", "datamodules", "recipes", "running")
@@ -33,7 +34,8 @@ def for_people() -> Iterator[None]:
     except Exception as error:
         if not is_for_people(error):
             raise
-        logging.getLogger(__name__).error("%s", error, exc_info=True)
+        if HydraConfig.initialized():  # train.log is open
+            logging.getLogger(__name__).error("%s", error, exc_info=True)
         _leave(str(error))
 
 
@@ -95,9 +97,13 @@ def _of_key(cause: BaseException, text: str) -> str | None:
     if key and ("could not be converted" in str(cause) or "Cannot convert" in str(cause) or "Invalid" in str(cause)):
         value = re.search(r"Value '(.*?)'", str(cause))
         kind = re.search(r"converted to (\w+)", str(cause))
+        if "ListConfig" in str(cause):
+            return f"{key}: it takes a list, {key}=[1,2]."
         kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
         wanted = kinds.get(kind.group(1), f"a {kind.group(1)}") if kind else "another type"
         return f"{key}={value.group(1) if value else ''}: it takes {wanted}."
+    if "not Optional" in str(cause):
+        return f"{key or text.split()[-1].split('=')[0]}: it cannot be null."
     if "Missing mandatory value" in str(cause) and key:
         return f"{key} has no value; give it one: {key}=..."
     return None
@@ -109,23 +115,16 @@ def _of_override(text: str) -> str | None:
     if match:
         key = match.group(1)
         return f"{key}: there is no such group or key.{nearest(key, top_level_names())}"
-    if "mismatched input" in text or "no viable alternative" in text or "token recognition" in text:
-        word = re.search(r"Error when parsing index: \d+, string: (.*?) out of", text)
-        return f"{word.group(1) if word else text.splitlines()[0]}: words of the command read key=value."
+    if "hydra.cc/docs" in text:  # its parser's own report
+        return f"{text.splitlines()[0]}. Words of the command read key=value; quote what holds spaces or commas."
     return None
 
 
 def top_level_names() -> list[str]:
     """The groups, and the keys beside them, of conf/train.yaml."""
-    names = "arch datamodule recipe trainer logger experiment seed run test_weights".split()
-    return names
+    return "arch datamodule recipe trainer logger experiment seed run test_weights".split()
 
 
 def _after(marker: str, text: str) -> str | None:
     match = re.search(re.escape(marker) + r"(\S+)", text)
     return match.group(1) if match else None
-
-
-def plain(node: object) -> object:
-    """A config node as plain values, resolved."""
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

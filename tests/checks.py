@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archs.blocks import SqueezeExcite
-from networks import build, channels_of, classes_of
+from networks import build, channels_of, dataset_of, in_channels
 from oracles import CLASSES, Case, build_oracle
 from porting import difference, disagreement, outputs, port, randomise, still
 
@@ -54,22 +54,22 @@ def check_gradients(config: str) -> None:
             assert {"stem", "stages", "head"} <= {name for name, _ in network.named_children()}
 
 
-def check_logits(case: Case) -> None:
+def check_logits(case: Case, batch: int = 4) -> None:
     """Equal to the oracle with its weights: logits, gradient, training logits, statistics."""
     torch.manual_seed(0)
     oracle = build_oracle(case).double()
     ours = build(case.config, num_classes=CLASSES).double()
-    images = noise(4, 3, case.image, case.image, dtype=torch.float64)
+    images = noise(batch, 3, case.image, case.image, dtype=torch.float64)
     found = disagreement(ours, oracle, images, order=case.order, our_order=case.our_order)
     assert all(found[what] < TOLERANCE[what] for what in TOLERANCE), found
 
 
-def check_gates(config: str, case: Case) -> None:
+def check_gates(config: str, case: Case, batch: int = 4) -> None:
     """With every gate of Squeeze-and-Excitation at 1, `config` is the oracle of the plain network."""
     torch.manual_seed(0)
     oracle = still(build_oracle(case)).double().requires_grad_(False)
     ours = still(build(config, num_classes=CLASSES)).double().requires_grad_(False)
-    images = noise(4, 3, case.image, case.image, dtype=torch.float64)
+    images = noise(batch, 3, case.image, case.image, dtype=torch.float64)
     randomise(oracle, images)
     port(ours, oracle, images.shape, order=case.order, our_order=case.our_order, skip=SqueezeExcite)
     expected = oracle.eval()(images)
@@ -83,11 +83,12 @@ def check_gates(config: str, case: Case) -> None:
     assert difference(ours(images), expected) < TOLERANCE["eval"]
 
 
-def check_learns(config: str) -> None:
+def check_learns(config: str, dataset: str | None = None) -> None:
     """Ten steps of SGD on a fixed batch of 16 at min_size lower the loss."""
-    network = still(build(config))
-    images = smallest(network, 16, channels_of(config))
-    targets = torch.arange(16) % classes_of(config)
+    dataset = dataset or dataset_of(config)
+    network = still(build(config, dataset))
+    images = smallest(network, 16, in_channels(dataset))
+    targets = torch.arange(16) % 10
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
     losses = []
     for _ in range(10):
@@ -100,10 +101,11 @@ def check_learns(config: str) -> None:
     assert losses[-1] < losses[0], [round(float(value), 4) for value in losses]
 
 
-def check_formats(config: str) -> None:
+def check_formats(config: str, dataset: str | None = None) -> None:
     """channels_last gives the same logits; a training step under bfloat16 autocast is finite."""
-    network = build(config)
-    images = smallest(network, 2, channels_of(config))
+    dataset = dataset or dataset_of(config)
+    network = build(config, dataset)
+    images = smallest(network, 2, in_channels(dataset))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = loss(network, images, torch.zeros(2, dtype=torch.long))
     value.backward()
@@ -119,31 +121,29 @@ def check_formats(config: str) -> None:
         assert difference(network(images.to(memory_format=torch.channels_last)), expected) < TOLERANCE["eval"]
 
 
-def check_export(config: str) -> None:
+def check_export(config: str, dataset: str | None = None) -> None:
     """torch.export takes the network, and what it makes computes the same."""
-    network = build(config).eval().double()
-    images = smallest(network, 2, channels_of(config)).double()
+    dataset = dataset or dataset_of(config)
+    network = build(config, dataset).eval().double()
+    images = smallest(network, 2, in_channels(dataset)).double()
     program = torch.export.export(network, (images,))
     with torch.no_grad():
         assert difference(program.module()(images), network(images)) < TOLERANCE["eval"]
 
 
-def check_compile(config: str, backend: str) -> None:
+def check_compile(config: str) -> None:
     """torch.compile takes the network whole, in training with stochastic depth and dropout, forward and backward.
 
-    What is proved is that Dynamo captures one graph; its code generator would take minutes a network and prove nothing
-    about ours, so the backend runs the captured graph as it is.
+    The claim about our code is that it is captured as one graph, with its gradient ("aot_eager"), and computes the
+    same; generating code for the graph is torch's part and takes minutes a network.
     """
     torch.compiler.reset()
-    words = "recipe.drop_path=0.1 recipe.dropout=0.1"
-    network = build(f"{config} {words}")
+    network = build(f"{config} recipe.drop_path=0.1 recipe.dropout=0.1")
     images = smallest(network, 2, channels_of(config))
-    compiled = torch.compile(network, fullgraph=True, backend=backend)
-    results = outputs(compiled(images))
-    torch.stack([result.sum() for result in results]).sum().backward()
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    torch.stack([result.sum() for result in outputs(compiled(images))]).sum().backward()
     assert all(p.grad is not None for p in network.parameters())
 
-    still(network).eval()
-    torch.compiler.reset()
+    network.eval()
     with torch.no_grad():
         assert difference(compiled(images), network(images)) < 1e-4

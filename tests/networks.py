@@ -9,10 +9,11 @@ from pathlib import Path
 
 import hydra
 import torch
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from porting import Order
+from running import schema  # noqa: F401  # registers the recipe's types
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -62,32 +63,13 @@ def in_channels(dataset: str) -> int:
     return 1 if dataset == "mnist" else 3
 
 
-def small_images(dataset: str) -> bool:
-    return dataset in ("mnist", "cifar10", "cifar100", "svhn")
-
-
-def load(name: str):
-    """An arch YAML over its parents, named in `defaults`."""
-    config = OmegaConf.load(ROOT / "conf" / "arch" / f"{name}.yaml")
-    parents = [parent for parent in config.pop("defaults", []) if parent != "_self_"]
-    return OmegaConf.merge(*map(load, parents), config)
-
-
 @functools.cache
-def composed(words: str, dataset: str, num_classes: int, channels: int) -> dict:
-    """The node `arch` of the composed config, resolved."""
-    name, *overrides = words.split()
-    stem = "cifar" if small_images(dataset) else "imagenet"
-    world = OmegaConf.create(
-        {
-            "arch": load(name),
-            "datamodule": {"num_classes": num_classes, "channels": channels, "stem": stem},
-            "recipe": {"drop_path": 0.0, "dropout": 0.0, "test_res": None},
-        }
-    )
-    OmegaConf.set_struct(world, True)
-    world = OmegaConf.merge(world, OmegaConf.from_dotlist(overrides))
-    return OmegaConf.to_container(world, resolve=True)["arch"]
+def composed(words: str, dataset: str) -> DictConfig:
+    """The config of `arch=<words>` on a data set, without dropout and drop path unless `words` ask for them."""
+    data = "cifar10" if dataset == "svhn" else dataset  # same size and classes
+    overrides = [f"datamodule={data}", "recipe.dropout=0", "recipe.drop_path=0", *f"arch={words}".split()]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", overrides)
 
 
 @functools.cache
@@ -120,8 +102,11 @@ def build(
 ) -> nn.Module:
     """The network of `arch=<config>`; without arguments, as for the data set of its first row in the table."""
     dataset = dataset or dataset_of(config)
-    arch = composed(config, dataset, num_classes or classes_of(config), channels or in_channels(dataset))
-    arguments = {key: value for key, value in arch.items() if key != "resolution"}
+    cfg = composed(config, dataset).copy()
+    cfg.datamodule.num_classes = num_classes or classes_of(config)
+    cfg.datamodule.channels = channels or in_channels(dataset)
+    arguments = OmegaConf.to_container(cfg.arch, resolve=True)
+    del arguments["resolution"]
     torch.manual_seed(0)
     with torch.device(device):
         return hydra.utils.instantiate(arguments)
@@ -129,4 +114,26 @@ def build(
 
 def family(config: str) -> str:
     """The file under archs/ that builds the network."""
-    return composed(config, "imagenet", 10, 3)["_target_"].split(".")[1]
+    return composed(config, dataset_of(config)).arch["_target_"].split(".")[1]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A line of tests/golden/stages.csv: what the paper's table or figure says of the output of one module."""
+
+    config: str
+    input_size: int
+    module: str
+    channels: int
+    side: int
+    paper: str
+
+
+def stage_tables() -> dict[str, list[Stage]]:
+    """The lines of tests/golden/stages.csv by config."""
+    tables: dict[str, list[Stage]] = {}
+    with open(GOLDEN / "stages.csv", newline="") as file:
+        for line in csv.DictReader(file):
+            stage = Stage(**line | {key: int(line[key]) for key in ("input_size", "channels", "side")})
+            tables.setdefault(stage.config, []).append(stage)
+    return tables

@@ -43,9 +43,9 @@ def build_oracle(case: Case) -> nn.Module:
     from pytorchcv.model_provider import get_model
 
     network = get_model(case.name, pretrained=False, num_classes=CLASSES)
-    pool = getattr(network.features, "final_pool", None)
-    if isinstance(pool, nn.AvgPool2d):
-        network.features.final_pool = nn.AdaptiveAvgPool2d(1)  # theirs has the last map's size at 224 as its kernel
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.AvgPool2d) and module.kernel_size in (7, 8, 10, 11):  # the last map's size at 224, ...
+            network.set_submodule(name, nn.AdaptiveAvgPool2d(1))
     return network
 
 
@@ -65,25 +65,36 @@ NOT_EQUAL: dict[tuple[str, str], str] = {
 }
 
 UNIT = r"features\.stage\d+\.unit\d+"  # pytorchcv's name for a residual block
-BODY_FIRST = {UNIT: ["body", "identity_conv"]}
+LAST_PROJECTION = {UNIT: ["body", "se", "identity_conv"]}
+SECOND_PROJECTION = {UNIT: ["body.conv1.bn", "identity_conv", "body.conv1.conv", "body.conv2", "body.conv3"]}
+LAST_DOWNSAMPLE = {r"layer\d\.\d+": ["se_module", "downsample"]}
+CURRENT_FIRST = {r"(?:reduction_)?cell_\d+": ["conv_1x1", "path_1", "path_2", "final_path_bn", "conv_prev_1x1"]}
 EPS = "arch.norm_eps=1e-5"
 
 # (source, pattern of the oracle's name) -> what the comparison needs; the first that matches.
 SETTINGS: list[tuple[str, str, dict]] = [
     ("pytorchcv", r"alexnetb|vgg\d+", {"image": 224}),
-    ("pytorchcv", r"resnet\d+_cifar10", {"words": "arch.shortcut=B", "image": 32, "order": BODY_FIRST}),
-    ("pytorchcv", r"(se)?resne(x)?t\d+b?(_\d+x\d+d)?(_cifar10)?", {"order": BODY_FIRST}),
-    ("pytorchcv", r"wrn28_10_cifar10", {"image": 32, "order": {UNIT: [
-        "body.conv1.bn", "identity_conv", "body.conv1.conv", "body.conv2"]}}),
-    ("pytorchcv", r"preresnet110_cifar10", {"words": "arch.shortcut=B arch.share_first=false", "image": 32, "order": {UNIT: [
-        "body.conv1.bn", "identity_conv", "body.conv1.conv", "body.conv2"]}}),
+    ("pytorchcv", r"resnet\d+_cifar10", {"words": "arch.shortcut=B", "image": 16, "order": LAST_PROJECTION}),
+    ("pytorchcv", r"resnext29_.*", {"image": 16, "order": LAST_PROJECTION}),
+    ("pytorchcv", r"resnet\d+b?|resnext\d+_\d+x\d+d", {"order": LAST_PROJECTION}),
+    ("pytorchcv", r"seresne.*", {"words": "arch.ceil_pool=false", "order": LAST_PROJECTION}),
+    ("pytorchcv", r"wrn28_10_cifar10", {"image": 16, "order": SECOND_PROJECTION}),
+    (
+        "pytorchcv",
+        r"preresnet110_cifar10",
+        {"words": "arch.shortcut=B arch.share_first=false", "image": 16, "order": SECOND_PROJECTION},
+    ),
+    ("pytorchcv", r"preresnet(164bn|1001)_cifar10", {"image": 16, "order": SECOND_PROJECTION}),
+    ("pytorchcv", r"densenet.*_bc_cifar10", {"image": 16}),
     ("timm", r"mobilenetv1_100", {"words": "arch.act=relu6"}),
-    ("timm", r"legacy_seresnet\d+|legacy_seresnext\d+_32x4d", {"order": {r"layer\d\.\d+": ["se_module", "downsample"]}}),
+    ("timm", r"legacy_seresne.*", {"order": LAST_DOWNSAMPLE}),
     ("timm", r"legacy_xception", {"words": EPS}),
     ("timm", r"efficientnet_b\d", {"words": EPS}),
     ("torchvision", r"efficientnet_b[0-4]", {"words": EPS}),
+    ("pytorchcv", r"xception", {"order": {UNIT: ["body", "identity_conv"]}}),
     ("torchvision|timm|pytorchcv", r"inception.*", {"image": 139}),
-]  # fmt: skip
+    ("timm", r"nasnetalarge", {"words": "arch.padding=timm", "order": CURRENT_FIRST}),
+]
 
 # Arguments that no row of the table states.
 MORE: list[tuple[str, str, str]] = [
@@ -104,6 +115,8 @@ def cases() -> list[Case]:
 
 
 def case(config: str, source: str, name: str) -> Case:
+    if "aux_heads=true" in config:
+        return Case(config, source, name, image=299)  # torchvision's auxiliary head takes no smaller image
     for where, pattern, settings in SETTINGS:
         if re.fullmatch(where, source) and re.fullmatch(pattern, name):
             settings = dict(settings)

@@ -189,7 +189,7 @@ def difference(a: Tensor, b: Tensor) -> float:
     """max|a - b| / max|b|; infinite where a shape or a value is wrong beyond measuring."""
     if a.shape != b.shape or not (a.isfinite().all() and b.isfinite().all()):
         return float("inf")
-    return float((a - b).abs().max() / b.abs().max())
+    return float((a - b).detach().abs().max() / b.detach().abs().max())
 
 
 def logits_and_gradient(network: nn.Module, images: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -215,6 +215,9 @@ def disagreement(ours: nn.Module, oracle: nn.Module, images: Tensor, **options) 
     """
     for network in (ours, oracle):
         still(network).requires_grad_(False)
+        for module in network.modules():
+            if isinstance(module, _BatchNorm):
+                module.momentum = 0.1  # how fast statistics follow is the training's choice, not the network's
     randomise(oracle, images)
     port(ours, oracle, images.shape, **options)
     mapping = pairs(ours, oracle, images.shape, **options)

@@ -1,6 +1,6 @@
 """What every network under archs/ is held to, quickly: counts and gradients of every config, the rest by family.
 
-The same checks on everything, which take minutes to hours, are in test_archs_proofs.py (`make proofs`).
+The same claims about everything take an hour: test_archs_proofs.py (`make proofs`).
 """
 
 from __future__ import annotations
@@ -8,23 +8,47 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import hydra
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import checks
-from archs import blocks, lenet
-from networks import ROOT, build, configs, family, in_channels, rows, stage_tables
+from archs import blocks, densenet, efficientnet, inception_resnet, lenet, mobilenet, nasnet, preact_resnet, resnet
+from archs import wideresnet, xception
+from networks import ROOT, build, channels_of, configs, family, in_channels, rows, stage_tables
 from oracles import case
-from porting import PortingError, port
+from porting import PortingError, difference, port
 
-# The smallest network of each file under archs/, and the oracle that it is compared with.
-MEMBERS = {
+# The network that speaks for each file under archs/, at its smallest, and an oracle where there is one.
+MEMBERS: dict[str, tuple[str, tuple[str, str] | None]] = {
+    "alexnet": ("alexnet", ("torchvision", "alexnet")),
+    "bn_inception": ("bn_inception", ("pytorchcv", "bninception")),
+    "densenet": ("densenet_bc arch.depth=100 arch.growth_rate=12", ("pytorchcv", "densenet100_k12_bc_cifar10")),
+    "efficientnet": ("efficientnet_b0", ("torchvision", "efficientnet_b0")),
+    "googlenet": ("googlenet arch.aux_heads=true", None),
+    "inception_resnet": ("inception_resnet_v2", ("timm", "inception_resnet_v2")),
+    "inception_v2": ("inception_v2", None),
+    "inception_v3": ("inception_v3", ("timm", "inception_v3")),
+    "inception_v4": ("inception_v4", ("timm", "inception_v4")),
     "lenet": ("lenet5 arch.variant=1998", None),
-    "resnet": ("resnet_cifar arch.depth=20 arch.shortcut=B", ("pytorchcv", "resnet20_cifar10")),
-    "wideresnet": ("wideresnet arch.depth=16 arch.widen_factor=8", None),
+    "mobilenet": ("mobilenet_v2", ("torchvision", "mobilenet_v2")),
+    "nasnet": ("nasnet_a_mobile", ("pytorchcv", "nasnet_4a1056")),
+    "preact_resnet": ("preact_resnet18", ("timm", "resnetv2_18")),
+    "resnet": ("resnet18", ("torchvision", "resnet18")),
+    "resnext": ("resnext29 arch.base_width=4", None),
+    "vgg": ("vgg11_bn", ("torchvision", "vgg11_bn")),
+    "wideresnet": ("wideresnet arch.depth=16 arch.widen_factor=2", None),
+    "xception": ("xception", ("timm", "legacy_xception")),
 }
+FAMILIES = [config for config, _ in MEMBERS.values()]
+COMPARED = [case(config, *oracle) for config, oracle in MEMBERS.values() if oracle]
+
+
+def test_every_file_has_a_member():
+    assert {family(config) for config in configs()} - {"timm"} == set(MEMBERS)
+    assert all(family(config) == file for file, (config, _) in MEMBERS.items())
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
@@ -32,9 +56,195 @@ def test_counts(row):
     """Parameters as in the table, exactly; multiply-adds within 0.1 %."""
     network = build(row.config, row.dataset, row.num_classes, device="meta").eval()
     assert sum(p.numel() for p in network.parameters()) == row.params
-    if row.macs is None or row.config == "lenet5 arch.variant=1998":  # a counter sees neither its RBFs nor its links
+    if row.macs is None or row.name == "LeNet-5 (1998, exact)":  # a counter sees neither its RBFs nor its missing links
         return
     image = torch.empty(1, in_channels(row.dataset), row.input_size, row.input_size, device="meta")
     with FlopCounterMode(display=False) as counter:
         network(image)
     assert counter.get_total_flops() / 2e6 == pytest.approx(row.macs, rel=1e-3)
+
+
+def test_connections_of_lenet():
+    assert lenet.connections() == 340_908  # section II-B of the paper
+
+
+@pytest.mark.parametrize("config", configs())
+def test_gradients(config):
+    checks.check_gradients(config)
+
+
+@pytest.mark.parametrize("config", stage_tables())
+def test_stages(config):
+    """Channels and sides as the paper's table or figure prints them, or as its misprints must read."""
+    network, table, found = build(config, device="meta").eval(), stage_tables()[config], {}
+
+    def record(name):
+        def hook(module, inputs, output):
+            x = output[0] if isinstance(output, tuple) else output  # a NASNet cell hands on two maps
+            found[name] = tuple(x.shape[1:])
+
+        return hook
+
+    for stage in table:
+        network.get_submodule(stage.module).register_forward_hook(record(stage.module))
+    network(torch.empty(1, channels_of(config), table[0].input_size, table[0].input_size, device="meta"))
+    assert found == {stage.module: (stage.channels, stage.side, stage.side) for stage in table}
+
+
+@pytest.mark.parametrize("compared", COMPARED, ids=str)
+def test_logits(compared):
+    checks.check_logits(compared, batch=2)
+
+
+def test_gates():
+    checks.check_gates("bn_inception arch.se=true", case("bn_inception", "pytorchcv", "bninception"), batch=2)
+
+
+@pytest.mark.parametrize("config", FAMILIES)
+def test_learns(config):
+    checks.check_learns(config, dataset="cifar10")
+
+
+@pytest.mark.parametrize("config", FAMILIES)
+def test_formats(config):
+    checks.check_formats(config, dataset="cifar10")
+
+
+@pytest.mark.parametrize("config", FAMILIES)
+def test_export(config):
+    checks.check_export(config, dataset="cifar10")
+
+
+def residual(**words):
+    return {"option": "B", "groups": 1, "base_width": 64, "se": True, "drop_path": 0.5, "stride_in_1x1": False} | words
+
+
+INCEPTION = [["1x1 4"], ["1x1 2", "3x3 8"], ["max", "1x1 2"]]
+BLOCKS = [  # name, block, input, output: (channels, height, width)
+    ("ConvNormAct", lambda: blocks.ConvNormAct(6, 8, 3, 2), (6, 8, 12), (8, 4, 6)),
+    ("ConvNormAct", lambda: blocks.ConvNormAct(6, 8, (1, 7)), (6, 8, 12), (8, 8, 12)),
+    ("DepthwiseSeparable", lambda: blocks.DepthwiseSeparable(6, 8, 5, 2), (6, 8, 12), (8, 4, 6)),
+    ("SqueezeExcite", lambda: blocks.SqueezeExcite(8, 2), (8, 8, 12), (8, 8, 12)),
+    ("DropPath", lambda: blocks.DropPath(0.5), (8, 8, 12), (8, 8, 12)),
+    ("Branches", lambda: blocks.Branches(6, INCEPTION), (6, 8, 12), (14, 8, 12)),
+    ("Branches", lambda: blocks.Branches(6, [["3x3 4 /2"], ["max /2"]]), (6, 7, 12), (10, 4, 6)),
+    ("Basic", lambda: resnet.Basic(16, 32, 2, **residual()), (16, 8, 12), (32, 4, 6)),
+    ("Basic", lambda: resnet.Basic(16, 32, 2, **residual(option="A")), (16, 8, 12), (32, 4, 6)),
+    ("Bottleneck", lambda: resnet.Bottleneck(16, 32, 2, **residual()), (16, 8, 12), (128, 4, 6)),
+    ("Bottleneck", lambda: resnet.Bottleneck(16, 32, 2, **residual(stride_in_1x1=True, groups=4, base_width=8)), (16, 7, 12), (128, 4, 6)),
+    ("WideBlock", lambda: wideresnet.WideBlock(16, 32, 2, 0.3, 0.5), (16, 8, 12), (32, 4, 6)),
+    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 32, 2, False, "A", False, 0.5, False), (16, 8, 12), (32, 4, 6)),
+    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 32, 2, True, "B", False, 0.5, False), (16, 7, 12), (128, 4, 6)),
+    ("DenseBlock", lambda: densenet.DenseBlock([densenet.DenseLayer(n, 4, 4, 0.2, True) for n in (8, 12)]), (8, 8, 12), (16, 8, 12)),
+    ("InvertedResidual", lambda: mobilenet.InvertedResidual(8, 8, 1, 6, 0.5, 1e-5, 0.1), (8, 8, 12), (8, 8, 12)),
+    ("InvertedResidual", lambda: mobilenet.InvertedResidual(8, 16, 2, 6, 0.5, 1e-5, 0.1), (8, 8, 12), (16, 4, 6)),
+    ("MBConv", lambda: efficientnet.MBConv(8, 8, 5, 1, 6, 0.5, 1e-3, 0.01), (8, 8, 12), (8, 8, 12)),
+    ("MBConv", lambda: efficientnet.MBConv(8, 16, 5, 2, 6, 0.5, 1e-3, 0.01), (8, 8, 12), (16, 4, 6)),
+    ("XceptionModule", lambda: xception.XceptionModule(8, (16, 16), 2, False, 0.5, 1e-3, 0.01), (8, 8, 12), (16, 4, 6)),
+    ("XceptionModule", lambda: xception.XceptionModule(8, (8, 8, 8), 1, False, 0.5, 1e-3, 0.01), (8, 8, 12), (8, 8, 12)),
+    ("InceptionResBlock", lambda: inception_resnet.InceptionResBlock(32, INCEPTION, 0.1, 0.5, True, blocks.ConvNormAct), (32, 8, 12), (32, 8, 12)),
+]
+
+
+@pytest.mark.parametrize(("make", "given", "made"), [row[1:] for row in BLOCKS], ids=[row[0] for row in BLOCKS])
+def test_shapes_of_blocks(make, given, made):
+    """(B, in, H, W) -> (B, out, H/stride, W/stride), on maps that are not square; the input stays as it was."""
+    x = checks.noise(2, *given)
+    before = x.clone()
+    assert make().train()(x).shape == (2, *made)
+    assert torch.equal(x, before)
+
+
+def test_drop_path():
+    """Whole samples go, the mean stays; nothing happens in evaluation."""
+    torch.manual_seed(0)
+    ones = torch.ones(4000, 2, 2, 2)
+    out = blocks.DropPath(0.2)(ones)
+    assert set(out.unique().tolist()) == {0.0, 1.25}
+    assert torch.equal(out.amax((1, 2, 3)), out.amin((1, 2, 3)))
+    assert out.mean() == pytest.approx(1.0, abs=0.03)
+    assert torch.equal(blocks.DropPath(0.2).eval()(ones), ones)
+    assert blocks.drop_path_rates(0.2, 3) == [0.0, 0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ("lenet5 arch.variant=2000", "modern, 1998"),
+        ("resnet50 arch.shortcut=C", "A, B"),
+        ("resnet_cifar arch.depth=21", "6n + 2"),
+        ("wideresnet arch.depth=27", "6n + 4"),
+        ("densenet_bc arch.depth=99", "6n + 4"),
+        ("densenet_cifar arch.depth=41", "3n + 4"),
+        ("preact_resnet_cifar arch.depth=163", "9n + 2"),
+        ("alexnet arch.variant=2013", "2012, 2014"),
+        ("googlenet arch.stem=mnist", "imagenet, cifar"),
+        ("inception_resnet_v2 arch.variant=figures", "released, paper"),
+        ("nasnet_a_mobile arch.padding=valid", "symmetric"),
+        ("timm arch.model_name=resnet5O", "resnet50"),
+    ],
+)
+def test_wrong_arguments(config, sentence):
+    """One sentence that names what is possible."""
+    with pytest.raises(hydra.errors.InstantiationException) as caught:
+        build(config)
+    assert isinstance(caught.value.__cause__, blocks.ArchitectureError)
+    assert sentence in str(caught.value.__cause__)
+
+
+def test_imports():
+    """Importing everything under archs/ imports torch and nothing else from outside."""
+    program = """
+import importlib, pathlib, sys
+import torch
+before = set(sys.modules)
+for path in sorted(pathlib.Path("archs").glob("*.py")):
+    importlib.import_module(f"archs.{path.stem}")
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+print(*sorted(new - {"archs", "torch"} - set(sys.stdlib_module_names)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+class Pair(nn.Module):
+    """Two branches of equal shapes that run in either order."""
+
+    def __init__(self, names: tuple[str, str]) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+        self.norm = nn.BatchNorm2d(4)
+        self.names = names
+
+    def forward(self, x):
+        a, b = (self.get_submodule(name)(x) for name in self.names)
+        total = a + 2 * b if self.names[0] == "first" else b + 2 * a
+        return self.norm(total)
+
+
+def test_porting_keeps_to_the_order():
+    """Equal shapes are not enough: the order of branches is the hint's to change."""
+    ours, oracle = Pair(("first", "second")), Pair(("second", "first"))
+    images = checks.noise(2, 3, 4, 4)
+    port(ours, oracle, images.shape)
+    assert difference(ours(images), oracle(images)) > 1e-2
+    port(ours, oracle, images.shape, order={"": ["first", "second"]})
+    assert difference(ours(images), oracle(images)) < 1e-6
+    with pytest.raises(PortingError, match="no module matches"):
+        port(ours, oracle, images.shape, order={"": ["third"]})
+
+
+def test_porting_names_both_sides():
+    a, b = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)), nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 1))
+    with pytest.raises(PortingError, match=r"our 1 .*\(4, 4, 1, 1\).*oracle's 1 .*\(5, 4, 1, 1\)"):
+        port(a, b, (1, 3, 4, 4))
+    with pytest.raises(PortingError, match=r"only the oracle has \['1'\]"):
+        port(a[:1], a, (1, 3, 4, 4))
+
+
+@pytest.mark.parametrize("wrong", ["arch.stride_in_1x1=true", "arch.depths=[2,3,2,2]"])
+def test_comparison_sees_a_wrong_network(wrong):
+    """What the tables of counts cannot tell, the logits do."""
+    compared = case(f"resnet50 {wrong}", "torchvision", "resnet50")
+    with pytest.raises(AssertionError):
+        checks.check_logits(compared, batch=2)

@@ -1,0 +1,123 @@
+"""Time and activation memory of our networks against torchvision's or timm's, with the same weights.
+
+    python benchmarks/archs.py                            every network that has a counterpart there
+    python benchmarks/archs.py resnet50 densenet121       these
+    python benchmarks/archs.py --batch 4 --repeats 7 --size 224
+
+One forward and backward pass in training mode, ours and theirs in turn in one process, so that both meet the same state
+of the machine; medians. Activation memory is what the graph keeps for the backward pass, parameters and input apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from networks import build, rows  # noqa: E402
+from oracles import CLASSES, Case, build_oracle, case  # noqa: E402
+from porting import outputs, port, still  # noqa: E402
+
+
+def comparisons(names: list[str]) -> list[tuple[Case, int]]:
+    """(pair, paper's image side): each config once, against torchvision where it has the network, else timm."""
+    found: dict[str, tuple[Case, int]] = {}
+    for row in rows():
+        source = "torchvision" if row.torchvision_name else "timm"
+        name = row.torchvision_name or row.timm_name
+        if name and (not names or row.arch.split()[0] in names):
+            found.setdefault(row.arch, (case(row.arch, source, name), row.input_size))
+    if missing := set(names) - {config.split()[0] for config in found}:
+        counterparts = sorted({row.arch.split()[0] for row in rows() if row.torchvision_name or row.timm_name})
+        sys.exit(f"No counterpart of {', '.join(sorted(missing))}; there is one of {', '.join(counterparts)}.")
+    return list(found.values())
+
+
+def step(network: nn.Module, images: Tensor) -> None:
+    """Forward and backward; gradients are dropped, as an optimiser's zero_grad does."""
+    loss = torch.stack([result.sum() for result in outputs(network(images))]).sum()
+    loss.backward()
+    network.zero_grad(set_to_none=True)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def activation_bytes(network: nn.Module, images: Tensor) -> int:
+    """Storages that autograd keeps between the passes, each once."""
+    given = {t.untyped_storage().data_ptr() for t in (images, *network.parameters(), *network.buffers())}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in given:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # of the same storage: nothing is freed, so no address comes twice
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = network(images)
+    total = sum(kept.values())
+    del result
+    return total
+
+
+def compare(pair: Case, side: int, batch: int, repeats: int) -> tuple[float, float, int, int]:
+    """Median seconds of ours and theirs, bytes of ours and theirs."""
+    torch.manual_seed(0)
+    theirs = still(build_oracle(pair)).train()
+    ours = still(build(pair.config, num_classes=CLASSES)).train()
+    images = torch.randn(batch, 3, side, side)
+    port(ours, theirs, (2, 3, pair.image, pair.image), order=pair.order, our_order=pair.our_order)
+    networks = (ours, theirs)
+    memory = [activation_bytes(network, images) for network in networks]
+    for network in networks:
+        step(network, images)
+    times: tuple[list[float], list[float]] = ([], [])
+    for repeat in range(repeats):
+        for which in (0, 1) if repeat % 2 == 0 else (1, 0):
+            times[which].append(seconds(lambda network=networks[which]: step(network, images)))  # type: ignore[misc]
+    return statistics.median(times[0]), statistics.median(times[1]), memory[0], memory[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="files of conf/arch; all that have a counterpart")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--size", type=int, default=224, help="largest side of the images; smaller where the paper's is")
+    arguments = parser.parse_args()
+
+    pairs = comparisons(arguments.names)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {arguments.batch}\n")
+    print("| arch | against | image | ours, ms | theirs, ms | ratio | ours, MiB | theirs, MiB | ratio |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    ratios = []
+    for pair, paper_side in pairs:
+        # torchvision's auxiliary head of Inception v3 needs its 299 pixels
+        side = paper_side if "aux_heads=true" in pair.config else min(paper_side, arguments.size)
+        a, b, memory_a, memory_b = compare(pair, side, arguments.batch, arguments.repeats)
+        ratios.append(a / b)
+        print(
+            f"| {pair.config} | {pair.source} {pair.name} | {side} | {a * 1e3:.1f} | {b * 1e3:.1f} | {a / b:.3f} "
+            f"| {memory_a / 2**20:.1f} | {memory_b / 2**20:.1f} | {memory_a / memory_b:.3f} |",
+            flush=True,
+        )
+    print(f"\nRatio of the times: geometric mean {statistics.geometric_mean(ratios):.3f}, worst {max(ratios):.3f}")
+    built = statistics.median(seconds(lambda: build("resnet50")) for _ in range(5))
+    print(f"Building resnet50: {built:.3f} s (composed once before)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Every claim about every network: what test_archs.py checks on one member of each family, and compilation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import checks
+from networks import build, configs
+from oracles import CLASSES, build_oracle, case, cases
+from porting import disagreement
+
+pytestmark = pytest.mark.proofs
+
+GATED = [
+    ("vgg16_bn arch.se=true", case("vgg16_bn", "torchvision", "vgg16_bn")),
+    ("bn_inception arch.se=true", case("bn_inception", "pytorchcv", "bninception")),
+    ("inception_resnet_v2 arch.se=true", case("inception_resnet_v2", "timm", "inception_resnet_v2")),
+    ("resnet50 arch.se=true", case("resnet50", "torchvision", "resnet50")),
+    ("resnext50_32x4d arch.se=true", case("resnext50_32x4d", "torchvision", "resnext50_32x4d")),
+]
+
+
+@pytest.mark.parametrize("compared", cases(), ids=str)
+def test_logits(compared):
+    checks.check_logits(compared)
+
+
+@pytest.mark.parametrize(("config", "plain"), GATED, ids=[config for config, _ in GATED])
+def test_gates(config, plain):
+    checks.check_gates(config, plain)
+
+
+def test_inception_resnet_v1_features():
+    """pytorchcv's (facenet's) has another head, and a last block unscaled and without ReLU; all else is the paper's."""
+    compared = case("inception_resnet_v1", "pytorchcv", "inceptionresnetv1")
+    torch.manual_seed(0)
+    ours, oracle = build(compared.config, num_classes=CLASSES).double(), build_oracle(compared).double()
+    ours.head, oracle.output, oracle.features.final_pool = nn.Flatten(1), nn.Identity(), nn.Identity()
+    last = oracle.features.stage3[-1]
+    last.scale, last.activate, last.activ = 0.2, True, nn.ReLU()
+    images = checks.noise(2, 3, compared.image, compared.image, dtype=torch.float64)
+    found = disagreement(ours, oracle, images)
+    assert all(found[what] < checks.TOLERANCE[what] for what in checks.TOLERANCE), found
+
+
+@pytest.mark.parametrize("config", configs())
+def test_learns(config):
+    checks.check_learns(config)
+
+
+@pytest.mark.parametrize("config", configs())
+def test_formats(config):
+    checks.check_formats(config)
+
+
+@pytest.mark.parametrize("config", configs())
+def test_export(config):
+    checks.check_export(config)
+
+
+@pytest.mark.parametrize("config", configs())
+def test_compile(config):
+    checks.check_compile(config)
