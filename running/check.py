@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ class Check(Callback):
                 print(f"{folder} is finished (test_top1 {top1:.4f}). For another run choose another name.")
                 sys.exit(0)
             check_same(folder, config)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if not any(word.split("=")[0] == "run" for word in config.hydra.overrides.task):
+            config.run = time.strftime("%Y-%m-%d/%H-%M-%S") + "-sweep"
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from running.sweep import close_sweep

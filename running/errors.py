@@ -51,7 +51,9 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 
 def _leave(message: str) -> None:
-    sys.stderr.write(message.rstrip() + "\n")
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    prefix = "" if rank == "0" else f"[rank {rank}] "
+    sys.stderr.write(prefix + message.rstrip() + "\n")
     sys.exit(1)
 
 

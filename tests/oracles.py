@@ -93,6 +93,8 @@ SETTINGS: list[tuple[str, str, dict]] = [
     ("torchvision", r"efficientnet_b[0-4]", {"words": EPS}),
     ("pytorchcv", r"xception", {"order": {UNIT: ["body", "identity_conv"]}}),
     ("torchvision|timm|pytorchcv", r"inception.*", {"image": 139}),
+    # pytorchcv pads as at 331 pixels whatever the size: sides odd, odd, even, odd before the strides, as 75 gives too
+    ("pytorchcv", r"nasnet_6a4032", {"image": 75}),
     ("timm", r"nasnetalarge", {"words": "arch.padding=timm", "order": CURRENT_FIRST}),
 ]
 
