@@ -96,7 +96,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="files of conf/arch; all that have a counterpart")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--size", type=int, default=224, help="largest side of the images; smaller where the paper's is")
+    parser.add_argument(
+        "--size", type=int, default=224, help="largest side of the images; smaller where the paper's is"
+    )
     arguments = parser.parse_args()
 
     pairs = comparisons(arguments.names)

@@ -62,7 +62,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         self, order: Order, split: Split, train_transform: Transform | None, test_transform: Transform | None,
         evaluation_batch: int,
     ) -> None:  # fmt: skip
-        """Say what the loaders shall do; `train_transform` and `test_transform` run in the workers, if they are given."""
+        """Say what the loaders shall do; the transforms, if there are any, run in the workers."""
         self.order, self.split, self.evaluation_batch = order, split, evaluation_batch
         self.train_transform, self.test_transform = train_transform, test_transform
 

@@ -30,7 +30,8 @@ class ImageFolders(ImageDataModule):
         train, classes = self._index(self.root / self.train_folder)
         if len(classes) != self.num_classes:
             raise DataError(
-                f"{self.root / self.train_folder} has {len(classes)} class folders: set datamodule.num_classes={len(classes)}."
+                f"{self.root / self.train_folder} has {len(classes)} class folders: "
+                f"set datamodule.num_classes={len(classes)}."
             )
         test, test_classes = self._index(self.root / self.test_folder)
         if test_classes != classes:

@@ -44,7 +44,11 @@ class FileImages:
     in_memory = False
 
     def __init__(self, paths: Sequence[str], labels: Tensor, channels: int) -> None:
-        self.paths, self.labels, self.mode = numpy.array(paths, dtype=numpy.bytes_), labels, "L" if channels == 1 else "RGB"
+        self.paths, self.labels, self.mode = (
+            numpy.array(paths, dtype=numpy.bytes_),
+            labels,
+            "L" if channels == 1 else "RGB",
+        )
 
     def __len__(self) -> int:
         return len(self.labels)

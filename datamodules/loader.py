@@ -15,7 +15,7 @@ Transform = Callable[[Any, Tensor], Tensor]  # (images, origin) -> (n, C, H, W) 
 
 
 class MicroBatch(NamedTuple):
-    """images (n, C, H, W) uint8, labels (n,), origin (n, 3): epoch, sample, repetition; chunk and weight of the step."""
+    """images (n, C, H, W) uint8, labels (n,), origin (n, 3): epoch, sample, repetition; chunk, weight in the step."""
 
     images: Tensor
     labels: Tensor
@@ -74,7 +74,14 @@ class TrainLoader:
     """
 
     def __init__(
-        self, images: Images, order: Order, split: Split, rank: int, transform: Transform | None, workers: int, pin: bool
+        self,
+        images: Images,
+        order: Order,
+        split: Split,
+        rank: int,
+        transform: Transform | None,
+        workers: int,
+        pin: bool,
     ) -> None:
         self.images, self.order, self.split, self.rank = images, order, split, rank
         self.fetch, self.workers, self.pin = Fetch(images, transform), workers, pin
@@ -119,7 +126,14 @@ class EvaluationLoader:
     """Every image once over all ranks, in batches; every rank makes as many batches, if need be an empty one."""
 
     def __init__(
-        self, images: Images, batch_size: int, ranks: int, rank: int, transform: Transform | None, workers: int, pin: bool
+        self,
+        images: Images,
+        batch_size: int,
+        ranks: int,
+        rank: int,
+        transform: Transform | None,
+        workers: int,
+        pin: bool,
     ) -> None:
         self.fetch, self.workers, self.pin = Fetch(images, transform), workers, pin
         most = -(-len(images) // ranks)  # images of the rank that has most

@@ -1,8 +1,8 @@
 """A recipe's augmentation, split between the worker processes and the device.
 
 In the order of the papers and of timm: crop, flip, per-image operations, normalisation, lighting, erasing. Crops and
-flips of images of one size are batch operations on the device. Operations that exist only for a single PIL image (RandAugment,
-AutoAugment, colour jitter), and files, whose sizes differ, pull everything before them into the workers.
+flips of images of one size are batch operations on the device. Operations that exist only for a single PIL image
+(RandAugment, AutoAugment, colour jitter), and files, whose sizes differ, pull all that comes before them into the workers.
 """
 
 from __future__ import annotations
@@ -70,10 +70,8 @@ class Augmentation:
         return functools.partial(_chain, operations)
 
     def _in_workers(self, images: Images, origin: Tensor) -> Tensor:
-        if isinstance(images, Tensor):
-            batch = self._geometry(images, origin)
-        else:
-            batch = self._pil_geometry(images, origin)
+        one_size = isinstance(images, Tensor)
+        batch = self._geometry(images, origin) if one_size else self._pil_geometry(images, origin)
         if self.per_image is None:
             return batch
         return torch.stack([self._one(image, key) for image, key in zip(batch, origin.tolist(), strict=True)])
@@ -117,9 +115,7 @@ class Augmentation:
         if recipe.crop == "pad":
             steps = 2 * recipe.crop_padding + 1
             shift = (uniform(self.seed, "crop", origin, 2) * steps).long()
-            images = geometry.padded_shift(
-                images, recipe.crop_padding, recipe.crop_padding_mode, self.fill, shift
-            )
+            images = geometry.padded_shift(images, recipe.crop_padding, recipe.crop_padding_mode, self.fill, shift)
         elif recipe.crop != "none":
             size = (images.shape[2], images.shape[3])
             height, width = (torch.full_like(origin[:, 0], side) for side in size)
@@ -142,7 +138,7 @@ class Augmentation:
 
 
 class EvaluationCrop:
-    """PIL images to a batch: short side to test_res / test_crop_ratio, central crop; (B, C, test_res, test_res) uint8."""
+    """PIL images to (B, C, test_res, test_res) uint8: short side to test_res / test_crop_ratio, central crop."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.arguments = (recipe.test_res, recipe.test_crop_ratio, recipe.interpolation)

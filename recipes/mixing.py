@@ -54,7 +54,7 @@ def mix_images(images: Tensor, mix: Mix) -> Tensor:
 
 
 def soft_targets(labels: Tensor, num_classes: int, smoothing: float, mix: Mix | None) -> Tensor:
-    """Targets (B, num_classes) float32: smoothed one-hot, smoothing / K off, 1 - smoothing + smoothing / K on, mixed."""
+    """Targets (B, num_classes) float32, mixed: smoothing / K off, 1 - smoothing + smoothing / K on."""
     targets = F.one_hot(labels, num_classes).float()
     if mix is not None:
         targets = targets * mix.share + targets.flip(0) * (1 - mix.share)

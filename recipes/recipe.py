@@ -27,10 +27,26 @@ CHOICES = {
     "interpolation": INTERPOLATIONS,
 }
 FRACTIONS = ("label_smoothing", "dropout", "drop_path", "hflip", "erasing_prob", "ema", "bce_threshold")
-NOT_NEGATIVE = (
-    "lr momentum weight_decay warmup_epochs warmup_lr min_lr decay_rate grad_clip mixup_alpha cutmix_alpha "
-    "repeated_aug color_jitter pca_lighting crop_padding lamb_clip beta2 eps swa"
-).split()
+NOT_NEGATIVE = [
+    "lr",
+    "momentum",
+    "weight_decay",
+    "warmup_epochs",
+    "warmup_lr",
+    "min_lr",
+    "decay_rate",
+    "grad_clip",
+    "mixup_alpha",
+    "cutmix_alpha",
+    "repeated_aug",
+    "color_jitter",
+    "pca_lighting",
+    "crop_padding",
+    "lamb_clip",
+    "beta2",
+    "eps",
+    "swa",
+]
 
 
 class RecipeError(ValueError):
@@ -137,9 +153,13 @@ class Recipe:
         if (self.crop == "pad") != bool(self.crop_padding):
             raise RecipeError(f"recipe.crop={self.crop} with recipe.crop_padding={self.crop_padding}: pad needs both.")
         if (self.crop in ("rrc", "scale_jitter")) != (len(self.crop_scale) == 2):
-            raise RecipeError(f"recipe.crop={self.crop} with recipe.crop_scale={self.crop_scale}: a range for rrc and scale_jitter.")
+            raise RecipeError(
+                f"recipe.crop={self.crop} with recipe.crop_scale={self.crop_scale}: a range for rrc and scale_jitter."
+            )
         if (self.crop == "rrc") != (len(self.crop_ratio) == 2):
-            raise RecipeError(f"recipe.crop={self.crop} with recipe.crop_ratio={self.crop_ratio}: a range for rrc alone.")
+            raise RecipeError(
+                f"recipe.crop={self.crop} with recipe.crop_ratio={self.crop_ratio}: a range for rrc alone."
+            )
         for name in ("crop_scale", "crop_ratio"):
             low_high = getattr(self, name)
             if low_high and not 0 < low_high[0] <= low_high[1]:
@@ -147,7 +167,9 @@ class Recipe:
         if self.crop == "rrc" and self.crop_scale[1] > 1:
             raise RecipeError(f"recipe.crop_scale={self.crop_scale}: shares of the area, at most 1.")
         if self.crop == "scale_jitter" and self.crop_scale[0] < self.train_res:
-            raise RecipeError(f"recipe.crop_scale={self.crop_scale}: short sides of at least train_res={self.train_res}.")
+            raise RecipeError(
+                f"recipe.crop_scale={self.crop_scale}: short sides of at least train_res={self.train_res}."
+            )
 
     def _check_what_belongs_together(self) -> None:
         if self.nesterov and self.optimizer != "sgd":
@@ -163,7 +185,9 @@ class Recipe:
         if self.optimizer == "lion" and self.eps:
             raise RecipeError("recipe.eps: lion does not use it; set 0.")
         if self.lamb_clip and self.optimizer != "lamb":
-            raise RecipeError(f"recipe.lamb_clip: {self.optimizer} is not lamb; recipe.grad_clip is for every optimiser.")
+            raise RecipeError(
+                f"recipe.lamb_clip: {self.optimizer} is not lamb; recipe.grad_clip is for every optimiser."
+            )
         if self.bce_threshold and self.loss != "bce":
             raise RecipeError("recipe.bce_threshold: it acts on loss bce alone; set 0.")
         if self.bce_threshold and self.label_smoothing:

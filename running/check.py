@@ -110,5 +110,8 @@ def _plain(node: Any) -> Any:
 def _launched_from_outside() -> bool:
     """Whether torchrun or SLURM started several of us (Lightning hands its own processes the run directory)."""
     torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
-    slurm = os.environ.get("SLURM_NTASKS", "1") != "1" and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+    slurm = os.environ.get("SLURM_NTASKS", "1") != "1" and os.environ.get("SLURM_JOB_NAME") not in (
+        "bash",
+        "interactive",
+    )
     return torchrun or slurm

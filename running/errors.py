@@ -79,7 +79,8 @@ def _of_config(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         near = nearest(choice, error.options)
-        return f"{group}={choice}: there is no such {group}.{near or ' There is ' + ', '.join(sorted(error.options)) + '.'}"
+        near = near or f" There is {', '.join(sorted(error.options))}."
+        return f"{group}={choice}: there is no such {group}.{near}"
     cause: BaseException = error
     while isinstance(cause.__cause__, OmegaConfBaseException | HydraException):
         cause = cause.__cause__
@@ -124,7 +125,7 @@ def _of_override(text: str) -> str | None:
 
 def top_level_names() -> list[str]:
     """The groups, and the keys beside them, of conf/train.yaml."""
-    return "arch datamodule recipe trainer logger experiment seed run test_weights".split()
+    return ["arch", "datamodule", "recipe", "trainer", "logger", "experiment", "seed", "run", "test_weights"]
 
 
 def _after(marker: str, text: str) -> str | None:

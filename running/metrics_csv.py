@@ -1,4 +1,4 @@
-"""metrics.csv: a row an epoch and a row every few steps, appended; Lightning's own CSVLogger deletes it on reopening."""
+"""metrics.csv: a row an epoch and a row every few steps, appended. Lightning's CSVLogger deletes it on reopening."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from running.run_directory import write_whole
 
-COLUMNS = (
-    "epoch step lr step_loss train_loss train_top1 val_loss val_top1 val_top5 test_loss test_top1 test_top5 "
-    "images_per_second seconds"
-).split()
+COLUMNS = [
+    "epoch",
+    "step",
+    "lr",
+    "step_loss",
+    "train_loss",
+    "train_top1",
+    "val_loss",
+    "val_top1",
+    "val_top5",
+    "test_loss",
+    "test_top1",
+    "test_top5",
+    "images_per_second",
+    "seconds",
+]
 
 
 class MetricsCSV(Logger):

@@ -64,7 +64,9 @@ class Report(Checkpoint):
         self.epoch_began = self.training_began = time.monotonic()
         self.images_before, self.seconds_before = self.images, self.training_seconds
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, out: Any, batches: Any, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, out: Any, batches: Any, *_: Any
+    ) -> None:
         self.images += sum(len(batch.labels) for batch in batches) * trainer.world_size
         self.steps += 1
         if self.progress is not None and time.monotonic() - self.shown_at > 0.25:
@@ -98,10 +100,18 @@ class Report(Checkpoint):
         elapsed = time.monotonic() - self.epoch_began
         self.seconds += elapsed
         speed = (self.images - self.images_before) / max(self.training_seconds - self.seconds_before, 1e-9)
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name[:4] in ("trai", "val_")}
+        metrics = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name[:4] in ("trai", "val_")
+        }
         metrics |= module.train_metrics  # type: ignore[operator, arg-type]
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        row = {"epoch": trainer.current_epoch + 1, "lr": rate, **metrics, "images_per_second": speed, "seconds": self.seconds}
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "lr": rate,
+            **metrics,
+            "images_per_second": speed,
+            "seconds": self.seconds,
+        }
         for logger in trainer.loggers:
             logger.log_metrics(row, trainer.global_step)
         self.top1 = metrics.get("val_top1")

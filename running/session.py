@@ -53,10 +53,10 @@ class Session:
         smallest = getattr(network, "min_size", 1)
         seen = min(self.resolution, cfg.datamodule.resolution or cfg.recipe.train_res)
         if seen < smallest:
+            key = "datamodule.resolution" if cfg.datamodule.resolution else "recipe.train_res"
             raise UserError(
-                f"{self.choices.arch} needs images of at least {smallest}x{smallest}, and {self.choices.datamodule} gives "
-                f"{seen}x{seen}.\nA larger size: {'datamodule.resolution' if cfg.datamodule.resolution else 'recipe.train_res'}"
-                f"={smallest}."
+                f"{self.choices.arch} needs images of at least {smallest}x{smallest}, and {self.choices.datamodule} "
+                f"gives {seen}x{seen}.\nA larger size: {key}={smallest}."
             )
         self.macs = results.count_macs(network, cfg.datamodule.channels, self.resolution)
         self.loggers = [instantiate(logger) for logger in (cfg.logger or {}).values()]
@@ -88,7 +88,8 @@ class Session:
         rows = {
             "network": f"{self.choices.arch}, {self.parameters:,} parameters, {self.macs / 1e6:,.1f} M MACs at {size}",
             "data": f"{self.choices.datamodule}, {sizes}, {datamodule.num_classes} classes",
-            "recipe": f"{self.choices.recipe}, {trainer.max_epochs} epochs of {order.steps_per_epoch:,} steps, {steps:,} in all",
+            "recipe": f"{self.choices.recipe}, {trainer.max_epochs} epochs of {order.steps_per_epoch:,} steps, "
+            f"{steps:,} in all",
             "batch": f"{per_device} per device x {split.accumulation} accumulated x {split.devices} devices"
             f" = {cfg.recipe.batch_size}",
             "device": f"{trainer.world_size} x {trainer.device_name}, {trainer.precision}"

@@ -17,7 +17,10 @@ def build(project: str, folder: str) -> WandbLogger:
     """
     offline = os.environ.get("WANDB_MODE") != "online" and not has_key()
     if offline:
-        print("wandb: no key on this machine, so the run stays offline; afterwards: wandb sync " + str(Path(folder) / "wandb"))
+        print(
+            "wandb: no key on this machine, so the run stays offline; afterwards: wandb sync "
+            + str(Path(folder) / "wandb")
+        )
     name = str(Path(folder).resolve())
     return WandbLogger(
         project=project,

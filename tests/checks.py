@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
+from networks import build, channels_of, dataset_of, in_channels
+from oracles import CLASSES, Case, build_oracle
+from porting import difference, disagreement, outputs, port, randomise, still
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archs.blocks import SqueezeExcite
-from networks import build, channels_of, dataset_of, in_channels
-from oracles import CLASSES, Case, build_oracle
-from porting import difference, disagreement, outputs, port, randomise, still
 
 # max|a - b| / max|b| in double precision; what correct networks of hundreds of layers leave is 1e-14 and 1e-11.
 TOLERANCE = {"eval": 1e-12, "gradient": 1e-11, "train": 1e-9, "statistics": 1e-9}

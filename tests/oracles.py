@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from torch import nn
-
 from networks import rows
 from porting import Order
+from torch import nn
 
 CLASSES = 10  # in both networks: a classifier of 1000 proves no more
 

@@ -8,18 +8,28 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import checks
 import hydra
 import pytest
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
-import checks
-from archs import blocks, densenet, efficientnet, inception_resnet, lenet, mobilenet, nasnet, preact_resnet, resnet
-from archs import wideresnet, xception
 from networks import ROOT, build, channels_of, configs, family, in_channels, rows, stage_tables
 from oracles import case
 from porting import PortingError, difference, port
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from archs import (
+    blocks,
+    densenet,
+    efficientnet,
+    inception_resnet,
+    lenet,
+    mobilenet,
+    preact_resnet,
+    resnet,
+    wideresnet,
+    xception,
+)
 
 # The network that speaks for each file under archs/, at its smallest, and an oracle where there is one.
 MEMBERS: dict[str, tuple[str, tuple[str, str] | None]] = {
@@ -131,18 +141,38 @@ BLOCKS = [  # name, block, input, output: (channels, height, width)
     ("Basic", lambda: resnet.Basic(16, 32, 2, **residual()), (16, 8, 12), (32, 4, 6)),
     ("Basic", lambda: resnet.Basic(16, 32, 2, **residual(option="A")), (16, 8, 12), (32, 4, 6)),
     ("Bottleneck", lambda: resnet.Bottleneck(16, 32, 2, **residual()), (16, 8, 12), (128, 4, 6)),
-    ("Bottleneck", lambda: resnet.Bottleneck(16, 32, 2, **residual(stride_in_1x1=True, groups=4, base_width=8)), (16, 7, 12), (128, 4, 6)),
+    (
+        "Bottleneck",
+        lambda: resnet.Bottleneck(16, 32, 2, **residual(stride_in_1x1=True, groups=4, base_width=8)),
+        (16, 7, 12),
+        (128, 4, 6),
+    ),
     ("WideBlock", lambda: wideresnet.WideBlock(16, 32, 2, 0.3, 0.5), (16, 8, 12), (32, 4, 6)),
     ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 32, 2, False, "A", False, 0.5, False), (16, 8, 12), (32, 4, 6)),
     ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 32, 2, True, "B", False, 0.5, False), (16, 7, 12), (128, 4, 6)),
-    ("DenseBlock", lambda: densenet.DenseBlock([densenet.DenseLayer(n, 4, 4, 0.2, True) for n in (8, 12)]), (8, 8, 12), (16, 8, 12)),
+    (
+        "DenseBlock",
+        lambda: densenet.DenseBlock([densenet.DenseLayer(n, 4, 4, 0.2, True) for n in (8, 12)]),
+        (8, 8, 12),
+        (16, 8, 12),
+    ),
     ("InvertedResidual", lambda: mobilenet.InvertedResidual(8, 8, 1, 6, 0.5, 1e-5, 0.1), (8, 8, 12), (8, 8, 12)),
     ("InvertedResidual", lambda: mobilenet.InvertedResidual(8, 16, 2, 6, 0.5, 1e-5, 0.1), (8, 8, 12), (16, 4, 6)),
     ("MBConv", lambda: efficientnet.MBConv(8, 8, 5, 1, 6, 0.5, 1e-3, 0.01), (8, 8, 12), (8, 8, 12)),
     ("MBConv", lambda: efficientnet.MBConv(8, 16, 5, 2, 6, 0.5, 1e-3, 0.01), (8, 8, 12), (16, 4, 6)),
     ("XceptionModule", lambda: xception.XceptionModule(8, (16, 16), 2, False, 0.5, 1e-3, 0.01), (8, 8, 12), (16, 4, 6)),
-    ("XceptionModule", lambda: xception.XceptionModule(8, (8, 8, 8), 1, False, 0.5, 1e-3, 0.01), (8, 8, 12), (8, 8, 12)),
-    ("InceptionResBlock", lambda: inception_resnet.InceptionResBlock(32, INCEPTION, 0.1, 0.5, True, blocks.ConvNormAct), (32, 8, 12), (32, 8, 12)),
+    (
+        "XceptionModule",
+        lambda: xception.XceptionModule(8, (8, 8, 8), 1, False, 0.5, 1e-3, 0.01),
+        (8, 8, 12),
+        (8, 8, 12),
+    ),
+    (
+        "InceptionResBlock",
+        lambda: inception_resnet.InceptionResBlock(32, INCEPTION, 0.1, 0.5, True, blocks.ConvNormAct),
+        (32, 8, 12),
+        (32, 8, 12),
+    ),
 ]
 
 

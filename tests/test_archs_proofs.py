@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import checks
 import pytest
 import torch
-from torch import nn
-
-import checks
 from networks import build, configs
 from oracles import CLASSES, build_oracle, case, cases
 from porting import disagreement
+from torch import nn
 
 pytestmark = pytest.mark.proofs
 

@@ -14,7 +14,6 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-
 ConfigStore.instance().store(
     group="hydra/launcher", name="processes", node={"_target_": "hydra_plugins.lineage.launcher.Processes"}
 )
