@@ -16,7 +16,7 @@ def with_run(cfg: DictConfig, words: list[str]) -> DictConfig:
     folder = Path("runs") / str(cfg.run)
     if not (folder / "config.yaml").exists():
         raise errors.UserError(f"{folder} holds no run.{errors.nearest(str(cfg.run), run_names())}")
-    saved = OmegaConf.load(folder / "config.yaml")
+    saved: Any = OmegaConf.load(folder / "config.yaml")
     named = {word.split("=")[0].split(".")[0].lstrip("+") for word in words}
     with open_dict(cfg):
         for group in {"arch", "datamodule", "recipe", "seed"} - named:
@@ -81,8 +81,8 @@ def main(cfg: DictConfig) -> None:
 def load_weights(classifier: Any, state: dict[str, Any], name: str) -> None:
     """The checkpoint's weights, its averaged ones if it has them. Raises UserError where the network is another."""
     mine, theirs = classifier.network.state_dict(), {}
-    if "average" in state:
-        theirs = state["average"]["network"]
+    if state["averages"]:
+        theirs = state["averages"][0]["network"]
     else:
         theirs = {k.removeprefix("network."): v for k, v in state["state_dict"].items() if k.startswith("network.")}
     shapes = [{key: tensor.shape for key, tensor in tensors.items()} for tensors in (mine, theirs)]
@@ -90,7 +90,7 @@ def load_weights(classifier: Any, state: dict[str, Any], name: str) -> None:
     if different:
         raise errors.UserError(f"{name} is of another network: {different[0]} and {len(different) - 1} more differ.")
     classifier.network.load_state_dict(theirs)
-    classifier.__dict__["average"] = None
+    classifier.averages = []
 
 
 if __name__ == "__main__":

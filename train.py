@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from recipes.recipe import Recipe
 from running import errors, schema  # noqa: F401  # neither imports torch: a wrong command is refused before that
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from datamodules.base import ImageDataModule
     from recipes.classifier import Classifier
     from running.trainer import Trainer
-
-STARTED = time.monotonic()
 
 
 def build_network(cfg: DictConfig) -> nn.Module:
@@ -38,7 +36,7 @@ def build(cfg: DictConfig, network: nn.Module, trainer: Trainer) -> tuple[Classi
     from recipes.augmentation import Augmentation, EvaluationCrop
     from recipes.classifier import Classifier
 
-    recipe = OmegaConf.to_object(cfg.recipe)
+    recipe = cast(Recipe, OmegaConf.to_object(cfg.recipe))
     datamodule = instantiate(cfg.datamodule)
     datamodule.load(share=trainer.world_size > 1)
     native = datamodule.train.in_memory
@@ -59,7 +57,7 @@ def build(cfg: DictConfig, network: nn.Module, trainer: Trainer) -> tuple[Classi
         seed=cfg.seed,
         steps_per_epoch=order.steps_per_epoch,
         channels_last=trainer.channels_last,
-        log_every_n_steps=trainer.log_every_n_steps,
+        log_every_n_steps=cfg.trainer.log_every_n_steps,
     )
     return classifier, datamodule
 

@@ -136,7 +136,8 @@ class LeNet5(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 bound = 2.4 / module.weight[0].numel()
                 nn.init.uniform_(module.weight, -bound, bound)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
             elif isinstance(module, PartialConv):
                 fan_in = torch.tensor([25 * len(sources) for sources in C3_INPUTS for _ in sources])
                 bounds = (2.4 / fan_in).unsqueeze(1)

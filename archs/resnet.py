@@ -99,6 +99,9 @@ class Bottleneck(nn.Module):
         return self.conv3.norm
 
 
+BLOCKS: dict[str, type[Basic] | type[Bottleneck]] = {"basic": Basic, "bottleneck": Bottleneck}
+
+
 class ResNet(nn.Module):
     """Stem, stages of blocks (stride 2 into each stage but the first), average pooling, linear.
 
@@ -135,7 +138,9 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         choose("shortcut", shortcut, ("A", "B"))
-        kind = {"basic": Basic, "bottleneck": Bottleneck}[choose("block", block, ("basic", "bottleneck"))]
+        kind = BLOCKS[choose("block", block, tuple(BLOCKS))]
+            choose("block", block, ("basic", "bottleneck"))
+        ]
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
             pool = nn.MaxPool2d(3, stride=2, padding=0 if ceil_pool else 1, ceil_mode=ceil_pool)
             self.min_size = 3 if ceil_pool else 1

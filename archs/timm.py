@@ -43,5 +43,5 @@ def create(
         if not pretrained:
             raise
         raise ArchitectureError(f"timm could not load the weights of {model_name}: {error}") from error
-    network.min_size = 1
+    network.min_size = 1  # type: ignore[assignment]  # a plain attribute
     return network

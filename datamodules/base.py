@@ -88,6 +88,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     def _place(self, images, transform: Callable | None) -> tuple:
         """Images on the device need no workers; what is transformed image by image stays on the host and has them."""
+        assert self.trainer is not None
         device = self.trainer.strategy.root_device
         if images.in_memory and transform is None:
             return images.to(device), 0, False
@@ -96,5 +97,6 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     def _worker_count(self) -> int:
         if self.workers is not None:
             return self.workers
+        assert self.trainer is not None
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, cores // max(1, self.trainer.num_devices))

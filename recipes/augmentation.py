@@ -2,7 +2,7 @@
 
 In the order of the papers and of timm: crop, flip, per-image operations, normalisation, lighting, erasing. Crops and
 flips of images of one size are batch operations on the device. Operations that exist only for a single PIL image
-(RandAugment, AutoAugment, colour jitter), and files, whose sizes differ, pull all that comes before them into the workers.
+(RandAugment, AutoAugment, colour jitter), and files, whose sizes differ, pull all before them into the workers.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Augmentation:
         return functools.partial(_chain, operations)
 
     def _in_workers(self, images: Images, origin: Tensor) -> Tensor:
-        one_size = isinstance(images, Tensor)
-        batch = self._geometry(images, origin) if one_size else self._pil_geometry(images, origin)
+        native = isinstance(images, Tensor)
+        batch = self._geometry(images, origin) if native else self._pil_geometry(images, origin)  # type: ignore[arg-type]
         if self.per_image is None:
             return batch
         return torch.stack([self._one(image, key) for image, key in zip(batch, origin.tolist(), strict=True)])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
 import torch
@@ -44,8 +44,8 @@ class MicroBatch(Protocol):
 class Classifier(pl.LightningModule):
     """Trains a network by a recipe.
 
-    Optimisation is manual: a step loops over its micro-batches, sets the learning rate, which is a function of the step,
-    and steps once. All that is random is reseeded from (seed, step, chunk), so a step is a function of the weights, the
+    Optimisation is manual: a step loops over its micro-batches, sets the learning rate, a function of the step, and
+    steps once. All that is random is reseeded from (seed, step, chunk), so a step is a function of the weights, the
     optimiser's state and its number.
     """
 
@@ -67,11 +67,11 @@ class Classifier(pl.LightningModule):
         self.num_classes, self.seed = num_classes, seed
         self.steps_per_epoch, self.log_every_n_steps = steps_per_epoch, log_every_n_steps
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        # Kept out of the module tree: Lightning, DDP and the optimiser shall see one network.
-        self.__dict__["average"] = Average(recipe, network) if recipe.ema or recipe.swa else None
+        # In a list, out of the module tree: Lightning, DDP and the optimiser shall see one network.
+        self.averages = [Average(recipe, network)] if recipe.ema or recipe.swa else []
         self.epoch_sums = torch.zeros(3, dtype=torch.float64)  # loss, correct, images; of this rank, in this epoch
         self.train_metrics: dict[str, float] = {}
-        self.val_metrics, self.test_metrics = _metrics(num_classes), _metrics(num_classes)
+        self.metrics = nn.ModuleDict({"val": _metrics(num_classes), "test": _metrics(num_classes)})
         self.previous_loss: Tensor | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -84,12 +84,13 @@ class Classifier(pl.LightningModule):
         self.epoch_sums = self.epoch_sums.to(self.device)
 
     def training_step(self, batches: Sequence[MicroBatch], batch_index: int) -> None:
-        recipe, step, optimizer = self.recipe, self.global_step, self.optimizers()
+        recipe, step = self.recipe, self.global_step
+        optimizer: Any = self.optimizers()
         rate = learning_rate(recipe, step, self.steps_per_epoch)
         for group in optimizer.param_groups:
             group["lr"] = rate
 
-        total: Tensor | float = 0.0
+        total = torch.zeros((), device=self.device)
         for batch in batches:
             # DDP averages gradients during the last backward pass only.
             wait = nullcontext() if batch is batches[-1] else self.without_gradient_sync()
@@ -102,8 +103,8 @@ class Classifier(pl.LightningModule):
         self.clip_gradients_of(optimizer)
         optimizer.step()
         optimizer.zero_grad()
-        if self.average is not None:
-            self.average.after_step(self.network, step, self.steps_per_epoch)
+        for average in self.averages:
+            average.after_step(self.network, step, self.steps_per_epoch)
         if (step + 1) % self.log_every_n_steps == 0:
             for logger in self.loggers:
                 logger.log_metrics({"step_loss": float(total), "lr": rate}, step + 1)
@@ -140,10 +141,10 @@ class Classifier(pl.LightningModule):
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.grad_clip)
 
     def without_gradient_sync(self) -> Any:
-        model = self.trainer.strategy.model
+        model: Any = self.trainer.strategy.model
         return model.no_sync() if hasattr(model, "no_sync") else nullcontext()
 
-    def _stop_if_diverged(self, loss: Tensor | float, step: int) -> None:
+    def _stop_if_diverged(self, loss: Tensor, step: int) -> None:
         """On a GPU look at the loss of the step before: it is there by now, and the queue stays full."""
         late = self.device.type == "cuda"
         looked_at, self.previous_loss = (self.previous_loss if late else loss), loss
@@ -170,63 +171,65 @@ class Classifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["epoch_sums"] = self.trainer.strategy.reduce(self.epoch_sums.clone(), reduce_op="sum").cpu()
-        if self.average is not None:
-            checkpoint["average"] = self.average.state_dict()
+        checkpoint["averages"] = [average.state_dict() for average in self.averages]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         first = self.trainer.is_global_zero  # the sums of all ranks go on in the first
         self.epoch_sums = checkpoint["epoch_sums"] * first
-        if self.average is not None:
-            self.average.load_state_dict(checkpoint["average"])
+        for average, state in zip(self.averages, checkpoint["averages"], strict=True):
+            average.load_state_dict(state)
 
     def _average_statistics(self) -> None:
         """Each device has its own BN statistics: average them before they are used (timm's "dist-bn reduce")."""
         if self.trainer.world_size > 1:
-            average = [] if self.average is None else [*self.average.network.buffers()]
-            for buffer in [*self.network.buffers(), *average]:
+            averages = [buffer for average in self.averages for buffer in average.network.buffers()]
+            for buffer in [*self.network.buffers(), *averages]:
                 if buffer.is_floating_point():
                     buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
 
     # ---- validation and test
 
     def validation_step(self, batch: MicroBatch, batch_index: int) -> None:
-        self._evaluate(batch, self.val_metrics)
+        self._evaluate(batch, "val")
 
     def test_step(self, batch: MicroBatch, batch_index: int) -> None:
-        self._evaluate(batch, self.test_metrics)
+        self._evaluate(batch, "test")
 
     def on_validation_epoch_end(self) -> None:
-        self._log_metrics("val", self.val_metrics)
+        self._log_metrics("val")
 
     def on_test_start(self) -> None:
         self._to_device()
 
     def on_test_epoch_end(self) -> None:
-        self._log_metrics("test", self.test_metrics)
+        self._log_metrics("test")
 
-    def _evaluate(self, batch: MicroBatch, metrics: nn.ModuleDict) -> None:
+    def _evaluate(self, batch: MicroBatch, stage: str) -> None:
         if not len(batch.labels):  # a rank without images, so that all make as many calls
             return
         with torch.autocast(self.device.type, enabled=False):
             images = self.augmentation.normalise(batch.images).contiguous(memory_format=self.memory_format)
-        network = self.network if self.average is None else self.average.network
+        network = self.averages[0].network if self.averages else self.network
         logits = network(images)
         with torch.autocast(self.device.type, enabled=False):
             losses = evaluation_loss(self.recipe, logits.float(), batch.labels)
-        metrics["loss"].update(losses.double())
-        metrics["top1"].update(logits, batch.labels)
-        metrics["top5"].update(logits, batch.labels)
+        for name, metric in self._metrics_of(stage):
+            metric.update(*((losses.double(),) if name == "loss" else (logits, batch.labels)))
 
-    def _log_metrics(self, stage: str, metrics: nn.ModuleDict) -> None:
-        found = {f"{stage}_{name}": metric.compute() for name, metric in metrics.items()}
+    def _metrics_of(self, stage: str) -> Iterator[tuple[str, Metric]]:
+        for name, metric in cast(nn.ModuleDict, self.metrics[stage]).items():
+            yield name, cast(Metric, metric)
+
+    def _log_metrics(self, stage: str) -> None:
+        found = {f"{stage}_{name}": metric.compute() for name, metric in self._metrics_of(stage)}
         self.log_dict(found, logger=False)  # for callbacks; running/progress.py hands them to the loggers
-        for metric in metrics.values():
+        for _, metric in self._metrics_of(stage):
             metric.reset()
 
     def _to_device(self) -> None:
         self.augmentation.to(self.device)
-        if self.average is not None:
-            self.average.network.to(self.device)
+        for average in self.averages:
+            average.network.to(self.device)
 
 
 def _metrics(num_classes: int) -> nn.ModuleDict:

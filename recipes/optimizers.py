@@ -44,7 +44,7 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
         "lars": {"momentum": recipe.momentum},
         "lion": {"betas": betas},
     }
-    eps = {"eps": recipe.eps} if recipe.eps else {}
+    eps: dict[str, Any] = {"eps": recipe.eps} if recipe.eps else {}
     return create_optimizer_v2(
         groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, **options[recipe.optimizer], **eps
     )

@@ -86,7 +86,7 @@ class Report(Checkpoint):
         now = time.monotonic()
         self.shown_at = now
         seconds = self.training_seconds - self.seconds_before + now - self.training_began
-        loss, _, count = module.epoch_sums.tolist()  # type: ignore[operator, union-attr]
+        loss, _, count = module.epoch_sums.tolist()  # type: ignore[operator]
         self.progress.update(
             self.task,
             completed=trainer.global_step,
@@ -103,7 +103,7 @@ class Report(Checkpoint):
         metrics = {
             name: float(value) for name, value in trainer.callback_metrics.items() if name[:4] in ("trai", "val_")
         }
-        metrics |= module.train_metrics  # type: ignore[operator, arg-type]
+        metrics |= module.train_metrics  # type: ignore[arg-type]
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         row = {
             "epoch": trainer.current_epoch + 1,

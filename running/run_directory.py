@@ -29,7 +29,7 @@ def check_same(folder: Path, cfg: DictConfig) -> None:
     saved = folder / "config.yaml"
     if not saved.exists():
         return
-    old = OmegaConf.load(saved)
+    old: Any = OmegaConf.load(saved)
     for group in SAME:
         before, now = _flat(group, _plain(old.get(group))), _flat(group, _plain(cfg.get(group)))
         for key in sorted(before.keys() | now.keys()):

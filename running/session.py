@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -34,7 +35,7 @@ class Session:
     """
 
     def __init__(self, cfg: DictConfig) -> None:
-        hydra = HydraConfig.get()
+        hydra: Any = HydraConfig.get()
         self.cfg, self.folder = cfg, Path(hydra.runtime.output_dir)
         self.choices = hydra.runtime.choices
         self.overrides = list(hydra.overrides.task)
@@ -69,7 +70,7 @@ class Session:
             macs=self.macs, logger=self.loggers, callbacks=[self.report, keep], default_root_dir=self.folder
         )
         if trainer.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(memory_format=torch.channels_last)
         if trainer.compile:
             network.compile()  # in place: the names in checkpoints stay
         self.trainer = trainer
@@ -117,7 +118,7 @@ class Session:
         trainer.test(classifier, datamodule=datamodule, verbose=False)
         test = _metrics(trainer, "test_")
         for logger in trainer.loggers:
-            logger.log_metrics({**test, "epoch": trainer.max_epochs}, trainer.global_step)
+            logger.log_metrics({**test, "epoch": float(trainer.max_epochs or 0)}, trainer.global_step)
             logger.finalize("success")
         if not trainer.is_global_zero:
             return validation["val_top1"]

@@ -28,7 +28,7 @@ def build(project: str, folder: str) -> WandbLogger:
         id=hashlib.blake2b(name.encode(), digest_size=8).hexdigest(),
         save_dir=folder,
         offline=offline,
-        **({} if offline else {"resume": "allow"}),
+        resume=None if offline else "allow",
     )
 
 

@@ -143,8 +143,8 @@ def port(ours: nn.Module, oracle: nn.Module, image: Sequence[int], **options) ->
 def randomise(network: nn.Module, images: Tensor, seed: int = 0) -> None:
     """Give every bias, affine weight and statistic a value that shows in the output.
 
-    A zero gamma hides a wrong branch; a variance far from the data's makes one branch drown the other. So the statistics
-    are first the batch's own, then off by a random factor.
+    A zero gamma hides a wrong branch; a variance far from the data's makes one branch drown the other. So the
+    statistics are first the batch's own, then off by a random factor.
     """
     generator = torch.Generator().manual_seed(seed)
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
