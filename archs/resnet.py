@@ -139,8 +139,6 @@ class ResNet(nn.Module):
         super().__init__()
         choose("shortcut", shortcut, ("A", "B"))
         kind = BLOCKS[choose("block", block, tuple(BLOCKS))]
-            choose("block", block, ("basic", "bottleneck"))
-        ]
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
             pool = nn.MaxPool2d(3, stride=2, padding=0 if ceil_pool else 1, ceil_mode=ceil_pool)
             self.min_size = 3 if ceil_pool else 1
