@@ -8,19 +8,24 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from recipes.recipe import Recipe
 from running import errors, schema  # noqa: F401
 
 
 def with_run(cfg: DictConfig, words: list[str]) -> DictConfig:
-    """The config of the run, with the groups that the command names taken from the command."""
+    """The config of the run, except for the groups and values that the command names."""
     folder = Path("runs") / str(cfg.run)
     if not (folder / "config.yaml").exists():
         raise errors.UserError(f"{folder} holds no run.{errors.nearest(str(cfg.run), run_names())}")
     saved: Any = OmegaConf.load(folder / "config.yaml")
-    named = {word.split("=")[0].split(".")[0].lstrip("+") for word in words}
+    saved.recipe = OmegaConf.merge(OmegaConf.structured(Recipe), saved.recipe)
+    keys = [word.split("=")[0].lstrip("+") for word in words]
+    values = {key: OmegaConf.select(cfg, key) for key in keys if "." in key}
     with open_dict(cfg):
-        for group in {"arch", "datamodule", "recipe", "seed"} - named:
+        for group in {"arch", "datamodule", "recipe", "seed"} - set(keys):
             cfg[group] = saved[group]
+        for key, value in values.items():
+            OmegaConf.update(cfg, key, value)
         if cfg.checkpoint in ("last", "best"):
             cfg.checkpoint = str(folder / "checkpoints" / f"{cfg.checkpoint}.ckpt")
     return cfg
@@ -55,7 +60,7 @@ def main(cfg: DictConfig) -> None:
     from train import build, build_network
 
     words = list(HydraConfig.get().overrides.task)
-    check_values(cfg, words)
+    check_values(cfg, words, "evaluate")
     cfg = resized(with_run(cfg, words) if cfg.run is not None else cfg)
     if cfg.split not in ("test", "val", "train"):
         raise errors.UserError(f"split={cfg.split}: it is one of test, val, train.")

@@ -56,13 +56,13 @@ class Check(Callback):
         close_sweep(Path(config.hydra.sweep.dir))
 
 
-def check_values(config: DictConfig, overrides: list[str]) -> None:
+def check_values(config: DictConfig, overrides: list[str], config_name: str = "train") -> None:
     """Raise RecipeError or UserError for the first value that is not of its kind or cannot be."""
     known = {field.name for field in fields(Recipe)}
     for key in config.recipe:
         if key not in known:  # +recipe.x= passes by the schema
             raise UserError(f"recipe.{key}: there is no such key.{nearest(str(key), known)}")
-    _check_types(config, overrides)
+    _check_types(config, overrides, config_name)
     recipe = OmegaConf.to_object(config.recipe)
     assert isinstance(recipe, Recipe)
     recipe.check()
@@ -72,7 +72,7 @@ def check_values(config: DictConfig, overrides: list[str]) -> None:
         raise UserError(f"test_weights={config.test_weights}: it is one of last, best.")
 
 
-def _check_types(config: DictConfig, overrides: list[str]) -> None:
+def _check_types(config: DictConfig, overrides: list[str], config_name: str) -> None:
     """Values of the groups without a schema have the type of the value that stands in their YAML."""
     parsed = OverridesParser.create().parse_overrides(overrides)
     loader = GlobalHydra.instance().config_loader()
@@ -81,7 +81,7 @@ def _check_types(config: DictConfig, overrides: list[str]) -> None:
     if not values:
         return
     choices = [o.input_line for o in groups if o.input_line]
-    plain = loader.load_configuration(config.hydra.job.config_name, choices, RunMode.RUN)
+    plain = loader.load_configuration(config_name, choices, RunMode.RUN)
     for override in values:
         key = override.key_or_group
         if "." not in key and key not in plain:  # +key= adds anything, and nothing would read it

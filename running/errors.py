@@ -34,7 +34,7 @@ def for_people() -> Iterator[None]:
     except Exception as error:
         if not is_for_people(error):
             raise
-        if HydraConfig.initialized():  # train.log is open
+        if HydraConfig.initialized() and logging.getLogger().handlers:  # train.log is open
             logging.getLogger(__name__).error("%s", error, exc_info=True)
         _leave(str(error))
 
