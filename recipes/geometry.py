@@ -76,8 +76,8 @@ def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], interpola
     top, left, height, width = boxes.unbind(1)
     rows = resize_matrix(top, height, images.shape[2], size[0], interpolation)
     columns = resize_matrix(left, width, images.shape[3], size[1], interpolation)
-    across = torch.einsum("bchw,bjw->bchj", images.float(), columns).round().clamp(0, 255)  # PIL rounds here too
-    return torch.einsum("bchj,bih->bcij", across, rows).round().clamp(0, 255).to(torch.uint8)
+    across = torch.einsum("bchw,bjw->bchj", images.float(), columns).add(0.5).floor().clamp(0, 255)  # as PIL does
+    return torch.einsum("bchj,bih->bcij", across, rows).add(0.5).floor().clamp(0, 255).to(torch.uint8)
 
 
 def padded_shift(images: Tensor, padding: int, mode: str, fill: Tensor, shift: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from running import schema  # noqa: F401  # registers the recipe's types
 
@@ -137,3 +139,16 @@ def stage_tables() -> dict[str, list[Stage]]:
             stage = Stage(**line | {key: int(line[key]) for key in ("input_size", "channels", "side")})
             tables.setdefault(stage.config, []).append(stage)
     return tables
+
+
+class MultiplyAdds(TorchDispatchMode):
+    """`total` by the formulas of torch.utils.flop_counter; its FlopCounterMode, which also tells modules apart, takes
+    twice the time."""
+
+    total = 0.0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func._overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=out) / 2
+        return out
