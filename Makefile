@@ -9,7 +9,7 @@ train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadscope $(ARGS)
 
 proofs: .venv/installed-dev
 	$(BIN)/python -m pytest -q -m proofs $(ARGS)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from running.errors import UserError
 
 SAME = ("arch", "datamodule", "recipe", "seed")  # what a run may not change; trainer and logger may
+PLACES = ("datamodule.root", "datamodule.workers")  # where and by whom files are read changes nothing
 
 
 def is_main_process() -> bool:
@@ -32,7 +33,7 @@ def check_same(folder: Path, cfg: DictConfig) -> None:
     old: Any = OmegaConf.load(saved)
     for group in SAME:
         before, now = _flat(group, _plain(old.get(group))), _flat(group, _plain(cfg.get(group)))
-        for key in sorted(before.keys() | now.keys()):
+        for key in sorted((before.keys() | now.keys()) - set(PLACES)):
             if before.get(key) != now.get(key):
                 raise UserError(
                     f"{folder} is a run with {key}={before.get(key)}, and this command says {key}={now.get(key)}.\n"

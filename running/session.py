@@ -118,7 +118,7 @@ class Session:
         trainer.test(classifier, datamodule=datamodule, verbose=False)
         test = _metrics(trainer, "test_")
         for logger in trainer.loggers:
-            logger.log_metrics({**test, "epoch": float(trainer.max_epochs or 0)}, trainer.global_step)
+            logger.log_metrics({**test, "epoch": trainer.current_epoch}, trainer.global_step)
             logger.finalize("success")
         if not trainer.is_global_zero:
             return validation["val_top1"]

@@ -30,7 +30,7 @@ from archs import (
     xception,
 )
 
-# For each file under archs/: a small network for what costs steps or tracing, and, if there is one, a pair for the logits.
+# For each file under archs/: a small network for what costs steps or tracing, and a pair for the logits.
 MEMBERS: dict[str, tuple[str, tuple[str, str, str] | None]] = {
     "alexnet": ("alexnet", ("alexnet", "torchvision", "alexnet")),
     "bn_inception": ("bn_inception arch.se=true", ("bn_inception", "pytorchcv", "bninception")),

@@ -18,8 +18,8 @@ from running.checkpoints import read
 
 # A small network under everything that is random: mixup, cutmix, RandAugment in workers, repetitions, stochastic depth.
 EVERYTHING = (
-    "arch=resnet_cifar arch.depth=8 arch.shortcut=B recipe=rsb_a2 recipe.epochs=3 recipe.warmup_epochs=1 recipe.ema=0.9 "
-    "recipe.batch_size=256 recipe.grad_clip=1 trainer=cpu trainer.max_per_device=64 trainer.checkpoint_steps=1 "
+    "arch=resnet_cifar arch.depth=8 arch.shortcut=B recipe=rsb_a2 recipe.epochs=3 recipe.warmup_epochs=1 "
+    "recipe.ema=0.9 recipe.batch_size=256 recipe.grad_clip=1 trainer=cpu trainer.max_per_device=64 trainer.checkpoint_steps=1 "
     "trainer.log_every_n_steps=2 logger=csv datamodule.workers=1"
 ).split()
 SHORT = "recipe.epochs=2 recipe.batch_size=128 recipe.decay_epochs=[1] trainer=cpu logger=csv".split()
@@ -101,9 +101,7 @@ def test_a_killed_run_ends_bit_for_bit_as_if_it_had_not_been(runs):
     words = (*EVERYTHING, "run=killed")
     for checkpoints in (2, 4):  # in the middle of the first epoch; then of the second
         kill_after(runs, words, checkpoints)
-    done = command(runs, "train.py", *words, "datamodule.workers=0")  # nor do the workers matter
-    assert done.returncode == 1 and "datamodule.workers" in done.stderr
-    done = command(runs, "train.py", *words)
+    done = command(runs, "train.py", *words, "datamodule.workers=0")  # nor does the number of workers matter
     assert done.returncode == 0 and "continues" in done.stdout, done.stderr
     assert_same_state(runs / "runs" / "whole", runs / "runs" / "killed")
     assert rows(runs / "runs" / "whole") == rows(runs / "runs" / "killed")
