@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, composed
@@ -58,37 +59,39 @@ MISTAKES = {
 
 ASKS_FOR_TORCH = """
 import runpy, sys
-sys.argv = ["train.py", *sys.argv[1:]]
-sys.path.insert(0, ".")
+root, *words = sys.argv[1:]
+sys.argv = [root + "/train.py", *words]
+sys.path.insert(0, root)
 try:
-    runpy.run_path("train.py", run_name="__main__")
+    runpy.run_path(root + "/train.py", run_name="__main__")
 finally:
     assert "torch" not in sys.modules, "torch was imported"
 """
 
 
-def without_torch(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", ASKS_FOR_TORCH, *words], cwd=ROOT, capture_output=True, text=True)
+def without_torch(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ASKS_FOR_TORCH, str(ROOT), *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(("word", "hint"), MISTAKES.items())
-def test_a_mistake_is_one_line(word, hint):
-    done = without_torch(word, "run=of-a-test")
+def test_a_mistake_is_one_line(tmp_path, word, hint):
+    done = without_torch(tmp_path, word)
     assert done.returncode == 1
     assert hint in done.stderr and word.split("=")[0].lstrip("+") in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2 and "Traceback" not in done.stderr
-    assert not (ROOT / "runs" / "of-a-test").exists()
+    assert not list(tmp_path.iterdir())
 
 
-def test_help_needs_no_torch():
-    done = without_torch("--help")
+def test_help_needs_no_torch(tmp_path):
+    done = without_torch(tmp_path, "--help")
     assert done.returncode == 0 and "recipe: " in done.stdout and "python train.py -m" in done.stdout
 
 
-def test_a_sweep_is_checked_before_its_first_job():
-    done = without_torch("-m", "recipe.lr=0.1,-1", "run=of-a-test/sweep")
+def test_a_sweep_is_checked_before_its_first_job(tmp_path):
+    done = without_torch(tmp_path, "-m", "recipe.lr=0.1,-1", "run=sweep")
     assert done.returncode == 1 and "recipe.lr=-1" in done.stderr
-    assert not list((ROOT / "runs" / "of-a-test").glob("sweep/*/results.json"))
+    assert not list(tmp_path.glob("runs/sweep/*/"))
 
 
 @pytest.mark.parametrize(
