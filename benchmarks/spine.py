@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -155,12 +156,10 @@ def logging(rounds: int) -> None:
 def resnet18(rounds: int) -> None:
     """ResNet-18 with the CIFAR stem, 32x32, batch 64: a step of ours, of a plain fp32 loop, of a hand-tuned one."""
     import torch
-    from hydra import compose, initialize_config_dir
     from torch.nn import functional as F
 
     from archs.resnet import ResNet
     from datamodules.images import TensorImages
-    from running import schema  # noqa: F401
 
     steps, size = 6, 64
     images, labels = (
@@ -205,17 +204,13 @@ def resnet18(rounds: int) -> None:
 
         import datamodules.cifar
 
-        datamodules.cifar.CIFAR10.read = lambda self, share: (
-            TensorImages(images, labels),
-            TensorImages(images, labels),
-        )
+        data = TensorImages(images, labels)
+        setattr(datamodules.cifar.CIFAR10, "read", lambda self, share: (data, data))  # noqa: B010
         trainer, classifier, datamodule = built(*words.split(), "datamodule.val_size=0", "+trainer.limit_val_batches=0")
         trainer.callbacks.append(Steps())
         trainer.fit(classifier, datamodule=datamodule)
         return statistics.median(seconds[1:])
 
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        compose("train")
     compare(rounds, lineage=ours, tuned=lambda: loop(True), plain_fp32=lambda: loop(False))
 
 
@@ -231,7 +226,7 @@ def preparation(rounds: int) -> None:
     from running import schema  # noqa: F401
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        recipe = OmegaConf.to_object(compose("train", ["recipe=resnet_cifar"]).recipe)
+        recipe: Any = OmegaConf.to_object(compose("train", ["recipe=resnet_cifar"]).recipe)
     augmentation = Augmentation(recipe, seed=0, mirror=True, mean=[0.5] * 3, std=[0.25] * 3, native=True)
     images, samples = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8), torch.arange(128)
     origin, labels = torch.stack((samples, samples, samples), dim=1), samples % 10

@@ -90,8 +90,9 @@ class Classifier(pl.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = rate
 
-        if hasattr(self.network, "set_progress"):  # a rate that grows over training: NASNet's scheduled drop path
-            self.network.set_progress(step / (self.steps_per_epoch * recipe.epochs))
+        grow: Any = getattr(self.network, "set_progress", None)  # NASNet's drop path, which grows over training
+        if grow is not None:
+            grow(step / (self.steps_per_epoch * recipe.epochs))
         total = torch.zeros((), device=self.device)
         for batch in batches:
             # DDP averages gradients during the last backward pass only.
