@@ -173,6 +173,8 @@ class Classifier(pl.LightningModule):
         self.epoch_sums.zero_()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.previous_loss is not None and not torch.isfinite(self.previous_loss):
+            raise Diverged("The loss is not finite any more: training has diverged, and is not saved.")
         checkpoint["epoch_sums"] = self.trainer.strategy.reduce(self.epoch_sums.clone(), reduce_op="sum").cpu()
         checkpoint["averages"] = [average.state_dict() for average in self.averages]
 

@@ -13,7 +13,7 @@ OPTIMIZERS = ("sgd", "lamb", "adamw", "adam", "nadamw", "rmsproptf", "lars", "li
 SCHEDULES = ("constant", "step", "multistep", "exponential", "linear", "cosine")
 LOSSES = ("ce", "bce")
 CROPS = ("none", "pad", "rrc", "scale_jitter")
-PADDING_MODES = ("zero", "mean", "reflect")
+PADDING_MODES = ("none", "zero", "mean", "reflect")
 INTERPOLATIONS = ("bilinear", "bicubic")
 INTERVALS = ("epoch", "step")
 
@@ -92,10 +92,10 @@ class Recipe:
     hflip: float = 0.0  # probability; off where the data set says mirror: false
     crop: str = "none"  # pad: shift within a padded border; rrc: random resized crop; scale_jitter: He et al. 2015
     crop_padding: int = 0  # pad: border in pixels
-    crop_padding_mode: str = "zero"  # zero: black (torchvision); mean: zero once normalised (the papers); reflect
+    crop_padding_mode: str = "none"  # zero: black (torchvision); mean: zero once normalised (the papers); reflect
     crop_scale: list[float] = field(default_factory=list)  # rrc: share of the area; scale_jitter: range of short sides
     crop_ratio: list[float] = field(default_factory=list)  # rrc: range of width / height
-    interpolation: str = "bilinear"  # of every resize, in training and in testing
+    interpolation: str = MISSING  # of every resize, in training and in testing
     rand_augment: str = ""  # timm's notation: rand-m7-mstd0.5-inc1
     auto_augment: str = ""  # timm's notation: original, v0
     color_jitter: float = 0.0  # strength of brightness, contrast and saturation, in random order
@@ -146,12 +146,18 @@ class Recipe:
             raise RecipeError(f"recipe.decay_epochs, recipe.decay_rate: schedule {self.schedule} has none; [] and 0.")
         if self.schedule not in ("linear", "cosine") and self.min_lr:
             raise RecipeError(f"recipe.min_lr={self.min_lr:g}: schedule {self.schedule} does not use it; set 0.")
+        if self.warmup_lr and not self.warmup_epochs:
+            raise RecipeError(f"recipe.warmup_lr={self.warmup_lr:g}: it needs recipe.warmup_epochs.")
         if self.warmup_epochs > self.epochs:
             raise RecipeError(f"recipe.warmup_epochs={self.warmup_epochs:g}: longer than recipe.epochs={self.epochs}.")
 
     def _check_crop(self) -> None:
-        if (self.crop == "pad") != bool(self.crop_padding):
-            raise RecipeError(f"recipe.crop={self.crop} with recipe.crop_padding={self.crop_padding}: pad needs both.")
+        pad = self.crop == "pad"
+        if pad != bool(self.crop_padding) or pad != (self.crop_padding_mode != "none"):
+            raise RecipeError(
+                f"recipe.crop={self.crop}, recipe.crop_padding={self.crop_padding}, "
+                f"recipe.crop_padding_mode={self.crop_padding_mode}: pad needs the other two, other crops have neither."
+            )
         if (self.crop in ("rrc", "scale_jitter")) != (len(self.crop_scale) == 2):
             raise RecipeError(
                 f"recipe.crop={self.crop} with recipe.crop_scale={self.crop_scale}: a range for rrc and scale_jitter."

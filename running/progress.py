@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +45,11 @@ class Report(Checkpoint):
         if trainer.is_global_zero and self.console.is_terminal:
             self.progress = Progress(
                 TextColumn("epoch {task.fields[epoch]}"),
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=12),
                 MofNCompleteColumn(),
-                TextColumn("loss {task.fields[loss]}  val top-1 {task.fields[top1]}  {task.fields[speed]} images/s"),
-                TimeElapsedColumn(),
+                TextColumn("loss {task.fields[loss]} val {task.fields[top1]} {task.fields[speed]} images/s"),
+                TimeRemainingColumn(compact=True),
                 TextColumn("left"),
-                TimeRemainingColumn(),
                 console=self.console,
                 refresh_per_second=4,
             )
@@ -91,8 +90,8 @@ class Report(Checkpoint):
             self.task,
             completed=trainer.global_step,
             epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
-            loss=f"{loss / max(count, 1):.4f}",
-            top1="-" if self.top1 is None else f"{self.top1:.4f}",
+            loss=f"{loss / count if count else module.train_metrics['train_loss']:.3f}",  # type: ignore[index]
+            top1="-" if self.top1 is None else f"{self.top1:.3f}",
             speed=f"{(self.images - self.images_before) / max(seconds, 1e-9):,.0f}",
         )
 

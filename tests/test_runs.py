@@ -218,10 +218,16 @@ def test_a_sweep_ranks_its_jobs_names_the_failed_and_runs_only_what_is_missing(t
     assert (finished[0] / "results.json").stat().st_mtime_ns == stamp
 
 
-def test_compiled_checkpoints_are_those_of_uncompiled_runs(runs):
-    states = [read(runs / "runs" / name / "checkpoints" / "last.ckpt") for name in ("short", "whole")]
-    for state in states:
-        assert not any("_orig_mod" in key for key in state["state_dict"])
+@pytest.mark.proofs
+def test_compiled_and_plain_runs_read_each_others_checkpoints(runs):
+    done = command(runs, "train.py", *SHORT, "run=compiled", "trainer.compile=true")
+    assert done.returncode == 0 and "compiled" in done.stdout, done.stderr
+    plain, compiled = (read(runs / "runs" / name / "checkpoints" / "last.ckpt") for name in ("short", "compiled"))
+    assert plain["state_dict"].keys() == compiled["state_dict"].keys()
+    for key, value in plain["state_dict"].items():
+        torch.testing.assert_close(value, compiled["state_dict"][key], rtol=1e-3, atol=1e-4)
+    (runs / "runs" / "compiled" / "results.json").unlink()
+    assert command(runs, "train.py", *SHORT, "run=compiled").returncode == 0
 
 
 def test_logger_wandb_is_offline_without_a_key(tmp_path):
