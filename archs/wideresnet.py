@@ -70,7 +70,8 @@ class WideResNet(nn.Module):
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise ArchitectureError(f"arch.depth={depth}: a wide ResNet has 6n + 4 layers (16, 22, 28, 40).")
-        self.min_size = 1
+        # Two pixels a side in the last stage: BN over the two values of a pair of 1x1 maps explodes.
+        self.min_size = 17 if stem == "imagenet" else 5
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
             self.stem: nn.Module = nn.Sequential(
                 ConvNormAct(in_channels, 16, 7, stride=2), nn.MaxPool2d(3, stride=2, padding=1)

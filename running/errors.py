@@ -31,6 +31,8 @@ def for_people() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         _leave(_of_instantiation(error) or _of_config(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Exception as error:
         if not is_for_people(error):
             raise

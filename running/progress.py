@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -129,6 +130,10 @@ class Report(Checkpoint):
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         self._close()
+        if isinstance(exception, KeyboardInterrupt):
+            folder = Path(trainer.default_root_dir)
+            name = folder.relative_to(Path.cwd() / "runs") if folder.is_relative_to(Path.cwd() / "runs") else folder
+            self._say(trainer, f"Stopped at step {trainer.global_step}. The same command with run={name} goes on.")
 
     def _close(self) -> None:
         if self.progress is not None:
