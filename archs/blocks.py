@@ -87,6 +87,15 @@ class DepthwiseSeparable(nn.Sequential):
         self.pointwise = ConvNormAct(in_channels, out_channels, 1, act=act, eps=eps, momentum=momentum)
 
 
+class NormAct(nn.Sequential):
+    """Batch normalisation and ReLU, shape kept."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.act = nn.ReLU(inplace=True)
+
+
 class DropPath(nn.Module):
     """Stochastic depth: drop a whole residual branch, sample by sample, with probability `rate`; keep its mean.
 
@@ -228,10 +237,17 @@ def he_init(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def zero_channels(x: Tensor, channels: int) -> Tensor:
-    """Append zero channels: (B, C, H, W) -> (B, channels, H, W); option A of He et al. 2015, section 3.3."""
-    missing = x.new_zeros((x.shape[0], channels - x.shape[1], x.shape[2], x.shape[3]))
-    return torch.cat((x, missing), dim=1)
+class ShortcutA(nn.Module):
+    """Parameter-free shortcut: every `stride`-th pixel, zeros in the new channels (He et al. 2015, section 3.3, A)."""
+
+    def __init__(self, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.out_channels, self.stride = out_channels, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride]
+        missing = x.new_zeros((x.shape[0], self.out_channels - x.shape[1], x.shape[2], x.shape[3]))
+        return torch.cat((x, missing), dim=1)
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:

@@ -16,31 +16,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from archs.blocks import ArchitectureError, Classifier, DropPath, choose, drop_path_rates, he_init, zero_channels
+from archs.blocks import ArchitectureError, Classifier, DropPath, NormAct, ShortcutA, choose, drop_path_rates, he_init
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
-
-
-class NormAct(nn.Sequential):
-    """Batch normalisation and ReLU, shape kept."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels)
-        self.act = nn.ReLU(inplace=True)
-
-
-class ShortcutA(nn.Module):
-    """Parameter-free shortcut: every `stride`-th pixel, zeros in the new channels (arXiv 1512.03385, option A)."""
-
-    def __init__(self, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.out_channels, self.stride = out_channels, stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return zero_channels(x[:, :, :: self.stride, :: self.stride], self.out_channels)
 
 
 class PreActUnit(nn.Module):

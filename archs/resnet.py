@@ -18,23 +18,12 @@ from archs.blocks import (
     Classifier,
     ConvNormAct,
     DropPath,
+    ShortcutA,
     SqueezeExcite,
     choose,
     drop_path_rates,
     he_init,
-    zero_channels,
 )
-
-
-class ShortcutA(nn.Module):
-    """Parameter-free shortcut: every `stride`-th pixel, zeros in the new channels (section 3.3, option A)."""
-
-    def __init__(self, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.out_channels, self.stride = out_channels, stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return zero_channels(x[:, :, :: self.stride, :: self.stride], self.out_channels)
 
 
 def shortcut(option: str, in_channels: int, out_channels: int, stride: int) -> nn.Module:

@@ -9,16 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from archs.blocks import ArchitectureError, Classifier, ConvNormAct, DropPath, choose, drop_path_rates, he_init
-
-
-class NormAct(nn.Sequential):
-    """Batch normalisation and ReLU, shape kept."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels)
-        self.act = nn.ReLU(inplace=True)
+from archs.blocks import ArchitectureError, Classifier, ConvNormAct, DropPath, NormAct, choose, drop_path_rates, he_init
 
 
 class WideBlock(nn.Module):
