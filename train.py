@@ -65,15 +65,15 @@ def build(cfg: DictConfig, network: nn.Module, trainer: Trainer) -> tuple[Classi
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @errors.for_people()
 def main(cfg: DictConfig) -> float:
-    from running.session import Session
+    from running.run import Run
 
-    session = Session(cfg)
+    run = Run(cfg)
     network = build_network(cfg)
-    trainer = session.build_trainer(network)
+    trainer = run.build_trainer(network)
     classifier, datamodule = build(cfg, network, trainer)
-    session.show_plan(classifier, datamodule)
-    trainer.fit(classifier, datamodule=datamodule, ckpt_path=session.checkpoint, weights_only=True)
-    return session.test(classifier, datamodule)
+    run.show_plan(classifier, datamodule)
+    trainer.fit(classifier, datamodule=datamodule, ckpt_path=run.checkpoint, weights_only=True)
+    return run.test(classifier, datamodule)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from running.trainer import Trainer
 log = logging.getLogger(__name__)
 
 
-class Session:
+class Run:
     """The directory of a run, new or continued.
 
     Attributes:
