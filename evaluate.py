@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -62,6 +62,7 @@ def main(cfg: DictConfig) -> None:
     words = list(HydraConfig.get().overrides.task)
     check_values(cfg, words, "evaluate")
     cfg = resized(with_run(cfg, words) if cfg.run is not None else cfg)
+    cast(Recipe, OmegaConf.to_object(cfg.recipe)).check()
     if cfg.split not in ("test", "val", "train"):
         raise errors.UserError(f"split={cfg.split}: it is one of test, val, train.")
     if cfg.run is None and cfg.checkpoint in ("last", "best") and not cfg.arch.get("pretrained"):
@@ -70,7 +71,9 @@ def main(cfg: DictConfig) -> None:
     network = build_network(cfg)
     resolution = cfg.datamodule.resolution or cfg.recipe.test_res
     macs = results.count_macs(network, cfg.datamodule.channels, resolution)
-    trainer = instantiate(cfg.trainer, _partial_=True)(macs=macs, logger=[], callbacks=[], enable_checkpointing=False)
+    trainer = instantiate(cfg.trainer, _partial_=True)(
+        macs=macs, logger=[], callbacks=[], default_root_dir=Path.cwd(), enable_checkpointing=False
+    )
     classifier, datamodule = build(cfg, network, trainer)
     if cfg.checkpoint not in ("last", "best"):
         load_weights(classifier, checkpoints.read(Path(cfg.checkpoint)), cfg.checkpoint)
@@ -85,6 +88,8 @@ def main(cfg: DictConfig) -> None:
 
 def load_weights(classifier: Any, state: dict[str, Any], name: str) -> None:
     """The checkpoint's weights, its averaged ones if it has them. Raises UserError where the network is another."""
+    if "state_dict" not in state or "averages" not in state:
+        raise errors.UserError(f"{name} is not a checkpoint of a run.")
     mine, theirs = classifier.network.state_dict(), {}
     if state["averages"]:
         theirs = state["averages"][0]["network"]

@@ -19,17 +19,30 @@ if TYPE_CHECKING:
 
 
 def build_network(cfg: DictConfig) -> nn.Module:
-    """The network of the config, of random weights that are a function of the seed."""
+    """The network of the config, of random weights that are a function of the seed.
+
+    Raises:
+        UserError: the data's images are too small for it.
+    """
     import torch
     from hydra.utils import instantiate
 
     torch.manual_seed(cfg.seed)
     arguments = {key: value for key, value in cfg.arch.items() if key != "resolution"}
-    return instantiate(arguments)
+    network = instantiate(arguments)
+
+    key, side = "datamodule.resolution", cfg.datamodule.resolution
+    if side is None:
+        side, key = min((cfg.recipe[name], f"recipe.{name}") for name in ("train_res", "test_res"))
+    if side < network.min_size:
+        name, least = type(network).__name__, network.min_size
+        raise errors.UserError(f"{name} needs images of at least {least}x{least}; {key}={side} is too small.")
+    return network
 
 
 def build(cfg: DictConfig, network: nn.Module, trainer: Trainer) -> tuple[Classifier, ImageDataModule]:
     """Data, augmentation and module of the config: what is handed to Lightning."""
+    import torch
     from hydra.utils import instantiate
 
     from datamodules.order import Order, check_last_step, split_batch
@@ -49,6 +62,10 @@ def build(cfg: DictConfig, network: nn.Module, trainer: Trainer) -> tuple[Classi
     crop = None if native else EvaluationCrop(recipe)
     datamodule.connect(order, split, augmentation.in_workers, crop, min(trainer.max_per_device, 256))
 
+    if trainer.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if trainer.compile:
+        network.compile()  # in place: the names in checkpoints stay
     classifier = Classifier(
         network,
         recipe,
@@ -57,7 +74,7 @@ def build(cfg: DictConfig, network: nn.Module, trainer: Trainer) -> tuple[Classi
         seed=cfg.seed,
         steps_per_epoch=order.steps_per_epoch,
         channels_last=trainer.channels_last,
-        log_every_n_steps=cfg.trainer.log_every_n_steps,
+        log_every_n_steps=trainer.row_steps,
     )
     return classifier, datamodule
 

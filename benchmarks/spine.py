@@ -67,7 +67,6 @@ def built(*words: str, everything: bool = True):
     from rich.console import Console
 
     from running import schema  # noqa: F401
-    from running.checkpoints import Checkpoints
     from running.metrics_csv import MetricsCSV
     from running.progress import Report
     from running.results import count_macs
@@ -80,12 +79,17 @@ def built(*words: str, everything: bool = True):
     network = build_network(cfg)
     options = {key: value for key, value in cfg.trainer.items() if key != "_target_"}
     quiet = Console(quiet=True, force_terminal=True)
-    callbacks = [Report(quiet, cfg.recipe.batch_size), Checkpoints(folder, 10, 0)] if everything else []
+    callbacks = [Report(quiet)] if everything else []
     loggers = [MetricsCSV(str(folder)), TensorBoardLogger(str(folder))] if everything else []
     macs = count_macs(network, cfg.datamodule.channels, cfg.datamodule.resolution)
-    trainer = Trainer(macs=macs, logger=loggers, callbacks=callbacks, enable_checkpointing=everything, **options)
-    if trainer.channels_last:
-        network.to(memory_format=__import__("torch").channels_last)
+    trainer = Trainer(
+        macs=macs,
+        logger=loggers,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        enable_checkpointing=everything,
+        **options,
+    )
     classifier, datamodule = build(cfg, network, trainer)
     return trainer, classifier, datamodule
 

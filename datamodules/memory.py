@@ -43,13 +43,13 @@ class MemoryDataModule(ImageDataModule):
         """Images (N, C, H, W) uint8 and labels (N,) of the training, then of the test set. Raises DataError."""
 
     def read(self, share: bool) -> tuple[TensorImages, TensorImages]:
-        train, test = self._shared() if share else self._arrays()
+        with FileLock(_scratch() / f"{type(self).__name__}.lock"):  # processes of one machine download once
+            files = self.files()
+        train, test = self._shared(files) if share else self._arrays()
         return TensorImages(*train), TensorImages(*test)
 
     def _arrays(self) -> list[tuple[Tensor, Tensor]]:
         assert self.resolution is not None
-        with FileLock(_scratch() / f"{type(self).__name__}.lock"):  # ranks of one machine download once
-            self.files()
         pairs = []
         for images, labels in self.arrays():
             if labels.min() < 0 or labels.max() >= self.num_classes or len(labels) != len(images):
@@ -58,9 +58,9 @@ class MemoryDataModule(ImageDataModule):
             pairs.append((shown, torch.from_numpy(labels.astype(numpy.int64))))
         return pairs
 
-    def _shared(self) -> list[tuple[Tensor, Tensor]]:
+    def _shared(self, files: list[Path]) -> list[tuple[Tensor, Tensor]]:
         """The same from files that the ranks of a machine map, so that its memory holds them once."""
-        stamps = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in self.files()]
+        stamps = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
         key = hashlib.blake2b(repr((stamps, self.resolution, self.show, type(self).__name__)).encode(), digest_size=8)
         names = [_scratch() / f"{key.hexdigest()}-{part}.npy" for part in ("x0", "y0", "x1", "y1")]
         with FileLock(_scratch() / f"{key.hexdigest()}.lock"):

@@ -73,6 +73,7 @@ class Classifier(pl.LightningModule):
         self.train_metrics: dict[str, float] = {}
         self.metrics = nn.ModuleDict({"val": _metrics(num_classes), "test": _metrics(num_classes)})
         self.previous_loss: Tensor | None = None
+        self.statistics: Tensor | None = None  # of a checkpoint, until training goes on
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.recipe, self.network)
@@ -164,7 +165,6 @@ class Classifier(pl.LightningModule):
         self._average_statistics()
 
     def on_train_epoch_end(self) -> None:
-        self.previous_loss = None
         loss, correct, count = self.trainer.strategy.reduce(self.epoch_sums, reduce_op="sum").tolist()
         self.train_metrics = {"train_loss": loss / count}
         if not (self.recipe.mixup_alpha or self.recipe.cutmix_alpha):  # of mixed images it would mean nothing
@@ -177,20 +177,35 @@ class Classifier(pl.LightningModule):
             raise Diverged("The loss is not finite any more: training has diverged, and is not saved.")
         checkpoint["epoch_sums"] = self.trainer.strategy.reduce(self.epoch_sums.clone(), reduce_op="sum").cpu()
         checkpoint["averages"] = [average.state_dict() for average in self.averages]
+        if self.trainer.world_size > 1:  # within an epoch every device has its own; state_dict is the first's
+            mine = torch.cat([buffer.flatten() for buffer in self._statistics()] or [self.epoch_sums[:0]])
+            checkpoint["statistics"] = self.trainer.strategy.all_gather(mine).cpu()  # (devices, values)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         first = self.trainer.is_global_zero  # the sums of all ranks go on in the first
         self.epoch_sums = checkpoint["epoch_sums"] * first
+        self.statistics = checkpoint.get("statistics")
         for average, state in zip(self.averages, checkpoint["averages"], strict=True):
             average.load_state_dict(state)
+
+    def on_train_start(self) -> None:
+        """Give each device its own statistics back, if as many devices as before go on."""
+        rows, self.statistics = self.statistics, None
+        if rows is not None and len(rows) == self.trainer.world_size:
+            values = rows[self.trainer.global_rank].to(self.device)
+            for buffer in self._statistics():
+                buffer.copy_(values[: buffer.numel()].view_as(buffer))
+                values = values[buffer.numel() :]
 
     def _average_statistics(self) -> None:
         """Each device has its own BN statistics: average them before they are used (timm's "dist-bn reduce")."""
         if self.trainer.world_size > 1:
-            averages = [buffer for average in self.averages for buffer in average.network.buffers()]
-            for buffer in [*self.network.buffers(), *averages]:
-                if buffer.is_floating_point():
-                    buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
+            for buffer in self._statistics():
+                buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
+
+    def _statistics(self) -> list[Tensor]:
+        networks = [self.network, *(average.network for average in self.averages)]
+        return [b for network in networks for b in network.buffers() if b.is_floating_point()]
 
     # ---- validation and test
 

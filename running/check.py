@@ -61,7 +61,7 @@ def check_values(config: DictConfig, overrides: list[str], config_name: str = "t
     known = {field.name for field in fields(Recipe)}
     for key in config.recipe:
         if key not in known:  # +recipe.x= passes by the schema
-            raise UserError(f"recipe.{key}: there is no such key.{nearest(str(key), known)}")
+            raise UserError(f"recipe.{key}: there is no such key.{nearest(str(key), known, 'recipe.')}")
     _check_types(config, overrides, config_name)
     recipe = OmegaConf.to_object(config.recipe)
     assert isinstance(recipe, Recipe)

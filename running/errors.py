@@ -46,10 +46,10 @@ def is_for_people(error: BaseException) -> bool:
     return type(error).__module__.split(".")[0] in ROOMS
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """ " Did you mean X?" with the most similar of `words`, or nothing."""
+def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
+    """The sentence " Did you mean X?", X being the most similar of `words` after `prefix`; or nothing."""
     near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]}?" if near else ""
+    return f" Did you mean {prefix}{near[0]}?" if near else ""
 
 
 def _leave(message: str) -> None:
@@ -86,7 +86,7 @@ def _of_config(error: BaseException) -> str:
     cause: BaseException = error
     while isinstance(cause.__cause__, OmegaConfBaseException | HydraException):
         cause = cause.__cause__
-    return _of_key(cause, text) or _of_override(text) or text.split("\n\n")[0]
+    return _of_key(cause, text) or _of_syntax(text) or text.split("\n\n")[0]
 
 
 def _of_key(cause: BaseException, text: str) -> str | None:
@@ -95,10 +95,9 @@ def _of_key(cause: BaseException, text: str) -> str | None:
     not_there = "not in" in str(cause) and "Key" in str(cause)
     if not_there and key:
         parent = getattr(cause, "parent_node", None)
-        name, _, last = key.rpartition(".")
-        siblings = list(parent.keys()) if isinstance(parent, DictConfig) else []
-        near = nearest(last, map(str, siblings)).replace("mean ", f"mean {name + '.' if name else ''}")
-        return f"{key}: there is no such key.{near}"
+        prefix, last = key[: key.rfind(".") + 1], key.rpartition(".")[2]
+        siblings = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
+        return f"{key}: there is no such key.{nearest(last, siblings, prefix)}"
     if key and ("could not be converted" in str(cause) or "Cannot convert" in str(cause) or "Invalid" in str(cause)):
         value = re.search(r"Value '(.*?)'", str(cause))
         kind = re.search(r"converted to (\w+)", str(cause))
@@ -114,20 +113,11 @@ def _of_key(cause: BaseException, text: str) -> str | None:
     return None
 
 
-def _of_override(text: str) -> str | None:
-    """A word of the command that Hydra cannot place."""
-    match = re.search(r"Could not override '([^']+)'", text)
-    if match:
-        key = match.group(1)
-        return f"{key}: there is no such group or key.{nearest(key, top_level_names())}"
-    if "hydra.cc/docs" in text:  # its parser's own report
-        return f"{text.splitlines()[0]}. Words of the command read key=value; quote what holds spaces or commas."
-    return None
-
-
-def top_level_names() -> list[str]:
-    """The groups, and the keys beside them, of conf/train.yaml."""
-    return ["arch", "datamodule", "recipe", "trainer", "logger", "experiment", "seed", "run", "test_weights"]
+def _of_syntax(text: str) -> str | None:
+    """A word that is not key=value; Hydra's parser reports it with a link to its grammar."""
+    if "hydra.cc/docs" not in text:
+        return None
+    return f"{text.splitlines()[0]}. Words of the command read key=value; quote what holds spaces or commas."
 
 
 def _after(marker: str, text: str) -> str | None:

@@ -22,8 +22,8 @@ def what_does_not_apply(cfg: DictConfig, arch: str, data: str, in_memory: bool) 
         notes.append("validation is the test set (datamodule.val_size=0)")
     if in_memory:
         side = cfg.datamodule.resolution
-        if side not in (recipe.train_res, recipe.test_res):
-            notes.append(f"recipe.train_res and test_res do not apply: {data} keeps its {side}x{side}")
+        if (recipe.train_res, recipe.test_res) != (side, side):
+            notes.append(f"recipe.train_res, test_res, test_crop_ratio do not apply: {data} keeps its {side}x{side}")
     elif recipe.test_res != cfg.arch.resolution:
         notes.append(f"{arch} was published at {cfg.arch.resolution}, and is tested at {recipe.test_res}")
     return notes

@@ -25,13 +25,12 @@ class Report(Checkpoint):
         training_seconds, images: of the training steps alone; their quotient is images_per_second.
     """
 
-    def __init__(self, console: Console, batch_size: int) -> None:
-        self.console, self.batch_size = console, batch_size
+    def __init__(self, console: Console) -> None:
+        self.console = console
         self.seconds = self.training_seconds = 0.0
         self.images = self.steps = 0
-        self.epoch_began = self.training_began = time.monotonic()
-        self.images_before = 0
-        self.seconds_before = 0.0
+        self.counted_until = self.trained_until = time.monotonic()
+        self.images_before, self.seconds_before = 0, 0.0  # at the start of this epoch
         self.progress: Progress | None = None
         self.top1: float | None = None
         self.shown_at = 0.0
@@ -43,6 +42,8 @@ class Report(Checkpoint):
     # ---- the clock
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.counted_until = time.monotonic()
+        self.on_train_epoch_start(trainer, module)  # Lightning leaves it out where a run goes on within an epoch
         if trainer.is_global_zero and self.console.is_terminal:
             self.progress = Progress(
                 TextColumn("epoch {task.fields[epoch]}"),
@@ -61,31 +62,36 @@ class Report(Checkpoint):
             self.progress.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.epoch_began = self.training_began = time.monotonic()
+        self.trained_until = time.monotonic()
         self.images_before, self.seconds_before = self.images, self.training_seconds
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, out: Any, batches: Any, *_: Any
     ) -> None:
+        now = time.monotonic()
+        self.training_seconds += now - self.trained_until
+        self.trained_until = now
         self.images += sum(len(batch.labels) for batch in batches) * trainer.world_size
         self.steps += 1
-        if self.progress is not None and time.monotonic() - self.shown_at > 0.25:
+        if self.progress is not None and now - self.shown_at > 0.25:
             self._show(trainer, module)
 
-    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if trainer.state.fn == "fit":
-            self.training_seconds += time.monotonic() - self.training_began
-
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.training_began = time.monotonic()
+        self.trained_until = time.monotonic()
+
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        self.seconds += now - self.counted_until
+        self.counted_until = now
+
+    def _epoch_speed(self) -> float:
+        return (self.images - self.images_before) / max(self.training_seconds - self.seconds_before, 1e-9)
 
     # ---- what is shown and kept
 
     def _show(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert self.progress is not None
-        now = time.monotonic()
-        self.shown_at = now
-        seconds = self.training_seconds - self.seconds_before + now - self.training_began
+        self.shown_at = time.monotonic()
         loss, _, count = module.epoch_sums.tolist()  # type: ignore[operator]
         self.progress.update(
             self.task,
@@ -93,13 +99,12 @@ class Report(Checkpoint):
             epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
             loss=f"{loss / count if count else module.train_metrics['train_loss']:.3f}",  # type: ignore[index]
             top1="-" if self.top1 is None else f"{self.top1:.3f}",
-            speed=f"{(self.images - self.images_before) / max(seconds, 1e-9):,.0f}",
+            speed=f"{self._epoch_speed():,.0f}",
         )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        elapsed = time.monotonic() - self.epoch_began
-        self.seconds += elapsed
-        speed = (self.images - self.images_before) / max(self.training_seconds - self.seconds_before, 1e-9)
+        self._count_seconds()
+        speed = self._epoch_speed()
         metrics = {
             name: float(value) for name, value in trainer.callback_metrics.items() if name[:4] in ("trai", "val_")
         }
@@ -141,6 +146,7 @@ class Report(Checkpoint):
             self.progress = None
 
     def state_dict(self) -> dict[str, Any]:
+        self._count_seconds()
         return {name: getattr(self, name) for name in ("seconds", "training_seconds", "images", "steps")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

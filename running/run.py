@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -17,7 +16,6 @@ from torch import nn
 from datamodules.base import ImageDataModule
 from recipes.classifier import Classifier
 from running import checkpoints, metrics_csv, results, screen
-from running.errors import UserError
 from running.notes import what_does_not_apply
 from running.progress import Report
 from running.run_directory import is_main_process, save_config, save_results
@@ -51,28 +49,13 @@ class Run:
         cfg = self.cfg
         self.parameters = results.count_parameters(network)
         self.resolution = cfg.datamodule.resolution or cfg.recipe.test_res
-        smallest = getattr(network, "min_size", 1)
-        seen = min(self.resolution, cfg.datamodule.resolution or cfg.recipe.train_res)
-        if seen < smallest:
-            key = "datamodule.resolution" if cfg.datamodule.resolution else "recipe.train_res"
-            raise UserError(
-                f"{self.choices.arch} needs images of at least {smallest}x{smallest}, and {self.choices.datamodule} "
-                f"gives {seen}x{seen}.\nA larger size: {key}={smallest}."
-            )
         self.macs = results.count_macs(network, cfg.datamodule.channels, self.resolution)
         self.loggers = [instantiate(logger) for logger in (cfg.logger or {}).values()]
-        self.report = Report(self.console, cfg.recipe.batch_size)
-        keep = checkpoints.Checkpoints(
-            self.folder / "checkpoints", cfg.trainer.checkpoint_minutes, cfg.trainer.checkpoint_steps
-        )
+        self.report = Report(self.console)
         build = instantiate(cfg.trainer, _partial_=True)
         trainer: Trainer = build(
-            macs=self.macs, logger=self.loggers, callbacks=[self.report, keep], default_root_dir=self.folder
+            macs=self.macs, logger=self.loggers, callbacks=[self.report], default_root_dir=self.folder
         )
-        if trainer.channels_last:
-            network.to(memory_format=torch.channels_last)
-        if trainer.compile:
-            network.compile()  # in place: the names in checkpoints stay
         self.trainer = trainer
         return trainer
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from running.checkpoints import AtomicCheckpointIO
+from running.checkpoints import AtomicCheckpointIO, Checkpoints
 from running.errors import UserError
 
 # Below this many multiply-adds an image, bf16 autocast costs a CPU more than it saves (benchmarks/README.md).
@@ -30,6 +32,9 @@ class Trainer(pl.Trainer):
         max_per_device: most images in one forward pass of a device.
         channels_last: memory format of network and images.
         compile: whether to use torch.compile.
+        log_every_n_steps: steps from one row of loss and learning rate to the next.
+        checkpoint_minutes, checkpoint_steps: save last.ckpt this often, besides the end of each epoch; 0: do not.
+        default_root_dir: the folder of checkpoints/.
     """
 
     def __init__(
@@ -41,26 +46,35 @@ class Trainer(pl.Trainer):
         max_per_device: int,
         channels_last: bool,
         compile: bool,
+        log_every_n_steps: int,
         checkpoint_minutes: float,
         checkpoint_steps: int,
         logger: Sequence[Logger],
         callbacks: Sequence[Callback],
+        default_root_dir: Path,
+        enable_checkpointing: bool = True,
         **lightning: Any,
     ) -> None:
         if max_per_device < 1:
             raise UserError(f"trainer.max_per_device={max_per_device}: it is at least 1.")
+        self.row_steps = log_every_n_steps
         self.max_per_device, self.channels_last, self.compile = max_per_device, channels_last, compile
-        self.checkpoint_minutes, self.checkpoint_steps = checkpoint_minutes, checkpoint_steps
         quiet_lightning()
         if precision == "auto":
             precision = choose_precision(lightning["accelerator"], mixed_precision, macs)
+        if enable_checkpointing:
+            folder = default_root_dir / "checkpoints"
+            callbacks = [*callbacks, Checkpoints(folder, checkpoint_minutes, checkpoint_steps)]
         try:
             super().__init__(
                 precision=precision,  # type: ignore[arg-type]
                 logger=list(logger),
                 callbacks=list(callbacks),
                 plugins=[AtomicCheckpointIO()],
+                default_root_dir=default_root_dir,
+                enable_checkpointing=enable_checkpointing,
                 num_sanity_val_steps=0,
+                log_every_n_steps=0,  # the module and running/progress.py write to the loggers, Lightning need not
                 use_distributed_sampler=False,  # the loaders split themselves, without padding
                 enable_progress_bar=False,
                 enable_model_summary=False,
@@ -70,6 +84,11 @@ class Trainer(pl.Trainer):
             raise UserError(f"trainer: {str(error).split('__init__() ')[-1]} of Lightning's Trainer.") from error
         except (MisconfigurationException, ValueError) as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+        if isinstance(self.strategy, DDPStrategy):
+            # Each device keeps its own BN statistics through an epoch. DDP would overwrite them at its first forward
+            # pass, so that a continued run would differ from one that was not stopped.
+            self.strategy._ddp_kwargs.setdefault("broadcast_buffers", False)
 
     @property
     def device_name(self) -> str:
@@ -92,19 +111,8 @@ def choose_precision(accelerator: str, mixed_precision: bool, macs: float) -> st
 
 
 def quiet_lightning() -> None:
-    """Lightning's announcements say what the first screen says, and its advice is about loaders that are not ours."""
+    """Lightning's announcements say what the first screen says."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in (
-        ".*does not have many workers.*",
-        ".*across ranks is zero.*",
-        ".*sync_dist=True.*",
-        ".*it is recommended to use `Trainer.devices=1.*",
-        ".*recommended that you use `.*devices=1.*",
-        ".*number of training batches .* is smaller than the logging interval.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*`isinstance.treespec, LeafSpec.` is deprecated.*",
-        ".*set_float32_matmul_precision.*",
-        ".*GPU available but not used.*",
-    ):
-        warnings.filterwarnings("ignore", text)
+    # What the module logs at an epoch's end is of all devices already.
+    warnings.filterwarnings("ignore", r".*sync_dist=True.*")

@@ -29,7 +29,13 @@ def command(folder: Path, script: str, *words: str, **environment: str) -> subpr
     return subprocess.run(
         [sys.executable, str(ROOT / script), *words],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "LINEAGE_DATA": str(folder / "data"), **environment},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "LINEAGE_DATA": str(folder / "data"),
+            "PYTHONWARNINGS": "error::UserWarning",
+            **environment,
+        },
         capture_output=True,
         text=True,
         timeout=300,

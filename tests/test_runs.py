@@ -76,18 +76,18 @@ def test_a_run_leaves_what_it_should(runs):
     assert state["global_step"] == 18
 
 
-def kill_after(folder, words, checkpoints):
+def kill_after(folder, name, words, checkpoints):
     """Start a run and kill it, without warning, once it has written so many checkpoints."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *words],
+        [sys.executable, str(ROOT / "train.py"), *words, f"run={name}"],
         cwd=folder,
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:
-        last, seen, stamp = folder / "runs" / "killed" / "checkpoints" / "last.ckpt", 0, None
+        last, seen, stamp = folder / "runs" / name / "checkpoints" / "last.ckpt", 0, None
         deadline = time.monotonic() + 120
         while seen < checkpoints and process.poll() is None and time.monotonic() < deadline:
             now = last.stat().st_mtime_ns if last.exists() else None
@@ -98,15 +98,27 @@ def kill_after(folder, words, checkpoints):
 
 
 def test_a_killed_run_ends_bit_for_bit_as_if_it_had_not_been(runs):
-    words = (*EVERYTHING, "run=killed")
     for checkpoints in (2, 4):  # in the middle of the first epoch; then of the second
-        kill_after(runs, words, checkpoints)
-    done = command(runs, "train.py", *words, "datamodule.workers=0")  # nor does the number of workers matter
+        kill_after(runs, "killed", EVERYTHING, checkpoints)
+    # nor does the number of workers matter
+    done = command(runs, "train.py", *EVERYTHING, "run=killed", "datamodule.workers=0")
     assert done.returncode == 0 and "continues" in done.stdout, done.stderr
     assert_same_state(runs / "runs" / "whole", runs / "runs" / "killed")
     assert rows(runs / "runs" / "whole") == rows(runs / "runs" / "killed")
     old, new = (json.loads((runs / "runs" / name / "results.json").read_text()) for name in ("whole", "killed"))
     assert all(old[name] == new[name] for name in old if name.startswith(("test_", "val_", "train_", "steps")))
+
+
+def test_so_does_a_killed_run_of_two_processes(runs):
+    """Each has its own BN statistics within an epoch, and gets its own back."""
+    words = (*EVERYTHING, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "datamodule.workers=0")
+    done = command(runs, "train.py", *words, "run=whole-pair")
+    assert done.returncode == 0, done.stderr
+    kill_after(runs, "killed-pair", words, 3)
+    done = command(runs, "train.py", *words, "run=killed-pair")
+    assert done.returncode == 0 and "continues" in done.stdout, done.stderr
+    assert_same_state(runs / "runs" / "whole-pair", runs / "runs" / "killed-pair")
+    assert rows(runs / "runs" / "whole-pair") == rows(runs / "runs" / "killed-pair")
 
 
 def test_two_processes_take_the_steps_of_one_with_two_micro_batches(runs):
