@@ -56,11 +56,12 @@ def main(cfg: DictConfig) -> None:
     from rich.console import Console
 
     from running import checkpoints, results, screen
-    from running.check import check_values
+    from running.check import check_values, complete_arch
     from train import build, build_network
 
     words = list(HydraConfig.get().overrides.task)
     check_values(cfg, words, "evaluate")
+    complete_arch(cfg)
     cfg = resized(with_run(cfg, words) if cfg.run is not None else cfg)
     cast(Recipe, OmegaConf.to_object(cfg.recipe)).check()
     if cfg.split not in ("test", "val", "train"):
@@ -68,7 +69,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.run is None and cfg.checkpoint in ("last", "best") and not cfg.arch.get("pretrained"):
         raise errors.UserError("Nothing to evaluate: name run=NAME, checkpoint=FILE, or an arch with released weights.")
 
-    network = build_network(cfg)
+    network = build_network(cfg, cfg.arch.pretrained if cfg.checkpoint in ("last", "best") else None)
     resolution = cfg.datamodule.resolution or cfg.recipe.test_res
     macs = results.count_macs(network, cfg.datamodule.channels, resolution)
     trainer = instantiate(cfg.trainer, _partial_=True)(
@@ -81,20 +82,20 @@ def main(cfg: DictConfig) -> None:
 
     trainer.test(classifier, datamodule=datamodule, verbose=False)
     found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    notes = [*getattr(network, "remarks", ()), *datamodule.facts]
     console = Console(quiet=not trainer.is_global_zero)
-    rows = {"weights": cfg.checkpoint, "data": f"{len(datamodule.test):,} images of split {cfg.split}, {resolution} px"}
-    screen.show_plan(console, rows | {name: f"{value:.6f}" for name, value in found.items()}, datamodule.facts)
+    weights = cfg.arch.pretrained if cfg.checkpoint in ("last", "best") else cfg.checkpoint
+    rows = {"weights": weights, "data": f"{len(datamodule.test):,} images of split {cfg.split}, {resolution} px"}
+    screen.show_plan(console, rows | {name: f"{value:.6f}" for name, value in found.items()}, notes)
 
 
 def load_weights(classifier: Any, state: dict[str, Any], name: str) -> None:
     """The checkpoint's weights, its averaged ones if it has them. Raises UserError where the network is another."""
     if "state_dict" not in state or "averages" not in state:
         raise errors.UserError(f"{name} is not a checkpoint of a run.")
-    mine, theirs = classifier.network.state_dict(), {}
-    if state["averages"]:
-        theirs = state["averages"][0]["network"]
-    else:
-        theirs = {k.removeprefix("network."): v for k, v in state["state_dict"].items() if k.startswith("network.")}
+    from archs.pretrained import network_weights
+
+    mine, theirs = classifier.network.state_dict(), network_weights(state)
     shapes = [{key: tensor.shape for key, tensor in tensors.items()} for tensors in (mine, theirs)]
     different = sorted({key for key, _ in shapes[0].items() ^ shapes[1].items()})
     if different:

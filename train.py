@@ -18,18 +18,30 @@ if TYPE_CHECKING:
     from running.trainer import Trainer
 
 
-def build_network(cfg: DictConfig) -> nn.Module:
-    """The network of the config, of random weights that are a function of the seed.
+ABOUT_THE_NETWORK = ("resolution", "pretrained", "freeze", "released")  # in arch, and not arguments of the class
+
+
+def build_network(cfg: DictConfig, pretrained: str | None = None) -> nn.Module:
+    """The network of the config, of random weights that are a function of the seed, or of `pretrained` ones.
 
     Raises:
         UserError: the data's images are too small for it.
+        ArchitectureError: an argument, or the weights, do not fit it.
     """
     import torch
     from hydra.utils import instantiate
 
     torch.manual_seed(cfg.seed)
-    arguments = {key: value for key, value in cfg.arch.items() if key != "resolution"}
-    network = instantiate(arguments)
+    network = instantiate({key: value for key, value in cfg.arch.items() if key not in ABOUT_THE_NETWORK})
+    network.remarks = [*getattr(network, "remarks", [])]  # for the run's first screen
+    if pretrained:
+        from archs.pretrained import load
+
+        network.remarks += load(network, pretrained, cfg.arch.released, cfg.datamodule.mean, cfg.datamodule.std)
+    if cfg.arch.freeze:
+        from archs.freezing import freeze
+
+        network.remarks.append(freeze(network, cfg.arch.freeze))
 
     key, side = "datamodule.resolution", cfg.datamodule.resolution
     if side is None:
@@ -85,7 +97,7 @@ def main(cfg: DictConfig) -> float:
     from running.run import Run
 
     run = Run(cfg)
-    network = build_network(cfg)
+    network = build_network(cfg, cfg.arch.pretrained if run.checkpoint is None else None)
     trainer = run.build_trainer(network)
     classifier, datamodule = build(cfg, network, trainer)
     run.show_plan(classifier, datamodule)

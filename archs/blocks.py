@@ -3,7 +3,7 @@
 A network is an nn.Module with `stem`, `stages`, `head`, `forward_features(images) -> (B, C, H, W)`,
 `forward(images) -> (B, num_classes)`, and `min_size`, the smallest image side, in pixels, that it takes.
 In training, a network with auxiliary heads returns `(logits, [auxiliary logits, ...])` and states the weight of each
-in `aux_weights`.
+in `aux_weights`. What a user should know of the network in hand may stand in `remarks`, a list of sentences.
 """
 
 from __future__ import annotations

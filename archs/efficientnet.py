@@ -138,6 +138,7 @@ class EfficientNet(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.last = conv(channels, last, 1)
         self.head = Classifier(last, num_classes, dropout)
+        self.remarks = [compare_published(phi)] if phi else []
         self.init_weights()
 
     def init_weights(self) -> None:

@@ -12,7 +12,6 @@ from archs.blocks import ArchitectureError
 
 def create(
     model_name: str,
-    pretrained: bool = False,
     num_classes: int = 1000,
     in_channels: int = 3,
     drop_path: float = 0.0,
@@ -22,7 +21,7 @@ def create(
 
     Raises:
         ArchitectureError: the name is unknown (the nearest ones are listed), the model does not take stochastic depth
-            (timm's vgg, densenet, inception_v4, nasnet and xception do not), or its weights cannot be downloaded.
+            (timm's vgg, densenet, inception_v4, nasnet and xception do not).
     """
     import timm
 
@@ -33,15 +32,11 @@ def create(
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         network = timm.create_model(
-            model_name, pretrained, num_classes=num_classes, in_chans=in_channels, drop_rate=dropout, **options
+            model_name, num_classes=num_classes, in_chans=in_channels, drop_rate=dropout, **options
         )
     except TypeError as error:
         if "drop_path_rate" not in str(error):
             raise
         raise ArchitectureError(f"timm's {name} has no stochastic depth: set arch.drop_path=0.") from error
-    except (RuntimeError, OSError) as error:
-        if not pretrained:
-            raise
-        raise ArchitectureError(f"timm could not load the weights of {model_name}: {error}") from error
     network.min_size = 1  # type: ignore[assignment]  # a plain attribute
     return network

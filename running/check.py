@@ -35,6 +35,7 @@ class Check(Callback):
     def check(self, config: DictConfig) -> None:
         overrides = list(config.hydra.overrides.task)
         check_values(config, overrides)
+        complete_arch(config)
         named = any(word.split("=")[0] == "run" for word in overrides)
         if not named and _launched_from_outside():
             raise UserError("Several processes make one run: give it a name that all of them know, run=NAME.")
@@ -70,6 +71,23 @@ def check_values(config: DictConfig, overrides: list[str], config_name: str = "t
         raise UserError(f"seed={config.seed}: it takes a whole number from 0 on.")
     if config.test_weights not in ("last", "best"):
         raise UserError(f"test_weights={config.test_weights}: it is one of last, best.")
+
+
+def complete_arch(config: DictConfig) -> None:
+    """Give arch the arguments that its pretrained weights need. Raises UserError where there are no such weights."""
+    arch = config.arch
+    if arch.pretrained is None:
+        return
+    released = {library: entry for library, entry in arch.released.items() if entry}
+    if arch.pretrained in released:
+        for key, value in released[arch.pretrained].items():
+            if key != "name":
+                OmegaConf.update(arch, str(key), value)
+    elif arch.pretrained in ("timm", "torchvision"):
+        others = "".join(f" {library} has." for library in released)
+        raise UserError(f"arch.pretrained={arch.pretrained}: it has no released weights of this network.{others}")
+    elif not Path(str(arch.pretrained)).is_file():
+        raise UserError(f"arch.pretrained={arch.pretrained}: it is timm, torchvision or a file; no such file is here.")
 
 
 def _check_types(config: DictConfig, overrides: list[str], config_name: str) -> None:

@@ -14,6 +14,9 @@ def what_does_not_apply(cfg: DictConfig, arch: str, data: str, in_memory: bool) 
     for name, why in ASKED_OF_ARCH.items():
         if recipe[name] and name not in cfg.arch:
             notes.append(f"recipe.{name}={recipe[name]} does not apply to {arch}: {why}")
+    for name, value in (cfg.arch.released.get(cfg.arch.pretrained or "") or {}).items():
+        if name != "name":
+            notes.append(f"arch.{name}={value}, as {cfg.arch.pretrained}'s weights need it")
     if recipe.hflip and not cfg.datamodule.mirror:
         notes.append(f"recipe.hflip={recipe.hflip} is off: a mirrored image of {data} is not of its class")
     if recipe.pca_lighting and cfg.datamodule.channels != 3:

@@ -66,6 +66,7 @@ class Run:
         steps = order.steps_per_epoch * (trainer.max_epochs or cfg.recipe.epochs)
         per_device = cfg.recipe.batch_size // split.chunks
         self.notes = [
+            *getattr(classifier.network, "remarks", ()),
             *datamodule.facts,
             *what_does_not_apply(cfg, self.choices.arch, self.choices.datamodule, datamodule.train.in_memory),
         ]

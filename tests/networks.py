@@ -6,6 +6,7 @@ import csv
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hydra
 import torch
@@ -16,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from running import schema  # noqa: F401  # registers the recipe's types
+from train import ABOUT_THE_NETWORK
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -107,8 +109,8 @@ def build(
     cfg = composed(config, dataset).copy()
     cfg.datamodule.num_classes = num_classes or classes_of(config)
     cfg.datamodule.channels = channels or in_channels(dataset)
-    arguments = OmegaConf.to_container(cfg.arch, resolve=True)
-    del arguments["resolution"]
+    arguments: Any = OmegaConf.to_container(cfg.arch, resolve=True)
+    arguments = {key: value for key, value in arguments.items() if key not in ABOUT_THE_NETWORK}
     torch.manual_seed(0)
     with torch.device(device):
         return hydra.utils.instantiate(arguments)

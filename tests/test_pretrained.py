@@ -1,0 +1,326 @@
+"""Released weights into our networks and back; freezing. The weights are made here, of the libraries' own networks."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+from pathlib import Path
+
+import checks
+import pytest
+import torch
+from conftest import ROOT, command, composed
+from networks import build, rows
+from omegaconf import OmegaConf
+from oracles import CLASSES, Case, build_oracle, case, cases
+from porting import difference, randomise
+from torch import nn
+
+from archs import counterparts, freezing, pretrained
+from archs.blocks import ArchitectureError
+from running.check import complete_arch
+
+CASES = [compared for compared in cases() if compared.source != "pytorchcv"]
+TO = {"timm": pretrained.to_timm, "torchvision": pretrained.to_torchvision}
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+MEMBERS = [
+    case("alexnet", "torchvision", "alexnet"),
+    case("vgg11_bn", "torchvision", "vgg11_bn"),
+    case("resnet18", "torchvision", "resnet18"),
+    case("se_resnet50", "timm", "legacy_seresnet50"),
+    case("preact_resnet18", "timm", "resnetv2_18"),
+    case("preact_resnet50", "timm", "resnetv2_50"),
+    case("densenet121", "torchvision", "densenet121"),
+    case("mobilenet_v1", "timm", "mobilenetv1_100"),
+    case("mobilenet_v2", "torchvision", "mobilenet_v2"),
+    case("mobilenet_v2", "timm", "mobilenetv2_100"),
+    case("efficientnet_b0", "torchvision", "efficientnet_b0"),
+    case("efficientnet_b0", "timm", "efficientnet_b0"),
+    case("xception", "timm", "legacy_xception"),
+    case("inception_v3", "timm", "inception_v3"),
+    case("inception_v4", "timm", "inception_v4"),
+    case("inception_resnet_v2", "timm", "inception_resnet_v2"),
+    case("nasnet_a_large", "timm", "nasnetalarge"),
+]
+
+
+def load(network: nn.Module, file: Path | str, **released: str) -> list[str]:
+    entries = {library: {"name": name} for library, name in released.items()}
+    return pretrained.load(network, str(file), entries, *IMAGENET)
+
+
+def check_round_trip(compared: Case, folder: Path) -> None:
+    """A file of theirs gives their logits here; ours, renamed, gives ours there."""
+    images = checks.noise(2, 3, compared.image, compared.image, dtype=torch.float64)
+    oracle = build_oracle(compared).double()
+    randomise(oracle, images)
+    torch.save(oracle.state_dict(), folder / "theirs.pth")
+    network = build(compared.config, num_classes=CLASSES).double()
+    remarks = load(network, folder / "theirs.pth")
+    assert "auxiliary" in "".join(remarks[1:]) or len(remarks) == 1
+    with torch.no_grad():
+        expected = oracle.eval()(images)
+        assert difference(network.eval()(images), expected) < checks.TOLERANCE["eval"]
+        for parameter in oracle.parameters():
+            parameter.zero_()
+        back = TO[compared.source](network.state_dict())
+        missing, surplus = oracle.load_state_dict(back, strict=False)
+        assert all(name.startswith("AuxLogits") for name in missing)
+        assert not surplus
+        assert difference(oracle(images), expected) < checks.TOLERANCE["eval"]
+
+
+@pytest.mark.parametrize("compared", MEMBERS, ids=str)
+def test_round_trip(compared, tmp_path):
+    check_round_trip(compared, tmp_path)
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize("compared", CASES, ids=str)
+def test_every_round_trip(compared, tmp_path):
+    check_round_trip(compared, tmp_path)
+
+
+@pytest.mark.parametrize("compared", CASES, ids=str)
+def test_names(compared):
+    """One of theirs for each of ours, of the same size, and none left."""
+    with torch.device("meta"):
+        theirs = build_oracle(compared).state_dict()
+    ours = build(compared.config, num_classes=CLASSES, device="meta").state_dict()
+    names = counterparts.their_names(ours, compared.source)
+    assert names is not None
+    found = {name: theirs[names[name].split()[0]].numel() for name in ours}
+    assert found == {name: tensor.numel() for name, tensor in ours.items()}
+    left = theirs.keys() - {name.split()[0] for name in names.values()}
+    assert {name.split(".")[0] for name in left} <= {"AuxLogits"}
+
+
+def test_released_names_are_the_table():
+    """conf/arch names the counterparts of the golden table, and the arguments that its comparisons need."""
+    listed = {row.arch: row for row in rows() if " " not in row.arch}
+    for name in sorted(path.stem for path in (ROOT / "conf" / "arch").glob("*.yaml") if path.stem != "timm"):
+        cfg = composed(f"arch={name}")
+        for library in pretrained.LIBRARIES:
+            expected = getattr(listed.get(name), f"{library}_name", "")
+            entry = cfg.arch.released.get(library) or {}
+            assert entry.get("name", "") == expected, f"{name}, {library}"
+            if expected:
+                chosen = composed(f"arch={name}", f"arch.pretrained={library}")
+                complete_arch(chosen)
+                words = case(name, library, expected).config.split()[1:]
+                assert all(str(OmegaConf.select(chosen, w.split("=")[0])) == _plain(w.split("=")[1]) for w in words)
+
+
+def _plain(word: str) -> str:
+    return str(float(word)) if word[0].isdigit() else word
+
+
+def test_networks_without_counterpart():
+    for config in ("googlenet", "inception_v2", "lenet5", "bn_inception", "vgg16_bn arch.se=true"):
+        state = build(config, device="meta").state_dict()
+        assert counterparts.their_names(state, "timm") is None, config
+        with pytest.raises(ArchitectureError, match="timm has no network"):
+            pretrained.to_timm(state)
+
+
+def test_another_head_and_other_channels(tmp_path):
+    """The classifier is new and the rest is loaded; grey images answer as their copies in three channels."""
+    oracle = build_oracle(case("mobilenet_v2", "timm", "mobilenetv2_100"))
+    torch.save(oracle.state_dict(), tmp_path / "theirs.pth")
+    network = build("mobilenet_v2", num_classes=7, channels=1)
+    remarks = load(network, tmp_path / "theirs.pth")
+    assert any("head.linear is new: 7 classes, and 10" in remark for remark in remarks)
+    assert any("1 channels" in remark for remark in remarks)
+    grey = checks.noise(2, 1, 64, 64)
+    with torch.no_grad():
+        features = network.eval().forward_features(grey)
+        assert difference(features, oracle.eval().forward_features(grey.expand(-1, 3, -1, -1))) < 1e-4
+    six = build("mobilenet_v2", num_classes=7, channels=6).eval()
+    load(six, tmp_path / "theirs.pth")
+    with torch.no_grad():
+        assert difference(six.forward_features(grey.expand(-1, 6, -1, -1)), features) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ("resnet18 arch.stem=cifar", "stem.0.conv.weight is .*Try arch.stem=imagenet"),
+        ("resnet34", "they have no layer1.2.conv1.weight"),
+        ("resnet18 arch.depths=[2,2,2,1]", "nothing here takes layer4.1"),
+        ("resnet50", "of another network"),
+        ("resnet18 arch.widths=[64,96,128,256]", "is .*, and .* there"),
+        ("vgg11", "of another network"),
+        ("lenet5", "of another network"),
+    ],
+)
+def test_weights_of_another_network(config, sentence, tmp_path):
+    torch.save(build_oracle(case("resnet18", "torchvision", "resnet18")).state_dict(), tmp_path / "theirs.pth")
+    with pytest.raises(ArchitectureError, match=sentence):
+        load(build(config, dataset="imagenet", num_classes=CLASSES), tmp_path / "theirs.pth")
+
+
+def test_files(tmp_path):
+    """A checkpoint of a run, its averaged weights first; safetensors; what is not weights."""
+    from safetensors.torch import save_file
+
+    network = build("resnet_cifar arch.depth=20")
+    state = {name: tensor.clone() + 1 for name, tensor in network.state_dict().items()}
+    inside = {f"network.{name}": torch.zeros_like(tensor) for name, tensor in state.items()}
+    torch.save({"state_dict": inside, "averages": [{"network": state}]}, tmp_path / "last.ckpt")
+    load(network, tmp_path / "last.ckpt")
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    torch.save({"state_dict": inside, "averages": []}, tmp_path / "last.ckpt")
+    load(network, tmp_path / "last.ckpt")
+    assert not any(tensor.any() for tensor in network.state_dict().values())
+    save_file(state, tmp_path / "ours.safetensors")
+    load(network, tmp_path / "ours.safetensors")
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(ArchitectureError, match="cannot be read as weights"):
+        load(network, tmp_path / "text.pth")
+
+
+def without_network(*args, **options):
+    raise urllib.error.URLError("no network")
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "sentence"),
+    [
+        ("timm", "resnet18", "timm/resnet18.a1_in1k/.*\\n.*arch.pretrained=FILE"),
+        ("timm", "legacy_xception", "xception-43020ad28.pth\\n.*put it at .*checkpoints"),
+        ("timm", "efficientnet_b7", "no weights efficientnet_b7"),
+        ("torchvision", "resnet18.IMAGENET1K_V1", "resnet18-f37072fd.pth\\n.*put it at .*checkpoints"),
+        ("torchvision", "resnet18.IMAGENET1K_V7", "no weights"),
+        ("torchvision", "resnet19", "no weights"),
+    ],
+)
+def test_no_network(library, name, sentence, tmp_path, monkeypatch):
+    """At once, with what to download and where it goes."""
+    monkeypatch.setattr("urllib.request.urlopen", without_network)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args: None)
+    network = build("resnet18", device="meta")
+    with pytest.raises(ArchitectureError, match=sentence):
+        pretrained.load(network, library, {library: {"name": name}}, *IMAGENET)
+
+
+def test_torchvision_loads(tmp_path, monkeypatch):
+    """Through torchvision's own loading code, from its cache; a DenseNet's file has names of before 2019."""
+    monkeypatch.setattr("urllib.request.urlopen", without_network)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    import torchvision
+
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("mobilenet_v2", "densenet121"):
+        theirs = torchvision.models.get_model(name, weights=None)
+        state = theirs.state_dict()
+        if name == "densenet121":
+            state = {old_name(key): value for key, value in state.items() if "num_batches" not in key}
+        url = torchvision.models.get_model_weights(name).DEFAULT.url
+        torch.save(state, tmp_path / "checkpoints" / Path(url).name)
+        network = build(name)
+        remarks = pretrained.load(network, "torchvision", {"torchvision": {"name": name}}, *IMAGENET)
+        assert len(remarks) == 1
+        images = checks.noise(1, 3, 64, 64)
+        with torch.no_grad():
+            assert difference(network.eval()(images), theirs.eval()(images)) < 1e-4
+        again = build(name)
+        load(again, tmp_path / "checkpoints" / Path(url).name)
+        assert all(torch.equal(a, b) for a, b in zip(again.parameters(), network.parameters(), strict=True))
+
+
+def old_name(key: str) -> str:
+    for layer in ("norm", "conv"):
+        for number in "12":
+            if "denselayer" in key:
+                key = key.replace(f".{layer}{number}.", f".{layer}.{number}.")
+    return key
+
+
+def in_cache(folder: Path, repository: str, state: dict) -> None:
+    """As the hub's client lays out what it has downloaded."""
+    from safetensors.torch import save_file
+
+    place = folder / "hub" / f"models--{repository.replace('/', '--')}"
+    (place / "snapshots" / "0").mkdir(parents=True)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("0")
+    save_file(state, place / "snapshots" / "0" / "model.safetensors")
+
+
+def test_fine_tuning(tmp_path):
+    """A run starts from timm's weights, says what it replaced, and leaves its frozen part as it was; then evaluation
+    and a second run start from its checkpoint."""
+    import timm
+
+    torch.manual_seed(0)
+    theirs = timm.create_model("mobilenetv2_100", num_classes=1000)
+    in_cache(tmp_path / "hf", "timm/mobilenetv2_100.ra_in1k", theirs.state_dict())
+    words = ["arch=mobilenet_v2", "arch.freeze=stages.3", "trainer=debug", "recipe.batch_size=64", "recipe.lr=0.01"]
+    environment = {"HF_HOME": str(tmp_path / "hf")}
+    done = command(tmp_path, "train.py", *words, "arch.pretrained=timm", "run=a", **environment)
+    assert done.returncode == 0, done.stderr
+    notes = " ".join(json.loads((tmp_path / "runs/a/results.json").read_text())["notes"])
+    for sentence in (
+        "starts from the weights of timm's mobilenetv2_100.ra_in1k",
+        "head.linear is new: 10 classes",
+        "made for 1 channels",
+        "frozen up to stages.3",
+    ):
+        assert sentence in notes
+    ours = pretrained.network_weights(torch.load(tmp_path / "runs/a/checkpoints/last.ckpt", weights_only=True))
+    names = counterparts.their_names(ours, "timm")
+    given = theirs.state_dict()
+    moved = {name for name in ours if name != "stem.conv.weight" and not torch.equal(ours[name], given[names[name]])}
+    assert {".".join(name.split(".")[:2]) for name in moved} == {
+        "stages.4", "stages.5", "stages.6", "last.conv", "last.norm", "head.linear"
+    }  # fmt: skip
+    again = command(tmp_path, "train.py", *words, "arch.pretrained=runs/a/checkpoints/last.ckpt", "run=b")
+    assert again.returncode == 0, again.stderr
+    evaluated = command(tmp_path, "evaluate.py", "run=a", "trainer=debug")
+    assert evaluated.returncode == 0, evaluated.stderr
+
+
+def test_released_weights_evaluate(tmp_path):
+    """evaluate.py without a run: timm's weights in our network, of any model of timm also."""
+    import timm
+
+    network = timm.create_model("resnet10t", num_classes=1000)
+    in_cache(tmp_path / "hf", "timm/resnet10t.c3_in1k", network.state_dict())
+    words = ["arch=timm", "arch.model_name=resnet10t", "arch.pretrained=timm", "trainer=debug"]
+    done = command(tmp_path, "evaluate.py", *words, HF_HOME=str(tmp_path / "hf"))
+    assert done.returncode == 0, done.stderr
+    assert "starts from the weights of timm's resnet10t.c3_in1k" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("config", ["resnet18", "nasnet_a_mobile", "googlenet", "timm", "densenet121"])
+def test_freeze(config):
+    """All up to the part, and nothing after it."""
+    network = build(config, num_classes=7)
+    parts = freezing._parts(network)
+    middle = parts[len(parts) // 2]
+    freezing.freeze(network, middle)
+    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
+    belongs = {name: part for name, _ in network.named_parameters() for part in parts if name.startswith(f"{part}.")}
+    assert frozen == {name for name, part in belongs.items() if parts.index(part) <= parts.index(middle)}
+    assert frozen
+    with pytest.raises(ArchitectureError, match="it is one of"):
+        freezing.freeze(network, "head")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["arch=googlenet", "arch.pretrained=timm"], "no released weights"),
+        (["arch=se_resnet50", "arch.pretrained=torchvision"], "timm has"),
+        (["arch.pretrained=nothing.pth"], "no such file"),
+    ],
+)
+def test_wrong_words(words, sentence, tmp_path):
+    """In one line, before torch is imported and a folder exists."""
+    done = command(tmp_path, "train.py", *words)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
