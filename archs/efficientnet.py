@@ -115,9 +115,9 @@ class EfficientNet(nn.Module):
         super().__init__()
         conv = partial(ConvNormAct, act=Swish, eps=norm_eps, momentum=norm_momentum)
         stem_stride = {"imagenet": 2, "cifar": 1}[choose("stem", stem, ("imagenet", "cifar"))]
-        # Two pixels in the last map, 33 -> 17 -> 9 -> 5 -> 3 -> 2: of one pixel and two images, batch normalisation
-        # makes +-1, and through the 55 blocks of B7 the gradients overflow.
-        self.min_size = 16 * stem_stride + 1
+        # One pixel in the last two stages only, 17 -> 9 -> 5 -> 3 -> 2 -> 1: of one pixel and two images batch
+        # normalisation makes +-1, and through the 55 blocks of B7 the gradients would overflow.
+        self.min_size = 8 * stem_stride + 1
         expansions, kernel_sizes, strides, unscaled, layers = zip(*B0_STAGES, strict=True)
         depths, widths = compound_scale(layers, (32, *unscaled, 1280), width_mult, depth_mult, phi)
         channels, *widths, last = widths

@@ -98,11 +98,11 @@ class PreActResNet(nn.Module):
         super().__init__()
         choose("shortcut", shortcut, ("A", "B"))
         bottleneck = choose("block", block, ("basic", "bottleneck")) == "bottleneck"
-        # Two pixels in the last map, 5 -> 3 -> 2 or 33 -> 17 -> 9 -> 5 -> 3 -> 2: of one pixel and two images, batch
-        # normalisation makes +-1, and through 101 layers or more the gradients overflow.
+        # Of one pixel and two images batch normalisation makes +-1, and through a hundred layers of that the gradients
+        # overflow. CIFAR: two pixels in the last map, 5 -> 3 -> 2; ImageNet: one in the last stage only, 17 -> ... -> 1.
         self.min_size = 2 ** (len(depths) - 1) + 1
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
-            self.min_size = 4 * 2 ** (len(depths) - 1) + 1
+            self.min_size = 2 ** len(depths) + 1
             pool = nn.MaxPool2d(3, stride=2, padding=1)
             self.stem: nn.Module = nn.Sequential(conv(in_channels, widths[0], 7, stride=2), pool)
         else:

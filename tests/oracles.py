@@ -90,7 +90,7 @@ SETTINGS: list[tuple[str, str, dict]] = [
     ("timm", r"legacy_xception", {"words": EPS}),
     ("timm", r"efficientnet_b\d", {"words": EPS}),
     ("torchvision", r"efficientnet_b[0-4]", {"words": EPS}),
-    ("pytorchcv", r"xception", {"order": {UNIT: ["body", "identity_conv"]}}),
+    ("pytorchcv", r"xception", {"words": EPS, "order": {UNIT: ["body", "identity_conv"]}}),
     ("torchvision|timm|pytorchcv", r"inception.*", {"image": 139}),
     # pytorchcv pads as at 331 pixels whatever the size: sides odd, odd, even, odd before the strides, as 75 gives too
     ("pytorchcv", r"nasnet_6a4032", {"image": 75}),
