@@ -4,36 +4,21 @@ A cell is searched on CIFAR-10, then repeated more often and wider on ImageNet: 
 stage and F channels in its last map. In the paper: CIFAR-10 error of 6 @ 768 3.41, with cutout 2.65 (Table 1);
 ImageNet top-1 accuracy of 6 @ 4032 82.7 (Table 2), of 4 @ 1056 74.0 (Table 3).
 
-A cell is a table, and one class builds any table over the 13 operations of the search space. What the paper leaves open
+A cell is a table, and one class builds any table over the search space: archs/cells.py. What the paper leaves open
 is as in the authors' release, TF-slim: widths, padding, drop path, auxiliary head, initial weights.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.blocks import ArchitectureError, Classifier, ConvNormAct, DropPath, choose, drop_path_rates
-
-Norm = Callable[[int], nn.Module]
-
-
-class Table(NamedTuple):
-    """State 0 is h_i, the last cell's output, state 1 is h_i-1, the one before; row r makes state r + 2, a sum of two.
-
-    `concat` lists the states that are the cell's output: in the paper's words the unused ones, but its networks also
-    keep one that is used, h_i-1 in the normal cell and state 3 in the reduction cell.
-    """
-
-    rows: Sequence[tuple[int, str, int, str]]  # input, operation, input, operation
-    concat: Sequence[int]
-
+from archs.blocks import ArchitectureError, Classifier, ConvNormAct, choose, drop_path_rates
+from archs.cells import Cell, Pool, Table, mean_pool
 
 NORMAL_A = Table(  # Figure 4
     rows=(
@@ -56,190 +41,6 @@ REDUCTION_A = Table(
     concat=(3, 4, 5, 6),
 )
 CELLS = {"nasnet_a": (NORMAL_A, REDUCTION_A)}
-
-
-def zeros_before(x: Tensor, stride: Sequence[int], zeros_after: Sequence[int], padding: str) -> list[int]:
-    """As many before a side as after it; in TensorFlow's SAME one less, at stride 2 where the side is even."""
-    rows = zip(x.shape[2:], stride, zeros_after, strict=True)
-    less = padding != "symmetric"
-    return [max(zeros - (less and step == 2 and side % 2 == 0), 0) for side, step, zeros in rows]
-
-
-class Conv(nn.Conv2d):
-    """Convolution without bias: (B, in, H, W) -> (B, out, ceil(H/stride), ceil(W/stride))."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: tuple[int, int], stride: tuple[int, int], padding: str,
-        dilation: int = 1, groups: int = 1,
-    ) -> None:  # fmt: skip
-        self.after, self.rule = (kernel[0] // 2 * dilation, kernel[1] // 2 * dilation), padding
-        super().__init__(in_channels, out_channels, kernel, stride, self.after, dilation, groups, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        before = zeros_before(x, self.stride, self.after, self.rule)
-        height, width = self.after[0] - before[0], self.after[1] - before[1]
-        if height or width:
-            x = F.pad(x, (0, width, 0, height))
-        return F.conv2d(x, self.weight, None, self.stride, before, self.dilation, self.groups)
-
-
-def convolutions(
-    in_channels: int, out_channels: int, stride: int, padding: str, norm: Norm,
-    kernels: Sequence[tuple[int, int]] = ((1, 1),), dilation: int = 1, separable: bool = False,
-) -> nn.Sequential:  # fmt: skip
-    """Convolution and normalisation for each kernel, ReLU between; the ReLU before the first is the cell's."""
-    layers: list[nn.Module] = []
-    strides = (stride, stride)
-    for kernel in kernels:
-        step = (strides[0] if kernel[0] == max(kernel) else 1, strides[1] if kernel[1] == max(kernel) else 1)
-        strides = (strides[0] // step[0], strides[1] // step[1])  # 1x7 takes the stride in width, 7x1 that in height
-        layers += [nn.ReLU(inplace=True)] if layers else []
-        if separable:
-            layers.append(Conv(in_channels, in_channels, kernel, step, padding, groups=in_channels))
-            kernel, step = (1, 1), (1, 1)
-        layers += [Conv(in_channels, out_channels, kernel, step, padding, dilation), norm(out_channels)]
-        in_channels = out_channels
-    return nn.Sequential(*layers)
-
-
-def identity(in_channels: int, out_channels: int, stride: int, padding: str, norm: Norm) -> nn.Module:
-    """The state itself; where shapes change, a 1x1."""
-    if stride == 1 and in_channels == out_channels:
-        return nn.Identity()
-    return convolutions(in_channels, out_channels, stride, padding, norm)
-
-
-mean_pool = partial(F.avg_pool2d, count_include_pad=False)
-
-
-class Pool(nn.Module):
-    """Maximum or mean over what is not padding; where widths change, a 1x1 after it."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, padding: str, norm: Norm, kernel: int,
-        pool: Callable[..., Tensor],
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.pool, self.kernel, self.stride, self.padding = pool, kernel, stride, padding
-        self.count_zeros = padding == "timm" and stride == 2 and pool is mean_pool
-        self.project = identity(in_channels, out_channels, 1, padding, norm)
-
-    def forward(self, x: Tensor) -> Tensor:
-        after = self.kernel // 2
-        before = zeros_before(x, (self.stride, self.stride), (after, after), self.padding)
-        if self.count_zeros:
-            x, before = F.pad(x, (before[1], after, before[0], after)), [0, 0]
-        # ceil_mode lets the last window reach over the end by what SAME pads there
-        x = self.pool(x, self.kernel, self.stride, before, ceil_mode=self.padding != "symmetric")
-        return self.project(x)
-
-
-# The search space of section 3.1; each takes (in_channels, out_channels, stride, padding, norm).
-OPERATIONS: dict[str, Callable[..., nn.Module]] = {
-    "identity": identity,
-    "conv_1x3_3x1": partial(convolutions, kernels=((1, 3), (3, 1))),
-    "conv_1x7_7x1": partial(convolutions, kernels=((1, 7), (7, 1))),
-    "dilated_3x3": partial(convolutions, kernels=((3, 3),), dilation=2),
-    "avg_pool_3x3": partial(Pool, kernel=3, pool=mean_pool),
-    "max_pool_3x3": partial(Pool, kernel=3, pool=F.max_pool2d),
-    "max_pool_5x5": partial(Pool, kernel=5, pool=F.max_pool2d),
-    "max_pool_7x7": partial(Pool, kernel=7, pool=F.max_pool2d),
-    "conv_1x1": convolutions,
-    "conv_3x3": partial(convolutions, kernels=((3, 3),)),
-    "sep_3x3": partial(convolutions, kernels=((3, 3), (3, 3)), separable=True),  # separable ones are applied twice
-    "sep_5x5": partial(convolutions, kernels=((5, 5), (5, 5)), separable=True),
-    "sep_7x7": partial(convolutions, kernels=((7, 7), (7, 7)), separable=True),
-}
-
-
-class FactorizedReduction(nn.Module):
-    """Half the channels from even pixels, half from odd: (B, in, H, W) -> (B, out, ceil(H/2), ceil(W/2))."""
-
-    def __init__(self, in_channels: int, out_channels: int, norm: Norm) -> None:
-        super().__init__()
-        self.even = nn.Conv2d(in_channels, out_channels // 2, 1, bias=False)
-        self.odd = nn.Conv2d(in_channels, out_channels - out_channels // 2, 1, bias=False)
-        self.norm = norm(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        odd = F.pad(x[:, :, 1::2, 1::2], (0, x.shape[3] % 2, 0, x.shape[2] % 2))  # of five: pixels 1, 3 and a zero
-        return self.norm(torch.cat((self.even(x[:, :, ::2, ::2]), self.odd(odd)), dim=1))
-
-
-def fit(in_channels: int, out_channels: int, stride: int, padding: str, norm: Norm) -> nn.Module:
-    """Bring an earlier state to the shape of a later one."""
-    if stride == 2:
-        return FactorizedReduction(in_channels, out_channels, norm)
-    return identity(in_channels, out_channels, 1, padding, norm)
-
-
-class ScheduledDropPath(DropPath):
-    """Drop path whose rate grows in training; a buffer holds it, so that a new value recompiles nothing."""
-
-    keep: Tensor
-
-    def __init__(self, rate: float) -> None:
-        super().__init__(rate)
-        self.register_buffer("keep", torch.tensor(1.0 - rate), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0.0:
-            return x
-        mask = torch.rand((x.shape[0], 1, 1, 1), device=x.device) < self.keep
-        return x * (mask / self.keep).to(x.dtype)
-
-
-class Cell(nn.Module):
-    """A table as a module: (h_i, h_i-1) -> (h_i+1, h_i), where h_i+1 has width x len(concat) channels.
-
-    All that reads a cell's output starts with a ReLU, so the cell ends with it. States inside are not rectified: the
-    convolutions that read the same one share its ReLU.
-
-    Args:
-        previous_stride: resolution of h_i-1 over that of h_i, 1 or 2; 0 takes h_i-1 as it is (first cell).
-        skip: hand on h_i-1 in place of h_i.
-    """
-
-    def __init__(
-        self, table: Table, in_channels: int, previous_channels: int, previous_stride: int, width: int, stride: int,
-        skip: bool, drop_path: float, padding: str, norm: Norm,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.skip, self.concat = skip, tuple(table.concat)
-        self.squeeze = convolutions(in_channels, width, 1, padding, norm)
-        self.previous: nn.Module = nn.Identity()
-        channels = [width, previous_channels] + [width] * len(table.rows)
-        if previous_stride:
-            self.previous = fit(previous_channels, width, previous_stride, padding, norm)
-            channels[1] = width
-        self.edges, self.reads = nn.ModuleList(), []
-        for row, entries in enumerate(table.rows):
-            for source, operation in (entries[:2], entries[2:]):
-                if source not in range(row + 2):
-                    raise ArchitectureError(f"arch.cells: row {row} reads state {source}; there are 0 to {row + 1}.")
-                build = OPERATIONS[choose("cells", operation, tuple(OPERATIONS))]
-                self.edges.append(build(channels[source], width, stride if source < 2 else 1, padding, norm))
-                self.reads.append((source, operation))
-        self.fit = nn.ModuleList(fit(channels[s], width, stride if s < 2 else 1, padding, norm) for s in self.concat)
-        self.drop_path = ScheduledDropPath(drop_path)
-
-    def edge(self, index: int, states: list[Tensor], rectified: dict[int, Tensor]) -> Tensor:
-        edge, (source, operation) = self.edges[index], self.reads[index]
-        x = states[source]
-        if isinstance(edge, nn.Sequential):  # convolutions
-            if source not in rectified:
-                rectified[source] = F.relu(x)
-            x = rectified[source]
-        return edge(x) if operation == "identity" else self.drop_path(edge(x))
-
-    def forward(self, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        current, previous = pair
-        states = [self.squeeze(current), self.previous(previous)]
-        rectified: dict[int, Tensor] = {}
-        for index in range(0, len(self.edges), 2):
-            states.append(self.edge(index, states, rectified) + self.edge(index + 1, states, rectified))
-        out = torch.cat([fit(states[s]) for s, fit in zip(self.concat, self.fit, strict=True)], dim=1)
-        return F.relu(out, inplace=True), previous if self.skip else current
 
 
 class AuxiliaryHead(nn.Sequential):
@@ -273,7 +74,7 @@ class NASNet(nn.Module):
         skip_reduction: what a reduction read as h_i-1, the cell after it reads again, not the reduction's h_i.
         aux_heads: a second classifier before the last reduction, in training; its loss weighs 0.4.
         aux_size: side of the map there at the paper's resolution.
-        padding: "same" is TensorFlow's; "timm" counts the zeros in its stride-2 means; "symmetric" puts k // 2 around.
+        padding: "same" is TensorFlow's; "timm" also counts the zeros in its means of stride 2.
         drop_path: of the last cell at the end of training; cell i of n, from 1, has i / n of it. See `set_progress`.
         norm_eps, norm_momentum: of batch normalisation.
     """
@@ -298,7 +99,7 @@ class NASNet(nn.Module):
     ) -> None:
         super().__init__()
         normal, reduction = CELLS[choose("cells", cells, tuple(CELLS))] if isinstance(cells, str) else cells
-        choose("padding", padding, ("same", "timm", "symmetric"))
+        choose("padding", padding, ("same", "timm"))
         unit = 4 * len(normal.concat)
         width = features // unit  # 1056 / (4 x 6 states) = 44
         if width < 4 or features % unit:
@@ -320,7 +121,7 @@ class NASNet(nn.Module):
             self.min_size = 3  # 3 -> 2 -> 1
 
         norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
-        cell = partial(Cell, padding=padding, norm=norm)
+        cell = partial(Cell, norm=norm)
         rates = iter(drop_path_rates(drop_path, sum(map(len, plan)) + 1)[1:])
         stages, outputs = [], []
         channels, previous_channels, previous_stride = stem_channels, stem_channels, 0
@@ -335,6 +136,9 @@ class NASNet(nn.Module):
                 channels = filters * len(table.concat)
             outputs.append(channels)
         self.stages = nn.Sequential(*stages)
+        for module in self.stages.modules():
+            if isinstance(module, Pool):
+                module.count_zeros = padding == "timm" and module.stride == 2 and module.pool is mean_pool
         self.head = Classifier(channels, num_classes, dropout)
         heads = [AuxiliaryHead(outputs[-2], num_classes, aux_size, conv)] if aux_heads else []
         self.aux_heads, self.aux_weights = nn.ModuleList(heads), (0.4,) * len(heads)

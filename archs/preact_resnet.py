@@ -99,7 +99,7 @@ class PreActResNet(nn.Module):
         choose("shortcut", shortcut, ("A", "B"))
         bottleneck = choose("block", block, ("basic", "bottleneck")) == "bottleneck"
         # Of one pixel and two images batch normalisation makes +-1, and through a hundred layers of that the gradients
-        # overflow. CIFAR: two pixels in the last map, 5 -> 3 -> 2; ImageNet: one in the last stage only, 17 -> ... -> 1.
+        # overflow. CIFAR: two pixels in the last map, 5 -> 3 -> 2; ImageNet: one in the last stage only, 17 to 1.
         self.min_size = 2 ** (len(depths) - 1) + 1
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
             self.min_size = 2 ** len(depths) + 1

@@ -19,11 +19,13 @@ from torch import nn
 
 from archs import (
     blocks,
+    cells,
     densenet,
     efficientnet,
     inception_resnet,
     lenet,
     mobilenet,
+    nasnet,
     preact_resnet,
     resnet,
     wideresnet,
@@ -188,6 +190,27 @@ def test_shapes_of_blocks(make, given, made):
     assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize("name", cells.OPERATIONS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_operations_of_cells(name, stride):
+    """Every operation of the search space: (B, in, H, W) -> (B, out, ceil(H/stride), ceil(W/stride))."""
+    operation = cells.OPERATIONS[name](6, 8, stride, nn.BatchNorm2d).train()
+    assert operation(checks.noise(2, 6, 9, 12)).shape == (2, 8, -(-9 // stride), -(-12 // stride))
+
+
+def test_any_cell():
+    """A network of cells that nobody has searched: all operations, states read twice, one output left unused."""
+    names = list(cells.OPERATIONS)
+    rows = [(i % 2, names[i], i, names[i + 6]) for i in range(7)]
+    table = cells.Table(rows, concat=(2, 5, 8))
+    network = nasnet.NASNet(cells=(table, table), repeats=1, features=4 * 3 * 8, num_classes=7, stem="cifar")
+    checks.loss(network, checks.noise(2, 3, 9, 9), torch.tensor([0, 6])).backward()
+    with pytest.raises(blocks.ArchitectureError, match="row 1 reads state 3"):
+        nasnet.NASNet(
+            cells=(cells.Table([(0, "identity", 1, "identity"), (3, "conv_1x1", 0, "identity")], (2, 3)), table)
+        )
+
+
 def test_drop_path():
     """Whole samples go, the mean stays; nothing happens in evaluation."""
     torch.manual_seed(0)
@@ -213,7 +236,7 @@ def test_drop_path():
         ("alexnet arch.variant=2013", "2012, 2014"),
         ("googlenet arch.stem=mnist", "imagenet, cifar"),
         ("inception_resnet_v2 arch.variant=figures", "released, paper"),
-        ("nasnet_a_mobile arch.padding=valid", "symmetric"),
+        ("nasnet_a_mobile arch.padding=valid", "same, timm"),
         ("timm arch.model_name=resnet5O", "resnet50"),
     ],
 )
