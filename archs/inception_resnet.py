@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from archs.blocks import Branches, Chain, Classifier, ConvNormAct, DropPath, SqueezeExcite, choose, drop_path_rates
+from archs.inception_v4 import STEMS as V4_STEMS
 
 Table = list[list[str]]
 
@@ -66,17 +67,7 @@ V1 = Plan(
 )
 
 V2_PAPER = Plan(
-    stem={
-        "imagenet": [  # Figure 3
-            "3x3 32 /2 V",  # (32, 149, 149)
-            "3x3 32 V",  # (32, 147, 147)
-            "3x3 64",
-            [["max /2 V"], ["3x3 96 /2 V"]],  # (160, 73, 73)
-            [["1x1 64", "3x3 96 V"], ["1x1 64", "1x7 64", "7x1 64", "3x3 96 V"]],  # (192, 71, 71)
-            [["3x3 192 /2 V"], ["max /2 V"]],  # (384, 35, 35)
-        ],
-        "cifar": ["3x3 384"],
-    },
+    stem=V4_STEMS,  # Figure 3, as Inception v4: (384, 35, 35)
     blocks=(
         [["1x1 32"], ["1x1 32", "3x3 32"], ["1x1 32", "3x3 48", "3x3 64"]],  # Figure 16: (384, 35, 35)
         [["1x1 192"], ["1x1 128", "1x7 160", "7x1 192"]],  # Figure 17: (1152, 17, 17)
