@@ -30,6 +30,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from archs.blocks import Chain, Classifier, ConvNormAct, choose
+from archs.inception_v3 import FIGURE_7, FIGURE_10_TO_8, FIGURE_10_TO_17, figure_6
 
 STEMS: dict[str, list] = {
     "imagenet": [
@@ -50,35 +51,6 @@ FIGURE_5 = [
     ["1x1 64", "3x3 96", "3x3 96"],
     ["avg", "1x1 64"],
 ]  # 64 + 64 + 96 + 64 = 288
-
-
-def figure_6(c: int) -> list[list[str]]:
-    return [
-        ["1x1 192"],
-        [f"1x1 {c}", f"1x7 {c}", "7x1 192"],
-        [f"1x1 {c}", f"7x1 {c}", f"1x7 {c}", f"7x1 {c}", "1x7 192"],
-        ["avg", "1x1 192"],
-    ]  # 4 * 192 = 768
-
-
-FIGURE_7 = [
-    ["1x1 320"],
-    ["1x1 384", [["1x3 384"], ["3x1 384"]]],
-    ["1x1 448", "3x3 384", [["1x3 384"], ["3x1 384"]]],
-    ["avg", "1x1 192"],
-]  # 320 + 768 + 768 + 192 = 2048
-
-FIGURE_10_TO_17 = [
-    ["3x3 384 /2 V"],
-    ["1x1 64", "3x3 96", "3x3 96 /2 V"],
-    ["max /2 V"],
-]  # 384 + 96 + 288 = 768
-
-FIGURE_10_TO_8 = [
-    ["1x1 192", "3x3 320 /2 V"],
-    ["1x1 192", "1x7 192", "7x1 192", "3x3 192 /2 V"],
-    ["max /2 V"],
-]  # 320 + 192 + 768 = 1280
 
 STAGES: list[list] = [
     [FIGURE_5] * 3,  # (288, 35, 35)
