@@ -27,6 +27,15 @@ def choose(what: str, value: str, choices: Sequence[str]) -> str:
     return value
 
 
+class HeConv2d(nn.Conv2d):
+    """Convolution that starts as He et al. 2015, arXiv 1502.01852: normal, of variance 2 / fan_out; bias zero."""
+
+    def reset_parameters(self) -> None:
+        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution (no bias), batch normalisation, activation: (B, in, H, W) -> (B, out, H/stride, W/stride).
 
@@ -49,7 +58,7 @@ class ConvNormAct(nn.Sequential):
             height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
             padding = (height // 2, width // 2)
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
+        self.conv = HeConv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
         if act is not None:
             self.act = act() if act in (nn.Sigmoid, nn.Tanh) else act(inplace=True)
@@ -81,7 +90,7 @@ class DepthwiseSeparable(nn.Sequential):
                 in_channels, in_channels, kernel_size, stride, padding, in_channels, act, eps, momentum
             )
         else:
-            self.depthwise = nn.Conv2d(
+            self.depthwise = HeConv2d(
                 in_channels, in_channels, kernel_size, stride, padding, groups=in_channels, bias=False
             )
         self.pointwise = ConvNormAct(in_channels, out_channels, 1, act=act, eps=eps, momentum=momentum)
@@ -136,9 +145,9 @@ class SqueezeExcite(nn.Module):
         act: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, squeeze_channels, 1)
+        self.reduce = HeConv2d(channels, squeeze_channels, 1)
         self.act = act(inplace=True)
-        self.expand = nn.Conv2d(squeeze_channels, channels, 1)
+        self.expand = HeConv2d(squeeze_channels, channels, 1)
         self.gate = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -226,15 +235,6 @@ class Classifier(nn.Sequential):
         if dropout:
             self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(in_channels, num_classes)
-
-
-def he_init(network: nn.Module) -> None:
-    """He et al. 2015, arXiv 1502.01852: normal weights of variance 2 / fan_out in every convolution."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 class ShortcutA(nn.Module):

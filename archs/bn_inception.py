@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from archs.blocks import Branches, Classifier, ConvNormAct, SqueezeExcite, choose, he_init
+from archs.blocks import Branches, Classifier, ConvNormAct, SqueezeExcite, choose
 
 # Figure 5, grouped by resolution: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, proj. Without 1x1 and
 # projection a module has stride 2.
@@ -106,7 +106,6 @@ class BNInception(nn.Module):
                 stage.add_module(name, nn.Sequential(module, SqueezeExcite(channels, channels // 16)) if se else module)
             self.stages.append(stage)
         self.head = Classifier(channels, num_classes, dropout)
-        he_init(self)
 
     def forward_features(self, images: Tensor) -> Tensor:
         return self.stages(self.stem(images))

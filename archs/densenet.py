@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from archs.blocks import ArchitectureError, Classifier, ConvNormAct, choose, he_init
+from archs.blocks import ArchitectureError, Classifier, ConvNormAct, HeConv2d, choose
 
 
 class NormActConv(nn.Module):
@@ -34,7 +34,7 @@ class NormActConv(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm2d(in_channels)
         self.act = nn.ReLU(inplace=True)
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+        self.conv = HeConv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
         self.dropout = nn.Dropout(dropout)
         self.recompute = recompute
 
@@ -126,7 +126,7 @@ class DenseNet(nn.Module):
             pool = nn.MaxPool2d(3, stride=2, padding=1)
             self.stem: nn.Module = nn.Sequential(ConvNormAct(in_channels, stem_channels, 7, stride=2), pool)
         else:
-            self.stem = nn.Conv2d(in_channels, stem_channels, 3, padding=1, bias=False)
+            self.stem = HeConv2d(in_channels, stem_channels, 3, padding=1, bias=False)
 
         stages, channels = [], stem_channels
         for index, depth in enumerate(depths):
@@ -143,7 +143,6 @@ class DenseNet(nn.Module):
         self.norm = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
         self.head = Classifier(channels, num_classes)
 
-        he_init(self)
         nn.init.zeros_(self.head.linear.bias)
 
     def forward_features(self, images: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from archs.blocks import ArchitectureError, Classifier, DropPath, NormAct, ShortcutA, choose, drop_path_rates, he_init
+from archs.blocks import ArchitectureError, Classifier, DropPath, HeConv2d, NormAct, ShortcutA, choose, drop_path_rates
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+    return HeConv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
 
 
 class PreActUnit(nn.Module):
@@ -124,7 +124,6 @@ class PreActResNet(nn.Module):
         self.norm = NormAct(channels)  # the extra activation after the last sum
         self.head = Classifier(channels, num_classes, dropout)
 
-        he_init(self)
         nn.init.zeros_(self.head.linear.bias)
         if zero_init_last:
             for module in self.modules():

@@ -22,7 +22,6 @@ from archs.blocks import (
     SqueezeExcite,
     choose,
     drop_path_rates,
-    he_init,
 )
 
 
@@ -154,7 +153,6 @@ class ResNet(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.head = Classifier(channels, num_classes, dropout)
 
-        he_init(self)
         if zero_init_last:
             for module in self.modules():
                 if isinstance(module, Basic | Bottleneck):

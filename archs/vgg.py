@@ -17,14 +17,14 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from archs.blocks import SqueezeExcite, he_init
+from archs.blocks import HeConv2d, SqueezeExcite
 
 
 def stage(in_channels: int, width: int, depth: int, batch_norm: bool, se: bool) -> nn.Sequential:
     """`depth` times 3x3, (BN,) ReLU(, gates), then 2x2 pooling: (B, in, H, W) -> (B, width, H/2, W/2)."""
     layers: list[nn.Module] = []
     for i in range(depth):
-        layers.append(nn.Conv2d(width if i else in_channels, width, 3, padding=1))
+        layers.append(HeConv2d(width if i else in_channels, width, 3, padding=1))
         if batch_norm:
             layers.append(nn.BatchNorm2d(width))
         layers.append(nn.ReLU(inplace=True))
@@ -69,7 +69,6 @@ class VGG(nn.Module):
             nn.Linear(4096, num_classes),
         )  # fmt: skip
 
-        he_init(self)
         for module in self.head:
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.01)

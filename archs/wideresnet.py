@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from archs.blocks import ArchitectureError, Classifier, ConvNormAct, DropPath, NormAct, choose, drop_path_rates, he_init
+from archs.blocks import (
+    ArchitectureError,
+    Classifier,
+    ConvNormAct,
+    DropPath,
+    HeConv2d,
+    NormAct,
+    choose,
+    drop_path_rates,
+)
 
 
 class WideBlock(nn.Module):
@@ -21,14 +30,14 @@ class WideBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int, dropout: float, drop_path: float) -> None:
         super().__init__()
         self.norm1 = NormAct(in_channels)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+        self.conv1 = HeConv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
         self.norm2 = NormAct(out_channels)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.conv2 = HeConv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.drop_path = DropPath(drop_path)
         self.project: nn.Module | None = None
         if stride != 1 or in_channels != out_channels:
-            self.project = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.project = HeConv2d(in_channels, out_channels, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.norm1(x)
@@ -68,7 +77,7 @@ class WideResNet(nn.Module):
                 ConvNormAct(in_channels, 16, 7, stride=2), nn.MaxPool2d(3, stride=2, padding=1)
             )
         else:
-            self.stem = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
+            self.stem = HeConv2d(in_channels, 16, 3, padding=1, bias=False)
 
         blocks_per_stage = (depth - 4) // 6
         rates = iter(drop_path_rates(drop_path, 3 * blocks_per_stage))
@@ -83,7 +92,6 @@ class WideResNet(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.norm = NormAct(channels)
         self.head = Classifier(channels, num_classes)
-        he_init(self)
 
     def forward_features(self, images: Tensor) -> Tensor:
         return self.norm(self.stages(self.stem(images)))

@@ -5,6 +5,7 @@ The same claims about everything take an hour: test_archs_proofs.py (`make proof
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -209,6 +210,17 @@ def test_any_cell():
         nasnet.NASNet(
             cells=(cells.Table([(0, "identity", 1, "identity"), (3, "conv_1x1", 0, "identity")], (2, 3)), table)
         )
+
+
+@pytest.mark.parametrize("config", ["resnet50", "vgg16_bn arch.se=true", "densenet121", "wideresnet arch.depth=16"])
+def test_he_initialisation(config):
+    """Normal, of variance 2 / fan_out, in every convolution; batch normalisation starts as the identity."""
+    for module in build(config).modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 1e4:
+            fan_out = module.out_channels * math.prod(module.kernel_size)
+            assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
+            assert module.weight.abs().max() > 3 * module.weight.std()  # not uniform
+            assert module.bias is None or not module.bias.any()
 
 
 def test_drop_path():
