@@ -80,6 +80,25 @@ def test_counts(row):
         assert counter.total / 1e6 == pytest.approx(row.macs, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("config", "params"),
+    [
+        ("nasnet_a_mobile", 7_701_218),
+        ("nasnet_a_large", 93_320_934),
+        ("nasnet_a_cifar", 4_978_036),
+        ("googlenet", 13_378_280),
+    ],
+)
+def test_auxiliary_heads(config, params):
+    """Their published counts; logits at the smallest image and at a larger one, in training only."""
+    network = build(f"{config} arch.aux_heads=true", device="meta")
+    assert sum(p.numel() for p in network.parameters()) == params
+    for side in (network.min_size, 97):
+        logits, auxiliary = network.train()(torch.empty(2, 3, side, side, device="meta"))
+        assert [aux.shape for aux in auxiliary] == [logits.shape] * len(network.aux_weights)
+        assert isinstance(network.eval()(torch.empty(2, 3, side, side, device="meta")), torch.Tensor)
+
+
 def test_connections_of_lenet():
     assert lenet.connections() == 340_908  # section II-B of the paper
 
