@@ -207,7 +207,8 @@ def fill(network: nn.Module, weights: Weights) -> list[str]:
             elif module == first and _only_channels_differ(value, tensor):
                 channels = tensor.shape[1]
                 tensor.copy_(_repeat_channels(value, channels))
-                remarks.append(f"{name} is made for {channels} channels of filters for {value.shape[1]}")
+                how = "summed" if channels == 1 else "repeated"
+                remarks.append(f"{module}: filters for {value.shape[1]} channels are {how}, to {channels}")
             else:
                 shapes = f"{name} is {tuple(tensor.shape)}, and {tuple(value.shape)} there"
                 hint = " Try arch.stem=imagenet." if name.startswith("stem") and hasattr(network, "stem") else ""

@@ -116,5 +116,5 @@ def quiet_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # What the module logs at an epoch's end is of all devices already.
     warnings.filterwarnings("ignore", r".*sync_dist=True.*")
-    warnings.filterwarnings("ignore", r".*LeafSpec. is deprecated.*")  # Lightning 2.6 on torch 2.14
+    warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated.*")  # Lightning 2.6 on torch 2.14
     warnings.filterwarnings("ignore", r".*module\(s\) in eval mode at the start.*")  # arch.freeze

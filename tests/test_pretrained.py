@@ -130,7 +130,7 @@ def test_another_head_and_other_channels(tmp_path):
     network = build("mobilenet_v2", num_classes=7, channels=1)
     remarks = load(network, tmp_path / "theirs.pth")
     assert any("head.linear is new: 7 classes, and 10" in remark for remark in remarks)
-    assert any("1 channels" in remark for remark in remarks)
+    assert any("3 channels are summed, to 1" in remark for remark in remarks)
     grey = checks.noise(2, 1, 64, 64)
     with torch.no_grad():
         features = network.eval().forward_features(grey)
@@ -265,7 +265,7 @@ def test_fine_tuning(tmp_path):
     for sentence in (
         "starts from the weights of timm's mobilenetv2_100.ra_in1k",
         "head.linear is new: 10 classes",
-        "made for 1 channels",
+        "stem.conv: filters for 3 channels are summed, to 1",
         "frozen up to stages.3",
     ):
         assert sentence in notes
