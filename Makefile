@@ -1,9 +1,10 @@
 # make train ARGS="arch=resnet18 datamodule=mnist"   install what is needed and train
 # make test | check | proofs                          tests; lint and types; the slow part of the tests
+# make docs                                           docs/architectures.md and its drawings, from docs/papers.yaml
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: train test check proofs
+.PHONY: train test check proofs docs
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
@@ -18,6 +19,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/installed
+	$(BIN)/python -m docs.gallery
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

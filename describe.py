@@ -104,7 +104,9 @@ def main(cfg: DictConfig) -> None:
     console.print(Text("\n" + NOTES, style="dim"))
     for remark in getattr(network, "remarks", []):
         console.print(Text("note: " + remark, style="yellow"))
-    for file in write(anatomy, title, Path(cfg.output)):
+    files = [Path(f"{cfg.output}.svg"), Path(f"{cfg.output}.png")]
+    write(anatomy, title, files)
+    for file in files:
         console.print(Text(str(file)), soft_wrap=True)
 
 

@@ -19,12 +19,21 @@ TITLE, FOOT, SIDE = 0.55, 1.06, 0.12  # inches over, under and beside the networ
 FONT, LETTER = "DejaVu Sans", 0.061  # inches a letter takes at 8 points
 
 
-def write(anatomy: Anatomy, title: str, path: Path) -> list[Path]:
-    """Write `path`.svg and `path`.png; the folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files = [path.with_name(path.name + suffix) for suffix in (".svg", ".png")]
+def write(anatomy: Anatomy, title: str, files: list[Path]) -> None:
+    """Draw a network into files, SVG or PNG by their suffix; their folders are made."""
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
     render(lay_out(anatomy), title, summary(anatomy), files)
-    return files
+
+
+def digest(anatomy: Anatomy, title: str) -> str:
+    """What an SVG of the network carries as its description: changes when the drawing does, not with matplotlib."""
+    return fingerprint(lay_out(anatomy), title, summary(anatomy))
+
+
+def fingerprint(drawing: Drawing, *texts: str) -> str:
+    looks = [str(style(kind, hue)) for kind in KINDS for hue in HUES]
+    return drawing.digest(*texts, *looks)
 
 
 def summary(anatomy: Anatomy) -> str:
@@ -49,7 +58,7 @@ def render(drawing: Drawing, title: str, subtitle: str, files: list[Path]) -> No
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    zoom = drawing.zoom
+    zoom, mark = drawing.zoom, fingerprint(drawing, title, subtitle)
     width, height = drawing.width + 2 * SIDE, drawing.up + drawing.down + (TITLE + FOOT) * zoom
     with matplotlib.rc_context({"svg.hashsalt": "lineage", "svg.fonttype": "none", "font.family": FONT}):
         figure = Figure(figsize=(width, height))
@@ -73,7 +82,7 @@ def render(drawing: Drawing, title: str, subtitle: str, files: list[Path]) -> No
         paint_legend(axes, drawing)
         for file in files:
             if file.suffix == ".svg":
-                figure.savefig(file, metadata={"Date": None, "Title": title, "Description": drawing.digest()})
+                figure.savefig(file, metadata={"Date": None, "Title": title, "Description": mark})
                 file.write_text(compact(file.read_text()))
             else:
                 figure.savefig(file, dpi=PIXELS / max(width, WIDTH))
@@ -154,7 +163,7 @@ def paint_repeats(axes: Any, drawing: Drawing) -> None:
         bottom, rounded = repeat.y - repeat.height / 2, "round,pad=0,rounding_size=0.05"
         look: dict[str, Any] = {"fill": False, "linestyle": (0, (3, 2)), "linewidth": 0.8, "edgecolor": INK}
         axes.add_patch(FancyBboxPatch((repeat.x, bottom), repeat.width, repeat.height, boxstyle=rounded, **look))
-        text = f"x {repeat.count}" if repeat.shown == 1 else f"{repeat.count} layers, {repeat.shown} drawn"
+        text = f"x {repeat.count}" if repeat.shown == 1 else f"{repeat.shown} of {repeat.count}"
         middle, under = repeat.x + repeat.width / 2, {"ha": "center", "va": "top", "fontsize": 8 * drawing.zoom}
         write_text(axes, middle, bottom - 0.03, text, fontweight="bold", **under)
 

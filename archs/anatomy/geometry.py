@@ -92,10 +92,10 @@ class Drawing:
         """Of letters: a wide drawing is looked at from further away."""
         return max(self.width / WIDTH, 1.0)
 
-    def digest(self) -> str:
-        """A short name of the geometry: the same for the same drawing, whatever renders it."""
+    def digest(self, *texts: str) -> str:
+        """A short name of the geometry and of what is written beside it, whatever renders them."""
         items: list[Item | Band] = [*self.slabs, *self.joints, *self.wires, *self.repeats, *self.bands]
-        text = "\n".join(map(describe, items))
+        text = "\n".join([*map(describe, items), *texts])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

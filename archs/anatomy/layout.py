@@ -22,7 +22,7 @@ TALLEST, HIGHEST = 2.1, 0.25  # height of the image, and of everything as a shar
 WIDEST_CHANNEL = 0.12
 IMAGE, ROW = 0.48, 0.62  # least width of the image and of a stage, for their captions
 MARGIN, LABEL = 0.07, 0.16  # of a frame; of the text under it
-COLUMNS = 60
+COLUMNS = 55
 SHOWN = 3  # layers of a folded dense block
 
 
@@ -103,14 +103,19 @@ def lay_out(anatomy: Anatomy) -> Drawing:
     width = min(max(WIDTH, thin / 0.8), max(WIDEST, 1.05 * thin))
     scale = replace(scale, zoom=width / WIDTH)
     width = max(width, 1.05 * assemble(anatomy, groups, scale).width)
-    low, high = 0.0, WIDEST_CHANNEL
-    for _ in range(30):  # the widest scale that fits
-        middle = (low + high) / 2
-        if assemble(anatomy, groups, replace(scale, channel=middle)).width <= width:
-            low = middle
-        else:
-            high = middle
-    return assemble(anatomy, groups, replace(scale, channel=low))
+    return fit(anatomy, groups, scale, width)
+
+
+def fit(anatomy: Anatomy, groups: Sequence[Group], scale: Scale, width: float) -> Drawing:
+    """The widest scale of channels that fits, by Newton's method: the width is a convex function of it."""
+    channel = WIDEST_CHANNEL
+    while True:
+        drawing = assemble(anatomy, groups, replace(scale, channel=channel))
+        excess = drawing.width - width
+        if excess < 1e-6:
+            return drawing
+        near = assemble(anatomy, groups, replace(scale, channel=0.999 * channel)).width
+        channel -= excess / (drawing.width - near) * 0.001 * channel
 
 
 def assemble(anatomy: Anatomy, groups: Sequence[Group], scale: Scale) -> Drawing:

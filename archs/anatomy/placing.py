@@ -111,10 +111,7 @@ class Scale:
         """Columns by the longest path, a lane for each chain; what reads several lanes stands between them."""
         nodes = item.nodes
         links = edges(nodes)
-        level = [0] * len(nodes)
-        for start, end in links:
-            if start != ENTRY:
-                level[end] = max(level[end], level[start] + 1)
+        level = levels(nodes, links)
         columns = [[i for i, at in enumerate(level) if at == column] for column in range(max(level) + 1)]
         y = self.heights(nodes, links, row)
         x, left = 0.0, []
@@ -152,7 +149,7 @@ class Scale:
         lane: dict[int, int] = {}
         tall: list[float] = []
         for i, node in enumerate(nodes):
-            if node.kind in JOINS or (len(targets[i]) > 1 and sources[i] in ([], [ENTRY])):
+            if node.kind in JOINS or is_shared(i, links):
                 continue
             before = sources[i][0] if len(sources[i]) == 1 else ENTRY
             if before in lane and len(targets[before]) == 1:
@@ -176,3 +173,18 @@ class Scale:
         for position, i in enumerate(shared):  # states that many read: apart, over and under the axis
             axis[i] = (len(shared) - 1 - 2 * position) * span / 5 if len(shared) > 1 else 0.0
         return axis
+
+
+def is_shared(index: int, links: Sequence[tuple[int, int]]) -> bool:
+    """Whether a node is a state of its cell: it reads the input only, and several read it."""
+    return sum(start == index for start, _ in links) > 1 and all(start == ENTRY for start, end in links if end == index)
+
+
+def levels(nodes: Sequence[Node], links: Sequence[tuple[int, int]]) -> list[int]:
+    """The column of each node: after all that it reads, and after the states, which have the first to themselves."""
+    shared = [node.kind not in JOINS and is_shared(i, links) for i, node in enumerate(nodes)]
+    level = [int(any(shared) and not own) for own in shared]
+    for start, end in links:
+        if start != ENTRY:
+            level[end] = max(level[end], level[start] + 1)
+    return level

@@ -117,7 +117,7 @@ def label(node: Node, stride: bool = False) -> str:
         groups = " dw" if node.depthwise else f" ({node.groups} groups)" if node.groups > 1 else ""
         return size + step + groups
     if node.kind in ("max", "avg"):
-        return f"{node.kind} {size}{step}" if node.side != (1, 1) else "average"
+        return "average" if node.field is None else f"{node.kind} {size}{step}"
     if node.kind == "linear":
         return f"linear {node.channels}"
     return {"concat": "concatenation", "gate": "SE"}.get(node.kind, node.kind)
