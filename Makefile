@@ -13,7 +13,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadscope $(ARGS)
 
 proofs: .venv/installed-dev
-	$(BIN)/python -m pytest -q -m proofs $(ARGS)
+	$(BIN)/python -m pytest -q -m proofs -n 2 $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

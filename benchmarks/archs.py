@@ -2,10 +2,11 @@
 
     python benchmarks/archs.py                            every network that has a counterpart there
     python benchmarks/archs.py resnet50 densenet121       these
-    python benchmarks/archs.py --batch 4 --repeats 7 --size 224
+    OMP_NUM_THREADS=1 python benchmarks/archs.py --batch 2 --seconds 15 --size 224
 
 One forward and backward pass in training mode, ours and theirs in turn in one process, so that both meet the same state
-of the machine; medians. Activation memory is what the graph keeps for the backward pass, parameters and input apart.
+of the machine. The ratio is the median of those of neighbouring passes. Activation memory is what the graph keeps for
+the backward pass, parameters and input apart.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def activation_bytes(network: nn.Module, images: Tensor) -> int:
     return total
 
 
-def compare(pair: Case, side: int, batch: int, repeats: int) -> tuple[float, float, int, int]:
-    """Median seconds of ours and theirs, bytes of ours and theirs."""
+def compare(pair: Case, side: int, batch: int, allowed: float) -> tuple[float, float, float, int, int]:
+    """Median seconds of ours and theirs, median of their ratios, bytes of ours and theirs."""
     torch.manual_seed(0)
     theirs = still(build_oracle(pair)).train()
     ours = still(build(pair.config, num_classes=CLASSES)).train()
@@ -85,17 +86,19 @@ def compare(pair: Case, side: int, batch: int, repeats: int) -> tuple[float, flo
     for network in networks:
         step(network, images)
     times: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(repeats):
-        for which in (0, 1) if repeat % 2 == 0 else (1, 0):
+    start = time.perf_counter()
+    while len(times[1]) < 7 or (time.perf_counter() - start < allowed and len(times[1]) < 99):
+        for which in (0, 1) if len(times[1]) % 2 == 0 else (1, 0):
             times[which].append(seconds(lambda network=networks[which]: step(network, images)))  # type: ignore[misc]
-    return statistics.median(times[0]), statistics.median(times[1]), memory[0], memory[1]
+    ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
+    return statistics.median(times[0]), statistics.median(times[1]), ratio, memory[0], memory[1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="files of conf/arch; all that have a counterpart")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=15.0, help="for each pair, which runs seven times at least")
     parser.add_argument(
         "--size", type=int, default=224, help="largest side of the images; smaller where the paper's is"
     )
@@ -109,10 +112,10 @@ def main() -> None:
     for pair, paper_side in pairs:
         # torchvision's auxiliary head of Inception v3 needs its 299 pixels
         side = paper_side if "aux_heads=true" in pair.config else min(paper_side, arguments.size)
-        a, b, memory_a, memory_b = compare(pair, side, arguments.batch, arguments.repeats)
-        ratios.append(a / b)
+        a, b, ratio, memory_a, memory_b = compare(pair, side, arguments.batch, arguments.seconds)
+        ratios.append(ratio)
         print(
-            f"| {pair.config} | {pair.source} {pair.name} | {side} | {a * 1e3:.1f} | {b * 1e3:.1f} | {a / b:.3f} "
+            f"| {pair.config} | {pair.source} {pair.name} | {side} | {a * 1e3:.1f} | {b * 1e3:.1f} | {ratio:.3f} "
             f"| {memory_a / 2**20:.1f} | {memory_b / 2**20:.1f} | {memory_a / memory_b:.3f} |",
             flush=True,
         )

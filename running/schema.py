@@ -4,7 +4,6 @@ two functions that conf/arch computes resolutions with."""
 from __future__ import annotations
 
 from hydra.core.config_store import ConfigStore
-
 from omegaconf import OmegaConf
 
 from recipes.recipe import Recipe
