@@ -151,11 +151,11 @@ def from_file(network: nn.Module, path: Path, timm_name: str | None) -> Weights:
     except Exception as error:  # whatever a file may hold
         raise ArchitectureError(f"arch.pretrained={path}: cannot be read as weights ({error}).") from error
     tensors = network_weights(content)
-    own = network.state_dict()
-    for library in (None, *LIBRARIES):
-        names = _names(network, library)
-        if names and len(tensors.keys() & {name.split()[0] for name in names.values()}) > len(own) / 2:
-            return Weights(str(path), tensors, library)
+    known = {library: _names(network, library) or {} for library in (None, *LIBRARIES)}
+    shared = {library: len(tensors.keys() & {n.split()[0] for n in names.values()}) for library, names in known.items()}
+    library = max(shared, key=shared.__getitem__)
+    if shared[library] > len(network.state_dict()) / 2:
+        return Weights(str(path), tensors, library)
     if timm_name:  # an older release, whose names timm brings up to date
         return from_timm(timm_name, str(path))._replace(title=str(path))
     found = next(iter(tensors), "nothing")

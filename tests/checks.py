@@ -108,7 +108,8 @@ def check_formats(config: str, dataset: str | None = None) -> None:
         value = loss(network, images, torch.zeros(2, dtype=torch.long))
     value.backward()
     assert value.isfinite()
-    assert all(p.grad.sum().isfinite() for p in network.parameters())
+    bad = [name for name, p in network.named_parameters() if not p.grad.sum().isfinite()]
+    assert not bad, f"gradients that are not finite: {bad}"
 
     network.zero_grad(set_to_none=True)
     network.eval().double()

@@ -26,6 +26,7 @@ IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 MEMBERS = [
     case("alexnet", "torchvision", "alexnet"),
     case("vgg11_bn", "torchvision", "vgg11_bn"),
+    case("vgg11", "timm", "vgg11"),
     case("resnet18", "torchvision", "resnet18"),
     case("se_resnet50", "timm", "legacy_seresnet50"),
     case("preact_resnet18", "timm", "resnetv2_18"),
