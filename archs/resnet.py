@@ -131,7 +131,7 @@ class ResNet(nn.Module):
             pool = nn.MaxPool2d(3, stride=2, padding=0 if ceil_pool else 1, ceil_mode=ceil_pool)
             # One pixel in the last stage only, 17 -> 9 -> 5 -> 3 -> 2 -> 1: of one pixel and two images batch
             # normalisation makes +-1, and through all stages the gradients would overflow.
-            # SENet's pooling, which rounds otherwise, needs 35 for the same: bf16 gradients of its groups are not finite below.
+            # SENet's pooling rounds otherwise and needs 35: bf16 gradients of its groups are not always finite below.
             self.min_size = 2 ** (len(depths) + 1) + 3 if ceil_pool else 2 ** len(depths) + 1
             self.stem = nn.Sequential(ConvNormAct(in_channels, widths[0], 7, stride=2), pool)
         else:
