@@ -34,21 +34,21 @@ def build_network(cfg: DictConfig, pretrained: str | None = None) -> nn.Module:
     torch.manual_seed(cfg.seed)
     network = instantiate({key: value for key, value in cfg.arch.items() if key not in ABOUT_THE_NETWORK})
     network.remarks = [*getattr(network, "remarks", [])]  # for the run's first screen
-    if pretrained:
-        from archs.pretrained import load
-
-        network.remarks += load(network, pretrained, cfg.arch.released, cfg.datamodule.mean, cfg.datamodule.std)
-    if cfg.arch.freeze:
-        from archs.freezing import freeze
-
-        network.remarks.append(freeze(network, cfg.arch.freeze))
-
     key, side = "datamodule.resolution", cfg.datamodule.resolution
     if side is None:
         side, key = min((cfg.recipe[name], f"recipe.{name}") for name in ("train_res", "test_res"))
     if side < network.min_size:
         name, least = type(network).__name__, network.min_size
         raise errors.UserError(f"{name} needs images of at least {least}x{least}; {key}={side} is too small.")
+
+    if pretrained:
+        from archs.pretrained import load
+
+        network.remarks += load(network, pretrained, cfg.arch, cfg.datamodule.mean, cfg.datamodule.std)
+    if cfg.arch.freeze:
+        from archs.freezing import freeze
+
+        network.remarks.append(freeze(network, cfg.arch.freeze))
     return network
 
 

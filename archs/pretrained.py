@@ -24,75 +24,99 @@ Tensors = dict[str, Tensor]
 
 
 class Weights(NamedTuple):
-    """Tensors by their library's names (None: by ours), and how the images were normalised that they saw."""
+    """Tensors by the names of their library; None: by ours."""
 
     title: str
     tensors: Tensors
     library: str | None = None
-    mean: Sequence[float] = ()
-    std: Sequence[float] = ()
 
 
 # ---- loading
 
 
 def load(
-    network: nn.Module,
-    pretrained: str,
-    released: Mapping[str, Mapping[str, Any]],
-    mean: Sequence[float],
-    std: Sequence[float],
+    network: nn.Module, pretrained: str, arch: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]
 ) -> list[str]:
     """Fill the network; returns what the user should know, in sentences.
 
     Args:
         pretrained: "torchvision", "timm" or a file: a checkpoint of a run, or weights named as ours, torchvision's or
             timm's are.
-        released: by library, `name`, that of the weights there, such as resnet50.a1_in1k.
+        arch: the network's arguments, and `released`: by library the `name` of its weights, such as resnet50.a1_in1k,
+            and the arguments that these weights need.
         mean, std: how the data's images are normalised.
 
     Raises:
         ArchitectureError: there are no such weights, they cannot be reached, or they are of another network.
     """
+    released = {library: dict(entry) for library, entry in arch["released"].items() if entry}
     if pretrained in LIBRARIES:
         name = str(released[pretrained]["name"])
         weights = from_torchvision(name) if pretrained == "torchvision" else from_timm(name)
     else:
         weights = from_file(network, Path(pretrained), released.get("timm", {}).get("name"))
-    remarks = [f"starts from the weights of {weights.title}", *fill(network, weights)]
-    if weights.mean and len(weights.mean) == len(mean) and not _close([*weights.mean, *weights.std], [*mean, *std]):
-        words = " ".join(
-            f"datamodule.{key}=[{','.join(f'{value:g}' for value in values)}]"
-            for key, values in (("mean", weights.mean), ("std", weights.std))
-        )
-        remarks.append(f"these weights saw images of another normalisation than the data's; theirs is {words}")
+    remarks = [f"starts from the weights of {weights.title}"]
+    needed = released.get(weights.library or "", {})
+    for key, value in needed.items():
+        if key != "name" and arch[key] != value:
+            raise ArchitectureError(
+                f"The weights of {weights.title} are {weights.library}'s and need arch.{key}={value}."
+            )
+    remarks += fill(network, weights)
+    if needed:
+        remarks += _about_normalisation(weights.library == "timm", str(needed["name"]), mean, std)
     return remarks
+
+
+def _about_normalisation(timm: bool, name: str, mean: Sequence[float], std: Sequence[float]) -> list[str]:
+    """A sentence, if the weights saw images of another mean or deviation than the data's are given."""
+    theirs = _timm_release(name) if timm else _torchvision_weights(name).transforms()
+    if theirs is None:
+        return []
+    facts = {"mean": theirs.mean, "std": theirs.std}
+    if not timm and name.startswith("inception_v3"):  # it turns its images into Google's, in [-1, 1]: transform_input
+        facts = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    data = [*mean, *std]
+    given = [*facts["mean"], *facts["std"]]
+    if len(given) != len(data) or all(abs(a - b) < 5e-3 for a, b in zip(given, data, strict=True)):
+        return []
+    words = " ".join(f"datamodule.{key}=[{','.join(f'{v:g}' for v in values)}]" for key, values in facts.items())
+    return [f"these weights saw images of another normalisation than the data's; theirs is {words}"]
+
+
+def _torchvision_weights(name: str) -> Any:
+    import torchvision
+
+    model, _, version = name.partition(".")
+    try:
+        return getattr(torchvision.models.get_model_weights(model), version or "DEFAULT")
+    except (ValueError, AttributeError) as error:
+        raise ArchitectureError(f"torchvision has no weights {name}: {error}.") from error
 
 
 def from_torchvision(name: str) -> Weights:
     """torchvision's weights: "resnet50" is its default ones, "resnet50.IMAGENET1K_V1" others."""
     import torchvision
 
-    model, _, version = name.partition(".")
-    try:
-        weights = getattr(torchvision.models.get_model_weights(model), version or "DEFAULT")
-    except (ValueError, AttributeError) as error:
-        raise ArchitectureError(f"torchvision has no weights {name}: {error}.") from error
+    weights, model = _torchvision_weights(name), name.partition(".")[0]
     place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     if not place.exists():
         _require(weights.url, f"torchvision's {name}", f", or put it at {place}")
-    network: Any = torchvision.models.get_model(model, weights=weights)
-    seen = weights.transforms()
-    halves = getattr(network, "transform_input", False)  # its Inception v3 is Google's, of images in [-1, 1]
-    mean, std = ([0.5] * 3, [0.5] * 3) if halves else (seen.mean, seen.std)
-    return Weights(f"torchvision's {model} {weights.name}", network.state_dict(), "torchvision", mean, std)
+    network = torchvision.models.get_model(model, weights=weights)
+    return Weights(f"torchvision's {model} {weights.name}", network.state_dict(), "torchvision")
+
+
+def _timm_release(name: str) -> Any:
+    import timm
+
+    return timm.get_pretrained_cfg(name)
 
 
 def from_timm(name: str, file: str | None = None) -> Weights:
     """timm's weights: "resnet50" is its default ones, "resnet50.a1_in1k" those of a tag; or a file of them."""
     import timm
 
-    release = timm.get_pretrained_cfg(name)
+    release = _timm_release(name)
     if file is None:
         if release is None or not (release.hf_hub_id or release.url):
             tags = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*")) or "none"
@@ -105,7 +129,7 @@ def from_timm(name: str, file: str | None = None) -> Weights:
         raise ArchitectureError(f"timm could not load the weights of {name}: {error}") from error
     facts = network.pretrained_cfg
     title = f"timm's {facts['architecture']}.{facts['tag']}"
-    return Weights(title, network.state_dict(), "timm", facts["mean"], facts["std"])
+    return Weights(title, network.state_dict(), "timm")
 
 
 def _local_or_reachable(release: Any, title: str) -> str | None:
@@ -150,7 +174,7 @@ def from_file(network: nn.Module, path: Path, timm_name: str | None) -> Weights:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a file may hold
         raise ArchitectureError(f"arch.pretrained={path}: cannot be read as weights ({error}).") from error
-    tensors = network_weights(content)
+    tensors = network_weights(content) if isinstance(content, Mapping) else {}
     known = {library: _names(network, library) or {} for library in (None, *LIBRARIES)}
     shared = {library: len(tensors.keys() & {n.split()[0] for n in names.values()}) for library, names in known.items()}
     library = max(shared, key=shared.__getitem__)
@@ -247,10 +271,6 @@ def _repeat_channels(weight: Tensor, channels: int) -> Tensor:
     given = weight.shape[1]
     repeated = weight.repeat(1, -(-channels // given), 1, 1)[:, :channels]
     return repeated * (given / channels)
-
-
-def _close(a: Sequence[float], b: Sequence[float]) -> bool:
-    return all(abs(x - y) < 5e-3 for x, y in zip(a, b, strict=True))
 
 
 # ---- back

@@ -47,7 +47,7 @@ MEMBERS = [
 
 def load(network: nn.Module, file: Path | str, **released: str) -> list[str]:
     entries = {library: {"name": name} for library, name in released.items()}
-    return pretrained.load(network, str(file), entries, *IMAGENET)
+    return pretrained.load(network, str(file), {"released": entries}, *IMAGENET)
 
 
 def check_round_trip(compared: Case, folder: Path) -> None:
@@ -142,6 +142,17 @@ def test_another_head_and_other_channels(tmp_path):
         assert difference(six.forward_features(grey.expand(-1, 6, -1, -1)), features) < 1e-4
 
 
+def test_a_file_needs_its_arguments(tmp_path):
+    """A file of timm's EfficientNet-B1 asks for its epsilon, and says what images it saw."""
+    torch.save(build_oracle(case("efficientnet_b1", "timm", "efficientnet_b1")).state_dict(), tmp_path / "theirs.pth")
+    network, arch = build("efficientnet_b1", num_classes=CLASSES), composed("arch=efficientnet_b1").arch
+    with pytest.raises(ArchitectureError, match="are timm's and need arch.norm_eps=1e-05"):
+        pretrained.load(network, str(tmp_path / "theirs.pth"), arch, *IMAGENET)
+    arch.norm_eps = 1e-5
+    remarks = pretrained.load(network, str(tmp_path / "theirs.pth"), arch, *IMAGENET)
+    assert "datamodule.mean=[0.5,0.5,0.5] datamodule.std=[0.5,0.5,0.5]" in remarks[-1]
+
+
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
@@ -176,6 +187,9 @@ def test_files(tmp_path):
     save_file(state, tmp_path / "ours.safetensors")
     load(network, tmp_path / "ours.safetensors")
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    torch.save([torch.zeros(2)], tmp_path / "list.pth")
+    with pytest.raises(ArchitectureError, match="of another network"):
+        load(network, tmp_path / "list.pth")
     (tmp_path / "text.pth").write_text("no weights")
     with pytest.raises(ArchitectureError, match="cannot be read as weights"):
         load(network, tmp_path / "text.pth")
@@ -203,7 +217,7 @@ def test_no_network(library, name, sentence, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args: None)
     network = build("resnet18", device="meta")
     with pytest.raises(ArchitectureError, match=sentence):
-        pretrained.load(network, library, {library: {"name": name}}, *IMAGENET)
+        pretrained.load(network, library, {"released": {library: {"name": name}}}, *IMAGENET)
 
 
 def test_torchvision_loads(tmp_path, monkeypatch):
@@ -221,7 +235,7 @@ def test_torchvision_loads(tmp_path, monkeypatch):
         url = torchvision.models.get_model_weights(name).DEFAULT.url
         torch.save(state, tmp_path / "checkpoints" / Path(url).name)
         network = build(name)
-        remarks = pretrained.load(network, "torchvision", {"torchvision": {"name": name}}, *IMAGENET)
+        remarks = pretrained.load(network, "torchvision", {"released": {"torchvision": {"name": name}}}, *IMAGENET)
         assert len(remarks) == 1
         images = checks.noise(1, 3, 64, 64)
         with torch.no_grad():
