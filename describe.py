@@ -16,19 +16,6 @@ if TYPE_CHECKING:
     from archs.anatomy.table import Anatomy
 
 
-def resized(cfg: DictConfig) -> DictConfig:
-    """Apply `resolution`: to a data set with a size of its own, or to the recipe for the others."""
-    if cfg.resolution is None:
-        return cfg
-    if not isinstance(cfg.resolution, int) or isinstance(cfg.resolution, bool) or cfg.resolution < 1:
-        raise errors.UserError(f"resolution={cfg.resolution}: it takes a whole number of pixels from 1 on.")
-    if cfg.datamodule.resolution is not None:
-        cfg.datamodule.resolution = cfg.resolution
-    else:
-        cfg.recipe.train_res = cfg.recipe.test_res = cfg.resolution
-    return cfg
-
-
 def tabulate(anatomy: Anatomy) -> Table:
     """The paper-style table: a row a stage, and the sums."""
     from rich import box
@@ -77,12 +64,12 @@ def main(cfg: DictConfig) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from running.check import check_values, complete_arch
+    from running.check import apply_resolution, check_values, complete_arch
 
     hydra_config = HydraConfig.get()
     check_values(cfg, list(hydra_config.overrides.task), "describe")
     complete_arch(cfg)
-    cfg = resized(cfg)
+    apply_resolution(cfg)
 
     import torch
 

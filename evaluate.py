@@ -35,19 +35,6 @@ def run_names() -> list[str]:
     return [str(path.parent.relative_to("runs")) for path in Path("runs").rglob("config.yaml")]
 
 
-def resized(cfg: DictConfig) -> DictConfig:
-    """Apply `resolution` and `crop`: to a data set with a size of its own, or to the recipe for the others."""
-    if cfg.resolution is not None and cfg.datamodule.resolution is not None:
-        cfg.datamodule.resolution = cfg.resolution
-    elif cfg.resolution is not None:
-        cfg.recipe.test_res = cfg.resolution
-    if cfg.crop is not None:
-        if cfg.datamodule.resolution is not None:
-            raise errors.UserError("crop: these images have one size and are not cropped; resolution= resizes them.")
-        cfg.recipe.test_crop_ratio = cfg.crop
-    return cfg
-
-
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 @errors.for_people()
 def main(cfg: DictConfig) -> None:
@@ -56,13 +43,18 @@ def main(cfg: DictConfig) -> None:
     from rich.console import Console
 
     from running import checkpoints, results, screen
-    from running.check import check_values, complete_arch
+    from running.check import apply_resolution, check_values, complete_arch
     from train import build, build_network
 
     words = list(HydraConfig.get().overrides.task)
     check_values(cfg, words, "evaluate")
     complete_arch(cfg)
-    cfg = resized(with_run(cfg, words) if cfg.run is not None else cfg)
+    cfg = with_run(cfg, words) if cfg.run is not None else cfg
+    apply_resolution(cfg)
+    if cfg.crop is not None:
+        if cfg.datamodule.resolution is not None:
+            raise errors.UserError("crop: these images have one size and are not cropped; resolution= resizes them.")
+        cfg.recipe.test_crop_ratio = cfg.crop
     cast(Recipe, OmegaConf.to_object(cfg.recipe)).check()
     if cfg.split not in ("test", "val", "train"):
         raise errors.UserError(f"split={cfg.split}: it is one of test, val, train.")

@@ -90,6 +90,19 @@ def complete_arch(config: DictConfig) -> None:
         raise UserError(f"arch.pretrained={arch.pretrained}: it is timm, torchvision or a file; no such file is here.")
 
 
+def apply_resolution(config: DictConfig) -> None:
+    """Give `resolution` to a data set with a size of its own, or to the recipe for the others. Raises UserError."""
+    side = config.resolution
+    if side is None:
+        return
+    if not isinstance(side, int) or isinstance(side, bool) or side < 1:
+        raise UserError(f"resolution={side}: it takes a whole number of pixels from 1 on.")
+    if config.datamodule.resolution is not None:
+        config.datamodule.resolution = side
+    else:
+        config.recipe.train_res = config.recipe.test_res = side
+
+
 def _check_types(config: DictConfig, overrides: list[str], config_name: str) -> None:
     """Values of the groups without a schema have the type of the value that stands in their YAML."""
     parsed = OverridesParser.create().parse_overrides(overrides)
