@@ -131,8 +131,8 @@ class ResNet(nn.Module):
             pool = nn.MaxPool2d(3, stride=2, padding=0 if ceil_pool else 1, ceil_mode=ceil_pool)
             # One pixel in the last stage only, 17 -> 9 -> 5 -> 3 -> 2 -> 1: of one pixel and two images batch
             # normalisation makes +-1, and through all stages the gradients would overflow.
-            # SENet's pooling, 19 -> 10 -> 5, needs two pixels more: of a strided 3x3 on one pixel PyTorch leaves parts of
-            # the bf16 weight gradient unset on CPUs (torch 2.11 and 2.14).
+            # SENet's pooling, 19 -> 10 -> 5, needs two pixels more: of a strided 3x3 on one pixel PyTorch leaves parts
+            # of the bf16 weight gradient unset on CPUs (torch 2.11 and 2.14).
             self.min_size = 2 ** len(depths) + (3 if ceil_pool else 1)
             self.stem = nn.Sequential(ConvNormAct(in_channels, widths[0], 7, stride=2), pool)
         else:
