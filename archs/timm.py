@@ -38,5 +38,6 @@ def create(
         if "drop_path_rate" not in str(error):
             raise
         raise ArchitectureError(f"timm's {name} has no stochastic depth: set arch.drop_path=0.") from error
-    network.min_size = 1  # type: ignore[assignment]  # a plain attribute
+    # timm does not say. From 17 on, the last of the usual five strides of two still has two pixels.
+    network.min_size = 17  # type: ignore[assignment]  # a plain attribute
     return network
