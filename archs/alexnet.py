@@ -13,9 +13,11 @@ Initialisation: 2012 as in section 5 of the paper; 2014 as the released weights 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
-from archs.blocks import choose
+from archs.blocks import Channels, Classes, Rate, Stem, choose
 
 # Maps of the five convolutions, and the groups that they fall into.
 WIDTHS = {"2012": (96, 256, 384, 384, 256), "2014": (64, 192, 384, 256, 256)}
@@ -47,11 +49,11 @@ class AlexNet(nn.Module):
 
     def __init__(
         self,
-        variant: int | str = 2014,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        dropout: float = 0.0,
+        variant: Literal[2012, 2014] = 2014,
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         name = choose("variant", str(variant), ("2012", "2014"))

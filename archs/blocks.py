@@ -3,20 +3,37 @@
 A network is an nn.Module with `stem`, `stages`, `head`, `forward_features(images) -> (B, C, H, W)`,
 `forward(images) -> (B, num_classes)`, and `min_size`, the smallest image side, in pixels, that it takes.
 In training, a network with auxiliary heads returns `(logits, [auxiliary logits, ...])` and states the weight of each
-in `aux_weights`. What a user should know of the network in hand may stand in `remarks`, a list of sentences.
+in `aux_weights`. What a user should know of the network in hand may stand in `notes`, a list of sentences.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from user_error import UserError
 
-class ArchitectureError(ValueError):
+# What an argument may be; a string is a condition in x. running/signatures.py reads these types from the source, so a
+# command with another value is refused before torch is imported.
+Count = Annotated[int, "x >= 1"]
+Classes = Annotated[int, "1 <= x <= 1000000"]
+Channels = Annotated[int, "1 <= x <= 1024"]  # of the images
+Multiplier = Annotated[float, "0 < x <= 32"]
+Rate = Annotated[float, "0 <= x < 1"]  # a probability of dropping
+Momentum = Annotated[float, "0 < x <= 1"]  # the share of the new value
+Positive = Annotated[float, "x > 0"]
+Stem = Literal["imagenet", "cifar"]
+Block = Literal["basic", "bottleneck"]  # of residual networks
+Shortcut = Literal["A", "B"]
+
+
+class ArchitectureError(UserError, ValueError):
     """An argument that does not describe a network; the message is one sentence for the user."""
 
 
@@ -165,12 +182,32 @@ class FitMaxPool(nn.Module):
         return F.max_pool2d(x, 3, stride=2, padding=(x.shape[2] % 2, x.shape[3] % 2), ceil_mode=True)
 
 
+def read_layer(layer: str) -> tuple[str, int, int, bool]:
+    """A layer of a Chain as kind, channels (0 of a pooling), stride, and whether it is valid."""
+    kind, *words = layer.split() or [""]
+    is_conv = re.fullmatch(r"\d+x\d+", kind) is not None
+    channels = int(words.pop(0)) if is_conv and words and words[0].isdecimal() else 0
+    unknown = [] if is_conv or kind in ("max", "avg") else [kind]
+    unknown += [word for word in words if word not in ("/2", "V")]
+    if unknown:
+        raise ArchitectureError(
+            f'"{layer}": {unknown[0]} is no word of a layer, which is "3x3 32" (a convolution to 32 channels), '
+            '"max" or "avg", and then "/2" (stride 2) and "V" (without padding).'
+        )
+    if is_conv and not channels:
+        raise ArchitectureError(f'"{layer}": the channels of the convolution are missing, as in "{kind} 32".')
+    return kind, channels, 2 if "/2" in words else 1, "V" in words
+
+
 class Chain(nn.Sequential):
     """Layers in a row, written as in the figures of the Inception papers; `out_channels` is the last one's.
 
     A layer is "1x7 192", a convolution to 192 channels as `conv` makes it; "max" or "avg", 3x3 pooling; or a list of
     branches (see Branches), each again such a row. "/2" is stride 2. "V" is valid, without padding; layers without V
     keep the resolution, or half of it, rounded up.
+
+    Raises:
+        ArchitectureError: a layer has another word, which is named.
     """
 
     def __init__(
@@ -191,15 +228,14 @@ class Chain(nn.Sequential):
                 self.out_channels = fork.out_channels
 
     def read(self, layer: str, conv: Callable[..., nn.Module], count_include_pad: bool) -> nn.Module:
-        kind, *words = layer.split()
-        stride, valid = 2 if "/2" in words else 1, "V" in words
+        kind, channels, stride, valid = read_layer(layer)
         if kind == "avg":
             return nn.AvgPool2d(3, stride, 0 if valid else 1, count_include_pad=count_include_pad)
         if kind == "max":
             return FitMaxPool() if stride == 2 and not valid else nn.MaxPool2d(3, stride, 0 if valid else 1)
         height, width = map(int, kind.split("x"))
-        in_channels, self.out_channels = self.out_channels, int(words[0])
-        return conv(in_channels, self.out_channels, (height, width), stride, 0 if valid else None)
+        in_channels, self.out_channels = self.out_channels, channels
+        return conv(in_channels, channels, (height, width), stride, 0 if valid else None)
 
 
 class Branches(nn.Module):
@@ -225,7 +261,7 @@ class Branches(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], dim=1)
 
 
-class Classifier(nn.Sequential):
+class ClassifierHead(nn.Sequential):
     """Global average pooling, dropout, linear: (B, C, H, W) -> (B, num_classes)."""
 
     def __init__(self, in_channels: int, num_classes: int, dropout: float = 0.0) -> None:

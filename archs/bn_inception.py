@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from archs.blocks import Branches, Classifier, ConvNormAct, SqueezeExcite, choose
+from archs.blocks import Branches, Channels, Classes, ClassifierHead, ConvNormAct, Rate, SqueezeExcite, Stem, choose
 
 # Figure 5, grouped by resolution: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, proj. Without 1x1 and
 # projection a module has stride 2.
@@ -76,11 +76,11 @@ class BNInception(nn.Module):
 
     def __init__(
         self,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
         se: bool = False,
-        dropout: float = 0.0,
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
@@ -105,7 +105,7 @@ class BNInception(nn.Module):
                 channels = module.out_channels
                 stage.add_module(name, nn.Sequential(module, SqueezeExcite(channels, channels // 16)) if se else module)
             self.stages.append(stage)
-        self.head = Classifier(channels, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
 
     def forward_features(self, images: Tensor) -> Tensor:
         return self.stages(self.stem(images))

@@ -13,13 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from archs.blocks import ArchitectureError, Classifier, ConvNormAct, HeConv2d, choose
+from archs.blocks import (
+    ArchitectureError,
+    Channels,
+    Classes,
+    ClassifierHead,
+    ConvNormAct,
+    Count,
+    HeConv2d,
+    Rate,
+    Stem,
+    choose,
+)
 
 
 class NormActConv(nn.Module):
@@ -106,15 +117,15 @@ class DenseNet(nn.Module):
 
     def __init__(
         self,
-        growth_rate: int,
-        depths: Sequence[int],
-        stem_channels: int,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        bottleneck: int = 4,
-        compression: float = 0.5,
-        dropout: float = 0.0,
+        growth_rate: Count,
+        depths: Sequence[Count],
+        stem_channels: Count,
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        bottleneck: Annotated[int, "x >= 0"] = 4,
+        compression: Annotated[float, "0 < x <= 1"] = 0.5,
+        dropout: Rate = 0.0,
         memory_efficient: bool = False,
     ) -> None:
         super().__init__()
@@ -141,7 +152,7 @@ class DenseNet(nn.Module):
             stages.append(stage)
         self.stages = nn.Sequential(*stages)
         self.norm = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
-        self.head = Classifier(channels, num_classes)
+        self.head = ClassifierHead(channels, num_classes)
 
         nn.init.zeros_(self.head.linear.bias)
 
@@ -152,14 +163,14 @@ class DenseNet(nn.Module):
         return self.head(self.forward_features(images))
 
 
-def densenet_bc(depth: int, growth_rate: int, **options) -> DenseNet:
+def densenet_bc(depth: Annotated[int, "x >= 10 and x % 6 == 4"], growth_rate: Count, **options) -> DenseNet:
     """DenseNet-BC for CIFAR: 6n + 4 layers in three blocks, 2k maps from the stem."""
     if depth < 10 or (depth - 4) % 6:
         raise ArchitectureError(f"arch.depth={depth}: a DenseNet-BC for CIFAR has 6n + 4 layers (100, 190, 250).")
     return DenseNet(growth_rate, [(depth - 4) // 6] * 3, 2 * growth_rate, **options)
 
 
-def densenet_cifar(depth: int, growth_rate: int, **options) -> DenseNet:
+def densenet_cifar(depth: Annotated[int, "x >= 7 and x % 3 == 1"], growth_rate: Count, **options) -> DenseNet:
     """The plain DenseNet for CIFAR: 3n + 4 layers in three blocks, 16 maps from the stem."""
     if depth < 7 or (depth - 4) % 3:
         raise ArchitectureError(f"arch.depth={depth}: a plain DenseNet for CIFAR has 3n + 4 layers (40, 100).")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Annotated
 
 from torch import Tensor, nn
 
@@ -23,10 +24,17 @@ from archs.blocks import (
     ALPHA,
     BETA,
     GAMMA,
-    Classifier,
+    Channels,
+    Classes,
+    ClassifierHead,
     ConvNormAct,
     DropPath,
+    Momentum,
+    Multiplier,
+    Positive,
+    Rate,
     SqueezeExcite,
+    Stem,
     choose,
     compound_scale,
     drop_path_rates,
@@ -101,16 +109,16 @@ class EfficientNet(nn.Module):
 
     def __init__(
         self,
-        width_mult: float = 1.0,
-        depth_mult: float = 1.0,
-        phi: float = 0.0,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        drop_path: float = 0.0,
-        dropout: float = 0.0,
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.01,
+        width_mult: Multiplier = 1.0,
+        depth_mult: Multiplier = 1.0,
+        phi: Annotated[float, "-10 <= x <= 10"] = 0.0,
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        drop_path: Rate = 0.0,
+        dropout: Rate = 0.0,
+        norm_eps: Positive = 1e-3,
+        norm_momentum: Momentum = 0.01,
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, act=Swish, eps=norm_eps, momentum=norm_momentum)
@@ -137,8 +145,8 @@ class EfficientNet(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.last = conv(channels, last, 1)
-        self.head = Classifier(last, num_classes, dropout)
-        self.remarks = [compare_published(phi)] if phi else []
+        self.head = ClassifierHead(last, num_classes, dropout)
+        self.notes = [compare_published(phi)] if phi else []
         self.init_weights()
 
     def init_weights(self) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.blocks import Branches, Classifier, choose
+from archs.blocks import Branches, Channels, Classes, ClassifierHead, Rate, Stem, choose
 
 # Table 1, grouped by resolution: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj.
 STAGES = [
@@ -99,12 +99,12 @@ class GoogLeNet(nn.Module):
 
     def __init__(
         self,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
         aux_heads: bool = False,
-        dropout: float = 0.0,
-        aux_dropout: float = 0.0,
+        dropout: Rate = 0.0,
+        aux_dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
@@ -135,7 +135,7 @@ class GoogLeNet(nn.Module):
                 if aux_heads and name in AUXILIARY:
                     self.aux[name] = AuxHead(channels, num_classes, aux_dropout)
             self.stages.append(stage)
-        self.head = Classifier(channels, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
         self.aux_weights = (0.3,) * len(self.aux)
         self.init_weights()
 

@@ -17,11 +17,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from archs.blocks import Branches, Chain, Classifier, ConvNormAct, DropPath, SqueezeExcite, choose, drop_path_rates
+from archs.blocks import (
+    Branches,
+    Chain,
+    Channels,
+    Classes,
+    ClassifierHead,
+    ConvNormAct,
+    DropPath,
+    Positive,
+    Rate,
+    SqueezeExcite,
+    Stem,
+    choose,
+    drop_path_rates,
+)
 from archs.inception_v4 import STEMS as V4_STEMS
 
 Table = list[list[str]]
@@ -139,13 +154,13 @@ class InceptionResNet(nn.Module):
     def __init__(
         self,
         plan: Plan,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        scale: Sequence[float] = (0.17, 0.10, 0.20),
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        scale: Sequence[Positive] = (0.17, 0.10, 0.20),
         se: bool = False,
-        drop_path: float = 0.0,
-        dropout: float = 0.0,
+        drop_path: Rate = 0.0,
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
@@ -171,7 +186,7 @@ class InceptionResNet(nn.Module):
         if plan.features is not None:
             stage.append(conv(channels, plan.features, 1))
             channels = plan.features
-        self.head = Classifier(channels, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -192,7 +207,7 @@ def inception_resnet_v1(**options) -> InceptionResNet:
     return InceptionResNet(V1, **options)
 
 
-def inception_resnet_v2(variant: str = "released", **options) -> InceptionResNet:
+def inception_resnet_v2(variant: Literal["released", "paper"] = "released", **options) -> InceptionResNet:
     """`variant`: "released" or "paper"."""
     plans = {"released": V2_RELEASED, "paper": V2_PAPER}
     return InceptionResNet(plans[choose("variant", variant, tuple(plans))], **options)

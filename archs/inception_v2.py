@@ -29,7 +29,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from archs.blocks import Chain, Classifier, ConvNormAct, choose
+from archs.blocks import Chain, Channels, Classes, ClassifierHead, ConvNormAct, Rate, Stem, choose
 from archs.inception_v3 import FIGURE_7, FIGURE_10_TO_8, FIGURE_10_TO_17, figure_6
 
 STEMS: dict[str, list] = {
@@ -68,10 +68,10 @@ class InceptionV2(nn.Module):
 
     def __init__(
         self,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        dropout: float = 0.0,
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
@@ -84,7 +84,7 @@ class InceptionV2(nn.Module):
             stage = Chain(channels, tables, conv)
             channels = stage.out_channels
             self.stages.append(stage)
-        self.head = Classifier(channels, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
         self.init_weights()
 
     def init_weights(self) -> None:

@@ -18,7 +18,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.blocks import Chain, Classifier, ConvNormAct, choose
+from archs.blocks import Chain, Channels, Classes, ClassifierHead, ConvNormAct, Rate, Stem, choose
 
 STEMS: dict[str, list] = {
     "imagenet": [
@@ -86,7 +86,7 @@ class AuxHead(nn.Module):
         super().__init__()
         self.reduce = ConvNormAct(768, 128, 1, eps=0.001)
         self.conv = ConvNormAct(128, 768, 5, padding=0, eps=0.001)
-        self.head = Classifier(768, num_classes)
+        self.head = ClassifierHead(768, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         # A map below 17x17 would leave the 5x5 convolution less than 5x5.
@@ -105,11 +105,11 @@ class InceptionV3(nn.Module):
 
     def __init__(
         self,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
         aux_heads: bool = False,
-        dropout: float = 0.0,
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
@@ -124,7 +124,7 @@ class InceptionV3(nn.Module):
             self.stages.append(stage)
         self.aux = AuxHead(num_classes) if aux_heads else None
         self.aux_weights = (0.4,) if aux_heads else ()
-        self.head = Classifier(channels, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
         self.init_weights()
 
     def init_weights(self) -> None:

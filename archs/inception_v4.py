@@ -13,7 +13,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from archs.blocks import Chain, Classifier, ConvNormAct, choose
+from archs.blocks import Chain, Channels, Classes, ClassifierHead, ConvNormAct, Rate, Stem, choose
 
 STEMS: dict[str, list] = {
     "imagenet": [  # Figure 3
@@ -77,10 +77,10 @@ class InceptionV4(nn.Module):
 
     def __init__(
         self,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        dropout: float = 0.0,
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
@@ -93,7 +93,7 @@ class InceptionV4(nn.Module):
             stage = Chain(channels, tables, conv, count_include_pad=False)
             channels = stage.out_channels
             self.stages.append(stage)
-        self.head = Classifier(channels, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)

@@ -8,11 +8,13 @@ max pooling, ReLU, a linear output.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.blocks import choose
+from archs.blocks import Channels, Classes, choose
 
 # Table I of the paper: the S2 maps that each of the 16 C3 maps is connected to.
 C3_INPUTS = [
@@ -106,7 +108,9 @@ class LeNet5(nn.Module):
 
     min_size = 32
 
-    def __init__(self, variant: str = "modern", num_classes: int = 10, in_channels: int = 1) -> None:
+    def __init__(
+        self, variant: Literal["modern", "1998"] = "modern", num_classes: Classes = 10, in_channels: Channels = 1
+    ) -> None:
         super().__init__()
         paper = choose("variant", str(variant), ("modern", "1998")) == "1998"
         act = ScaledTanh if paper else nn.ReLU

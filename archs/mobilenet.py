@@ -13,14 +13,22 @@ Initial weights as in the authors' release (TF-slim): normal, of deviation 0.09,
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 from torch import Tensor, nn
 
 from archs.blocks import (
-    Classifier,
+    Channels,
+    Classes,
+    ClassifierHead,
     ConvNormAct,
     DepthwiseSeparable,
     DropPath,
+    Momentum,
+    Multiplier,
+    Positive,
+    Rate,
+    Stem,
     choose,
     compound_scale,
     drop_path_rates,
@@ -63,14 +71,14 @@ class MobileNetV1(nn.Module):
 
     def __init__(
         self,
-        width_mult: float = 1.0,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        act: str = "relu",
-        dropout: float = 0.0,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        width_mult: Multiplier = 1.0,
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        act: Literal["relu", "relu6"] = "relu",
+        dropout: Rate = 0.0,
+        norm_eps: Positive = 1e-5,
+        norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
         kind = {"relu": nn.ReLU, "relu6": nn.ReLU6}[choose("act", act, ("relu", "relu6"))]
@@ -88,7 +96,7 @@ class MobileNetV1(nn.Module):
                 channels = width
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
-        self.head = Classifier(channels, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
         truncated_normal_init(self)
 
     def forward_features(self, images: Tensor) -> Tensor:
@@ -148,14 +156,14 @@ class MobileNetV2(nn.Module):
 
     def __init__(
         self,
-        width_mult: float = 1.0,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        drop_path: float = 0.0,
-        dropout: float = 0.0,
-        norm_eps: float = 1e-5,
-        norm_momentum: float = 0.1,
+        width_mult: Multiplier = 1.0,
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        drop_path: Rate = 0.0,
+        dropout: Rate = 0.0,
+        norm_eps: Positive = 1e-5,
+        norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, act=nn.ReLU6, eps=norm_eps, momentum=norm_momentum)
@@ -178,7 +186,7 @@ class MobileNetV2(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.last = conv(channels, last, 1)
-        self.head = Classifier(last, num_classes, dropout)
+        self.head = ClassifierHead(last, num_classes, dropout)
         truncated_normal_init(self)
 
     def forward_features(self, images: Tensor) -> Tensor:

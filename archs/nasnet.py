@@ -13,11 +13,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.blocks import ArchitectureError, Classifier, ConvNormAct, choose, drop_path_rates
+from archs.blocks import (
+    ArchitectureError,
+    Channels,
+    Classes,
+    ClassifierHead,
+    ConvNormAct,
+    Count,
+    Momentum,
+    Positive,
+    Rate,
+    Stem,
+    choose,
+    drop_path_rates,
+)
 from archs.cells import Cell, Pool, Table, mean_pool
 
 NORMAL_A = Table(  # Figure 4
@@ -81,21 +95,21 @@ class NASNet(nn.Module):
 
     def __init__(
         self,
-        cells: str | tuple[Table, Table] = "nasnet_a",
-        repeats: int = 4,
-        features: int = 1056,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        stem_channels: int = 32,
+        cells: Literal["nasnet_a"] | tuple[Table, Table] = "nasnet_a",
+        repeats: Count = 4,
+        features: Annotated[int, "x >= 96 and x % 24 == 0"] = 1056,  # 24: four times the states of nasnet_a's output
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        stem_channels: Count = 32,
         skip_reduction: bool = False,
         aux_heads: bool = False,
-        aux_size: int = 14,
-        padding: str = "same",
-        drop_path: float = 0.0,
-        dropout: float = 0.0,
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.1,
+        aux_size: Annotated[int, "x >= 5"] = 14,
+        padding: Literal["same", "timm"] = "same",
+        drop_path: Rate = 0.0,
+        dropout: Rate = 0.0,
+        norm_eps: Positive = 1e-3,
+        norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
         normal, reduction = CELLS[choose("cells", cells, tuple(CELLS))] if isinstance(cells, str) else cells
@@ -139,7 +153,7 @@ class NASNet(nn.Module):
         for module in self.stages.modules():
             if isinstance(module, Pool):
                 module.count_zeros = padding == "timm" and module.stride == 2 and module.pool is mean_pool
-        self.head = Classifier(channels, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
         heads = [AuxiliaryHead(outputs[-2], num_classes, aux_size, conv)] if aux_heads else []
         self.aux_heads, self.aux_weights = nn.ModuleList(heads), (0.4,) * len(heads)
         self.init_weights()

@@ -13,10 +13,27 @@ Initialisation as in that code: He's normal by fan-out, zero bias in the linear 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from archs.blocks import ArchitectureError, Classifier, DropPath, HeConv2d, NormAct, ShortcutA, choose, drop_path_rates
+from archs.blocks import (
+    ArchitectureError,
+    Block,
+    Channels,
+    Classes,
+    ClassifierHead,
+    Count,
+    DropPath,
+    HeConv2d,
+    NormAct,
+    Rate,
+    Shortcut,
+    ShortcutA,
+    Stem,
+    choose,
+    drop_path_rates,
+)
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
@@ -82,22 +99,24 @@ class PreActResNet(nn.Module):
 
     def __init__(
         self,
-        block: str,
-        depths: Sequence[int],
-        widths: Sequence[int] = (64, 128, 256, 512),
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        shortcut: str = "B",
+        block: Block,
+        depths: Sequence[Count],
+        widths: Sequence[Count] = (64, 128, 256, 512),
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        shortcut: Shortcut = "B",
         share_first: bool = False,
         stride_in_1x1: bool = False,
-        drop_path: float = 0.0,
-        dropout: float = 0.0,
+        drop_path: Rate = 0.0,
+        dropout: Rate = 0.0,
         zero_init_last: bool = False,
     ) -> None:
         super().__init__()
         choose("shortcut", shortcut, ("A", "B"))
         bottleneck = choose("block", block, ("basic", "bottleneck")) == "bottleneck"
+        if stride_in_1x1 and not bottleneck:
+            raise ArchitectureError("arch.stride_in_1x1=true: a basic block has none, it needs arch.block=bottleneck.")
         # Of one pixel and two images batch normalisation makes +-1, and through a hundred layers of that the gradients
         # overflow. CIFAR: two pixels in the last map, 5 -> 3 -> 2; ImageNet: one in the last stage only, 17 to 1.
         self.min_size = 2 ** (len(depths) - 1) + 1
@@ -122,7 +141,7 @@ class PreActResNet(nn.Module):
             stages.append(nn.Sequential(*units))
         self.stages = nn.Sequential(*stages)
         self.norm = NormAct(channels)  # the extra activation after the last sum
-        self.head = Classifier(channels, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
 
         nn.init.zeros_(self.head.linear.bias)
         if zero_init_last:
@@ -138,19 +157,24 @@ class PreActResNet(nn.Module):
         return self.head(self.forward_features(images))
 
 
-def preact_resnet_cifar(depth: int, block: str = "paper", shortcut: str = "paper", **options) -> PreActResNet:
+def preact_resnet_cifar(
+    depth: Annotated[int, "x >= 8 and (x % 6 == 2 or x % 9 == 2)"],
+    block: Literal["paper", "basic", "bottleneck"] = "paper",
+    shortcut: Literal["paper", "A", "B"] = "paper",
+    **options,
+) -> PreActResNet:
     """Three stages of widths 16, 32, 64: 6n + 2 layers of basic blocks or 9n + 2 of bottlenecks.
 
     "paper" is basic with option A up to 110 layers and bottleneck with option B above (164, 1001).
     """
-    if choose("block", block, ("paper", "basic", "bottleneck")) == "paper":
-        block = "basic" if depth <= 110 else "bottleneck"
-    if choose("shortcut", shortcut, ("paper", "A", "B")) == "paper":
-        shortcut = "A" if block == "basic" else "B"
-    layers = 6 if block == "basic" else 9
+    choose("block", block, ("paper", "basic", "bottleneck"))
+    choose("shortcut", shortcut, ("paper", "A", "B"))
+    kind: Block = ("basic" if depth <= 110 else "bottleneck") if block == "paper" else block
+    option: Shortcut = ("A" if kind == "basic" else "B") if shortcut == "paper" else shortcut
+    layers = 6 if kind == "basic" else 9
     if depth < layers + 2 or (depth - 2) % layers:
         raise ArchitectureError(
             f"arch.depth={depth}: a pre-activation CIFAR ResNet has 6n + 2 layers with block=basic (20, 56, 110), "
             "9n + 2 with block=bottleneck (164, 1001)."
         )
-    return PreActResNet(block, [(depth - 2) // layers] * 3, [16, 32, 64], shortcut=shortcut, **options)
+    return PreActResNet(kind, [(depth - 2) // layers] * 3, [16, 32, 64], shortcut=option, **options)

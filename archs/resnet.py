@@ -10,16 +10,24 @@ the wide bottleneck of arXiv 1605.07146 (`base_width=128`), and SE-ResNet (arXiv
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor, nn
 
 from archs.blocks import (
     ArchitectureError,
-    Classifier,
+    Block,
+    Channels,
+    Classes,
+    ClassifierHead,
     ConvNormAct,
+    Count,
     DropPath,
+    Rate,
+    Shortcut,
     ShortcutA,
     SqueezeExcite,
+    Stem,
     choose,
     drop_path_rates,
 )
@@ -98,7 +106,8 @@ class ResNet(nn.Module):
         depths, widths: blocks and width of each stage.
         stem: "imagenet" is 7x7/2 and 3x3/2 pooling; "cifar" is one 3x3.
         shortcut: "A" (zero padding) or "B" (projection) where shapes change.
-        groups, base_width: cardinality and width per group at 64 channels (ResNeXt); 1 and 64 in ResNet.
+        groups, base_width: cardinality and width per group at 64 channels (ResNeXt); 1 and 64 in ResNet. They and
+            the next are of bottlenecks only.
         stride_in_1x1: stride 2 in the first 1x1 as in the paper; false is "v1.5" (torchvision, timm), in the 3x3.
         se: Squeeze-and-Excitation at the end of each residual branch.
         drop_path: stochastic depth of the last block; linear from 0 at the first.
@@ -108,25 +117,30 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        block: str,
-        depths: Sequence[int],
-        widths: Sequence[int] = (64, 128, 256, 512),
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        shortcut: str = "B",
-        groups: int = 1,
-        base_width: int = 64,
+        block: Block,
+        depths: Sequence[Count],
+        widths: Sequence[Count] = (64, 128, 256, 512),
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        shortcut: Shortcut = "B",
+        groups: Count = 1,
+        base_width: Count = 64,
         stride_in_1x1: bool = False,
         se: bool = False,
-        drop_path: float = 0.0,
-        dropout: float = 0.0,
+        drop_path: Rate = 0.0,
+        dropout: Rate = 0.0,
         zero_init_last: bool = True,
         ceil_pool: bool = False,
     ) -> None:
         super().__init__()
         choose("shortcut", shortcut, ("A", "B"))
         kind = BLOCKS[choose("block", block, tuple(BLOCKS))]
+        if block == "basic" and (groups != 1 or base_width != 64 or stride_in_1x1):
+            raise ArchitectureError(
+                f"arch.groups={groups} arch.base_width={base_width} arch.stride_in_1x1={str(stride_in_1x1).lower()}: "
+                "a basic block has no groups and no 1x1, they need arch.block=bottleneck."
+            )
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
             pool = nn.MaxPool2d(3, stride=2, padding=0 if ceil_pool else 1, ceil_mode=ceil_pool)
             # One pixel in the last stage only, 17 -> 9 -> 5 -> 3 -> 2 -> 1: of one pixel and two images batch
@@ -153,7 +167,7 @@ class ResNet(nn.Module):
                 channels = width * kind.expansion
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
-        self.head = Classifier(channels, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
 
         if zero_init_last:
             for module in self.modules():
@@ -167,7 +181,7 @@ class ResNet(nn.Module):
         return self.head(self.forward_features(images))
 
 
-def resnet_cifar(depth: int, **options) -> ResNet:
+def resnet_cifar(depth: Annotated[int, "x >= 8 and x % 6 == 2"], **options) -> ResNet:
     """The CIFAR ResNet of section 4.2: 6n + 2 layers, three stages of widths 16, 32, 64."""
     if depth < 8 or (depth - 2) % 6:
         raise ArchitectureError(f"arch.depth={depth}: a CIFAR ResNet has 6n + 2 layers (20, 32, 44, 56, 110, 1202).")

@@ -11,11 +11,11 @@ code; their README says that the paper's CIFAR numbers are of pre-activated ones
 
 from __future__ import annotations
 
-from archs.blocks import ArchitectureError
+from archs.blocks import ArchitectureError, Count
 from archs.resnet import ResNet
 
 
-def resnext29(cardinality: int, base_width: int, **options) -> ResNet:
+def resnext29(cardinality: Count, base_width: Count, **options) -> ResNet:
     """Three stages of three bottlenecks, 64 maps from the stem; `cardinality` groups of `base_width` at 64 channels."""
     if cardinality < 1 or base_width < 1:
         raise ArchitectureError(

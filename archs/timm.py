@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from archs.blocks import ArchitectureError
+from archs.blocks import ArchitectureError, Channels, Classes, Rate
 
 
 def create(
     model_name: str,
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    drop_path: float = 0.0,
-    dropout: float = 0.0,
+    num_classes: Classes = 1000,
+    in_channels: Channels = 3,
+    drop_path: Rate = 0.0,
+    dropout: Rate = 0.0,
 ) -> nn.Module:
     """Build a timm model.
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from archs.blocks import HeConv2d, SqueezeExcite
+from archs.blocks import Channels, Classes, Count, HeConv2d, Rate, SqueezeExcite
 
 
 def stage(in_channels: int, width: int, depth: int, batch_norm: bool, se: bool) -> nn.Sequential:
@@ -45,13 +45,13 @@ class VGG(nn.Module):
 
     def __init__(
         self,
-        depths: Sequence[int],
-        widths: Sequence[int] = (64, 128, 256, 512, 512),
-        num_classes: int = 1000,
-        in_channels: int = 3,
+        depths: Sequence[Count],
+        widths: Sequence[Count] = (64, 128, 256, 512, 512),
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
         batch_norm: bool = False,
         se: bool = False,
-        dropout: float = 0.0,
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         self.min_size = 2 ** len(depths)  # 32: five poolings

@@ -7,15 +7,21 @@ WRN-50-2-bottleneck for ImageNet (21.9 top-1) is a ResNet with `base_width=128`:
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor, nn
 
 from archs.blocks import (
     ArchitectureError,
-    Classifier,
+    Channels,
+    Classes,
+    ClassifierHead,
     ConvNormAct,
     DropPath,
     HeConv2d,
     NormAct,
+    Rate,
+    Stem,
     choose,
     drop_path_rates,
 )
@@ -59,13 +65,13 @@ class WideResNet(nn.Module):
 
     def __init__(
         self,
-        depth: int = 28,
-        widen_factor: int = 10,
-        dropout: float = 0.0,
-        num_classes: int = 10,
-        in_channels: int = 3,
-        stem: str = "cifar",
-        drop_path: float = 0.0,
+        depth: Annotated[int, "x >= 10 and x % 6 == 4"] = 28,
+        widen_factor: Annotated[int, "1 <= x <= 64"] = 10,
+        dropout: Rate = 0.0,
+        num_classes: Classes = 10,
+        in_channels: Channels = 3,
+        stem: Stem = "cifar",
+        drop_path: Rate = 0.0,
     ) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
@@ -91,7 +97,7 @@ class WideResNet(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.norm = NormAct(channels)
-        self.head = Classifier(channels, num_classes)
+        self.head = ClassifierHead(channels, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
         return self.norm(self.stages(self.stem(images)))

@@ -14,7 +14,20 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from archs.blocks import Classifier, ConvNormAct, DepthwiseSeparable, DropPath, choose, drop_path_rates
+from archs.blocks import (
+    Channels,
+    Classes,
+    ClassifierHead,
+    ConvNormAct,
+    DepthwiseSeparable,
+    DropPath,
+    Momentum,
+    Positive,
+    Rate,
+    Stem,
+    choose,
+    drop_path_rates,
+)
 
 # Figure 5. Each module: the widths of its separable convolutions, and the stride of its pooling and its shortcut.
 ENTRY = [
@@ -68,13 +81,13 @@ class Xception(nn.Module):
 
     def __init__(
         self,
-        num_classes: int = 1000,
-        in_channels: int = 3,
-        stem: str = "imagenet",
-        drop_path: float = 0.0,
-        dropout: float = 0.0,
-        norm_eps: float = 1e-3,
-        norm_momentum: float = 0.01,
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        drop_path: Rate = 0.0,
+        dropout: Rate = 0.0,
+        norm_eps: Positive = 1e-3,
+        norm_momentum: Momentum = 0.01,
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, padding=0, eps=norm_eps, momentum=norm_momentum)
@@ -99,7 +112,7 @@ class Xception(nn.Module):
             flows[-1].append(separable(channels, width))
             channels = width
         self.stages = nn.Sequential(*(nn.Sequential(*modules) for modules in flows))
-        self.head = Classifier(channels, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
         self.init_weights()
 
     def init_weights(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy
 import pytorch_lightning as pl
@@ -15,6 +16,8 @@ from datamodules.images import FileImages, TensorImages
 from datamodules.loader import EvaluationLoader, TrainLoader, Transform
 from datamodules.order import DataError, Order, Split
 
+Images = TensorImages | FileImages
+
 
 class ImageDataModule(pl.LightningDataModule, ABC):
     """A data set with the facts that a run needs.
@@ -23,26 +26,39 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         root: folder of the files.
         num_classes, channels, mean, std: std and mean of pixels in [0, 1], per channel.
         mirror: whether a mirrored image is still of its class.
-        stem: "cifar" for small images, "imagenet" for large: the stem that suits them.
         resolution: image side in pixels; None: the recipe's train_res and test_res.
         val_size: training images held out for validation; 0: validate on the test set, as the CIFAR papers do.
         split_seed: decides which; independent of the run's seed.
         workers: processes that load or transform image by image; None: one a core that the process may use.
+
+    Attributes:
+        notes: what the user should know about these files, in sentences.
     """
 
     def __init__(
-        self, *, root: str, num_classes: int, channels: int, mean: Sequence[float], std: Sequence[float], mirror: bool,
-        stem: str, resolution: int | None, val_size: int, split_seed: int, workers: int | None,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        root: str,
+        num_classes: Annotated[int, "1 <= x <= 1000000"],
+        channels: Annotated[int, "1 <= x <= 64"],
+        mean: Sequence[Annotated[float, "0 <= x <= 1"]],
+        std: Sequence[Annotated[float, "0 < x <= 1"]],
+        mirror: bool,
+        resolution: Annotated[int, "1 <= x <= 8192"] | None,
+        val_size: Annotated[int, "x >= 0"],
+        split_seed: Annotated[int, "x >= 0"],
+        workers: Annotated[int, "0 <= x <= 1024"] | None,
+    ) -> None:
         super().__init__()
         self.root, self.num_classes, self.channels = Path(root), num_classes, channels
-        self.mean, self.std, self.mirror, self.stem = list(mean), list(std), mirror, stem
+        self.mean, self.std, self.mirror = list(mean), list(std), mirror
         self.resolution, self.val_size, self.split_seed = resolution, val_size, split_seed
         self.workers = workers
-        self.facts: list[str] = []  # what the user should know about these files
+        self.notes: list[str] = []
+        self.train_transform: Transform | None = None
 
     @abstractmethod
-    def read(self, share: bool) -> tuple[TensorImages | FileImages, TensorImages | FileImages]:
+    def read(self, share: bool) -> tuple[Images, Images]:
         """Training and test images; with `share`, processes of this machine hold one copy. Raises DataError."""
 
     def load(self, *, share: bool = False) -> None:
@@ -58,19 +74,19 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         self.train = whole.subset(order[self.val_size :].sort().values) if self.val_size else whole
         self.val = whole.subset(order[: self.val_size].sort().values) if self.val_size else self.test
 
-    def connect(
-        self, order: Order, split: Split, train_transform: Transform | None, test_transform: Transform | None,
-        evaluation_batch: int,
-    ) -> None:  # fmt: skip
-        """Say what the loaders shall do; the transforms, if there are any, run in the workers."""
-        self.order, self.split, self.evaluation_batch = order, split, evaluation_batch
-        self.train_transform, self.test_transform = train_transform, test_transform
+    # ---- what the loaders shall do; transforms run in the workers
+
+    def connect_training(self, order: Order, split: Split, transform: Transform | None) -> None:
+        self.order, self.split, self.train_transform = order, split, transform
+
+    def connect_evaluation(self, batch_size: int, transform: Transform | None) -> None:
+        self.evaluation_batch, self.test_transform = batch_size, transform
 
     def train_dataloader(self) -> TrainLoader:
-        images, transform = self.train, self.train_transform
         assert self.trainer is not None
-        images, workers, pin = self._place(images, transform)
-        return TrainLoader(images, self.order, self.split, self.trainer.global_rank, transform, workers, pin)
+        images, workers, pin = self._place(self.train, self.train_transform)
+        rank = self.trainer.global_rank
+        return TrainLoader(images, self.order, self.split, rank, self.train_transform, workers, pin)
 
     def val_dataloader(self) -> EvaluationLoader:
         return self._evaluation_loader(self.val)
@@ -78,7 +94,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     def test_dataloader(self) -> EvaluationLoader:
         return self._evaluation_loader(self.test)
 
-    def _evaluation_loader(self, images: TensorImages | FileImages) -> EvaluationLoader:
+    def _evaluation_loader(self, images: Images) -> EvaluationLoader:
         trainer, transform = self.trainer, self.test_transform
         assert trainer is not None
         images, workers, pin = self._place(images, transform)
@@ -86,11 +102,15 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             images, self.evaluation_batch, trainer.world_size, trainer.global_rank, transform, workers, pin
         )
 
-    def _place(self, images, transform: Callable | None) -> tuple:
-        """Images on the device need no workers; what is transformed image by image stays on the host and has them."""
+    def _place(self, images: Images, transform: Transform | None) -> tuple[Images, int, bool]:
+        """Where images lie, how many workers make batches of them, and whether in pinned memory.
+
+        What is in memory and not transformed on the host lies on the device and needs no workers.
+        """
         assert self.trainer is not None
         device = self.trainer.strategy.root_device
-        if images.in_memory and transform is None:
+        needs_workers = transform is not None or not images.in_memory
+        if not needs_workers:
             return images.to(device), 0, False
         return images, self._worker_count(), device.type == "cuda"
 
@@ -100,3 +120,16 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         assert self.trainer is not None
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, cores // max(1, self.trainer.num_devices))
+
+    # ---- the order of training is a function of the number of images, so a run goes on with as many
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"training_images": len(self.train)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        before = state_dict["training_images"]
+        if before != len(self.train):
+            raise DataError(
+                f"The run was started with {before:,} training images, and there are {len(self.train):,} now: "
+                "bring them back, or choose another name, run=NAME."
+            )

@@ -7,11 +7,15 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock
+
 from datamodules.order import DataError
 
 
 def download(name: str, root: Path, folder: Path, found: Callable[[], list[Path] | None]) -> list[Path]:
     """Have torchvision fetch the data set `name` into `root`; the files that `found` finds afterwards.
+
+    Of several processes one does, and the others wait for it.
 
     Raises:
         DataError: there is no network, or a checksum is wrong.
@@ -20,8 +24,10 @@ def download(name: str, root: Path, folder: Path, found: Callable[[], list[Path]
 
     said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            getattr(torchvision.datasets, name)(str(root), download=True)
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{name}.lock"), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            if not found():
+                getattr(torchvision.datasets, name)(str(root), download=True)
     except Exception as error:  # torchvision lets through whatever its mirrors raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(

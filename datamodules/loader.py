@@ -9,13 +9,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.order import Order, Split
+from datamodules.order import DataError, Order, Split
 
 Transform = Callable[[Any, Tensor], Tensor]  # (images, origin) -> (n, C, H, W) uint8
 
 
 class MicroBatch(NamedTuple):
-    """images (n, C, H, W) uint8, labels (n,), origin (n, 3): epoch, sample, repetition; chunk, weight in the step."""
+    """What one forward and backward pass sees: the share of a step for one device.
+
+    images: (n, C, H, W) uint8; labels: (n,) int64; origin: (n, 3) int64, the epoch, sample and repetition of each
+    image; chunk: the number of this micro-batch among those of the step, over all devices; weight: its share of the
+    step's mean loss, times the number of devices, so that the mean over devices is the mean over images.
+    """
 
     images: Tensor
     labels: Tensor
@@ -29,6 +34,7 @@ class Images(Protocol):
 
     labels: Tensor  # (N,) int64
     in_memory: bool
+    one_size: bool
 
     def __len__(self) -> int: ...
     def __getitem__(self, samples: Tensor) -> Any: ...
@@ -41,29 +47,40 @@ class Fetch:
     def __init__(self, images: Images, transform: Transform | None) -> None:
         self.images, self.transform = images, transform
 
-    def __getitem__(self, request: tuple[Tensor, int, float]) -> MicroBatch:
+    def __getitem__(self, request: tuple[Tensor, int, float]) -> MicroBatch | DataError:
+        """The error as a value: torch would wrap one that is raised in a worker into a traceback as text."""
         origin, chunk, weight = request
         samples = origin[:, 1]
-        images = self.images[samples]
-        if self.transform is not None:
-            images = self.transform(images, origin)
+        try:
+            images = self.images[samples]
+            if self.transform is not None and len(samples):
+                images = self.transform(images, origin)
+        except DataError as error:
+            return error
+        if isinstance(images, list):  # a rank without images
+            images = torch.zeros(0, 0, 0, 0, dtype=torch.uint8)
         return MicroBatch(images, self.images.labels[samples], origin, chunk, weight)
 
 
 def fetch_all(fetch: Fetch, requests: Sequence[Any], workers: int, pin: bool) -> Iterator[MicroBatch]:
-    """The micro-batches of the requests in order; each is made by one of the workers, or here if there are none."""
-    if workers == 0:
-        return map(fetch.__getitem__, requests)
-    loader: Iterator[MicroBatch] = iter(
-        DataLoader(
+    """The micro-batches of the requests in order; each is made by one of the workers, or here if there are none.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    made: Any = map(fetch.__getitem__, requests)
+    if workers and requests:
+        made = DataLoader(
             fetch,  # type: ignore[arg-type]  # a map from requests; it has no length and needs none
             sampler=requests,
             batch_size=None,
             num_workers=min(workers, len(requests)),
             pin_memory=pin,
         )
-    )
-    return loader
+    for item in made:
+        if isinstance(item, DataError):
+            raise item
+        yield item
 
 
 class TrainLoader:

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from archs.anatomy.drawing import digest, write
-from archs.anatomy.table import Anatomy, dissect
+import assemble
+from anatomy.drawing import digest, write
+from anatomy.table import Anatomy, dissect
 from running import schema  # noqa: F401  # registers the recipe's types
-from train import build_network
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architectures.md"
@@ -94,9 +93,7 @@ def anatomy(network: str) -> Anatomy:
     row = counted()[network][0]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [f"datamodule={row['dataset']}", *f"arch={network}".split()])
-    with torch.device("meta"):
-        built = build_network(cfg)
-    return dissect(built, cfg.datamodule.channels, int(row["input_size"]))
+    return dissect(assemble.network(cfg, device="meta"), cfg.datamodule.channels, int(row["input_size"]))
 
 
 def page() -> str:

@@ -6,6 +6,7 @@ A crop is a box in the source, then a resize to the output. Boxes come from `cro
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from PIL import Image
@@ -16,6 +17,27 @@ from recipes.randomness import uniform
 from recipes.recipe import Recipe
 
 PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def fill_colour(mean: Sequence[float]) -> Tensor:
+    """The mean colour, (C,) uint8, for pixels that move in."""
+    return (torch.tensor(list(mean)) * 255).round().to(torch.uint8)
+
+
+def crop_and_flip(recipe: Recipe, seed: int, hflip: float, fill: Tensor, images: Tensor, origin: Tensor) -> Tensor:
+    """The recipe's crop, back to the old size, and flip of images of one size: (B, C, H, W) uint8, kept."""
+    if recipe.crop == "pad":
+        steps = 2 * recipe.crop_padding + 1
+        shift = (uniform(seed, "crop", origin, 2) * steps).long()
+        images = padded_shift(images, recipe.crop_padding, recipe.crop_padding_mode, fill, shift)
+    elif recipe.crop != "none":
+        size = (images.shape[2], images.shape[3])
+        height, width = (torch.full_like(origin[:, 0], side) for side in size)
+        boxes = crop_boxes(recipe, seed, origin, height, width)
+        images = resized_crop(images, boxes, size, recipe.interpolation)
+    if hflip:
+        images = flip(images, uniform(seed, "flip", origin, 1)[:, 0] < hflip)
+    return images
 
 
 def crop_boxes(recipe: Recipe, seed: int, origin: Tensor, height: Tensor, width: Tensor) -> Tensor:

@@ -29,9 +29,9 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
     """
     groups = parameter_groups(network, recipe.weight_decay, recipe.decay_norm_bias)
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=_can_fuse(network)
-        )
+        # The fused one undoes fp16's scale itself, after the gradients were clipped: where they are, it is not taken.
+        fused = _can_fuse(network) and not recipe.grad_clip
+        return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)
     from timm.optim import create_optimizer_v2
 
     betas = (recipe.momentum, recipe.beta2)

@@ -5,9 +5,12 @@ A field without a default must stand in the YAML. A default only ever means "off
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
+
+from user_error import UserError
 
 OPTIMIZERS = ("sgd", "lamb", "adamw", "adam", "nadamw", "rmsproptf", "lars", "lion")  # all but sgd are timm's
 SCHEDULES = ("constant", "step", "multistep", "exponential", "linear", "cosine")
@@ -47,9 +50,33 @@ NOT_NEGATIVE = [
     "eps",
     "swa",
 ]
+# Beyond these lies no procedure, but a slip of the keyboard that would run for ever or fill the memory.
+AT_MOST = {
+    "epochs": 1_000_000,
+    "batch_size": 10_000_000,
+    "train_res": 8192,
+    "test_res": 8192,
+    "lr": 1e9,
+    "momentum": 1,
+    "beta2": 1,
+    "eps": 1,
+    "weight_decay": 1e3,
+    "min_lr": 1e9,
+    "warmup_lr": 1e9,
+    "warmup_epochs": 1_000_000,
+    "decay_rate": 1,
+    "grad_clip": 1e9,
+    "lamb_clip": 1e9,
+    "mixup_alpha": 1000,
+    "cutmix_alpha": 1000,
+    "repeated_aug": 1000,
+    "color_jitter": 10,
+    "pca_lighting": 10,
+    "crop_padding": 4096,
+}
 
 
-class RecipeError(ValueError):
+class RecipeError(UserError, ValueError):
     """A value that the procedure cannot have; the message is one line for the user."""
 
 
@@ -117,6 +144,9 @@ class Recipe:
 
     def check(self) -> None:
         """Raise RecipeError for the first value that makes no sense, alone or beside the others."""
+        for name, most in AT_MOST.items():
+            if not getattr(self, name) <= most:  # NaN too
+                raise RecipeError(f"recipe.{name}={getattr(self, name):g}: it is at most {most:,}.")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise RecipeError(f"recipe.{name}={getattr(self, name)}: it is one of {', '.join(choices)}.")
@@ -198,6 +228,10 @@ class Recipe:
             raise RecipeError("recipe.bce_threshold: it acts on loss bce alone; set 0.")
         if self.bce_threshold and self.label_smoothing:
             raise RecipeError("recipe.label_smoothing: recipe.bce_threshold erases it; set one of them to 0.")
+        if self.rand_augment:
+            _check_rand_augment(self.rand_augment)
+        if self.auto_augment and self.auto_augment.split("-")[0] not in AUTO_AUGMENTS:
+            raise RecipeError(f"recipe.auto_augment={self.auto_augment}: it is one of {', '.join(AUTO_AUGMENTS)}.")
         if self.rand_augment and self.auto_augment:
             raise RecipeError("recipe.rand_augment and recipe.auto_augment: choose one.")
         if self.ema and self.swa:
@@ -206,3 +240,21 @@ class Recipe:
             raise RecipeError("recipe.ema=1 would keep the initial weights for ever; 0.9999 for example.")
         if self.swa > self.epochs:
             raise RecipeError(f"recipe.swa={self.swa}: more epochs than recipe.epochs={self.epochs}.")
+
+
+AUTO_AUGMENTS = ("original", "originalr", "v0", "v0r", "3a")  # timm's policies
+
+
+def _check_rand_augment(notation: str) -> None:
+    """timm's notation, rand-m7-mstd0.5-inc1; timm itself skips a word that it does not know."""
+    name, *words = notation.split("-")
+    if name != "rand":
+        raise RecipeError(f"recipe.rand_augment={notation}: it begins with rand, as rand-m7-mstd0.5-inc1 does.")
+    for word in words:
+        kind = re.fullmatch(r"(mstd|mmax|m|n|p|inc)(\d+(?:\.\d+)?)", word)
+        if kind is None and not re.fullmatch(r"t[a-z]+\d*", word):
+            raise RecipeError(
+                f"recipe.rand_augment={notation}: {word} is none of m (magnitude), n (operations), mstd, mmax, p, inc, t."
+            )
+        if kind and kind.group(1) == "m" and float(kind.group(2)) > 30:
+            raise RecipeError(f"recipe.rand_augment={notation}: magnitudes go to 10, or somewhat above.")

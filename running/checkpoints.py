@@ -7,16 +7,21 @@ import pickle
 import time
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from running.errors import UserError
+from running.directory import cannot_write
+from user_error import UserError
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be written or read."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -27,33 +32,48 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
-        with open(part, "wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(part, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            part.unlink(missing_ok=True)
+            raise CheckpointError(cannot_write(path, error)) from error
 
 
-class Checkpoints(Checkpoint):
-    """last.ckpt, the one before it, and best.ckpt, of the highest val_top1."""
+class Checkpoints(ModelCheckpoint):
+    """last.ckpt, the one before it, and best.ckpt, of the highest val_top1.
+
+    Lightning's ModelCheckpoint in its names (best_model_path, last_model_path, best_model_score), with this project's
+    files; running/stopping.py says when within an epoch to save.
+
+    Args:
+        folder: of the files.
+        minutes, steps: how often within an epoch; 0: not.
+    """
 
     def __init__(self, folder: Path, minutes: float, steps: int) -> None:
+        super().__init__(folder, monitor="val_top1", mode="max", save_top_k=1)
         self.folder, self.minutes, self.steps = folder, minutes, steps
         self.saved_at = time.monotonic()
-        self.best = -1.0
+        self.best, self.best_step = -1.0, 0
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            return  # saved at the epoch's end, once its metrics are known
-        if self._is_due(trainer):
-            self.save(trainer)
+    def is_due_by_clock(self) -> bool:
+        return bool(self.minutes) and time.monotonic() - self.saved_at >= 60 * self.minutes
+
+    def is_due_by_steps(self, trainer: pl.Trainer) -> bool:
+        return bool(self.steps) and trainer.global_step % self.steps == 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         top1 = float(trainer.callback_metrics.get("val_top1", -1.0))
         improved = top1 > self.best
-        self.best = max(self.best, top1)
+        if improved:
+            self.best, self.best_step = top1, trainer.global_step
+            self.best_model_path, self.best_model_score = str(self.folder / BEST), torch.tensor(top1)
         self.save(trainer)
         if improved and trainer.is_global_zero:
             link(self.folder / LAST, self.folder / BEST)
@@ -62,24 +82,24 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero and (self.folder / LAST).exists():
             link(self.folder / LAST, self.folder / PREVIOUS)
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        self.last_model_path = str(self.folder / LAST)
         self.saved_at = time.monotonic()
 
-    def _is_due(self, trainer: pl.Trainer) -> bool:
-        if self.steps and trainer.global_step % self.steps == 0:
-            return True
-        if not self.minutes:
-            return False
-        due = time.monotonic() - self.saved_at >= 60 * self.minutes
-        if trainer.world_size == 1:
-            return due
-        # All ranks must save together, and asking rank 0 at every step would cost: ask now and then.
-        return trainer.global_step % 50 == 0 and trainer.strategy.broadcast(due)
-
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best, "best_step": self.best_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = state["best"]
+        self.best, self.best_step = state["best"], state["best_step"]
+        if self.best >= 0:
+            self.best_model_path, self.best_model_score = str(self.folder / BEST), torch.tensor(self.best)
+
+    # Lightning's own times of saving
+    def setup(self, *_: Any, **__: Any) -> None: ...
+    def on_train_start(self, *_: Any) -> None: ...
+    def on_train_batch_end(self, *_: Any) -> None: ...
+    def on_validation_end(self, *_: Any) -> None: ...
+    def on_exception(self, *_: Any) -> None: ...
+    def on_train_end(self, *_: Any) -> None: ...
 
 
 def link(source: Path, target: Path) -> None:
@@ -94,25 +114,33 @@ def link(source: Path, target: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A checkpoint's tensors and plain values.
+    """A checkpoint's tensors and plain values, every byte of them compared with its checksum.
 
     Raises:
-        UserError: the file is missing, cut short, or holds something that is not data.
+        CheckpointError: the file is missing, altered, no checkpoint of a run, or holds something that is not data.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with ZipFile(path) as archive:  # torch writes the checksums of the archive and does not look at them
+            altered = archive.testzip()
+        if altered:
+            raise BadZipFile(f"{altered} is altered")
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist.") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, BadZipFile, pickle.UnpicklingError) as error:
-        reason = "it holds code" if "Weights only load failed" in str(error) else "cut short or altered"
-        raise UserError(f"{path} is damaged ({reason}) and cannot be read.") from error
+        raise CheckpointError(f"{path} does not exist.") from None
+    except Exception as error:  # whatever a damaged file makes of the readers of zip, pickle and torch
+        code = isinstance(error, pickle.UnpicklingError) and "Weights only load failed" in str(error)
+        reason = "it holds code" if code else "cut short or altered"
+        raise CheckpointError(f"{path} is damaged ({reason}) and cannot be read.") from error
+    if not isinstance(state, dict) or not {"state_dict", "optimizer_states", "global_step", "loops"} <= state.keys():
+        raise CheckpointError(f"{path} is damaged (not a checkpoint of a run) and cannot be read.")
+    return state
 
 
 def to_continue(folder: Path) -> tuple[Path | None, int, list[str]]:
     """The newest readable checkpoint of a run's folder, its step, and what there is to say about damaged ones.
 
     Raises:
-        UserError: there are checkpoints and none can be read.
+        CheckpointError: there are checkpoints and none can be read.
     """
     said: list[str] = []
     for name in (LAST, PREVIOUS):
@@ -121,8 +149,26 @@ def to_continue(folder: Path) -> tuple[Path | None, int, list[str]]:
             continue
         try:
             return path, read(path)["global_step"], said
-        except UserError as error:
+        except CheckpointError as error:
             said.append(str(error))
     if said:
-        raise UserError("\n".join(said))
+        raise CheckpointError("\n".join(said))
     return None, 0, said
+
+
+def repair(folder: Path, checkpoint: Path | None) -> None:
+    """Leave no damaged last.ckpt, which would become the previous one, and no best.ckpt that is older than the best.
+
+    A kill may come between the writing of the best epoch and its naming.
+    """
+    if checkpoint is None:
+        return
+    last = folder / LAST
+    if checkpoint != last:
+        if last.is_dir():
+            last.rename(folder / "last.damaged")
+        link(checkpoint, last)
+    state = read(checkpoint)
+    steps = [entry["best_step"] for entry in state["callbacks"].values() if "best_step" in entry]
+    if state["global_step"] in steps:
+        link(checkpoint, folder / BEST)

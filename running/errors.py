@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,36 +14,74 @@ os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, instead of print
 
 from hydra.core.hydra_config import HydraConfig  # noqa: E402
 from hydra.errors import HydraException, InstantiationException, MissingConfigException  # noqa: E402
+from hydra.types import RunMode  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 
-ROOMS = ("archs", "datamodules", "recipes", "running")
+from user_error import UserError  # noqa: E402
 
 
-class UserError(Exception):
-    """A mistake in a command or its surroundings; the message is one or two lines for the user."""
+class Stopped(Exception):
+    """A run was told to stop and has saved its step.
+
+    Attributes:
+        status: the exit status; 128 + the signal's number as a shell has it, 124 for a time limit as `timeout` has it.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @contextmanager
 def for_people() -> Iterator[None]:
-    """Exit with one line for mistakes; other exceptions pass. A traceback of a mistake goes to train.log."""
+    """Exit with one line for mistakes; other exceptions pass."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
-        _leave(_of_instantiation(error) or _of_config(error))
+    except Stopped as stop:
+        sys.exit(stop.status)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
-        if not is_for_people(error):
+        sentence = sentence_of(error)
+        if sentence is None:
             raise
-        if HydraConfig.initialized() and logging.getLogger().handlers:  # train.log is open
-            logging.getLogger(__name__).error("%s", error, exc_info=True)
-        _leave(str(error))
+        leave(sentence)
 
 
-def is_for_people(error: BaseException) -> bool:
-    """An exception class that this project defines carries a sentence for the user; others are bugs."""
-    return type(error).__module__.split(".")[0] in ROOMS
+@contextmanager
+def of_a_job() -> Iterator[None]:
+    """The same around what Hydra runs; but of a sweep in this process the next job comes after one that failed."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        yield
+    else:
+        with for_people():
+            yield
+
+
+def leave(message: str) -> None:
+    """Print a line, with the rank if it is not the first, and exit with 1."""
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    prefix = "" if rank == "0" else f"[rank {rank}] "
+    sys.stderr.write(prefix + message.rstrip() + "\n")
+    sys.stderr.flush()
+    sys.exit(1)
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """What a user should read of an exception; None if it is a fault of the program, whose traceback is wanted."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, InstantiationException):
+        return _of_instantiation(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _of_config(error)
+    if "Config group override must be" in str(error):  # a ValueError of Hydra's, which does not say of which
+        word = next((word for word in sys.argv[1:] if re.fullmatch(r"\w+=(null)?", word)), "A group")
+        return f"{word}: a group is a choice by name; python train.py --help lists them."
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}. What was saved stays; the same command goes on."
+    return _of_libraries(error)
 
 
 def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
@@ -52,19 +90,37 @@ def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
     return f" Did you mean {prefix}{near[0]}?" if near else ""
 
 
-def _leave(message: str) -> None:
-    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
-    prefix = "" if rank == "0" else f"[rank {rank}] "
-    sys.stderr.write(prefix + message.rstrip() + "\n")
-    sys.exit(1)
+# ---- libraries: by the words of their exceptions, since their classes say less (tests/unit/test_errors.py raises them)
+
+OF_LIBRARIES = (
+    (r"DataLoader worker .*(exited unexpectedly|is killed)", "A process that loads images was killed; too little "
+     "memory is the usual reason: try datamodule.workers=1. The same command goes on at the last saved step."),
+    (r"InvalidCxxCompiler|No working C\+\+ compiler|Failed to find C compiler|No such file or directory: 'g?cc'",
+     "trainer.compile=true needs a C++ compiler, and none was found: install one, or set trainer.compile=false."),
+    (r"CUDA out of memory|CUDA error: out of memory", "The GPU's memory is too small for a micro-batch: "
+     "set trainer.max_per_device lower; the optimiser steps stay the same."),
+    (r"DefaultCPUAllocator|can't allocate memory", "The machine's memory is too small for a micro-batch: "
+     "set trainer.max_per_device lower; the optimiser steps stay the same."),
+)  # fmt: skip
 
 
-def _of_instantiation(error: BaseException) -> str | None:
-    """The sentence behind Hydra's report that a _target_ failed; None if Hydra failed otherwise."""
-    if not isinstance(error, InstantiationException):
-        return None
+def _of_libraries(error: BaseException) -> str | None:
+    text = f"{type(error).__name__}: {error}"
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's word for a user's mistake
+        return " ".join(str(error).split())
+    for pattern, sentence in OF_LIBRARIES:
+        if re.search(pattern, text):
+            return sentence
+    return None
+
+
+# ---- Hydra and OmegaConf
+
+
+def _of_instantiation(error: InstantiationException) -> str | None:
+    """The sentence behind Hydra's report that a _target_ failed; None if it is a fault of the program."""
     cause = error.__cause__
-    if cause is not None and is_for_people(cause):
+    if isinstance(cause, UserError):
         return str(cause)
     group = re.search(r"full_key: (\S+)", str(error))
     where = f" ({group.group(1)})" if group else ""
@@ -72,8 +128,8 @@ def _of_instantiation(error: BaseException) -> str | None:
     if unexpected:
         return f"{unexpected.group(1)} is not an argument there{where}."
     if cause is not None and not isinstance(cause, TypeError | ValueError | ImportError):
-        raise error
-    return f"{type(cause).__name__ if cause else 'Error'}{where}: {cause or error}"
+        return sentence_of(cause)
+    return f"{type(cause).__name__ if cause else 'Error'}{where}: {' '.join(str(cause or error).split())}"
 
 
 def _of_config(error: BaseException) -> str:
@@ -86,7 +142,7 @@ def _of_config(error: BaseException) -> str:
     cause: BaseException = error
     while isinstance(cause.__cause__, OmegaConfBaseException | HydraException):
         cause = cause.__cause__
-    return _of_key(cause, text) or _of_syntax(text) or text.split("\n\n")[0]
+    return _of_key(cause, text) or _of_syntax(text) or text.split("\n\n")[0].split("\n")[0]
 
 
 def _of_key(cause: BaseException, text: str) -> str | None:
@@ -94,10 +150,7 @@ def _of_key(cause: BaseException, text: str) -> str | None:
     key = getattr(cause, "full_key", None) or _after("full_key: ", str(cause)) or _after("full_key: ", text)
     not_there = "not in" in str(cause) and "Key" in str(cause)
     if not_there and key:
-        parent = getattr(cause, "parent_node", None)
-        prefix, last = key[: key.rfind(".") + 1], key.rpartition(".")[2]
-        siblings = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
-        return f"{key}: there is no such key.{nearest(last, siblings, prefix)}"
+        return _no_such_key(key, getattr(cause, "parent_node", None))
     if key and ("could not be converted" in str(cause) or "Cannot convert" in str(cause) or "Invalid" in str(cause)):
         value = re.search(r"Value '(.*?)'", str(cause))
         kind = re.search(r"converted to (\w+)", str(cause))
@@ -110,11 +163,30 @@ def _of_key(cause: BaseException, text: str) -> str | None:
         return f"{key or text.split()[-1].split('=')[0]}: it cannot be null."
     if "Missing mandatory value" in str(cause) and key:
         return f"{key} has no value; give it one: {key}=..."
+    missing = re.search(r"Interpolation key '([\w.]+)' not found", str(cause))
+    if missing:
+        return f"{key} is ${{{missing.group(1)}}}, and there is no {missing.group(1)}: give {key} a value."
     return None
 
 
+def _no_such_key(key: str, parent: object) -> str:
+    """The nearest key beside it, or of the whole config where it stands at the wrong place."""
+    prefix, last = key[: key.rfind(".") + 1], key.rpartition(".")[2]
+    siblings = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
+    near = nearest(last, siblings, prefix)
+    root = parent
+    while isinstance(root, DictConfig) and root._get_parent() is not None:
+        root = root._get_parent()
+    if isinstance(root, DictConfig) and last in root:
+        near = f" Did you mean {last}?"
+    return f"{key}: there is no such key.{near}"
+
+
 def _of_syntax(text: str) -> str | None:
-    """A word that is not key=value; Hydra's parser reports it with a link to its grammar."""
+    """A word that is not key=value, or a list of values without -m."""
+    ambiguous = re.search(r"Ambiguous value for argument '(.*?)'", text)
+    if ambiguous:
+        return f"{ambiguous.group(1)}: several values are a sweep, with -m; a list is written [1,2]."
     if "hydra.cc/docs" not in text:
         return None
     return f"{text.splitlines()[0]}. Words of the command read key=value; quote what holds spaces or commas."

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import csv
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from running.run_directory import write_whole
+from running.directory import cannot_write, write_whole
+from user_error import UserError
 
-COLUMNS = [
-    "epoch",
-    "step",
-    "lr",
-    "step_loss",
-    "train_loss",
-    "train_top1",
-    "val_loss",
-    "val_top1",
-    "val_top5",
-    "test_loss",
-    "test_top1",
-    "test_top5",
-    "images_per_second",
-    "seconds",
-]
+COLUMNS = (
+    "epoch step lr step_loss train_loss train_top1 val_loss val_top1 val_top5 test_loss test_top1 test_top5 "
+    "images_per_second seconds"
+).split()
 
 
 class MetricsCSV(Logger):
-    """Rows of COLUMNS; a metric that a row does not have is left empty.
+    """A row of each call, and a column of each metric: COLUMNS, then others in the order in which they come.
 
     Args:
         folder: the run directory.
@@ -39,6 +30,7 @@ class MetricsCSV(Logger):
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
+        self.columns: list[str] = []
 
     @property
     def name(self) -> str:
@@ -52,21 +44,48 @@ class MetricsCSV(Logger):
         """config.yaml has them."""
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        new = not self.path.exists()
-        with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
-            if new:
-                writer.writeheader()
-            writer.writerow({"step": step, **metrics})
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append a row. Raises UserError: the file cannot be written."""
+        row = {"step": step, **metrics}
+        if not self.columns:
+            self.columns, rows = read(self.path)
+            write(self.path, self.columns, rows)
+        if not row.keys() <= set(self.columns):
+            self.columns += [name for name in row if name not in self.columns]
+            write(self.path, self.columns, read(self.path)[1])
+        try:
+            with open(self.path, "a", newline="") as file:
+                csv.DictWriter(file, self.columns, restval="").writerow(row)
+        except OSError as error:
+            raise UserError(cannot_write(self.path, error)) from error
+
+
+def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and whole rows; none of a file that is missing, empty or no table of steps."""
+    try:
+        lines = path.read_text().splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    columns = next(csv.reader(lines[:1]), [])
+    if "step" not in columns:
+        return list(COLUMNS), []
+    whole = [row for line, row in zip(lines[1:], csv.reader(lines[1:]), strict=False) if line.endswith("\n")]
+    return columns, [dict(zip(columns, row, strict=True)) for row in whole if len(row) == len(columns)]
+
+
+def write(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())
 
 
 def keep_until(folder: Path, step: int) -> None:
-    """Drop the rows of steps after `step`, from which a run goes on, and a row that a kill cut short."""
+    """Drop the rows of steps after `step`, from which a run goes on, those of a test, and what a kill cut short."""
     path = folder / "metrics.csv"
     if not path.exists():
         return
-    header, *rows = path.read_text().splitlines(keepends=True)
-    whole = [row for row in rows if row.endswith("\n") and row.count(",") == len(COLUMNS) - 1]
-    kept = [row for row in whole if int(row.split(",")[COLUMNS.index("step")]) <= step]
-    write_whole(path, "".join((header, *kept)))
+    columns, rows = read(path)
+    kept = [row for row in rows if row["step"].isdigit() and int(row["step"]) <= step and not row.get("test_loss")]
+    write(path, columns, kept)

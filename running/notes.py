@@ -8,25 +8,49 @@ from omegaconf import DictConfig
 ASKED_OF_ARCH = {"drop_path": "it has no residual branch to drop", "dropout": "it has no dropout"}
 
 
-def what_does_not_apply(cfg: DictConfig, arch: str, data: str, in_memory: bool) -> list[str]:
+def what_does_not_apply(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[str]:
     """Sentences for the first screen and results.json."""
-    recipe, notes = cfg.recipe, []
+    return [*_of_network(cfg, arch), *_of_data(cfg, data), *_of_size(cfg, arch, data, one_size)]
+
+
+def _of_network(cfg: DictConfig, arch: str) -> list[str]:
+    notes = []
     for name, why in ASKED_OF_ARCH.items():
-        if recipe[name] and name not in cfg.arch:
-            notes.append(f"recipe.{name}={recipe[name]} does not apply to {arch}: {why}")
-    for name, value in (cfg.arch.released.get(cfg.arch.pretrained or "") or {}).items():
+        if cfg.recipe[name] and name not in cfg.arch:
+            notes.append(f"recipe.{name}={cfg.recipe[name]} does not apply to {arch}: {why}")
+    for name, value in (cfg.published.get(cfg.pretrained) or {}).items() if cfg.pretrained else ():
         if name != "name":
-            notes.append(f"arch.{name}={value}, as {cfg.arch.pretrained}'s weights need it")
+            notes.append(f"arch.{name}={value}, as {cfg.pretrained}'s weights need it")
+    return notes
+
+
+def _of_data(cfg: DictConfig, data: str) -> list[str]:
+    recipe, notes = cfg.recipe, []
     if recipe.hflip and not cfg.datamodule.mirror:
         notes.append(f"recipe.hflip={recipe.hflip} is off: a mirrored image of {data} is not of its class")
     if recipe.pca_lighting and cfg.datamodule.channels != 3:
         notes.append(f"recipe.pca_lighting={recipe.pca_lighting} is off: {data} has no colour")
     if cfg.datamodule.val_size == 0:
         notes.append("validation is the test set (datamodule.val_size=0)")
-    if in_memory:
-        side = cfg.datamodule.resolution
-        if (recipe.train_res, recipe.test_res) != (side, side):
-            notes.append(f"recipe.train_res, test_res, test_crop_ratio do not apply: {data} keeps its {side}x{side}")
-    elif recipe.test_res != cfg.arch.resolution:
-        notes.append(f"{arch} was published at {cfg.arch.resolution}, and is tested at {recipe.test_res}")
     return notes
+
+
+def _of_size(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[str]:
+    recipe, side = cfg.recipe, cfg.datamodule.resolution
+    if not one_size:
+        published, notes = cfg.published.resolution, []
+        if recipe.test_res != published:
+            notes.append(f"{arch} was published at {published}, and is tested at {recipe.test_res}")
+        if recipe.train_res != published:
+            notes.append(f"{arch} was published at {published}, and is trained at {recipe.train_res}")
+        return notes
+    unread = ["test_res"] if recipe.test_res != side else []
+    if recipe.train_res != side and recipe.crop != "scale_jitter":  # whose boxes are train_res / short side
+        unread.insert(0, "train_res")
+    if recipe.test_crop_ratio != 1:
+        unread.append("test_crop_ratio")
+    if recipe.crop in ("none", "pad") and not (recipe.rand_augment or recipe.auto_augment):
+        unread.append("interpolation")
+    names = ", ".join(f"recipe.{name}={recipe[name]}" for name in unread)
+    does = "does" if len(unread) == 1 else "do"
+    return [f"{names} {does} not apply: {data} keeps its {side}x{side}"] if unread else []

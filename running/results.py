@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import resource
 import subprocess
@@ -12,20 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
-
-def count_parameters(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
-
-
-def count_macs(network: nn.Module, channels: int, resolution: int) -> int:
-    """Multiply-adds of one image through convolutions and linear layers, counted on tensors without data."""
-    shadow = copy.deepcopy(network).to("meta").eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shadow(torch.empty(1, channels, resolution, resolution, device="meta"))
-    return counter.get_total_flops() // 2
 
 
 def peak_memory(device: torch.device) -> int:

@@ -1,25 +1,36 @@
-"""One run from its directory to its results: what surrounds the two calls of Lightning in train.py."""
+"""One run from its directory to its results: what surrounds the call of Lightning's fit in train.py."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
+from hydra.types import RunMode
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback
 from rich.console import Console
-from torch import nn
 
+from anatomy.cost import count_macs, count_parameters
+from assemble import test_side
 from datamodules.base import ImageDataModule
 from recipes.classifier import Classifier
-from running import checkpoints, metrics_csv, results, screen
+from running import checkpoints, directory, metrics_csv, results, screen
+from running.bar import Bar
+from running.checkpoints import BEST, LAST, PREVIOUS, Checkpoints
+from running.clock import Clock
 from running.notes import what_does_not_apply
-from running.progress import Report
-from running.run_directory import is_main_process, save_config, save_results
+from running.ranks import Ranks
+from running.rows import Rows
+from running.stopping import Stop
 from running.trainer import Trainer
+from user_error import UserError
 
 log = logging.getLogger(__name__)
 
@@ -28,84 +39,113 @@ class Run:
     """The directory of a run, new or continued.
 
     Attributes:
-        folder: the run directory.
-        checkpoint: the checkpoint from which the run goes on, or None.
+        folder: the run directory; nothing is in it before `opened`.
+        continues: whether it holds a checkpoint to go on from.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
         hydra: Any = HydraConfig.get()
-        self.cfg, self.folder = cfg, Path(hydra.runtime.output_dir)
-        self.choices = hydra.runtime.choices
-        self.overrides = list(hydra.overrides.task)
-        self.console = Console(quiet=not is_main_process(), width=None if sys.stdout.isatty() else 120)
-        self.checkpoint, self.step, damaged = checkpoints.to_continue(self.folder / "checkpoints")
-        for line in damaged:
-            self.console.print(f"{line} Going on from {self.checkpoint}.", style="red")
-        if is_main_process():
-            metrics_csv.keep_until(self.folder, self.step)
-            save_config(self.folder, cfg, self.overrides)
+        self.cfg, self.folder = cfg, directory.folder_of(cfg)
+        self.choices, self.overrides = hydra.runtime.choices, list(hydra.overrides.task)
+        self.in_process_sweep = hydra.mode == RunMode.MULTIRUN
+        self.console = Console(quiet=not directory.is_main_process(), width=None if sys.stdout.isatty() else 120)
+        self.continues = any((self.folder / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))
 
-    def build_trainer(self, network: nn.Module) -> Trainer:
-        cfg = self.cfg
-        self.parameters = results.count_parameters(network)
-        self.resolution = cfg.datamodule.resolution or cfg.recipe.test_res
-        self.macs = results.count_macs(network, cfg.datamodule.channels, self.resolution)
-        self.loggers = [instantiate(logger) for logger in (cfg.logger or {}).values()]
-        self.report = Report(self.console)
-        build = instantiate(cfg.trainer, _partial_=True)
-        trainer: Trainer = build(
-            macs=self.macs, logger=self.loggers, callbacks=[self.report], default_root_dir=self.folder
-        )
-        self.trainer = trainer
-        return trainer
+    def callbacks(self) -> list[Callback]:
+        """What every run has, in the order in which Lightning calls them."""
+        machine, self.clock = self.cfg.trainer, Clock()
+        self.rows = Rows(self.console, self.clock)
+        return [
+            Ranks(machine.timeout_s),
+            self.clock,
+            Stop(machine.max_time, self.console, str(self.cfg.run)),
+            Bar(self.console, self.clock),
+            self.rows,
+            Checkpoints(self.folder / "checkpoints", machine.checkpoint_minutes, machine.checkpoint_steps),
+        ]
 
-    def show_plan(self, classifier: Classifier, datamodule: ImageDataModule) -> None:
-        cfg, trainer, order, split = self.cfg, self.trainer, datamodule.order, datamodule.split
-        size = f"{self.resolution}x{self.resolution}"
-        sizes = f"{len(datamodule.train):,} train, {len(datamodule.val):,} validation, {len(datamodule.test):,} test"
+    @contextmanager
+    def opened(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> Iterator[Path | None]:
+        """Take the directory, open train.log, show the plan; gives the checkpoint from which the run goes on."""
+        if trainer.world_size > 1 and self.in_process_sweep:
+            raise UserError("Several devices need a process a job: hydra/launcher=processes.")
+        os.environ["LINEAGE_RUN"] = str(self.cfg.run)  # for the ranks that Lightning starts
+        lock, handler = directory.Lock(self.folder), None
+        if directory.is_main_process():
+            lock.acquire()
+        try:
+            checkpoint, step, damaged = checkpoints.to_continue(self.folder / "checkpoints")
+            if directory.is_main_process():
+                directory.remove_parts(self.folder)
+                checkpoints.repair(self.folder / "checkpoints", checkpoint)
+                handler = open_log(self.folder / "train.log")
+                metrics_csv.keep_until(self.folder, step)
+                directory.save_config(self.folder, self.cfg, self.overrides)
+            for line in damaged:
+                self.console.print(f"{line} Going on from {checkpoint}.", style="red", soft_wrap=True)
+            self._show_plan(trainer, classifier, data, checkpoint, step)
+            yield checkpoint
+        except BaseException as error:
+            if handler is not None:
+                log.error("%s", error, exc_info=error)
+            raise
+        finally:
+            os.environ.pop("LINEAGE_RUN", None)
+            if handler is not None:
+                logging.getLogger().removeHandler(handler)
+                handler.close()
+            lock.release()
+
+    def _show_plan(
+        self, trainer: Trainer, classifier: Classifier, data: ImageDataModule, checkpoint: Path | None, step: int
+    ) -> None:
+        cfg, order, split = self.cfg, data.order, data.split
+        side = test_side(cfg)
+        self.parameters = count_parameters(classifier.network)
+        self.macs = count_macs(classifier.network, data.channels, side)
+        sizes = f"{len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} test"
         steps = order.steps_per_epoch * (trainer.max_epochs or cfg.recipe.epochs)
         per_device = cfg.recipe.batch_size // split.chunks
         self.notes = [
-            *getattr(classifier.network, "remarks", ()),
-            *datamodule.facts,
-            *what_does_not_apply(cfg, self.choices.arch, self.choices.datamodule, datamodule.train.in_memory),
+            *getattr(classifier.network, "notes", ()),
+            *data.notes,
+            *what_does_not_apply(cfg, self.choices.arch, self.choices.datamodule, data.train.one_size),
         ]
         rows = {
-            "network": f"{self.choices.arch}, {self.parameters:,} parameters, {self.macs / 1e6:,.1f} M MACs at {size}",
-            "data": f"{self.choices.datamodule}, {sizes}, {datamodule.num_classes} classes",
+            "network": f"{self.choices.arch}, {self.parameters:,} parameters, "
+            f"{self.macs / 1e6:,.1f} M MACs at {side}x{side}",
+            "data": f"{self.choices.datamodule}, {sizes}, {data.num_classes} classes",
             "recipe": f"{self.choices.recipe}, {trainer.max_epochs} epochs of {order.steps_per_epoch:,} steps, "
             f"{steps:,} in all",
             "batch": f"{per_device} per device x {split.accumulation} accumulated x {split.devices} devices"
             f" = {cfg.recipe.batch_size}",
             "device": f"{trainer.world_size} x {trainer.device_name}, {trainer.precision}"
             + (", compiled" if trainer.compile else ""),
-            "run": str(self._shown_folder()),
+            "run": str(self.folder),
         }
-        if self.checkpoint is not None:
-            rows["continues"] = f"at step {self.step:,}, from {self.checkpoint.name}"
+        if checkpoint is not None:
+            rows["continues"] = f"at step {step:,}, from {checkpoint.name}"
         screen.show_plan(self.console, rows, self.notes)
         log.info("  ".join(f"{name}: {value}" for name, value in rows.items()))
         for note in self.notes:
             log.info("note: %s", note)
 
-    def test(self, classifier: Classifier, datamodule: ImageDataModule) -> float:
+    def test(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> float | None:
         """Test, write results.json, show the last table; returns the validation accuracy, for sweepers."""
-        trainer, cfg = self.trainer, self.cfg
+        cfg, epochs = self.cfg, self.clock.epochs
+        validates = trainer.limit_val_batches != 0
         validation = _metrics(trainer, "val_")
-        if not validation:  # continued after its last epoch: training had nothing left to do
-            trainer.validate(classifier, datamodule=datamodule, verbose=False)
+        if not validation and validates:  # continued after its last epoch: training had nothing left to do
+            trainer.validate(classifier, datamodule=data, verbose=False)
             validation = _metrics(trainer, "val_")
-        if cfg.test_weights == "best":
-            state = checkpoints.read(self.folder / "checkpoints" / checkpoints.BEST)
-            classifier.load_state_dict(state["state_dict"])
-            classifier.on_load_checkpoint(state)
-        trainer.test(classifier, datamodule=datamodule, verbose=False)
+        weights = self.folder / "checkpoints" / {"last": LAST, "best": BEST}[cfg.test_weights]
+        trainer.test(classifier, datamodule=data, ckpt_path=weights, weights_only=True, verbose=False)
         test = _metrics(trainer, "test_")
-        for logger in trainer.loggers:
-            logger.log_metrics({**test, "epoch": trainer.current_epoch}, trainer.global_step)
-            logger.finalize("success")
+        self.rows.write(trainer, {**test, "epoch": epochs})
+        self.rows.close(trainer)
+        top1 = validation.get("val_top1")
         if not trainer.is_global_zero:
-            return validation["val_top1"]
+            return top1
 
         found = {
             **test,
@@ -116,11 +156,11 @@ class Run:
             "overrides": self.overrides,
             "parameters": self.parameters,
             "macs": self.macs,
-            "resolution": self.resolution,
-            "epochs": trainer.max_epochs,
-            "steps": self.report.steps,
-            "seconds": self.report.seconds,
-            "images_per_second": self.report.images_per_second,
+            "resolution": test_side(cfg),
+            "epochs": epochs,
+            "steps": self.clock.steps,
+            "seconds": self.clock.seconds,
+            "images_per_second": self.clock.images_per_second,
             "peak_memory_bytes": results.peak_memory(trainer.strategy.root_device),
             "seed": cfg.seed,
             "device": trainer.device_name,
@@ -130,23 +170,31 @@ class Run:
             "versions": results.versions(),
             "git": results.git_state(),
         }
-        save_results(self.folder, found)
-        screen.show_results(self.console, found, str(self._shown_folder()), self._dashboard())
+        directory.save_results(self.folder, found)
+        screen.show_results(self.console, found, str(self.folder), self._dashboard())
         log.info("results: %s", "  ".join(f"{name} {test[name]:.4f}" for name in test))
-        return validation["val_top1"]
-
-    def _shown_folder(self) -> Path:
-        return self.folder.relative_to(Path.cwd()) if self.folder.is_relative_to(Path.cwd()) else self.folder
+        return top1
 
     def _dashboard(self) -> str | None:
         """The one command that opens the curves."""
         loggers = self.cfg.logger or {}
         if "wandb" in loggers:
-            return f"wandb sync {self._shown_folder()}/wandb/*run-*, or the address above"
+            return f"wandb sync {self.folder}/wandb/*run-*, or the address above"
         if "tensorboard" in loggers:
-            return "tensorboard --logdir runs"
-        return f"{self._shown_folder()}/metrics.csv" if "csv" in loggers else None
+            return f"tensorboard --logdir {self.cfg.runs}"
+        return f"{self.folder}/metrics.csv" if "csv" in loggers else None
+
+
+def open_log(path: Path) -> logging.Handler:
+    """train.log: everything that is logged from here on, appended."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    return handler
 
 
 def _metrics(trainer: Trainer, stage: str) -> dict[str, float]:
-    return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(stage)}
+    found = {name: value for name, value in trainer.callback_metrics.items() if name.startswith(stage)}
+    return {name: float(value) if torch.is_tensor(value) else value for name, value in found.items()}

@@ -56,7 +56,7 @@ def check_logits(case: Case, batch: int = 4, image: int | None = None) -> None:
     side = image or case.image
     torch.manual_seed(0)
     oracle = build_oracle(case).double()
-    ours = build(case.config, num_classes=CLASSES).double()
+    ours = build(case.config, num_classes=CLASSES, initialise=False).double()
     images = noise(batch, 3, side, side, dtype=torch.float64)
     found = disagreement(ours, oracle, images, order=case.order, our_order=case.our_order)
     assert all(found[what] < TOLERANCE[what] for what in TOLERANCE), found
@@ -81,15 +81,15 @@ def check_gates(config: str, case: Case, batch: int = 4) -> None:
     assert difference(ours(images), expected) < TOLERANCE["eval"]
 
 
-def check_learns(config: str, dataset: str | None = None) -> None:
-    """Ten steps of SGD on a fixed batch of 16 at min_size lower the loss."""
+def check_learns(config: str, dataset: str | None = None, steps: int = 10) -> None:
+    """Some steps of SGD on a fixed batch of 16 at min_size lower the loss."""
     dataset = dataset or dataset_of(config)
     network = still(build(config, dataset))
     images = smallest(network, 16, in_channels(dataset))
     targets = torch.arange(16) % 10
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
     losses = []
-    for _ in range(10):
+    for _ in range(steps):
         optimizer.zero_grad()
         losses.append(loss(network, images, targets))
         losses[-1].backward()

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import csv
 import functools
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from unittest import mock
 
 import hydra
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from running import schema  # noqa: F401  # registers the recipe's types
-from train import ABOUT_THE_NETWORK
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -103,17 +101,26 @@ def build(
     num_classes: int | None = None,
     channels: int | None = None,
     device: str = "cpu",
+    initialise: bool = True,
 ) -> nn.Module:
-    """The network of `arch=<config>`; without arguments, as for the data set of its first row in the table."""
+    """The network of `arch=<config>`; without arguments, as for the data set of its first row in the table.
+
+    `initialise=False` leaves the weights as memory was, NaNs included: for networks that are then filled whole.
+    """
     dataset = dataset or dataset_of(config)
     cfg = composed(config, dataset).copy()
     cfg.datamodule.num_classes = num_classes or classes_of(config)
     cfg.datamodule.channels = channels or in_channels(dataset)
-    arguments: Any = OmegaConf.to_container(cfg.arch, resolve=True)
-    arguments = {key: value for key, value in arguments.items() if key not in ABOUT_THE_NETWORK}
     torch.manual_seed(0)
-    with torch.device(device):
-        return hydra.utils.instantiate(arguments)
+    empty = device == "meta" or not initialise
+    with torch.device(device), uninitialised() if empty else nullcontext():
+        return hydra.utils.instantiate(cfg.arch)
+
+
+def uninitialised() -> AbstractContextManager:
+    """Random initial weights cost a large network seconds."""
+    names = [name for name in vars(nn.init) if name.endswith("_") and not name.startswith("_")]
+    return mock.patch.multiple(nn.init, **{name: lambda tensor, *args, **options: tensor for name in names})
 
 
 def family(config: str) -> str:
@@ -141,16 +148,3 @@ def stage_tables() -> dict[str, list[Stage]]:
             stage = Stage(**line | {key: int(line[key]) for key in ("input_size", "channels", "side")})
             tables.setdefault(stage.config, []).append(stage)
     return tables
-
-
-class MultiplyAdds(TorchDispatchMode):
-    """`total` by the formulas of torch.utils.flop_counter; its FlopCounterMode, which also tells modules apart, takes
-    twice the time."""
-
-    total = 0.0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        if formula := flop_registry.get(func._overloadpacket):
-            self.total += formula(*args, **(kwargs or {}), out_val=out) / 2
-        return out

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 import torch
-from conftest import command
+from doors import command
 from networks import build, channels_of, configs, first_row
 from torch import nn
 from torch.nn import functional as F
 
-from archs.anatomy import drawing, structure
-from archs.anatomy.layout import COLUMNS, count_columns, fold, lay_out
-from archs.anatomy.table import Anatomy, dissect
-from archs.anatomy.trace import trace
+from anatomy import drawing, structure
+from anatomy.layout import COLUMNS, count_columns, fold, lay_out
+from anatomy.table import Anatomy, dissect
+from anatomy.trace import trace
 from archs.blocks import Branches, SqueezeExcite
 
 
+@functools.cache
 def anatomy(config: str, resolution: int = 224) -> Anatomy:
     return dissect(build(config, device="meta"), channels_of(config), resolution)
 
@@ -197,7 +199,7 @@ def test_describe(tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("resolution=large", "resolution=large: it takes a whole number of pixels from 1 on."),
+        ("resolution=large", "resolution=large: it takes a whole number"),
         ("arch=vgg16 datamodule=imagenet resolution=16", "VGG needs images of at least 32x32"),
         ("arch=resnet5O", "Did you mean resnet50?"),
         ("resoltion=32", "Did you mean resolution?"),

@@ -13,11 +13,12 @@ import checks
 import hydra
 import pytest
 import torch
-from networks import ROOT, MultiplyAdds, build, channels_of, configs, family, in_channels, rows, stage_tables
+from networks import ROOT, build, channels_of, configs, family, in_channels, rows, stage_tables
 from oracles import case
 from porting import PortingError, difference, port
 from torch import nn
 
+from anatomy.cost import MultiplyAdds, count_macs, count_parameters
 from archs import (
     blocks,
     cells,
@@ -70,7 +71,7 @@ def test_every_file_has_a_member():
 def test_counts(row):
     """Parameters as in the table, exactly; multiply-adds within 0.1 %."""
     network = build(row.config, row.dataset, row.num_classes, device="meta").eval()
-    assert sum(p.numel() for p in network.parameters()) == row.params
+    assert count_parameters(network) == row.params
     image = torch.empty(1, in_channels(row.dataset), row.input_size, row.input_size, device="meta")
     with MultiplyAdds() as counter:
         logits = network(image)
@@ -92,11 +93,17 @@ def test_counts(row):
 def test_auxiliary_heads(config, params):
     """Their published counts; logits at the smallest image and at a larger one, in training only."""
     network = build(f"{config} arch.aux_heads=true", device="meta")
-    assert sum(p.numel() for p in network.parameters()) == params
+    assert count_parameters(network) == params
     for side in (network.min_size, 97):
         logits, auxiliary = network.train()(torch.empty(2, 3, side, side, device="meta"))
         assert [aux.shape for aux in auxiliary] == [logits.shape] * len(network.aux_weights)
         assert isinstance(network.eval()(torch.empty(2, 3, side, side, device="meta")), torch.Tensor)
+
+
+def test_counting_leaves_the_network():
+    network = build("lenet5").train()
+    assert count_macs(network, 1, 32) == 416_520  # C1 117,600; C3 240,000; C5 48,000; F6 10,080; output 840
+    assert network.training and not any(p.is_meta for p in network.parameters())
 
 
 def test_connections_of_lenet():
@@ -137,7 +144,7 @@ def test_gates():
 
 @pytest.mark.parametrize("config", SMALL)
 def test_learns(config):
-    checks.check_learns(config, dataset="cifar10")
+    checks.check_learns(config, dataset="cifar10", steps=5)
 
 
 @pytest.mark.parametrize("config", SMALL)
@@ -268,6 +275,10 @@ def test_drop_path():
         ("googlenet arch.stem=mnist", "imagenet, cifar"),
         ("inception_resnet_v2 arch.variant=figures", "released, paper"),
         ("nasnet_a_mobile arch.padding=valid", "same, timm"),
+        ("resnet18 arch.groups=32", "arch.block=bottleneck"),
+        ("resnet34 arch.base_width=128", "arch.block=bottleneck"),
+        ("resnet18 arch.stride_in_1x1=true", "arch.block=bottleneck"),
+        ("preact_resnet18 arch.stride_in_1x1=true", "arch.block=bottleneck"),
         ("timm arch.model_name=resnet5O", "resnet50"),
     ],
 )
@@ -279,8 +290,26 @@ def test_wrong_arguments(config, sentence):
     assert sentence in str(caught.value.__cause__)
 
 
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        ("3x3 32 /3 VALID", "/3 is no word"),
+        ("3x3 32 VALID", "VALID is no word"),
+        ("max 5x5 /2", "5x5 is no word"),
+        ("maximum /2", "maximum is no word"),
+        ("3 32", "3 is no word"),
+        ("3x3 32 64", "64 is no word"),
+        ("3x3 V", "channels of the convolution are missing"),
+        ("", "no word"),
+    ],
+)
+def test_unknown_words_of_layers(layer, sentence):
+    with pytest.raises(blocks.ArchitectureError, match=sentence):
+        blocks.Chain(3, ["1x1 8", [["max"], [layer]]])
+
+
 def test_imports():
-    """Importing everything under archs/ imports torch and nothing else from outside."""
+    """Importing everything under archs/ imports torch and nothing else from outside, but for the class of errors."""
     program = """
 import importlib, pathlib, sys
 import torch
@@ -288,7 +317,7 @@ before = set(sys.modules)
 for path in sorted(pathlib.Path("archs").glob("*.py")):
     importlib.import_module(f"archs.{path.stem}")
 new = {name.split(".")[0] for name in set(sys.modules) - before}
-print(*sorted(new - {"archs", "torch"} - set(sys.stdlib_module_names)))
+print(*sorted(new - {"archs", "torch", "user_error"} - set(sys.stdlib_module_names)))
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

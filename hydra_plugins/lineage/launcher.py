@@ -1,4 +1,4 @@
-"""The launcher of sweeps: checks every job first, then runs each as a process of its own.
+"""The launcher of sweeps: each job is a process of its own, so nothing leaks from one to the next, and DDP works.
 
 Hydra finds launchers in packages under `hydra_plugins`; the name is its rule.
 """
@@ -6,7 +6,7 @@ Hydra finds launchers in packages under `hydra_plugins`; the name is its rule.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
@@ -20,23 +20,19 @@ ConfigStore.instance().store(
 
 
 class Processes(Launcher):
-    """One process a job: nothing leaks from one to the next, and DDP inside a job works."""
+    """Runs what sweeps/processes.py says. The sweeper has checked the jobs (hydra_plugins/lineage/sweeper.py)."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.context, self.config = hydra_context, config
+        self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from pathlib import Path
+        from sweeps.jobs import jobs_of, load_jobs
+        from sweeps.processes import run_jobs
 
-        from running.check import check_values
-        from running.sweep import Job, run_jobs
-
-        jobs = []
-        for words in job_overrides:
-            config = self.context.config_loader.load_sweep_config(self.config, list(words))
-            check_values(config, list(words))
-            jobs.append(Job.of(Path(str(self.config.hydra.sweep.dir)), list(words)))
-        values: list[Any] = run_jobs(jobs)
+        sweep, runs = Path(str(self.config.hydra.sweep.dir)), Path(str(self.config.runs))
+        total = len(load_jobs(sweep)) or len(job_overrides)
+        jobs = jobs_of(sweep, job_overrides, initial_job_idx)
+        values = run_jobs(jobs, runs, total)
         return [
             JobReturn(overrides=job.words, _return_value=value, status=JobStatus.COMPLETED)
             for job, value in zip(jobs, values, strict=True)

@@ -1,0 +1,170 @@
+"""Builds the parts of a run from its config: the only builders, for the doors, the tests and the benchmarks.
+
+A room knows no other room; here they meet, through plain arguments. Every function takes a config that was checked and
+completed (running/checks.py, running/completion.py) and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from datamodules.order import Order, check_last_step, split_batch
+from recipes.classifier import Classifier
+from recipes.device_augmentation import DeviceAugmentation, Normalise
+from recipes.evaluation import Evaluator
+from recipes.recipe import Recipe
+from recipes.worker_augmentation import BatchOfOneSize, BatchOfPhotographs, EvaluationCrop, per_image_operation
+from user_error import UserError
+
+if TYPE_CHECKING:
+    from pytorch_lightning.callbacks import Callback
+
+    from datamodules.base import ImageDataModule
+    from running.trainer import Trainer
+
+EVALUATION_BATCH = 256  # most images of a forward pass without gradients
+
+
+def recipe(cfg: DictConfig) -> Recipe:
+    return cast(Recipe, OmegaConf.to_object(cfg.recipe))
+
+
+def test_side(cfg: DictConfig) -> int:
+    """Pixels of a side of what the network is tested on."""
+    return cfg.datamodule.resolution or cfg.recipe.test_res
+
+
+def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, device: str | None = None) -> nn.Module:
+    """The network, of random weights that are a function of the seed.
+
+    Args:
+        weights: whether to fill it with `pretrained`, if the command names any.
+        new_head: whether weights of another number of classes get a new classifier, or are an error.
+        device: where its tensors are made; "meta": nowhere.
+
+    Raises:
+        UserError: the data's images are too small for it.
+        ArchitectureError: an argument, or the weights, do not fit it.
+    """
+    torch.manual_seed(cfg.seed)
+    with torch.device(device or "cpu"):
+        built = instantiate(cfg.arch)
+    built.notes = [*getattr(built, "notes", [])]  # for the run's first screen
+    key, side = "datamodule.resolution", cfg.datamodule.resolution
+    if side is None:
+        side, key = min((cfg.recipe[name], f"recipe.{name}") for name in ("train_res", "test_res"))
+    if side < built.min_size:
+        name, least = type(built).__name__, built.min_size
+        raise UserError(f"{name} needs images of at least {least}x{least}; {key}={side} is too small.")
+
+    if weights and cfg.pretrained is not None:
+        from weights.released import load
+
+        mean, std = list(cfg.datamodule.mean), list(cfg.datamodule.std)
+        built.notes += load(built, str(cfg.pretrained), cfg.arch, cfg.published, mean, std, new_head=new_head)
+    if cfg.freeze is not None:
+        from weights.freezing import freeze
+
+        built.notes.append(freeze(built, cfg.freeze))
+    return built
+
+
+def data(cfg: DictConfig, *, share: bool = False) -> ImageDataModule:
+    """The data set, read and split.
+
+    Args:
+        share: whether the processes of this machine hold one copy.
+
+    Raises:
+        DataError: files are missing or damaged.
+    """
+    built = instantiate(cfg.datamodule)
+    built.load(share=share)
+    return built
+
+
+def trainer(
+    cfg: DictConfig, network: nn.Module, *, loggers: bool = False, callbacks: Sequence[Callback] = ()
+) -> Trainer:
+    """Lightning's Trainer on this machine's devices.
+
+    Args:
+        loggers: whether to write curves where `logger` says.
+        callbacks: beside those that `callbacks` says.
+
+    Raises:
+        UserError: this machine has no such devices.
+    """
+    from anatomy.cost import count_macs
+
+    macs = count_macs(network, cfg.datamodule.channels, test_side(cfg))
+    chosen = [instantiate(node) for node in (cfg.callbacks or {}).values()] if loggers else []
+    return instantiate(cfg.trainer, _partial_=True)(
+        macs=macs,
+        logger=[instantiate(node) for node in (cfg.logger or {}).values()] if loggers else [],
+        callbacks=[*chosen, *callbacks],
+        default_root_dir=Path(str(cfg.runs)) / str(cfg.run) if loggers else Path.cwd(),
+    )
+
+
+def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, trainer: Trainer) -> Classifier:
+    """What Lightning trains; tells the data how to make its batches.
+
+    Raises:
+        RecipeError, DataError: the recipe does not suit the data or the number of devices.
+    """
+    procedure, images, seed = recipe(cfg), data.train, cfg.seed
+    order = Order(len(images), procedure.batch_size, procedure.repeated_aug, procedure.drop_last, seed)
+    split = split_batch(procedure.batch_size, trainer.world_size, trainer.max_per_device)
+    check_last_step(order, split)
+
+    hflip = procedure.hflip if data.mirror else 0.0
+    operation = per_image_operation(procedure, data.mean)
+    in_workers: Any = None
+    if not images.one_size:
+        in_workers = BatchOfPhotographs(procedure, seed=seed, hflip=hflip, operation=operation)
+    elif operation is not None:
+        in_workers = BatchOfOneSize(procedure, seed=seed, hflip=hflip, mean=data.mean, operation=operation)
+    augment = DeviceAugmentation(
+        procedure, seed=seed, hflip=hflip, mean=data.mean, std=data.std, crop_here=in_workers is None
+    )
+    data.connect_training(order, split, in_workers)
+    _connect_evaluation(cfg, data, trainer)
+    _prepare(network, trainer)
+    return Classifier(
+        network,
+        procedure,
+        augment,
+        num_classes=data.num_classes,
+        seed=seed,
+        steps_per_epoch=order.steps_per_epoch,
+        channels_last=trainer.channels_last,
+    )
+
+
+def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, trainer: Trainer) -> Evaluator:
+    """What Lightning tests: of the recipe only the test's size, crop and loss are read."""
+    _connect_evaluation(cfg, data, trainer)
+    _prepare(network, trainer)
+    normalise = Normalise(data.mean, data.std)
+    options = {"num_classes": data.num_classes, "channels_last": trainer.channels_last}
+    return Evaluator(network, recipe(cfg), normalise, **options)
+
+
+def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> None:
+    crop = None if data.test.one_size else EvaluationCrop(recipe(cfg))
+    data.connect_evaluation(min(trainer.max_per_device, EVALUATION_BATCH), crop)
+
+
+def _prepare(network: nn.Module, trainer: Trainer) -> None:
+    if trainer.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if trainer.compile:
+        network.compile()  # in place: the names in checkpoints stay

@@ -1,0 +1,65 @@
+"""The sweeper of grids: Hydra's own, which checks every job before the first is launched, and ranks them at the end,
+whoever launches them (hydra/launcher=processes, joblib, submitit_slurm, ...).
+
+Hydra finds sweepers in packages under `hydra_plugins`; the name is its rule.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="grid",
+    node={"_target_": "hydra_plugins.lineage.sweeper.Grid", "max_batch_size": None, "params": None},
+)
+
+
+class Grid(BasicSweeper):
+    """All combinations of the values that the command lists."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        if not any(word.split("=")[0] == "run" for word in config.hydra.overrides.task):
+            config.run = time.strftime("%Y-%m-%d/%H-%M-%S") + "-sweep"
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from running.checks import checks
+        from running.directory import Lock, is_name
+        from sweeps.jobs import jobs_of, save_jobs
+        from sweeps.ranking import show_ranking
+        from user_error import UserError
+
+        assert self.config is not None and self.hydra_context is not None
+        config, loader = self.config, self.hydra_context.config_loader
+        if config.hydra.job.config_name != "train":
+            raise UserError(f"{config.hydra.job.config_name}.py has no sweeps: -m is train.py's.")
+        if not is_name(str(config.run)):
+            raise UserError(f"run={config.run}: it is a name below {config.runs}/; another place is runs=FOLDER.")
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
+        words = [list(job) for batch in self.split_arguments(parsed, None) for job in batch]
+        for job in words:
+            composed = loader.load_sweep_config(config, job)
+            checks(composed, composed.hydra)
+
+        sweep, runs = Path(str(config.hydra.sweep.dir)), Path(str(config.runs))
+        lock = Lock(sweep)
+        lock.acquire()
+        complete = False
+        try:
+            save_jobs(sweep, jobs_of(sweep, words))
+            return super().sweep(arguments)
+        finally:
+            lock.release()
+            complete = show_ranking(sweep, runs)
+            if not complete and sys.exc_info()[0] is None:
+                sys.exit(1)

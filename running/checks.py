@@ -1,0 +1,220 @@
+"""What a command is checked for before anything is built: every key's type and range, and what its directory holds.
+
+`checks` is the first call of every door and, for all its jobs, of every sweep. It only checks, in a fraction of a second:
+classes are known by their signatures, read from the source (running/signatures.py), so torch is not imported.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from recipes.recipe import Recipe
+from running import directory
+from running.errors import nearest
+from running.signatures import Signature, arguments, problem
+from user_error import UserError
+
+GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger")
+MAY_BE_EMPTY = ("callbacks", "logger")
+
+# What evaluate.py and describe.py read of a command; train.py reads it all. Another word would be ignored.
+READ = {
+    "evaluate": (
+        "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "trainer", "trainer.*", "experiment", "published.*",
+        "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.loss", "recipe.mixed_precision",
+        "pretrained", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*", "hydra.*",
+    ),
+    "describe": (
+        "arch", "arch.*", "datamodule", "datamodule.num_classes", "datamodule.channels", "datamodule.resolution",
+        "recipe", "recipe.test_res", "recipe.dropout", "recipe.drop_path", "experiment", "freeze",
+        "published.*", "resolution", "output", "hydra/*", "hydra.*",
+    ),
+}  # fmt: skip
+
+# Arguments of Lightning's Trainer that are decided elsewhere.
+ELSEWHERE = {
+    "callbacks": "callbacks are a group: callbacks=[early_stopping], or a file in conf/callbacks",
+    "logger": "loggers are a group: logger=wandb, or a file in conf/logger",
+    "macs": "they are counted",
+    "default_root_dir": "a run's directory is runs=FOLDER run=NAME",
+    "accumulate_grad_batches": "recipe.batch_size is split by trainer.max_per_device",
+    "gradient_clip_val": "the bound on the gradient is recipe.grad_clip",
+    "gradient_clip_algorithm": "the bound on the gradient is recipe.grad_clip, of the global norm",
+    "max_steps": "the length is recipe.epochs, or trainer.max_epochs to stop before",
+    "fast_dev_run": "a few steps of everything are trainer=debug",
+    "val_check_interval": "validation is at the end of epochs: trainer.check_val_every_n_epoch",
+    "enable_checkpointing": "a run saves: trainer.checkpoint_minutes, trainer.checkpoint_steps",
+    "plugins": "precision and cluster are chosen from the machine",
+    "enable_progress_bar": "there is one on a terminal and none elsewhere",
+    "num_sanity_val_steps": "there are none",
+    "overfit_batches": "fewer steps an epoch are trainer.limit_train_batches",
+}
+
+
+def checks(cfg: DictConfig, hydra: Any = None) -> None:
+    """Refuse a command that cannot work; say so and exit with 0 for a run that is finished.
+
+    Args:
+        hydra: the command's `hydra` node; None: of the command that runs.
+
+    Raises:
+        UserError, RecipeError: the first thing that is wrong, with the nearest right one.
+    """
+    hydra = hydra or HydraConfig.get()
+    door, words = str(hydra.job.config_name), list(hydra.overrides.task)
+    _check_groups(cfg, hydra.runtime.choices)
+    _check_read(door, words)
+    _check_keys(cfg)
+    _check_recipe(cfg)
+    for path, node in built(cfg):
+        _check_node(path, node)
+    _check_together(cfg)
+    if door == "train":
+        _check_directory(cfg, hydra, words)
+
+
+def built(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
+    """The nodes that a class is built of, with their places."""
+    found = [(group, cfg[group]) for group in ("arch", "datamodule", "trainer")]
+    for group in MAY_BE_EMPTY:
+        found += [(f"{group}.{name}", node) for name, node in (cfg.get(group) or {}).items()]
+    return found
+
+
+def _check_groups(cfg: DictConfig, choices: Any) -> None:
+    for group in GROUPS:
+        node, choice = cfg.get(group), str(choices.get(group) or "")
+        if group in MAY_BE_EMPTY and not node:
+            continue
+        if not isinstance(node, DictConfig) or not node:
+            raise UserError(f"{group}={choice or 'null'}: it cannot be left out; python train.py --help lists them.")
+        if not all(part.isidentifier() for part in choice.split("/")) and group not in MAY_BE_EMPTY:
+            raise UserError(f"{group}={choice}: there is no such {group}.")
+
+
+def _check_read(door: str, words: list[str]) -> None:
+    read = READ.get(door)
+    for word in words:
+        key = word.split("=")[0].lstrip("+~").split("@")[0]
+        if read and not any(fnmatch.fnmatchcase(key, pattern) for pattern in read):
+            raise UserError(f"{word}: {door}.py does not read {key}.{nearest(key, read)}")
+
+
+def _check_keys(cfg: DictConfig) -> None:
+    known = cast(Signature, arguments("running.schema.Keys")).arguments
+    for name in cfg:
+        if name in (*GROUPS, "published", "hydra"):
+            continue
+        if name not in known:
+            raise UserError(f"{name}: there is no such group or key.{nearest(str(name), [*GROUPS, *known])}")
+        wrong = problem(known[str(name)], cfg[name])
+        if wrong:
+            raise UserError(f"{name}={cfg[name]}: {wrong}")
+    if cfg.run is not None and not directory.is_name(str(cfg.run)):
+        raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
+
+
+def _check_recipe(cfg: DictConfig) -> None:
+    known = {field.name for field in fields(Recipe)}
+    for key in cfg.recipe:
+        if key not in known:  # +recipe.x= passes by the schema
+            raise UserError(f"recipe.{key}: there is no such key.{nearest(str(key), known, 'recipe.')}")
+    recipe = OmegaConf.to_object(cfg.recipe)
+    assert isinstance(recipe, Recipe)
+    recipe.check()
+
+
+def _check_node(path: str, node: DictConfig) -> None:
+    """The arguments of a class against its signature."""
+    values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
+    target = values.pop("_target_", None) if isinstance(values, dict) else None
+    if target is None:
+        raise UserError(f"{path}: it names no class (_target_).")
+    signature = arguments(str(target))
+    if signature is None:
+        return
+    known = signature.arguments
+    for name, value in values.items():
+        if name.startswith("_") and name.endswith("_"):  # Hydra's: _partial_, _convert_
+            continue
+        key = f"{path}.{name}"
+        if path == "trainer" and name in ELSEWHERE:
+            raise UserError(f"{key}: {ELSEWHERE[name]}.")
+        if name not in known:
+            if not signature.open:
+                raise UserError(f"{key}: there is no such key.{nearest(str(name), known, path + '.')}")
+        elif value == "???":
+            raise UserError(f"{key} has no value; give it one: {key}=...")
+        elif wrong := problem(known[name], value):
+            raise UserError(f"{key}={_short(value)}: {wrong}")
+    missing = [name for name, argument in known.items() if argument.required and name not in values]
+    if missing:
+        raise UserError(f"{path}.{missing[0]} has no value; give it one: {path}.{missing[0]}=...")
+
+
+def _short(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return ("null" if value is None else text).replace(" ", "")
+
+
+def _check_together(cfg: DictConfig) -> None:
+    """What is right alone and wrong beside another value."""
+    data, recipe, trainer = cfg.datamodule, cfg.recipe, cfg.trainer
+    for name in ("mean", "std"):
+        values = data.get(name)
+        if values is not None and data.get("channels") is not None and len(values) != data.channels:
+            raise UserError(f"datamodule.{name}={_short(list(values))}: it needs {data.channels}, one a channel.")
+    side = data.get("resolution") or recipe.train_res
+    if recipe.crop_padding >= side:
+        raise UserError(f"recipe.crop_padding={recipe.crop_padding}: it is less than the image's {side} pixels.")
+    if trainer.get("max_epochs") is not None and trainer.max_epochs > recipe.epochs:
+        raise UserError(f"trainer.max_epochs={trainer.max_epochs}: the recipe ends after recipe.epochs={recipe.epochs}.")
+    if trainer.get("max_time") is not None and not re.fullmatch(r"(\d+:){0,3}\d+", str(trainer.max_time)):
+        raise UserError(f"trainer.max_time={trainer.max_time}: it is DD:HH:MM:SS, 00:11:50:00 for ten minutes less than 12 hours.")
+    if cfg.get("test_weights") == "best" and trainer.get("limit_val_batches") == 0:
+        raise UserError("test_weights=best: without validation (trainer.limit_val_batches=0) no epoch is the best.")
+    _check_pretrained(cfg)
+
+
+def _check_pretrained(cfg: DictConfig) -> None:
+    pretrained, published = cfg.pretrained, cfg.get("published") or {}
+    libraries = [name for name in ("timm", "torchvision") if published.get(name)]
+    if pretrained in ("timm", "torchvision"):
+        if pretrained not in libraries:
+            others = "".join(f" {library} has." for library in libraries)
+            raise UserError(f"pretrained={pretrained}: it has no released weights of this network.{others}")
+    elif pretrained is not None and not Path(str(pretrained)).is_file():
+        raise UserError(f"pretrained={pretrained}: it is timm, torchvision or a file; no such file is here.")
+
+
+def _check_directory(cfg: DictConfig, hydra: Any, words: list[str]) -> None:
+    if hydra.mode == RunMode.MULTIRUN or not directory.is_main_process():
+        return
+    named = any(word.split("=")[0] == "run" for word in words)
+    if not named and "LINEAGE_RUN" not in os.environ and _launched_from_outside():
+        raise UserError("Several processes make one run: give it a name that all of them know, run=NAME.")
+    folder = directory.folder_of(cfg)
+    if directory.is_finished(folder):
+        top1 = directory.load_results(folder).get("test_top1")
+        print(f"{folder} is finished (test_top1 {top1:.4f}). For another run choose another name.")
+        sys.exit(0)
+
+
+def _launched_from_outside() -> bool:
+    """Whether torchrun or SLURM started several of us (Lightning hands its own processes the run's name)."""
+    torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    slurm = os.environ.get("SLURM_NTASKS", "1") != "1" and os.environ.get("SLURM_JOB_NAME") not in (
+        "bash",
+        "interactive",
+    )
+    return torchrun or slurm

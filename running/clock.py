@@ -1,0 +1,70 @@
+"""The time of a run, over all its stops."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+
+class Clock(Callback):
+    """Counts seconds, images, steps and epochs.
+
+    Attributes:
+        seconds: spent in training and validation, those before a stop included.
+        training_seconds, images: of the training steps alone; their quotient is images_per_second.
+        epoch_speed: images per second of the present epoch.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = self.training_seconds = 0.0
+        self.images = self.steps = self.epochs = 0
+        self.counted_until = self.trained_until = time.monotonic()
+        self.images_before, self.seconds_before = 0, 0.0  # at the start of this epoch
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.training_seconds if self.training_seconds else 0.0
+
+    @property
+    def epoch_speed(self) -> float:
+        return (self.images - self.images_before) / max(self.training_seconds - self.seconds_before, 1e-9)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.counted_until = time.monotonic()
+        self.on_train_epoch_start(trainer, module)  # Lightning leaves it out where a run goes on within an epoch
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.trained_until = time.monotonic()
+        self.images_before, self.seconds_before = self.images, self.training_seconds
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, out: Any, batches: Any, *_: Any
+    ) -> None:
+        now = time.monotonic()
+        self.training_seconds += now - self.trained_until
+        self.trained_until = now
+        self.images += sum(len(batch.labels) for batch in batches) * trainer.world_size
+        self.steps += 1
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.trained_until = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.epochs += 1
+
+    def count(self) -> float:
+        """The seconds up to now."""
+        now = time.monotonic()
+        self.seconds += now - self.counted_until
+        self.counted_until = now
+        return self.seconds
+
+    def state_dict(self) -> dict[str, Any]:
+        self.count()
+        return {name: getattr(self, name) for name in ("seconds", "training_seconds", "images", "steps", "epochs")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)

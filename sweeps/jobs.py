@@ -1,0 +1,90 @@
+"""The jobs of a sweep: their names, their directories, and how one is found again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from running.directory import is_finished, write_whole
+from running.errors import nearest
+from user_error import UserError
+
+# Where a job runs and what it is called do not make it another job.
+NOT_IN_NAME = ("run", "runs", "trainer", "logger", "hydra", "datamodule.root", "datamodule.workers")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One point of the grid: its number, the words of its command, and its directory."""
+
+    number: int
+    words: list[str]
+    folder: Path
+
+
+def job_name(words: Sequence[str]) -> str:
+    """A job's directory: a function of its words, which a shell and Hydra take as it is: recipe-wrn_seed-0."""
+    named = sorted(word for word in words if not _is_left_out(word.split("=")[0].lstrip("+~")))
+    plain = "_".join(word.lstrip("+~").replace("=", "-", 1) for word in named) or "default"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain)
+    if name != plain or len(name) > 150:  # two words may have become one
+        name = name[:140] + "-" + hashlib.blake2b(plain.encode(), digest_size=4).hexdigest()
+    return name
+
+
+def _is_left_out(key: str) -> bool:
+    return key in NOT_IN_NAME or key.split(".")[0].split("/")[0] in NOT_IN_NAME
+
+
+def jobs_of(sweep: Path, command: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
+    """The jobs of a grid's points, numbered from `first` on."""
+    return [Job(number, list(words), sweep / job_name(words)) for number, words in enumerate(command, start=first)]
+
+
+def save_jobs(sweep: Path, jobs: Sequence[Job]) -> None:
+    """Write sweep.json, names and words by number: for the ranking, and for run=SWEEP/NUMBER."""
+    sweep.mkdir(parents=True, exist_ok=True)
+    entries = [{"job": job.folder.name, "words": job.words} for job in jobs]
+    write_whole(sweep / "sweep.json", json.dumps(entries, indent=1) + "\n")
+
+
+def load_jobs(sweep: Path) -> list[Job]:
+    """The jobs of a sweep. Raises UserError: sweep.json is damaged."""
+    try:
+        entries = json.loads((sweep / "sweep.json").read_text())
+        return [Job(i, list(map(str, e["words"])), sweep / Path(e["job"]).name) for i, e in enumerate(entries)]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{sweep}/sweep.json is damaged: the command of the sweep writes it again.") from error
+
+
+def find_run(runs: Path, name: str) -> Path:
+    """The directory of a run by its name, the beginning of it, or its number in a sweep: first/2.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    exact = runs / name
+    if (exact / "config.yaml").exists():
+        return exact
+    numbered = [job.folder for job in load_jobs(exact.parent) if str(job.number) == exact.name]
+    if numbered and (numbered[0] / "config.yaml").exists():
+        return numbered[0]
+    known = sorted(path.parent for path in runs.rglob("config.yaml"))
+    names = [str(path.relative_to(runs)) for path in known]
+    begun = [path for path, known_name in zip(known, names, strict=True) if known_name.startswith(name)]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        some = ", ".join(str(path.relative_to(runs)) for path in begun[:3])
+        raise UserError(f"run={name} is the beginning of {len(begun)} runs: {some}{', ...' if len(begun) > 3 else ''}.")
+    raise UserError(f"{exact} holds no run.{nearest(name, names)}")
+
+
+def is_done(job: Job) -> bool:
+    return is_finished(job.folder)

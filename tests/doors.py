@@ -1,0 +1,131 @@
+"""Commands as a user types them: each is a process of its own, in a folder of its own, with warnings as errors.
+
+A process of Python that has imported torch and Lightning once forks one child a command (multiprocessing's forkserver),
+which spares five seconds each. Ranks that a command starts are new processes, as ever. What has to be seen from a cold
+start, such as that torch is not imported, is tested by `cold`.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["torch", "pytorch_lightning", "timm.optim", "torchmetrics", "tensorboard", "rich.progress"])
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Command:
+    """A command that runs."""
+
+    def __init__(self, folder: Path, script: str, words: tuple[str, ...], environment: dict[str, str]) -> None:
+        self.out, self.err = (Path(tempfile.mkstemp(prefix="lineage-test-")[1]) for _ in range(2))
+        variables = {"OMP_NUM_THREADS": "1", "LINEAGE_DATA": str(folder / "data"), **environment}
+        arguments = (str(folder), script, list(words), variables, str(self.out), str(self.err))
+        self.process = FORKS.Process(target=_run, args=arguments)
+        self.process.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid or 0
+
+    def wait(self, timeout: float = 300) -> Done:
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise AssertionError(f"still running after {timeout} s:\n{self.out.read_text()}\n{self.err.read_text()}")
+        code = self.process.exitcode
+        done = Done(code if code >= 0 else 128 - code, self.out.read_text(), self.err.read_text())
+        self.out.unlink()
+        self.err.unlink()
+        return done
+
+    def kill(self, number: int = signal.SIGKILL, group: bool = True) -> None:
+        os.killpg(self.pid, number) if group else os.kill(self.pid, number)
+
+    def wait_for(self, what: Callable[[], bool], timeout: float = 120) -> None:
+        """Until `what` holds; an error if the command ends before."""
+        deadline = time.monotonic() + timeout
+        while not what():
+            said = f"{self.out.read_text()}\n{self.err.read_text()}"
+            assert self.process.exitcode is None and time.monotonic() < deadline, said
+            time.sleep(0.002)
+
+
+def _run(folder: str, script: str, words: list[str], variables: dict[str, str], out: str, err: str) -> None:
+    os.setsid()
+    for number, path in ((1, out), (2, err)):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        os.dup2(file, number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
+    os.environ.update(variables, PYTHONWARNINGS="error::UserWarning")
+    os.chdir(folder)
+    import torch
+
+    torch.set_num_threads(int(variables["OMP_NUM_THREADS"]))
+    warnings.resetwarnings()
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("error", UserWarning)
+    sys.argv, sys.path[0] = [str(ROOT / script), *words], str(ROOT)
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    else:
+        code = 0
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def start(folder: Path, script: str, *words: str, **environment: str) -> Command:
+    return Command(folder, script, words, environment)
+
+
+def command(folder: Path, script: str, *words: str, **environment: str) -> Done:
+    """Run a script of the project to its end."""
+    return start(folder, script, *words, **environment).wait()
+
+
+WITHOUT_TORCH = """
+import runpy, sys
+root, script, *words = sys.argv[1:]
+sys.argv = [root + "/" + script, *words]
+sys.path.insert(0, root)
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    assert "torch" not in sys.modules, "torch was imported"
+"""
+
+
+def cold(folder: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a script from a cold start; an error if it imports torch."""
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(ROOT), script, *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())

@@ -1,0 +1,68 @@
+"""What is compared of two runs."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import torch
+from doors import results
+
+from running.checkpoints import read
+
+# A small network under everything that is random: mixup, cutmix, RandAugment in workers, repetitions, stochastic depth.
+EVERYTHING = tuple(
+    "arch=resnet_cifar arch.depth=8 arch.shortcut=B recipe=rsb_a2 recipe.epochs=3 recipe.warmup_epochs=1 "
+    "recipe.ema=0.9 recipe.batch_size=256 recipe.grad_clip=1 trainer=cpu trainer.max_per_device=64 "
+    "trainer.checkpoint_steps=1 trainer.log_every_n_steps=2 logger=csv datamodule.workers=1".split()
+)
+SHORT = tuple("recipe.epochs=2 recipe.batch_size=128 recipe.decay_epochs=[1] trainer=cpu logger=csv".split())
+PAIR = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.timeout_s=60")
+OF_THE_CLOCK = ("seconds", "images_per_second", "training_seconds", "peak_memory_bytes")
+OF_THE_COMMAND = ("overrides", "git")
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """metrics.csv without the columns of time."""
+    with open(folder / "metrics.csv") as file:
+        return [{k: v for k, v in row.items() if k not in OF_THE_CLOCK} for row in csv.DictReader(file)]
+
+
+def flat(name: str, value) -> dict:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flat(f"{name}.{key}", item).items()}
+    if isinstance(value, list | tuple):
+        return {k: v for i, item in enumerate(value) for k, v in flat(f"{name}.{i}", item).items()}
+    return {name: value}
+
+
+def assert_same_state(a: Path, b: Path) -> None:
+    """Everything in two last checkpoints is equal, but for the clock."""
+    one, other = (flat("", read(folder / "checkpoints" / "last.ckpt")) for folder in (a, b))
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        if not key.endswith("seconds"):
+            same = torch.equal(value, other[key]) if isinstance(value, torch.Tensor) else value == other[key]
+            assert same, key
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """Two finished runs left the same: tensors, rows and results, but for the clock."""
+    assert_same_state(a, b)
+    assert rows(a) == rows(b)
+    one, other = results(a), results(b)
+    assert one.keys() == other.keys()
+    left_out = (*OF_THE_CLOCK, *OF_THE_COMMAND)
+    assert {k: v for k, v in one.items() if k not in left_out} == {k: v for k, v in other.items() if k not in left_out}
+
+
+def saves(folder: Path):
+    """A function that counts how often last.ckpt was written so far, as seen at each call."""
+    last, seen = folder / "checkpoints" / "last.ckpt", {}
+
+    def count() -> int:
+        if last.exists():
+            seen[last.stat().st_mtime_ns] = True
+        return len(seen)
+
+    return count

@@ -1,0 +1,229 @@
+"""A run that was stopped in any way ends as if it had not been: every tensor, every row, every result."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+import pytest
+import torch
+from doors import command, results, start
+from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, assert_same_state, rows, saves
+
+from running.checkpoints import read
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of everything that was not stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = command(folder, "train.py", *EVERYTHING, "run=a")
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "a"
+
+
+def test_a_run_leaves_what_it_should(whole):
+    assert {path.name for path in whole.iterdir()} == {
+        "config.yaml", "overrides.yaml", "train.log", "metrics.csv", "checkpoints", "results.json"
+    }  # fmt: skip
+    assert {path.name for path in (whole / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt", "best.ckpt"}
+    found = results(whole)
+    assert found["steps"] == 12 and found["epochs"] == 3 and found["devices"] == 1 and found["seed"] == 0
+    assert 0 <= found["test_top1"] <= found["test_top5"] <= 1 and found["images_per_second"] > 0
+    assert any("mirror" in note for note in found["notes"])
+    assert [row["epoch"] for row in rows(whole) if row["epoch"]] == ["1", "2", "3", "3"]
+    assert read(whole / "checkpoints" / "last.ckpt")["global_step"] == 12  # data, never code
+
+
+def test_killed_without_warning(tmp_path, whole):
+    for count in (2, 4):  # in the middle of the first epoch; then of the second
+        run = start(tmp_path, "train.py", *EVERYTHING, "run=b")
+        written = saves(tmp_path / "runs" / "b")
+        run.wait_for(lambda written=written, count=count: written() >= count)
+        run.kill()
+        assert run.wait().returncode == 128 + signal.SIGKILL
+    done = command(tmp_path, "train.py", *EVERYTHING, "run=b", "datamodule.workers=0")  # nor do workers matter
+    assert done.returncode == 0 and "continues" in done.stdout, done.stderr
+    assert_same_run(whole, tmp_path / "runs" / "b")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_told_to_stop(tmp_path, whole, number):
+    run = start(tmp_path, "train.py", *EVERYTHING, "trainer.checkpoint_steps=0", "run=b")
+    run.wait_for((tmp_path / "runs" / "b" / "train.log").exists)
+    run.wait_for(lambda: "epoch 1/3" in (tmp_path / "runs" / "b" / "train.log").read_text())
+    run.kill(number)
+    done = run.wait()
+    assert done.returncode == 128 + number and done.stderr == ""
+    step = read(tmp_path / "runs" / "b" / "checkpoints" / "last.ckpt")["global_step"]
+    said = f"Stopped by {signal.Signals(number).name} at step {step}, saved. The same command with run=b goes on."
+    assert said in done.stdout and 4 <= step < 12
+    done = command(tmp_path, "train.py", *EVERYTHING, "trainer.checkpoint_steps=0", "run=b")
+    assert done.returncode == 0 and f"at step {step}, from last.ckpt" in done.stdout, done.stderr
+    assert_same_run(whole, tmp_path / "runs" / "b")
+
+
+def test_time_limit(tmp_path, whole):
+    words = (*EVERYTHING, "trainer.max_time=00:00:00:01", "run=b")
+    done = command(tmp_path, "train.py", *words)
+    assert done.returncode == 124 and "trainer.max_time" in done.stdout, done.stderr
+    assert command(tmp_path, "train.py", *EVERYTHING, "run=b").returncode == 0
+    assert_same_run(whole, tmp_path / "runs" / "b")
+
+
+def test_requeued_by_slurm(tmp_path, whole):
+    """SIGUSR1 in a job of SLURM: one kind of checkpoint, the job is queued again, the test takes the right weights."""
+    (tmp_path / "bin").mkdir()
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.write_text(f"#!/bin/sh\necho $* > {tmp_path}/asked\n")
+    scontrol.chmod(0o755)
+    job = {
+        "SLURM_JOB_ID": "42", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "localhost", "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
+    }  # fmt: skip
+    run = start(tmp_path, "train.py", *EVERYTHING, "run=b", **job)
+    written = saves(tmp_path / "runs" / "b")
+    run.wait_for(lambda: written() >= 3)
+    run.kill(signal.SIGUSR1, group=False)
+    done = run.wait()
+    assert done.returncode == 128 + signal.SIGUSR1, done.stderr
+    assert (tmp_path / "asked").read_text().split() == ["requeue", "42"]
+    assert not list((tmp_path / "runs" / "b").rglob("hpc*"))
+    done = command(tmp_path, "train.py", *EVERYTHING, "run=b", **job)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(whole, tmp_path / "runs" / "b")
+
+
+def test_killed_after_the_last_epoch(tmp_path, whole):
+    """Nothing is left but the test; results.json has every key all the same."""
+    run = start(tmp_path, "train.py", *EVERYTHING, "run=b")
+    run.wait_for((tmp_path / "runs" / "b" / "train.log").exists)
+    run.wait_for(lambda: "epoch 3/3" in (tmp_path / "runs" / "b" / "train.log").read_text())
+    run.kill()
+    run.wait()
+    (tmp_path / "runs" / "b" / "results.json").unlink(missing_ok=True)
+    assert command(tmp_path, "train.py", *EVERYTHING, "run=b").returncode == 0
+    assert_same_run(whole, tmp_path / "runs" / "b")
+
+
+def test_a_pair_killed(tmp_path):
+    """Each of two processes has its own BN statistics within an epoch, and gets its own back."""
+    words = (*EVERYTHING, *PAIR, "datamodule.workers=0")
+    done = command(tmp_path, "train.py", *words, "run=whole")
+    assert done.returncode == 0, done.stderr
+    run = start(tmp_path, "train.py", *words, "run=killed")
+    written = saves(tmp_path / "runs" / "killed")
+    run.wait_for(lambda: written() >= 3)
+    run.kill()
+    run.wait()
+    done = command(tmp_path, "train.py", *words, "run=killed")
+    assert done.returncode == 0 and "continues" in done.stdout, done.stderr
+    assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "killed")
+
+
+def test_damaged_checkpoints(tmp_path):
+    """Cut short, random, of another program, a folder in its place: the one before; if there is none, a line."""
+    words = (*SHORT, "run=cut", "trainer.checkpoint_steps=4")
+    done = command(tmp_path, "train.py", *words)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "cut"
+    last = folder / "checkpoints" / "last.ckpt"
+    content, before = last.read_bytes(), results(folder)
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    for damage in (content[: len(content) // 2], random.Random(0).randbytes(9999), (tmp_path / "other.ckpt").read_bytes(), None):
+        (folder / "results.json").unlink()
+        last.unlink() if last.is_file() else last.rmdir()
+        last.mkdir() if damage is None else last.write_bytes(damage)
+        if damage is None:
+            break
+        done = command(tmp_path, "train.py", *words)
+        assert done.returncode == 0, done.stderr
+        assert "last.ckpt is damaged" in done.stdout and "previous.ckpt" in done.stdout
+        assert results(folder)["test_loss"] == before["test_loss"]
+    for name in ("last.ckpt", "previous.ckpt"):
+        path = folder / "checkpoints" / name
+        path.rmdir() if path.is_dir() else path.unlink()
+        path.write_bytes(b"PK")
+    done = command(tmp_path, "train.py", *words)
+    assert done.returncode == 1 and "damaged" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_any_flipped_bit_is_found(whole, tmp_path):
+    """At once, by the checksums; or it changes nothing (the archive has bytes that nobody reads)."""
+    content = (whole / "checkpoints" / "last.ckpt").read_bytes()
+    expected, draw, found = flat_of(whole / "checkpoints" / "last.ckpt"), random.Random(0), 0
+    for _ in range(60):
+        place, altered = draw.randrange(len(content)), bytearray(content)
+        altered[place] ^= 1 << draw.randrange(8)
+        (tmp_path / "x.ckpt").write_bytes(altered)
+        try:
+            state = flat_of(tmp_path / "x.ckpt")
+        except Exception as error:
+            assert type(error).__name__ == "CheckpointError"
+            found += 1
+        else:
+            assert all(torch.equal(a, b) if torch.is_tensor(a) else a == b for a, b in zip(state, expected, strict=True))
+    assert found > 50
+
+
+def flat_of(path):
+    from runs.states import flat
+
+    return list(flat("", read(path)).values())
+
+
+def test_best_is_named_after_a_kill_between_two_files(tmp_path):
+    """best.ckpt is the epoch that last.ckpt says is the best, though a kill came before it was named so."""
+    words = (*SHORT, "run=best", "test_weights=best")
+    assert command(tmp_path, "train.py", *words).returncode == 0
+    folder = tmp_path / "runs" / "best"
+    expected = results(folder)
+    (folder / "results.json").unlink()
+    (folder / "checkpoints" / "best.ckpt").unlink()
+    assert command(tmp_path, "train.py", *words).returncode == 0
+    assert results(folder)["test_loss"] == expected["test_loss"]
+    assert_same_state(folder, folder)
+
+
+def test_another_run_under_its_name(tmp_path):
+    assert command(tmp_path, "train.py", *SHORT, "run=a").returncode == 0
+    done = command(tmp_path, "train.py", *SHORT, "run=a")
+    assert done.returncode == 0 and "is finished" in done.stdout
+    folder = tmp_path / "runs" / "a"
+    text = (folder / "results.json").read_text()
+    (folder / "results.json").write_text(text[:40])
+    done = command(tmp_path, "train.py", *SHORT, "run=a")
+    assert done.returncode == 1 and "results.json is damaged" in done.stderr
+    (folder / "results.json").unlink()
+    done = command(tmp_path, "train.py", *SHORT, "run=a", "seed=1")
+    assert done.returncode == 1 and "seed=0" in done.stderr and "seed=1" in done.stderr
+    config = (folder / "config.yaml").read_text()
+    for damage in (config[:100], "\0\1\2", None):
+        (folder / "config.yaml").unlink()
+        if damage is not None:
+            (folder / "config.yaml").write_text(damage)
+        done = command(tmp_path, "train.py", *SHORT, "run=a", "recipe.lr=0.5")
+        assert done.returncode == 1 and "config.yaml" in done.stderr and "Traceback" not in done.stderr
+        (folder / "config.yaml").write_text(config)
+    for damage in (b"", b"\xff\xfe\0", b"epoch,step\n1,"):  # it is made again
+        (folder / "metrics.csv").write_bytes(damage)
+        done = command(tmp_path, "train.py", *SHORT, "run=a")
+        assert done.returncode == 0, done.stderr
+        (folder / "results.json").unlink()
+
+
+def test_early_stopping_stays_stopped(tmp_path):
+    words = (
+        *SHORT, "recipe.epochs=6", "callbacks=[early_stopping,learning_rate_monitor]",
+        "callbacks.early_stopping.patience=1", "recipe.lr=1e-9", "run=early",
+    )  # fmt: skip
+    done = command(tmp_path, "train.py", *words)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "early"
+    found = results(folder)
+    assert found["epochs"] == 2 and "lr-SGD" in (folder / "metrics.csv").read_text().splitlines()[0]
+    before = rows(folder)
+    (folder / "results.json").unlink()
+    done = command(tmp_path, "train.py", *words)
+    assert done.returncode == 0, done.stderr
+    assert results(folder)["epochs"] == 2 and rows(folder) == before

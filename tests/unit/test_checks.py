@@ -1,0 +1,244 @@
+"""Every choice composes and passes the checks; every mistake is one line with the nearest right thing, and leaves nothing."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+import pytest
+from conftest import composed
+from doors import ROOT, cold
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from recipes.recipe import Recipe, RecipeError
+from running import errors
+
+GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger", "experiment")
+CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
+
+
+def said(monkeypatch, capsys, door: str, *words: str) -> tuple[int, str]:
+    """Exit status and words of a door, in this process, stopped where it has been checked."""
+    monkeypatch.setattr(sys, "argv", [str(ROOT / door), *words])
+    monkeypatch.setattr("running.parent.follow_parent", lambda: sys.exit(77))
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / door), run_name="__main__")
+    return end.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_passes(choice, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert said(monkeypatch, capsys, "train.py", choice) == (77, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_defaults_of_the_schema_mean_off():
+    assert all(
+        value in (0, "", [], False, "none")
+        for value in OmegaConf.to_container(OmegaConf.structured(Recipe)).values()
+        if value != "???"
+    )
+
+
+MISTAKES = {
+    # a name or a key
+    "arch=resnt50": "resnet50",
+    "datamodule=cifr10": "cifar10",
+    "arch=../arch/lenet5": "no such arch",
+    "recipe.lrr=1": "recipe.lr",
+    "+recipe.lrr=1": "recipe.lr",
+    "arch.variannt=1998": "arch.variant",
+    "+arch.x=1": "no such key",
+    "arch.pretrained=timm": "Did you mean pretrained",
+    "+datamodule.foo=1": "no such key",
+    "+trainer.nothing=1": "no such key",
+    "+logger.csv.x=1": "no such key",
+    "+nothing=1": "no such group or key",
+    "nothing": "key=value",
+    # a value of another type, or out of its range
+    "recipe.epochs=abc": "a whole number",
+    "recipe.batch_size=-1": "at least 1",
+    "recipe.mixup_alpha=-1": "not negative",
+    "recipe.lr=null": "null",
+    "recipe.lr=inf": "at most",
+    "recipe.momentum=nan": "at most",
+    "recipe.decay_epochs=3": "a list",
+    "recipe.optimizer=sdg": "sgd",
+    "recipe.epochs=1e22": "whole number",
+    "recipe.epochs=10000000000": "at most",
+    "recipe.batch_size=100000000000": "at most",
+    "recipe.mixup_alpha=1e308": "at most",
+    "recipe.rand_augment=rand-m999": "magnitudes",
+    "recipe.rand_augment=rand-m7-foo": "foo",
+    "recipe.auto_augment=v9": "v0",
+    "recipe.crop_padding=1000": "32 pixels",
+    "arch.variant=modrn": "modern",
+    "arch.num_classes=-1": "arch.num_classes",
+    "arch=wideresnet arch.depth=27": "arch.depth=27",
+    "arch=wideresnet arch.widen_factor=0": "arch.widen_factor=0",
+    "datamodule.show=stretch": "pad",
+    "datamodule.resolution=null": "null",
+    "datamodule.resolution=1000000": "datamodule.resolution",
+    "datamodule.mean=[1,2,3]": "datamodule.mean",
+    "datamodule.mean=[0.1,0.2,0.3]": "one a channel",
+    "datamodule.std=[]": "one a channel",
+    "datamodule.std=[0]": "datamodule.std",
+    "datamodule.split_seed=-1": "datamodule.split_seed",
+    "datamodule.channels=3": "3, one a channel",
+    "datamodule.workers=-1": "datamodule.workers",
+    "trainer.max_per_device=many": "a whole number",
+    "trainer.precision=bf17": "bf16-mixed",
+    "trainer.precision=64-true": "32-true",
+    "trainer.accelerator=tpu": "cpu",
+    "trainer.strategy=fsdp": "ddp",
+    "trainer.log_every_n_steps=0": "at least 1",
+    "trainer.max_epochs=0": "at least 1",
+    "trainer.max_epochs=-1": "at least 1",
+    "trainer.max_epochs=31": "recipe.epochs=30",
+    "trainer.checkpoint_steps=-5": "trainer.checkpoint_steps",
+    "trainer.timeout_s=0": "trainer.timeout_s",
+    "trainer.max_time=soon": "DD:HH:MM:SS",
+    "seed=-1": "seed",
+    "seed=1.5": "a whole number",
+    "test_weights=worst": "last, best",
+    "pretrained=nothing.pth": "no such file",
+    "arch=googlenet pretrained=timm": "no released weights",
+    "arch=se_resnet50 pretrained=torchvision": "timm has",
+    # what is decided elsewhere
+    "+trainer.callbacks=[a]": "callbacks=",
+    "+trainer.accumulate_grad_batches=2": "max_per_device",
+    "+trainer.gradient_clip_val=1": "recipe.grad_clip",
+    # a group that is not there
+    "arch=null": "arch=null",
+    "recipe=null": "recipe=null",
+    "~trainer": "trainer",
+    "arch=resnet18,resnet34": "-m",
+    # a name of a run
+    "run=..": "below runs/",
+    "run=../../etc/x": "below runs/",
+    "run=/tmp/x": "below runs/",
+    # callbacks of Lightning's
+    "callbacks=early_stopping callbacks.early_stopping.patience=soon": "a whole number",
+    "callbacks=early_stopping +callbacks.early_stopping.patiance=3": "patience",
+    "callbacks=early_stoping": "early_stopping",
+}
+
+
+@pytest.mark.parametrize(("words", "hint"), MISTAKES.items())
+def test_a_mistake_is_one_line(words, hint, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, err = said(monkeypatch, capsys, "train.py", *words.split())
+    assert code == 1 and hint in err, err
+    assert len(err.strip().splitlines()) <= 2 and "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+OF_OTHER_DOORS = {
+    "evaluate.py": "Nothing to evaluate",
+    "evaluate.py run=nothing": "holds no run",
+    "evaluate.py run=../x": "below runs/",
+    "evaluate.py pretrained=timm": "no released weights",
+    "evaluate.py arch=resnet18 pretrained=timm recipe.lr=1": "does not read recipe.lr",
+    "evaluate.py arch=resnet18 pretrained=timm test_weights=best": "does not read test_weights",
+    "evaluate.py arch=resnet18 pretrained=timm logger=wandb": "does not read logger",
+    "evaluate.py arch=resnet18 pretrained=timm seed=1": "does not read seed",
+    "evaluate.py arch=resnet18 pretrained=timm split=tset": "test, val, train",
+    "evaluate.py arch=resnet18 pretrained=timm resolution=0": "resolution=0",
+    "evaluate.py arch=resnet18 pretrained=timm crop=2": "crop=2",
+    "evaluate.py arch=resnet18 pretrained=timm crop=0.9": "one size",
+    "evaluate.py arch=resnet18 pretrained=timm checkpoint=x": "last, best",
+    "evaluate.py -m run=a,b": "no sweeps",
+    "describe.py trainer.devices=2": "does not read trainer.devices",
+    "describe.py recipe.lr=1": "does not read recipe.lr",
+    "describe.py resolution=big": "a whole number",
+    "describe.py arch=resnt50": "resnet50",
+}
+
+
+@pytest.mark.parametrize(("words", "hint"), OF_OTHER_DOORS.items())
+def test_of_other_doors_too(words, hint, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    door, *words = words.split()
+    code, err = said(monkeypatch, capsys, door, *words)
+    assert code == 1 and hint in err, err
+    assert len(err.strip().splitlines()) <= 2 and "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+COLD = {
+    "train.py arch=resnt50": "resnet50",
+    "train.py arch.variant=modrn": "modern, 1998",
+    "train.py trainer.precision=bf17": "bf16-mixed",
+    "train.py callbacks=early_stopping callbacks.early_stopping.patience=soon": "a whole number",
+    "train.py -m recipe.lr=0.1,-1 run=sweep": "recipe.lr=-1",
+    "train.py -m hydra/launcher=basic recipe.warmup_epochs=0,99 run=sweep": "recipe.warmup_epochs=99",
+    "evaluate.py run=nothing": "holds no run",
+    "describe.py recipe.lr=1": "does not read",
+}
+
+
+@pytest.mark.parametrize(("words", "hint"), COLD.items())
+def test_from_a_cold_start_without_torch(tmp_path, words, hint):
+    done = cold(tmp_path, *words.split())
+    assert done.returncode == 1 and hint in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("door", ["train.py", "evaluate.py", "describe.py"])
+def test_help_needs_no_torch(tmp_path, door):
+    done = cold(tmp_path, door, "--help")
+    assert done.returncode == 0 and "recipe: " in done.stdout and "python train.py -m" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nesterov": True, "optimizer": "lamb"},
+        {"bce_threshold": 0.2},
+        {"crop": "rrc"},
+        {"crop": "none"},
+        {"schedule": "cosine"},
+        {"schedule": "step", "decay_epochs": [1.0, 2.0]},
+        {"ema": 0.9, "swa": 2},
+        {"lamb_clip": 1.0},
+        {"warmup_epochs": 100.0},
+        {"eps": 1e-3},
+        {"swa": 100},
+        {"warmup_lr": 0.1},
+        {"crop_padding_mode": "none"},
+        {"label_smoothing": 1.5},
+        {"rand_augment": "rand-m7", "auto_augment": "v0"},
+    ],
+)
+def test_settings_that_would_be_ignored_are_refused(change):
+    recipe = OmegaConf.to_object(composed().recipe)
+    for name, value in change.items():
+        setattr(recipe, name, value)
+    with pytest.raises(RecipeError, match="recipe."):
+        recipe.check()
+
+
+class FromAfar(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "datamodule.workers=1"),
+        (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "datamodule.workers=1"),
+        (OSError(28, "No space left on device", "/x/y"), "/x/y: no space left"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "max_per_device"),
+        (FromAfar("InvalidCxxCompiler: No working C++ compiler found in"), "C++ compiler"),
+    ],
+)
+def test_what_libraries_say_in_their_words(error, hint):
+    assert hint in errors.sentence_of(error)
+    assert errors.sentence_of(FromAfar("a fault of the program")) is None
+
+
+def test_hydra_is_left_as_it_was():
+    assert not HydraConfig.initialized()

@@ -1,0 +1,319 @@
+"""Order, splits and loaders as functions; files read whole, refused when damaged, and never run as code."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+import subprocess
+import sys
+import warnings
+
+import numpy
+import pytest
+import torch
+from conftest import composed
+from doors import ROOT
+from hydra.utils import instantiate
+from PIL import Image
+
+from datamodules import shared
+from datamodules.cifar import read_batch
+from datamodules.images import FileImages, TensorImages
+from datamodules.loader import EvaluationLoader, TrainLoader
+from datamodules.memory import show_at
+from datamodules.mnist import read_idx
+from datamodules.order import DataError, Order, Split, check_last_step, split_batch
+
+
+def tiny(count: int = 50) -> TensorImages:
+    labels = torch.arange(count)
+    return TensorImages(labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous(), labels)
+
+
+def loader(order: Order, split: Split = Split(), rank: int = 0, workers: int = 0, transform=None) -> TrainLoader:  # noqa: B008
+    return TrainLoader(tiny(order.samples), order, split, rank, transform, workers, pin=False)
+
+
+# ---- order
+
+
+def test_an_epoch_is_a_permutation_that_is_a_function_of_seed_and_epoch():
+    order = Order(50, 10, 0, True, seed=0)
+    first = order.epoch(0)
+    assert torch.equal(first, order.epoch(0)) and not torch.equal(first[:, 1], order.epoch(1)[:, 1])
+    assert sorted(first[:, 1].tolist()) == list(range(50)) and (order.epoch(7)[:, 0] == 7).all()
+    assert not torch.equal(first, Order(50, 10, 0, True, seed=1).epoch(0))
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch", "drop_last", "steps", "images"),
+    [
+        (50, 8, True, 6, 48),
+        (50, 8, False, 7, 50),
+        (50, 50, True, 1, 50),
+        (50, 128, True, 1, 128),
+        (50, 128, False, 1, 128),
+    ],
+)
+def test_length(samples, batch, drop_last, steps, images):
+    order = Order(samples, batch, 0, drop_last, 0)
+    assert (order.steps_per_epoch, order.images_per_epoch, len(order.epoch(0))) == (steps, images, images)
+
+
+def test_repetitions_are_in_a_row_and_every_origin_is_unique():
+    order = Order(50, 128, 3, True, 0)
+    epoch = order.epoch(2)
+    assert (epoch[0::3, 1] == epoch[1::3, 1][: len(epoch[0::3])]).float().mean() > 0.9
+    assert len({tuple(row) for row in epoch.tolist()}) == 128  # shorter than a step: it runs on, with other repetitions
+    assert len(set(Order(60, 60, 3, True, 0).epoch(0)[:, 1].tolist())) == 20
+
+
+def test_split():
+    assert split_batch(2048, 8, 256) == Split(8, 1)
+    assert split_batch(2048, 1, 256) == Split(1, 8)
+    assert split_batch(96, 1, 40) == Split(1, 3)
+    with pytest.raises(DataError, match="32 or 34"):
+        split_batch(33, 2, 256)
+    with pytest.raises(DataError, match="drop_last"):
+        check_last_step(Order(50, 16, 0, False, 0), Split(4, 1))
+
+
+def test_two_devices_see_what_one_with_two_micro_batches_sees():
+    order = Order(50, 16, 3, False, 0)
+    alone = [[b.origin for b in step] for step in loader(order, Split(1, 2))]
+    ranks = [[step[0].origin for step in loader(order, Split(2, 1), rank)] for rank in (0, 1)]
+    for step, (first, second) in enumerate(alone):
+        assert torch.equal(first, ranks[0][step]) and torch.equal(second, ranks[1][step])
+
+
+def test_weights_make_the_mean_over_images():
+    for split in (Split(1, 1), Split(1, 3), Split(3, 1)):
+        last = [list(loader(Order(50, 16, 0, False, 0), split, rank))[-1] for rank in range(split.devices)]
+        share = {b.chunk: (len(b.labels), b.weight) for step in last for b in step}
+        assert sum(n for n, _ in share.values()) == 2 if split.chunks == 1 else True
+        for n, weight in share.values():  # the mean over devices of weight x mean loss is the mean over the step
+            assert weight == pytest.approx(n * split.devices / 2)
+
+
+def test_a_loader_goes_on_where_it_was_saved():
+    order = Order(50, 8, 3, True, 0)
+    whole, part = loader(order), loader(order)
+    for one in (whole, part):
+        one.set_epoch(4)
+    steps, iterator = list(whole), iter(part)
+    for _ in range(2):
+        next(iterator)
+    resumed = loader(order)
+    resumed.load_state_dict(part.state_dict())
+    resumed.set_epoch(4)
+    rest = list(resumed)
+    assert len(rest) == 4
+    for ours, theirs in zip(rest, steps[2:], strict=True):
+        assert torch.equal(ours[0].images, theirs[0].images) and torch.equal(ours[0].origin, theirs[0].origin)
+    assert len(list(resumed)) == 6 and whole.state_dict() == {"next": 0}
+
+
+class AddOrigin:
+    def __call__(self, images, origin):
+        return images + origin[:, 2].to(torch.uint8)[:, None, None, None]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_workers_change_nothing():
+    order = Order(50, 16, 3, True, 0)
+    zero, two = (list(loader(order, Split(1, 2), workers=n, transform=AddOrigin())) for n in (0, 2))
+    for a, b in zip(zero, two, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert torch.equal(x.images, y.images) and torch.equal(x.labels, y.labels) and x[3:] == y[3:]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+def test_evaluation_sees_every_image_once_and_ranks_make_as_many_batches(ranks):
+    loaders = [EvaluationLoader(tiny(), 8, ranks, rank, None, 0, False) for rank in range(ranks)]
+    assert len({len(one) for one in loaders}) == 1
+    seen = [label for one in loaders for batch in one for label in batch.labels.tolist()]
+    assert sorted(seen) == list(range(50))
+
+
+# ---- data sets
+
+
+def test_digits():
+    datamodule = instantiate(composed().datamodule)
+    datamodule.load()
+    assert [len(part) for part in (datamodule.train, datamodule.val, datamodule.test)] == [1257, 180, 360]
+    images = datamodule.train[torch.arange(1257)]
+    assert images.shape == (1257, 1, 32, 32) and images.dtype == torch.uint8
+    assert (images / 255).mean() == pytest.approx(datamodule.mean[0], abs=0.005)
+    assert (images / 255).std() == pytest.approx(datamodule.std[0], abs=0.005)
+    other = instantiate(composed("datamodule.split_seed=1").datamodule)
+    other.load()
+    assert torch.equal(other.test.labels, datamodule.test.labels)
+    assert not torch.equal(other.val.labels, datamodule.val.labels)
+
+
+def test_mnist(real_data):
+    datamodule = instantiate(composed("datamodule=mnist", f"datamodule.root={real_data}").datamodule)
+    datamodule.load()
+    assert [len(part) for part in (datamodule.train, datamodule.val, datamodule.test)] == [55_000, 5_000, 10_000]
+    pixels = datamodule.test[torch.arange(10_000)][:, :, 2:30, 2:30] / 255
+    assert pixels.mean() == pytest.approx(0.1325, abs=1e-3)  # of the test images; 0.1307 is the training images'
+    assert datamodule.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+
+
+def test_padding_centres():
+    shown = show_at(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8), 32, "pad")
+    assert shown.shape == (1, 1, 32, 32) and shown.sum() == 255 * 28 * 28 and shown[0, 0, 2, 2] == 255
+
+
+def idx(path, array):
+    header = b"\0\0\x08" + bytes([array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    content = header + array.tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def write_mnist(root, count=64):
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    rng = numpy.random.default_rng(0)
+    for part in ("train", "t10k"):
+        idx(folder / f"{part}-images-idx3-ubyte", rng.integers(0, 256, (count, 28, 28), dtype=numpy.uint8))
+        idx(folder / f"{part}-labels-idx1-ubyte.gz", rng.integers(0, 10, count).astype(numpy.uint8))
+    return folder
+
+
+def test_idx_files_plain_packed_and_damaged(tmp_path):
+    folder = write_mnist(tmp_path)
+    words = ("datamodule=mnist", f"datamodule.root={tmp_path}", "datamodule.val_size=4")
+    datamodule = instantiate(composed(*words).datamodule)
+    datamodule.load()
+    assert len(datamodule.train) == 60 and len(datamodule.test) == 64
+    path = folder / "train-images-idx3-ubyte"
+    whole = path.read_bytes()
+    for damaged in (whole[:-5], whole + b"x", b"", b"<html>"):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="train-images-idx3-ubyte is damaged"):
+            read_idx(path)
+    path.unlink()
+    with pytest.raises(DataError, match="datamodule.root=FOLDER"):
+        instantiate(composed(*words).datamodule).load()
+
+
+def test_cifar_files_are_data_not_code(tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    rng = numpy.random.default_rng(0)
+    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+        batch = {"data": rng.integers(0, 256, (10, 3072), dtype=numpy.uint8), "labels": list(range(10))}
+        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+    words = ("datamodule=cifar10", f"datamodule.root={tmp_path}", "datamodule.val_size=0")
+    datamodule = instantiate(composed(*words).datamodule)
+    datamodule.load()
+    assert len(datamodule.train) == 50 and datamodule.val is datamodule.test
+    assert "not the official release" in datamodule.notes[0]
+
+    class Attack:
+        def __reduce__(self):
+            return (print, ("ran",))
+
+    (folder / "test_batch").write_bytes(pickle.dumps({"data": Attack(), "labels": [0]}))
+    with pytest.raises(DataError, match="damaged.*print"):
+        read_batch(folder / "test_batch", "labels")
+
+
+def write_folders(root, classes=("ant", "bee")):
+    rng = numpy.random.default_rng(0)
+    for part in ("train", "val"):
+        for name in classes:
+            (root / part / name).mkdir(parents=True)
+            for i in range(4):
+                pixels = rng.integers(0, 256, (40 + i, 50, 3), dtype=numpy.uint8)
+                Image.fromarray(pixels).save(root / part / name / f"{i}.jpeg")
+
+
+def test_folders(tmp_path):
+    write_folders(tmp_path)
+    words = ("datamodule=imagenet", f"datamodule.root={tmp_path}")
+    with pytest.raises(DataError, match="num_classes=2"):
+        instantiate(composed(*words).datamodule).load()
+    datamodule = instantiate(composed(*words, "datamodule.num_classes=2").datamodule)
+    datamodule.load()
+    assert datamodule.train.labels.tolist() == [0] * 4 + [1] * 4
+    assert datamodule.train[torch.tensor([3])][0].size == (50, 43)
+    broken = tmp_path / "train" / "ant" / "0.jpeg"
+    broken.write_bytes(b"not an image")
+    with pytest.raises(DataError, match="0.jpeg cannot be read"):
+        datamodule.train[torch.tensor([0])]
+    assert isinstance(datamodule.train, FileImages)
+
+
+def test_a_bad_file_seen_in_a_worker_is_named(tmp_path):
+    write_folders(tmp_path)
+    (tmp_path / "train" / "bee" / "2.jpeg").write_bytes(b"\xff\xd8 not an image")
+    datamodule = instantiate(composed("datamodule=imagenet", f"datamodule.root={tmp_path}", "datamodule.num_classes=2").datamodule)
+    datamodule.load()
+    images = datamodule.train
+    train = TrainLoader(images, Order(8, 4, 0, True, 0), Split(), 0, FirstPixels(), 2, pin=False)
+    with pytest.raises(DataError, match="bee/2.jpeg cannot be read"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        list(train)
+
+
+class FirstPixels:
+    def __call__(self, images, origin):
+        return torch.zeros(len(images), 3, 4, 4, dtype=torch.uint8)
+
+
+def test_names_of_any_letters(tmp_path):
+    write_folders(tmp_path / "Bäume 木", classes=("Ameise ä", "b\udcff"))  # the last is no UTF-8
+    words = ("datamodule=imagenet", "datamodule.num_classes=2", f"datamodule.root='{tmp_path}/Bäume 木'")
+    datamodule = instantiate(composed(*words).datamodule)
+    datamodule.load()
+    assert len(datamodule.train[torch.arange(8)]) == 8
+
+
+def test_a_run_goes_on_with_as_many_images(tmp_path):
+    write_folders(tmp_path)
+    datamodule = instantiate(composed("datamodule=imagenet", f"datamodule.root={tmp_path}", "datamodule.num_classes=2").datamodule)
+    datamodule.load()
+    state = datamodule.state_dict()
+    (tmp_path / "train" / "ant" / "0.jpeg").unlink()
+    datamodule.load()
+    with pytest.raises(DataError, match="8 training images, and there are 7"):
+        datamodule.load_state_dict(state)
+
+
+# ---- one copy for the ranks of a machine
+
+OF_A_RANK = """
+import sys, torch
+from datamodules import shared
+tensors = shared.offered("key")
+assert shared.offered("another") is None
+print(tensors[0].sum().item(), tensors[1].tolist())
+"""
+
+
+@pytest.mark.skipif(not shared.can_share(), reason="this system has no memory without a name")
+def test_ranks_map_one_copy(monkeypatch):
+    images, labels = torch.ones(5, 3, 4, 4, dtype=torch.uint8), torch.arange(5)
+    monkeypatch.setenv(shared.PLACE, "null")
+    ours = shared.offer([images, labels], "key")
+    assert torch.equal(ours[0], images) and torch.equal(ours[1], labels)
+    ours[0][0] = 2
+    done = subprocess.run([sys.executable, "-c", OF_A_RANK], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ["288", "[0,", "1,", "2,", "3,", "4]"], done.stderr  # 4 x 48 + 96
+    monkeypatch.setenv(shared.PLACE, '{"process": 1, "file": 3, "key": "key", "layout": []}')
+    assert shared.offered("key") is None  # somebody else's
+
+
+def test_rooms_do_not_import_each_other():
+    rooms = {"archs", "datamodules", "recipes"}
+    others = {"weights", "anatomy", "running", "sweeps", "assemble"}
+    for room in rooms:
+        for path in (ROOT / room).glob("*.py"):
+            for line in path.read_text().splitlines():
+                words = line.split()
+                if words[:1] in (["from"], ["import"]):
+                    head = words[1].split(".")[0]
+                    assert head not in (rooms | others) - {room}, f"{path.name}: {line}"

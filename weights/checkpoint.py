@@ -1,0 +1,56 @@
+"""A file of weights, ours or anybody's, as the tensors of a network; the only reader of a run's checkpoint as such."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archs.blocks import ArchitectureError
+
+Tensors = dict[str, Tensor]
+
+# What training scripts wrap weights in: a key, averaged weights first as timm does; and, before every name, that of
+# Lightning's attribute (ours is network), of DistributedDataParallel and of torch.compile.
+KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
+PREFIXES = ("network.", "module.", "_orig_mod.", "model.", "net.")
+
+
+def read_weights(path: Path) -> Tensors:
+    """The network's tensors of a file; none, if it holds something else.
+
+    Raises:
+        ArchitectureError: it cannot be read, or not without running code that is in it.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a file may hold
+        reason = str(error).split("\n")[0]
+        raise ArchitectureError(f"pretrained={path}: cannot be read as weights ({reason}).") from error
+    return network_weights(content) if isinstance(content, Mapping) else {}
+
+
+def network_weights(content: Mapping[str, Any]) -> Tensors:
+    """The network's tensors of a checkpoint of a run, averaged ones if it has them; or of a file of weights."""
+    if content.get("averages"):
+        content = content["averages"][0]["network"]
+    key = next((key for key in KEYS if isinstance(content.get(key), Mapping)), None)
+    found = {name: value for name, value in (content[key] if key else content).items() if isinstance(value, Tensor)}
+    while prefix := next((prefix for prefix in PREFIXES if _is_common(prefix, found)), None):
+        found = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+    # torchvision's files of DenseNets have names of before 2019: denselayer1.norm.1
+    return {re.sub(r"(denselayer\d+\.\w+)\.([12])\.", r"\1\2.", name): value for name, value in found.items()}
+
+
+def _is_common(prefix: str, tensors: Tensors) -> bool:
+    """Whether the network is what has the prefix: most of the file, beside such as a loss's own tensors."""
+    return sum(name.startswith(prefix) for name in tensors) > len(tensors) / 2

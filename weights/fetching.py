@@ -1,0 +1,117 @@
+"""Weights as torchvision and timm release them, through their own loading code, and the images that these saw."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from archs.blocks import ArchitectureError
+from weights.checkpoint import Tensors
+
+
+class Weights(NamedTuple):
+    """Tensors by the names of their library; None: by ours."""
+
+    title: str
+    tensors: Tensors
+    library: str | None = None
+
+
+def _torchvision_weights(name: str) -> Any:
+    import torchvision
+
+    model, _, version = name.partition(".")
+    try:
+        return getattr(torchvision.models.get_model_weights(model), version or "DEFAULT")
+    except (ValueError, AttributeError) as error:
+        raise ArchitectureError(f"torchvision has no weights {name}: {error}.") from error
+
+
+def from_torchvision(name: str) -> Weights:
+    """torchvision's weights: "resnet50" is its default ones, "resnet50.IMAGENET1K_V1" others."""
+    import torchvision
+
+    weights, model = _torchvision_weights(name), name.partition(".")[0]
+    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if not place.exists():
+        _require(weights.url, f"torchvision's {name}", f", or put it at {place}")
+    network = torchvision.models.get_model(model, weights=weights)
+    return Weights(f"torchvision's {model} {weights.name}", network.state_dict(), "torchvision")
+
+
+def _timm_release(name: str) -> Any:
+    import timm
+
+    return timm.get_pretrained_cfg(name)
+
+
+def from_timm(name: str, file: str | None = None) -> Weights:
+    """timm's weights: "resnet50" is its default ones, "resnet50.a1_in1k" those of a tag; or a file of them."""
+    import timm
+
+    release = _timm_release(name)
+    if file is None:
+        if release is None or not (release.hf_hub_id or release.url):
+            tags = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*")) or "none"
+            raise ArchitectureError(f"timm has no weights {name}. Of this model it has: {tags}.")
+        file = _local_or_reachable(release, f"timm's {release.architecture}.{release.tag}")
+    overlay = {"file": file} if file else None
+    try:
+        network: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+    except (RuntimeError, OSError) as error:
+        raise ArchitectureError(f"timm could not load the weights of {name}: {error}") from error
+    facts = network.pretrained_cfg
+    title = f"timm's {facts['architecture']}.{facts['tag']}"
+    return Weights(title, network.state_dict(), "timm")
+
+
+def _local_or_reachable(release: Any, title: str) -> str | None:
+    """The file of timm's weights if it is on this machine; None if it can be had. timm alone retries for most of a
+    minute."""
+    import huggingface_hub
+
+    if not release.hf_hub_id:
+        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(release.url).name
+        if not place.exists():
+            _require(release.url, title, f", or put it at {place}")
+        return None
+    names = [release.hf_hub_filename] if release.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    for name in names:
+        if isinstance(found := huggingface_hub.try_to_load_from_cache(release.hf_hub_id, name), str):
+            return found
+    _require(huggingface_hub.hf_hub_url(release.hf_hub_id, names[0]), title)
+    return None
+
+
+def _require(url: str, title: str, place: str = "") -> None:
+    """Raise ArchitectureError if there is no way to `url`; one question, five seconds at most."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=5).close()
+    except urllib.error.HTTPError:
+        pass  # somebody answers; the library says the rest
+    except OSError as error:
+        raise ArchitectureError(
+            f"The weights of {title} are not on this machine, and there is no network. Download\n"
+            f"{url}\nelsewhere and name the file, pretrained=FILE{place}."
+        ) from error
+
+
+def about_normalisation(timm: bool, name: str, mean: Sequence[float], std: Sequence[float]) -> list[str]:
+    """A sentence, if the weights saw images of another mean or deviation than the data's are given."""
+    theirs = _timm_release(name) if timm else _torchvision_weights(name).transforms()
+    if theirs is None:
+        return []
+    facts = {"mean": theirs.mean, "std": theirs.std}
+    if not timm and name.startswith("inception_v3"):  # it turns its images into Google's, in [-1, 1]: transform_input
+        facts = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    data = [*mean, *std]
+    given = [*facts["mean"], *facts["std"]]
+    if len(given) != len(data) or all(abs(a - b) < 5e-3 for a, b in zip(given, data, strict=True)):
+        return []
+    words = " ".join(f"datamodule.{key}=[{','.join(f'{v:g}' for v in values)}]" for key, values in facts.items())
+    return [f"these weights saw images of another normalisation than the data's; theirs is {words}"]

@@ -1,0 +1,220 @@
+"""Released weights into our networks, and ours back: `pretrained=timm`, `pretrained=torchvision` or a file.
+
+Weights come through the loading code of the library that released them, and go by the names of weights/counterparts.py.
+Nothing is left over or missing in silence: what does not fit is an error, what is replaced is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archs.blocks import ArchitectureError
+from weights.checkpoint import Tensors, read_weights
+from weights.counterparts import their_names
+from weights.fetching import Weights, about_normalisation, from_timm, from_torchvision
+
+LIBRARIES = ("torchvision", "timm")
+Entries = dict[str, Mapping[str, Any]]  # by library: the name of its weights, and the arguments that these need
+
+
+# ---- loading
+
+
+def load(
+    network: nn.Module,
+    pretrained: str,
+    arch: Mapping[str, Any],
+    published: Mapping[str, Any],
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    new_head: bool = True,
+) -> list[str]:
+    """Fill the network; returns what the user should know, in sentences.
+
+    Args:
+        pretrained: "torchvision", "timm" or a file: a checkpoint of a run, or weights named as ours, torchvision's or
+            timm's are.
+        arch: the network's arguments.
+        published: by library the `name` of its weights, such as resnet50.a1_in1k, and the arguments that they need.
+        mean, std: how the data's images are normalised.
+        new_head: whether a classifier that the weights do not have may stay as it was initialised.
+
+    Raises:
+        ArchitectureError: there are no such weights, they cannot be reached, or they are of another network, which is
+            then left as it was.
+    """
+    entries: Entries = {library: published[library] for library in LIBRARIES if published.get(library)}
+    weights = _find(network, pretrained, entries)
+    entry = entries.get(weights.library or "", {})
+    for key, value in entry.items():
+        if key != "name" and _plain(arch.get(key)) != _plain(value):
+            raise ArchitectureError(
+                f"The weights of {weights.title} are {weights.library}'s and need arch.{key}={_word(value)}."
+            )
+    remarks = [f"starts from the weights of {weights.title}", *fill(network, weights, new_head)]
+    if entry:
+        remarks += about_normalisation(weights.library == "timm", str(entry["name"]), mean, std)
+    return remarks
+
+
+def _find(network: nn.Module, pretrained: str, entries: Entries) -> Weights:
+    if pretrained not in LIBRARIES:
+        return from_file(network, Path(pretrained), entries)
+    if pretrained not in entries:
+        raise ArchitectureError(f"pretrained={pretrained}: it has no released weights of this network.")
+    name = str(entries[pretrained]["name"])
+    return from_torchvision(name) if pretrained == "torchvision" else from_timm(name)
+
+
+def _plain(value: Any) -> Any:
+    """A list for any sequence, since arguments may come from a config or from Python."""
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _word(value: Any) -> str:
+    """As it is written on the command line."""
+    return str(_plain(value)).replace(" ", "") if not isinstance(value, bool) else str(value).lower()
+
+
+def from_file(network: nn.Module, path: Path, entries: Entries) -> Weights:
+    """The weights of a file, by whose names most of them go: ours, torchvision's, timm's."""
+    tensors = read_weights(path)
+    known = {library: _names(network, library) or {} for library in (None, *LIBRARIES)}
+    shared = {library: len(tensors.keys() & {n.split()[0] for n in names.values()}) for library, names in known.items()}
+    # Where torchvision and timm share their names, as of ResNets, that which has released these weights.
+    library = max(shared, key=lambda library: (shared[library], library is None, library in entries))
+    if shared[library] > len(network.state_dict()) / 2:
+        return Weights(str(path), tensors, library)
+    if "timm" in entries:  # an older release, whose names timm brings up to date
+        return from_timm(str(entries["timm"]["name"]), str(path))._replace(title=str(path))
+    found = next(iter(tensors), "nothing")
+    raise ArchitectureError(f"pretrained={path}: these weights are of another network ({found}, ...).")
+
+
+def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[str]:
+    """Copy tensors into the network by our names, all or none; returns what was replaced or left out.
+
+    A classifier of another number of classes stays as it was initialised. For another number of input channels the
+    first convolution's filters are summed over colours (one channel) or repeated, as timm does.
+    """
+    names = _names(network, weights.library)
+    if names is None:
+        raise ArchitectureError(f"The weights of {weights.title} are of another network.")
+    first = next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    classifiers, given = _classifiers(network), dict(weights.tensors)
+    fitting: list[tuple[Tensor, Tensor]] = []  # ours, theirs
+    remarks: list[str] = []
+    for name, tensor in network.state_dict().items():
+        theirs, module = names[name].split()[0], name.rpartition(".")[0]
+        value = given.pop(theirs, None)
+        if value is None and name.endswith("num_batches_tracked"):
+            continue  # files of before 2018 have none
+        if value is not None and " " in names[name]:  # a convolution there
+            value = value.flatten(1)
+        if value is not None and value.shape == tensor.shape:
+            fitting.append((tensor, value))
+        elif module in classifiers and (value is None or value.shape[1:] == tensor.shape[1:]):
+            if name.endswith("weight"):
+                remarks.append(_about_head(module, tensor, value, weights.title, new_head))
+        elif value is not None and module == first and _only_channels_differ(value, tensor):
+            channels = tensor.shape[1]
+            fitting.append((tensor, _repeat_channels(value, channels)))
+            how = "summed" if channels == 1 else "repeated"
+            remarks.append(f"{module}: filters for {value.shape[1]} channels are {how}, to {channels}")
+        else:
+            reason = _misfit(network, name, tensor, theirs, value)
+            raise ArchitectureError(f"The weights of {weights.title} are of another network: {reason}")
+    left = [name for name in given if not name.lower().startswith("aux")]
+    if left:
+        raise ArchitectureError(f"The weights of {weights.title} are of another network: nothing here takes {left[0]}.")
+    if given:
+        remarks.append("the weights' auxiliary head is left out")
+    with torch.no_grad():
+        for tensor, value in fitting:
+            tensor.copy_(value)
+    return remarks
+
+
+def _about_head(module: str, tensor: Tensor, value: Tensor | None, title: str, new_head: bool) -> str:
+    """A sentence about a classifier that the weights do not have. Raises ArchitectureError where it needs one."""
+    here = f"{tensor.shape[0]:,}"
+    if not new_head:
+        there = "no classifier" if value is None else f"a classifier of {value.shape[0]:,} classes"
+        raise ArchitectureError(
+            f"The weights of {title} have {there}, and the data have {here}: "
+            "evaluation needs weights with a classifier for these data."
+        )
+    there = "no classifier" if value is None else f"{value.shape[0]:,}"
+    return f"{module} is new: {here} classes, and {there} in the weights"
+
+
+def _misfit(network: nn.Module, name: str, tensor: Tensor, theirs: str, value: Tensor | None) -> str:
+    if value is None:
+        return f"they have no {theirs} for {name}."
+    hint = " Try arch.stem=imagenet." if name.startswith("stem") and hasattr(network, "stem") else ""
+    return f"{name} is {tuple(tensor.shape)}, and {tuple(value.shape)} there.{hint}"
+
+
+def _names(network: nn.Module, library: str | None) -> dict[str, str] | None:
+    own = network.state_dict()
+    if library is None or (library == "timm" and type(network).__module__.startswith("timm.")):
+        return {name: name for name in own}
+    return their_names(own, library)
+
+
+def _classifiers(network: nn.Module) -> set[str]:
+    """Names of the modules that answer with classes, auxiliary ones too; of timm's models as they say."""
+    told = getattr(network, "pretrained_cfg", {}).get("classifier")
+    if told:
+        return {told} if isinstance(told, str) else set(told)
+    linear = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
+    classes = [module.out_features for module in linear.values()][-1:]  # all have as many outputs as the last one
+    return {name for name, module in linear.items() if module.out_features in classes}
+
+
+def _only_channels_differ(value: Tensor, tensor: Tensor) -> bool:
+    return value.ndim == tensor.ndim == 4 and (value.shape[0], value.shape[2:]) == (tensor.shape[0], tensor.shape[2:])
+
+
+def _repeat_channels(weight: Tensor, channels: int) -> Tensor:
+    """(out, C, k, k) -> (out, channels, k, k), of the same response to an image whose channels are all alike."""
+    if channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    given = weight.shape[1]
+    repeated = weight.repeat(1, -(-channels // given), 1, 1)[:, :channels]
+    return repeated * (given / channels)
+
+
+# ---- back
+
+
+def to_timm(state_dict: Mapping[str, Tensor]) -> Tensors:
+    """Our weights by timm's names and shapes: `timm_model.load_state_dict(to_timm(network.state_dict()))`.
+
+    Raises:
+        ArchitectureError: timm has no such network.
+    """
+    return _to(state_dict, "timm")
+
+
+def to_torchvision(state_dict: Mapping[str, Tensor]) -> Tensors:
+    """As `to_timm`, by torchvision's names."""
+    return _to(state_dict, "torchvision")
+
+
+def _to(state_dict: Mapping[str, Tensor], library: str) -> Tensors:
+    names = their_names(state_dict, library)
+    if names is None:
+        raise ArchitectureError(f"{library} has no network with a place for {next(iter(state_dict))}, ...")
+    renamed: Tensors = {}
+    for name, tensor in state_dict.items():
+        theirs, _, kernel = names[name].partition(" ")
+        side = [int(length) for length in kernel.split("x")] if kernel else []
+        renamed[theirs] = tensor.reshape(tensor.shape[0], -1, *side) if side else tensor
+    return renamed
