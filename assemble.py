@@ -154,8 +154,7 @@ def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, traine
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
     normalise = Normalise(data.mean, data.std)
-    options = {"num_classes": data.num_classes, "channels_last": trainer.channels_last}
-    return Evaluator(network, recipe(cfg), normalise, **options)
+    return Evaluator(network, recipe(cfg), normalise, num_classes=data.num_classes, channels_last=trainer.channels_last)
 
 
 def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> None:
@@ -165,6 +164,6 @@ def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer
 
 def _prepare(network: nn.Module, trainer: Trainer) -> None:
     if trainer.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
     if trainer.compile:
         network.compile()  # in place: the names in checkpoints stay

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig
@@ -27,7 +28,8 @@ def main(cfg: DictConfig) -> None:
     from anatomy.report import NOTES, tabulate
     from anatomy.table import dissect
 
-    network, side = assemble.network(cfg, device="meta"), assemble.test_side(cfg)
+    network: Any = assemble.network(cfg, device="meta")
+    side = assemble.test_side(cfg)
     anatomy = dissect(network, cfg.datamodule.channels, side)
     hydra_config = HydraConfig.get()
     words = [word.removeprefix("arch.") for word in hydra_config.overrides.task if word.startswith("arch.")]

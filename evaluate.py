@@ -44,7 +44,7 @@ def main(cfg: DictConfig) -> None:
         "data": f"{len(data.test):,} images of split {cfg.split}, {side} px",
         **{name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()},
     }
-    show_plan(console, rows, [*network.notes, *data.notes])
+    show_plan(console, rows, [*getattr(network, "notes", ()), *data.notes])
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def startup(rounds: int) -> None:
         import_torch=lambda: wall(sys.executable, "-c", "import torch"),
     )
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, str(ROOT / "train.py"), f"run={folder}/run"]
+        words = [sys.executable, str(ROOT / "train.py"), f"runs={folder}", "run=run"]
         began = time.time()
         subprocess.run(words, cwd=folder, stdout=subprocess.DEVNULL, check=True)
         whole = time.time() - began
@@ -63,35 +63,31 @@ def startup(rounds: int) -> None:
 def built(*words: str, everything: bool = True):
     """A trainer, module and data of a command line, with all the callbacks and loggers of a run, or none of them."""
     from hydra import compose, initialize_config_dir
-    from pytorch_lightning.loggers import TensorBoardLogger
     from rich.console import Console
 
+    import assemble
     from running import schema  # noqa: F401
-    from running.metrics_csv import MetricsCSV
-    from running.progress import Report
-    from running.results import count_macs
-    from running.trainer import Trainer
-    from train import build, build_network
+    from running.bar import Bar
+    from running.checkpoints import Checkpoints
+    from running.clock import Clock
+    from running.ranks import Ranks
+    from running.rows import Rows
+    from running.stopping import Stop
 
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("train", list(words))
     folder = Path(tempfile.mkdtemp())
-    network = build_network(cfg)
-    options = {key: value for key, value in cfg.trainer.items() if key != "_target_"}
-    quiet = Console(quiet=True, force_terminal=True)
-    callbacks = [Report(quiet)] if everything else []
-    loggers = [MetricsCSV(str(folder)), TensorBoardLogger(str(folder))] if everything else []
-    macs = count_macs(network, cfg.datamodule.channels, cfg.datamodule.resolution)
-    trainer = Trainer(
-        macs=macs,
-        logger=loggers,
-        callbacks=callbacks,
-        default_root_dir=folder,
-        enable_checkpointing=everything,
-        **options,
-    )
-    classifier, datamodule = build(cfg, network, trainer)
-    return trainer, classifier, datamodule
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", [*words, f"runs={folder}", "run=run"])
+    callbacks: list[Any] = []
+    if everything:
+        console, clock = Console(quiet=True, force_terminal=True), Clock()
+        stop, rows = Stop(None, console, "run"), Rows(console, clock)
+        saving = Checkpoints(folder / "run" / "checkpoints", cfg.trainer.checkpoint_minutes, 0, {})
+        callbacks = [Ranks(60), clock, stop, Bar(console, clock), rows, saving]
+        (folder / "run").mkdir()
+    network = assemble.network(cfg)
+    trainer = assemble.trainer(cfg, network, loggers=everything, callbacks=callbacks)
+    data = assemble.data(cfg)
+    return trainer, assemble.classifier(cfg, network, data, trainer), data
 
 
 def fit_seconds(*words: str, everything: bool = True) -> float:
@@ -210,7 +206,7 @@ def resnet18(rounds: int) -> None:
 
         data = TensorImages(images, labels)
         setattr(datamodules.cifar.CIFAR10, "read", lambda self, share: (data, data))  # noqa: B010
-        trainer, classifier, datamodule = built(*words.split(), "datamodule.val_size=0", "+trainer.limit_val_batches=0")
+        trainer, classifier, datamodule = built(*words.split(), "datamodule.val_size=0", "trainer.limit_val_batches=0")
         trainer.callbacks.append(Steps())
         trainer.fit(classifier, datamodule=datamodule)
         return statistics.median(seconds[1:])
@@ -226,12 +222,13 @@ def preparation(rounds: int) -> None:
     from torch.nn import functional as F
 
     from archs.resnet import resnet_cifar
-    from recipes.augmentation import Augmentation
+    from recipes.device_augmentation import DeviceAugmentation
     from running import schema  # noqa: F401
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         recipe: Any = OmegaConf.to_object(compose("train", ["recipe=resnet_cifar"]).recipe)
-    augmentation = Augmentation(recipe, seed=0, mirror=True, mean=[0.5] * 3, std=[0.25] * 3, native=True)
+    facts: dict[str, Any] = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    augment = DeviceAugmentation(recipe, seed=0, hflip=0.5, crop_here=True, **facts)
     images, samples = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8), torch.arange(128)
     origin, labels = torch.stack((samples, samples, samples), dim=1), samples % 10
     network = resnet_cifar(20, num_classes=10, shortcut="A", stem="cifar").to(memory_format=torch.channels_last)
@@ -239,11 +236,11 @@ def preparation(rounds: int) -> None:
 
     def prepare() -> float:
         began = time.perf_counter()
-        augmentation.on_device(images, origin).contiguous(memory_format=torch.channels_last)
+        augment(images, origin).contiguous(memory_format=torch.channels_last)
         return time.perf_counter() - began
 
     def step() -> float:
-        batch = augmentation.on_device(images, origin).contiguous(memory_format=torch.channels_last)
+        batch = augment(images, origin).contiguous(memory_format=torch.channels_last)
         began = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(batch)

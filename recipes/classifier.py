@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from recipes.averaging import Average
@@ -170,7 +171,9 @@ class Classifier(Evaluator):
         checkpoint["stopped_early"] = bool(self.trainer.should_stop)
         if self.trainer.world_size > 1:  # within an epoch every device has its own; state_dict is the first's
             mine = torch.cat([buffer.flatten() for buffer in self._statistics()] or [self.epoch_sums[:0]])
-            checkpoint["statistics"] = self.trainer.strategy.all_gather(mine).cpu()  # (devices, values)
+            of_all = [torch.empty_like(mine) for _ in range(self.trainer.world_size)]
+            dist.all_gather(of_all, mine)
+            checkpoint["statistics"] = torch.stack(of_all).cpu()  # (devices, values)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         first = self.trainer.is_global_zero  # the sums of all ranks go on in the first

@@ -254,7 +254,7 @@ def _check_rand_augment(notation: str) -> None:
         kind = re.fullmatch(r"(mstd|mmax|m|n|p|inc)(\d+(?:\.\d+)?)", word)
         if kind is None and not re.fullmatch(r"t[a-z]+\d*", word):
             raise RecipeError(
-                f"recipe.rand_augment={notation}: {word} is none of m (magnitude), n (operations), mstd, mmax, p, inc, t."
+                f"recipe.rand_augment={notation}: {word} is none of m (magnitude), n (operations), mstd, mmax, p, inc."
             )
         if kind and kind.group(1) == "m" and float(kind.group(2)) > 30:
             raise RecipeError(f"recipe.rand_augment={notation}: magnitudes go to 10, or somewhat above.")

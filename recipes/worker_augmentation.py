@@ -62,8 +62,8 @@ class BatchOfPhotographs:
     def __init__(self, recipe: Recipe, *, seed: int, hflip: float, operation: PerImage | None) -> None:
         if recipe.crop not in ("rrc", "scale_jitter"):
             raise RecipeError(
-                f"recipe.crop={recipe.crop} needs images of one size: for files of any size it is rrc or scale_jitter,\n"
-                'for example recipe.crop=rrc recipe.crop_scale=[0.08,1] recipe.crop_ratio=[0.75,1.3333] '
+                f"recipe.crop={recipe.crop} needs images of one size; files of any size take rrc or scale_jitter,\n"
+                "for example recipe.crop=rrc recipe.crop_scale=[0.08,1] recipe.crop_ratio=[0.75,1.3333] "
                 "recipe.crop_padding=0 recipe.crop_padding_mode=none"
             )
         self.recipe, self.seed, self.hflip, self.operation = recipe, seed, hflip, operation

@@ -68,7 +68,12 @@ class Bar(ProgressBar):
 
     def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.is_global_zero and self.console.is_terminal:
-            columns = TextColumn("test"), BarColumn(bar_width=12), MofNCompleteColumn(), TimeRemainingColumn(compact=True)
+            columns = (
+                TextColumn("test"),
+                BarColumn(bar_width=12),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(compact=True),
+            )
             self.progress = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
             self.task = self.progress.add_task("", total=sum(map(int, trainer.num_test_batches)))
             self.progress.start()

@@ -54,11 +54,12 @@ class Checkpoints(ModelCheckpoint):
     Args:
         folder: of the files.
         minutes, steps: how often within an epoch; 0: not.
+        arch: the network's arguments, saved with its weights, so that they are never loaded into another network.
     """
 
-    def __init__(self, folder: Path, minutes: float, steps: int) -> None:
+    def __init__(self, folder: Path, minutes: float, steps: int, arch: dict[str, Any]) -> None:
         super().__init__(folder, monitor="val_top1", mode="max", save_top_k=1)
-        self.folder, self.minutes, self.steps = folder, minutes, steps
+        self.folder, self.minutes, self.steps, self.arch = folder, minutes, steps, arch
         self.saved_at = time.monotonic()
         self.best, self.best_step = -1.0, 0
 
@@ -84,6 +85,9 @@ class Checkpoints(ModelCheckpoint):
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.last_model_path = str(self.folder / LAST)
         self.saved_at = time.monotonic()
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["arch"] = self.arch
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_step": self.best_step}

@@ -1,6 +1,6 @@
 """What a command is checked for before anything is built: every key's type and range, and what its directory holds.
 
-`checks` is the first call of every door and, for all its jobs, of every sweep. It only checks, in a fraction of a second:
+`checks` is the first call of every door and, for all its jobs, of every sweep. It only checks, within a second:
 classes are known by their signatures, read from the source (running/signatures.py), so torch is not imported.
 """
 
@@ -119,7 +119,7 @@ def _check_keys(cfg: DictConfig) -> None:
             raise UserError(f"{name}: there is no such group or key.{nearest(str(name), [*GROUPS, *known])}")
         wrong = problem(known[str(name)], cfg[name])
         if wrong:
-            raise UserError(f"{name}={cfg[name]}: {wrong}")
+            raise UserError(f"{name!s}={_short(cfg[name])}: {wrong}")
     if cfg.run is not None and not directory.is_name(str(cfg.run)):
         raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
 
@@ -178,9 +178,11 @@ def _check_together(cfg: DictConfig) -> None:
     if recipe.crop_padding >= side:
         raise UserError(f"recipe.crop_padding={recipe.crop_padding}: it is less than the image's {side} pixels.")
     if trainer.get("max_epochs") is not None and trainer.max_epochs > recipe.epochs:
-        raise UserError(f"trainer.max_epochs={trainer.max_epochs}: the recipe ends after recipe.epochs={recipe.epochs}.")
+        raise UserError(f"trainer.max_epochs={trainer.max_epochs}: recipe.epochs={recipe.epochs} are all.")
     if trainer.get("max_time") is not None and not re.fullmatch(r"(\d+:){0,3}\d+", str(trainer.max_time)):
-        raise UserError(f"trainer.max_time={trainer.max_time}: it is DD:HH:MM:SS, 00:11:50:00 for ten minutes less than 12 hours.")
+        raise UserError(
+            f"trainer.max_time={trainer.max_time}: it is DD:HH:MM:SS, 00:11:50:00 for ten minutes less than 12 hours."
+        )
     if cfg.get("test_weights") == "best" and trainer.get("limit_val_batches") == 0:
         raise UserError("test_weights=best: without validation (trainer.limit_val_batches=0) no epoch is the best.")
     _check_pretrained(cfg)

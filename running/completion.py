@@ -1,4 +1,4 @@
-"""What completes a checked config before anything is built: arguments that weights need, sizes, names. Imports no torch."""
+"""What completes a checked config before anything is built: what weights need, sizes, names. Imports no torch."""
 
 from __future__ import annotations
 
@@ -70,10 +70,18 @@ def with_run(cfg: DictConfig) -> None:
 
 
 def _add_what_weights_need(cfg: DictConfig) -> None:
-    """Give arch the arguments that its released weights need, such as norm_eps of timm's EfficientNets."""
+    """Give arch the arguments that its released weights need, such as norm_eps of timm's EfficientNets.
+
+    Raises:
+        UserError: the command says another.
+    """
+    words = {word.split("=")[0].lstrip("+") for word in HydraConfig.get().overrides.task}
     for key, value in ((cfg.get("published") or {}).get(cfg.pretrained) or {}).items() if cfg.pretrained else ():
-        if key != "name":
-            OmegaConf.update(cfg.arch, str(key), value)
+        if key == "name":
+            continue
+        if f"arch.{key}" in words and cfg.arch[key] != value:
+            raise UserError(f"arch.{key}={cfg.arch[key]}: the weights of pretrained={cfg.pretrained} need {value}.")
+        OmegaConf.update(cfg.arch, str(key), value)
 
 
 def _apply_resolution(cfg: DictConfig) -> None:

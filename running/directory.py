@@ -138,7 +138,9 @@ def check_built(path: Path, group: str, node: DictConfig) -> None:
     mine = isinstance(values, dict) and targets == [values.get("_target_")] and _is_ours(group, str(targets[0]))
     if not mine:
         foreign = next((t for t in targets if not _is_ours(group, str(t))), targets[-1] if targets else "nothing")
-        raise UserError(f"{path} asks to build {foreign} as {group}; only classes of this project are built from a file.")
+        raise UserError(
+            f"{path} asks to build {foreign} as {group}; from a file only this project's classes are built."
+        )
 
 
 def _is_ours(group: str, target: str) -> bool:

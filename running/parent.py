@@ -1,4 +1,4 @@
-"""A process that another one started ends with it: a rank with the first rank, a job with its sweep. Imports no torch."""
+"""A process that another one started ends with it: a rank with the first, a job with its sweep. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,19 +8,37 @@ import sys
 import threading
 import time
 
-PARENT = "LINEAGE_PARENT"  # a sweep's process, of the jobs that it starts
+PARENT = "LINEAGE_PARENT"  # in the environment: the process whose ranks or jobs its children are
 
 
 def follow_parent() -> None:
-    """Watch the process that started this one, in the background, if this is a rank or a job.
+    """Watch the process that started this one, in the background, if this is a rank or a job; be one for others.
 
     A rank whose first rank is gone cannot save: it ends. A job is told as a scheduler would, and saves.
     """
-    parent = os.getppid()
-    if os.environ.get("LOCAL_RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" not in os.environ:
-        _start(parent, _end_rank)
-    elif os.environ.get(PARENT) == str(parent):
-        _start(parent, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    parent = os.environ.get(PARENT)
+    os.environ[PARENT] = str(os.getpid())
+    if parent is None or not parent.isdigit():
+        return
+    is_rank = os.environ.get("LOCAL_RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" not in os.environ
+    direct, end = os.getppid() == int(parent), _end_rank if is_rank else _end_job
+
+    def loop() -> None:
+        while os.getppid() == int(parent) if direct else _is_alive(int(parent)):
+            time.sleep(0.5)
+        end()
+
+    threading.Thread(target=loop, daemon=True, name="follow-parent").start()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _end_rank() -> None:
@@ -29,10 +47,5 @@ def _end_rank() -> None:
     os._exit(1)
 
 
-def _start(parent: int, end) -> None:
-    def loop() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        end()
-
-    threading.Thread(target=loop, daemon=True, name="follow-parent").start()
+def _end_job() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)

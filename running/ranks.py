@@ -119,7 +119,7 @@ class Agreement:
 
     def __init__(self, world_size: int) -> None:
         self.alone = world_size == 1
-        self.group = None if self.alone else dist.new_group(backend="gloo")
+        self.group: Any = None if self.alone else dist.new_group(backend="gloo")
         self.pending: tuple[Any, torch.Tensor] | None = None
 
     def exchange(self, *values: int) -> list[int]:

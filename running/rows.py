@@ -67,7 +67,8 @@ class Rows(Callback):
     def _say_once(self, name: str, error: Exception) -> None:
         if name not in self.failed:
             self.failed.add(name)
-            line = f"{name} failed ({str(error).splitlines()[0] if str(error) else type(error).__name__}); the run goes on."
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            line = f"{name} failed ({reason}); the run goes on."
             log.warning(line)
             self.console.print(line, style="red", highlight=False, soft_wrap=True)
 

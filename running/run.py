@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 
@@ -54,6 +54,7 @@ class Run:
     def callbacks(self) -> list[Callback]:
         """What every run has, in the order in which Lightning calls them."""
         machine, self.clock = self.cfg.trainer, Clock()
+        arch: Any = OmegaConf.to_container(self.cfg.arch, resolve=True)
         self.rows = Rows(self.console, self.clock)
         return [
             Ranks(machine.timeout_s),
@@ -61,7 +62,7 @@ class Run:
             Stop(machine.max_time, self.console, str(self.cfg.run)),
             Bar(self.console, self.clock),
             self.rows,
-            Checkpoints(self.folder / "checkpoints", machine.checkpoint_minutes, machine.checkpoint_steps),
+            Checkpoints(self.folder / "checkpoints", machine.checkpoint_minutes, machine.checkpoint_steps, arch),
         ]
 
     @contextmanager

@@ -1,5 +1,5 @@
 """What the config needs before it is composed: the types of the recipe and of the keys beside the groups, and the
-functions that conf/arch computes resolutions and stems with. The groups' own types are the signatures of their classes."""
+functions that conf/arch computes with. The groups' own types are the signatures of their classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ OmegaConf.register_new_resolver("if_equal", lambda a, b, then, other: then if st
 OmegaConf.register_new_resolver("compound_resolution", lambda phi: round(224 * 1.15**phi), replace=True)
 
 # The stem of networks that have one for small images: that of CIFAR below 96 pixels. No size is ImageNet's.
-OmegaConf.register_new_resolver("stem_of", lambda side: "cifar" if side is not None and side < 96 else "imagenet", replace=True)
+OmegaConf.register_new_resolver(
+    "stem_of", lambda side: "cifar" if side is not None and side < 96 else "imagenet", replace=True
+)
 
 Side = Annotated[int, "1 <= x <= 8192"]  # pixels
 

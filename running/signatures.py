@@ -75,7 +75,7 @@ def dotted(node: ast.AST) -> tuple[str, ...]:
 
 
 def folder_of(package: str) -> Path | None:
-    """The folder that a top-level package lies in; None if it is not read. (find_spec of a dotted name would import.)"""
+    """The folder of a top-level package; None if it is not read. (Of a dotted name find_spec imports the parents.)"""
     if (ROOT / package / "__init__.py").is_file() or (ROOT / f"{package}.py").is_file():
         return ROOT
     try:
@@ -318,10 +318,10 @@ def _left(call: ast.Call, callee: Signature | None) -> Signature:
 
 def _union(signatures: list[Signature]) -> dict[str, Argument]:
     """The arguments of several calls; required where every call requires it."""
-    union = {name: argument for one in reversed(signatures) for name, argument in one.arguments.items()}
-    for name, argument in union.items():
+    union: dict[str, Argument] = {}
+    for name, argument in (item for one in signatures for item in one.arguments.items()):
         every = all(name in one.arguments and one.arguments[name].required for one in signatures)
-        union[name] = replace(argument, required=every)
+        union.setdefault(name, replace(argument, required=every))
     return union
 
 
@@ -386,8 +386,10 @@ def _problem(annotation: ast.expr, module: Module, value: Any) -> str | None:
 
 
 def _sentence(failures: list[Failure], value: Any) -> str:
-    """The failures, joined by "or": null last, and no verb twice."""
+    """The failures, joined by "or": null last, no verb twice, and a whole number is a number."""
     text = verb = ""
+    if any(failure.words == "a number" for failure in failures):
+        failures = [failure for failure in failures if failure.words != "a whole number"]
     for failure in sorted(failures, key=lambda failure: failure.words == "null"):
         again = failure.verb == verb or (text and failure.words == "null")
         text += (" or " if text else "") + ("" if again else f"{failure.verb} ") + failure.words
@@ -430,7 +432,8 @@ def _of_word(word: str, value: Any) -> list[Failure]:
         return [Failure(OUT, "it is", "a finite number")] if infinite else []
     if word in ("str", "Path") and KINDS["int"][1](value):
         return [Failure(MAYBE, "it takes", takes)]
-    return [Failure(NEAR if word == "int" and KINDS["float"][1](value) else OTHER, "it takes", takes)]
+    near = word == "int" and KINDS["float"][1](value) and math.isfinite(value)
+    return [Failure(NEAR if near else OTHER, "it takes", takes)]
 
 
 def _of_subscript(word: str, parts: list[ast.expr], module: Module, value: Any) -> list[Failure]:

@@ -118,6 +118,6 @@ def requeue() -> None:
 def in_seconds(max_time: str) -> float:
     """DD:HH:MM:SS, or its last parts, in seconds."""
     seconds = 0.0
-    for part, unit in zip(reversed(max_time.split(":")), (1, 60, 3600, 86400), strict=False):
+    for part, unit in zip(reversed(str(max_time).split(":")), (1, 60, 3600, 86400), strict=False):
         seconds += float(part) * unit
     return seconds

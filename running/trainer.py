@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
@@ -19,6 +20,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.nn.parallel import DistributedDataParallel
 
 from running.checkpoints import AtomicCheckpointIO
 from user_error import UserError
@@ -82,8 +84,9 @@ class Trainer(pl.Trainer):
         self.max_per_device, self.channels_last, self.compile = max_per_device, channels_last, compile
         self.timeout_s = timeout_s
         quiet_lightning()
+        chosen: Any = precision
         if precision == "auto":
-            precision = choose_precision(accelerator, mixed_precision, macs)
+            chosen = choose_precision(accelerator, mixed_precision, macs)
         count = count_devices(accelerator, devices)
         slurm = SLURMEnvironment.detect()
         try:
@@ -94,7 +97,7 @@ class Trainer(pl.Trainer):
                 strategy=ddp(timeout_s) if strategy == "ddp" or count * num_nodes > 1 else "auto",
                 sync_batchnorm=sync_batchnorm,
                 max_epochs=max_epochs,
-                precision=precision,
+                precision=chosen,
                 deterministic=deterministic,
                 benchmark=benchmark,
                 log_every_n_steps=log_every_n_steps,
@@ -138,7 +141,9 @@ class Trainer(pl.Trainer):
 def ddp(timeout_s: float) -> DDPStrategy:
     """Each device keeps its own BN statistics through an epoch: DDP would overwrite them at its first forward pass, so
     that a continued run would differ from one that was not stopped."""
-    return DDPStrategy(broadcast_buffers=False, timeout=timedelta(seconds=timeout_s))
+    words = inspect.signature(DistributedDataParallel.__init__).parameters
+    word = "forward_sync_buffers" if "forward_sync_buffers" in words else "broadcast_buffers"  # since torch 2.14
+    return DDPStrategy(timeout=timedelta(seconds=timeout_s), **{word: False})  # type: ignore[arg-type]
 
 
 def count_devices(accelerator: str, devices: Any) -> int:

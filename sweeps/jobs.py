@@ -64,7 +64,7 @@ def load_jobs(sweep: Path) -> list[Job]:
 
 
 def find_run(runs: Path, name: str) -> Path:
-    """The directory of a run by its name, the beginning of it, or its number in a sweep: first/2.
+    """The directory of a run by its name or the beginning of it; in a sweep by number or a word too: first/2.
 
     Raises:
         UserError: there is none, or there are several.
@@ -77,7 +77,9 @@ def find_run(runs: Path, name: str) -> Path:
         return numbered[0]
     known = sorted(path.parent for path in runs.rglob("config.yaml"))
     names = [str(path.relative_to(runs)) for path in known]
-    begun = [path for path, known_name in zip(known, names, strict=True) if known_name.startswith(name)]
+    begun = [path for path in known if str(path.relative_to(runs)).startswith(name)]
+    if not begun and "/" in name:  # a word of a job's name: first/seed-1
+        begun = [path for path in known if path.parent == exact.parent and exact.name in path.name]
     if len(begun) == 1:
         return begun[0]
     if begun:

@@ -24,7 +24,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["torch", "pytorch_lightning", "timm.optim", "torchmetrics", "tensorboard", "rich.progress"])
+FORKS.set_forkserver_preload(
+    ["torch", "pytorch_lightning", "timm.optim", "torchmetrics", "tensorboard", "rich.progress"]
+)
 
 
 @dataclass(frozen=True)

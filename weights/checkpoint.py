@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +20,15 @@ KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
 PREFIXES = ("network.", "module.", "_orig_mod.", "model.", "net.")
 
 
-def read_weights(path: Path) -> Tensors:
-    """The network's tensors of a file; none, if it holds something else.
+class Saved(NamedTuple):
+    """tensors: the network's, none if the file holds something else; arch: the arguments that a run saved with them."""
+
+    tensors: Tensors
+    arch: Mapping[str, Any]
+
+
+def read_weights(path: Path) -> Saved:
+    """The network's tensors of a file.
 
     Raises:
         ArchitectureError: it cannot be read, or not without running code that is in it.
@@ -36,7 +43,10 @@ def read_weights(path: Path) -> Tensors:
     except Exception as error:  # whatever a file may hold
         reason = str(error).split("\n")[0]
         raise ArchitectureError(f"pretrained={path}: cannot be read as weights ({reason}).") from error
-    return network_weights(content) if isinstance(content, Mapping) else {}
+    if not isinstance(content, Mapping):
+        return Saved({}, {})
+    arch = content.get("arch")
+    return Saved(network_weights(content), arch if isinstance(arch, Mapping) else {})
 
 
 def network_weights(content: Mapping[str, Any]) -> Tensors:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -15,11 +16,12 @@ from weights.checkpoint import Tensors
 
 
 class Weights(NamedTuple):
-    """Tensors by the names of their library; None: by ours."""
+    """Tensors by the names of their library; None: by ours. arch: of a run's checkpoint, its network's arguments."""
 
     title: str
     tensors: Tensors
     library: str | None = None
+    arch: Mapping[str, Any] = MappingProxyType({})
 
 
 def _torchvision_weights(name: str) -> Any:

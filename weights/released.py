@@ -21,6 +21,11 @@ from weights.fetching import Weights, about_normalisation, from_timm, from_torch
 LIBRARIES = ("torchvision", "timm")
 Entries = dict[str, Mapping[str, Any]]  # by library: the name of its weights, and the arguments that these need
 
+# Arguments that do not change what a network computes from its weights, or that a new classifier or stem makes good.
+ANY_VALUE = (
+    "num_classes in_channels drop_path dropout zero_init_last norm_momentum aux_heads aux_size memory_efficient"
+).split()
+
 
 # ---- loading
 
@@ -57,10 +62,16 @@ def load(
             raise ArchitectureError(
                 f"The weights of {weights.title} are {weights.library}'s and need arch.{key}={_word(value)}."
             )
-    remarks = [f"starts from the weights of {weights.title}", *fill(network, weights, new_head)]
+    for key, value in weights.arch.items():
+        if key in arch and key not in ANY_VALUE and _plain(arch[key]) != _plain(value):
+            raise ArchitectureError(
+                f"The weights of {weights.title} are of another network: of arch.{key}={_word(value)}, "
+                f"and this one has arch.{key}={_word(arch[key])}."
+            )
+    notes = [f"starts from the weights of {weights.title}", *fill(network, weights, new_head)]
     if entry:
-        remarks += about_normalisation(weights.library == "timm", str(entry["name"]), mean, std)
-    return remarks
+        notes += about_normalisation(weights.library == "timm", str(entry["name"]), mean, std)
+    return notes
 
 
 def _find(network: nn.Module, pretrained: str, entries: Entries) -> Weights:
@@ -84,13 +95,13 @@ def _word(value: Any) -> str:
 
 def from_file(network: nn.Module, path: Path, entries: Entries) -> Weights:
     """The weights of a file, by whose names most of them go: ours, torchvision's, timm's."""
-    tensors = read_weights(path)
+    tensors, arch = read_weights(path)
     known = {library: _names(network, library) or {} for library in (None, *LIBRARIES)}
     shared = {library: len(tensors.keys() & {n.split()[0] for n in names.values()}) for library, names in known.items()}
     # Where torchvision and timm share their names, as of ResNets, that which has released these weights.
     library = max(shared, key=lambda library: (shared[library], library is None, library in entries))
     if shared[library] > len(network.state_dict()) / 2:
-        return Weights(str(path), tensors, library)
+        return Weights(str(path), tensors, library, arch)
     if "timm" in entries:  # an older release, whose names timm brings up to date
         return from_timm(str(entries["timm"]["name"]), str(path))._replace(title=str(path))
     found = next(iter(tensors), "nothing")
@@ -109,7 +120,7 @@ def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[st
     first = next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
     classifiers, given = _classifiers(network), dict(weights.tensors)
     fitting: list[tuple[Tensor, Tensor]] = []  # ours, theirs
-    remarks: list[str] = []
+    notes: list[str] = []
     for name, tensor in network.state_dict().items():
         theirs, module = names[name].split()[0], name.rpartition(".")[0]
         value = given.pop(theirs, None)
@@ -121,12 +132,12 @@ def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[st
             fitting.append((tensor, value))
         elif module in classifiers and (value is None or value.shape[1:] == tensor.shape[1:]):
             if name.endswith("weight"):
-                remarks.append(_about_head(module, tensor, value, weights.title, new_head))
+                notes.append(_about_head(module, tensor, value, weights.title, new_head))
         elif value is not None and module == first and _only_channels_differ(value, tensor):
             channels = tensor.shape[1]
             fitting.append((tensor, _repeat_channels(value, channels)))
             how = "summed" if channels == 1 else "repeated"
-            remarks.append(f"{module}: filters for {value.shape[1]} channels are {how}, to {channels}")
+            notes.append(f"{module}: filters for {value.shape[1]} channels are {how}, to {channels}")
         else:
             reason = _misfit(network, name, tensor, theirs, value)
             raise ArchitectureError(f"The weights of {weights.title} are of another network: {reason}")
@@ -134,11 +145,11 @@ def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[st
     if left:
         raise ArchitectureError(f"The weights of {weights.title} are of another network: nothing here takes {left[0]}.")
     if given:
-        remarks.append("the weights' auxiliary head is left out")
+        notes.append("the weights' auxiliary head is left out")
     with torch.no_grad():
         for tensor, value in fitting:
             tensor.copy_(value)
-    return remarks
+    return notes
 
 
 def _about_head(module: str, tensor: Tensor, value: Tensor | None, title: str, new_head: bool) -> str:

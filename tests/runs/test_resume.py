@@ -130,20 +130,23 @@ def test_damaged_checkpoints(tmp_path):
     last = folder / "checkpoints" / "last.ckpt"
     content, before = last.read_bytes(), results(folder)
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    for damage in (content[: len(content) // 2], random.Random(0).randbytes(9999), (tmp_path / "other.ckpt").read_bytes(), None):
+    for damage in (
+        content[: len(content) // 2],
+        random.Random(0).randbytes(9999),
+        (tmp_path / "other.ckpt").read_bytes(),
+        None,
+    ):
         (folder / "results.json").unlink()
         last.unlink() if last.is_file() else last.rmdir()
         last.mkdir() if damage is None else last.write_bytes(damage)
-        if damage is None:
-            break
         done = command(tmp_path, "train.py", *words)
         assert done.returncode == 0, done.stderr
         assert "last.ckpt is damaged" in done.stdout and "previous.ckpt" in done.stdout
         assert results(folder)["test_loss"] == before["test_loss"]
     for name in ("last.ckpt", "previous.ckpt"):
-        path = folder / "checkpoints" / name
-        path.rmdir() if path.is_dir() else path.unlink()
-        path.write_bytes(b"PK")
+        (folder / "checkpoints" / name).unlink()
+        (folder / "checkpoints" / name).write_bytes(b"PK")
+    (folder / "results.json").unlink()
     done = command(tmp_path, "train.py", *words)
     assert done.returncode == 1 and "damaged" in done.stderr and "Traceback" not in done.stderr
 
@@ -162,7 +165,9 @@ def test_any_flipped_bit_is_found(whole, tmp_path):
             assert type(error).__name__ == "CheckpointError"
             found += 1
         else:
-            assert all(torch.equal(a, b) if torch.is_tensor(a) else a == b for a, b in zip(state, expected, strict=True))
+            assert all(
+                torch.equal(a, b) if torch.is_tensor(a) else a == b for a, b in zip(state, expected, strict=True)
+            )
     assert found > 50
 
 

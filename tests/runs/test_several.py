@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -64,10 +65,8 @@ def pair(tmp_path):
     other = other_rank(run.pid)
     yield run, other
     for pid in (run.pid, other):
-        try:
+        with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
-        except OSError:
-            pass
 
 
 @pytest.mark.parametrize("whom", ["group", "first", "other"])
@@ -111,9 +110,9 @@ def test_the_first_rank_is_killed_while_the_other_starts(tmp_path):
     run = start(tmp_path, "train.py", *LONG)
     run.wait_for(lambda: bool(children(run.pid)))
     other = children(run.pid)[0]
-    run.kill(group=False)
+    run.kill(group=False)  # the other may not have read a line of this project yet
     run.wait()
-    assert is_gone(other)
+    assert is_gone(other, 60)
 
 
 def test_nodes_that_do_not_come(tmp_path):
@@ -177,7 +176,7 @@ def test_a_sweep_ranks_its_jobs_names_the_failed_and_runs_only_what_is_missing(t
     again = command(tmp_path, "train.py", *GRID)
     assert again.returncode == 1 and "finished before" in again.stdout
     assert (finished[0] / "results.json").stat().st_mtime_ns == stamp
-    for name in ("grid/0", f"grid/{finished[0].name[:20]}"):  # by its number, or the beginning of its name
+    for name in ("grid/0", f"grid/{finished[0].name[:-3]}", "grid/lr-0.05"):  # number, beginning, a word of it
         evaluated = command(tmp_path, "evaluate.py", f"run={name}", "trainer=cpu")
         assert evaluated.returncode == 0 and "test_top1" in evaluated.stdout, evaluated.stderr
 

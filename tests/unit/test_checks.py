@@ -1,4 +1,4 @@
-"""Every choice composes and passes the checks; every mistake is one line with the nearest right thing, and leaves nothing."""
+"""Every choice composes and passes the checks; every mistake is one line with the nearest right, and leaves nothing."""
 
 from __future__ import annotations
 

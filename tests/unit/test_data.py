@@ -250,7 +250,9 @@ def test_folders(tmp_path):
 def test_a_bad_file_seen_in_a_worker_is_named(tmp_path):
     write_folders(tmp_path)
     (tmp_path / "train" / "bee" / "2.jpeg").write_bytes(b"\xff\xd8 not an image")
-    datamodule = instantiate(composed("datamodule=imagenet", f"datamodule.root={tmp_path}", "datamodule.num_classes=2").datamodule)
+    datamodule = instantiate(
+        composed("datamodule=imagenet", f"datamodule.root={tmp_path}", "datamodule.num_classes=2").datamodule
+    )
     datamodule.load()
     images = datamodule.train
     train = TrainLoader(images, Order(8, 4, 0, True, 0), Split(), 0, FirstPixels(), 2, pin=False)
@@ -274,7 +276,9 @@ def test_names_of_any_letters(tmp_path):
 
 def test_a_run_goes_on_with_as_many_images(tmp_path):
     write_folders(tmp_path)
-    datamodule = instantiate(composed("datamodule=imagenet", f"datamodule.root={tmp_path}", "datamodule.num_classes=2").datamodule)
+    datamodule = instantiate(
+        composed("datamodule=imagenet", f"datamodule.root={tmp_path}", "datamodule.num_classes=2").datamodule
+    )
     datamodule.load()
     state = datamodule.state_dict()
     (tmp_path / "train" / "ant" / "0.jpeg").unlink()

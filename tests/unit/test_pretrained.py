@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 import torch
 from doors import ROOT, cold, command
 from networks import build, composed, dataset_of, family, rows, uninitialised
+from omegaconf import OmegaConf
 from oracles import CLASSES, Case, build_oracle, case, cases
 from porting import difference, randomise
 from torch import nn
@@ -53,8 +57,8 @@ def check_round_trip(compared: Case, folder: Path) -> None:
     randomise(oracle, images)
     torch.save(oracle.state_dict(), folder / "theirs.pth")
     network = build(compared.config, num_classes=CLASSES, initialise=False).double()
-    remarks = load(network, folder / "theirs.pth")
-    assert "auxiliary" in "".join(remarks[1:]) or len(remarks) == 1
+    notes = load(network, folder / "theirs.pth")
+    assert "auxiliary" in "".join(notes[1:]) or len(notes) == 1
     with torch.no_grad():
         expected = oracle.eval()(images)
         assert difference(network.eval()(images), expected) < checks.TOLERANCE["eval"]
@@ -150,9 +154,9 @@ def test_another_head_and_other_channels(tmp_path):
     oracle = build_oracle(case("mobilenet_v2", "timm", "mobilenetv2_100"))
     torch.save(oracle.state_dict(), tmp_path / "theirs.pth")
     network = build("mobilenet_v2", num_classes=7, channels=1)
-    remarks = load(network, tmp_path / "theirs.pth")
-    assert any("head.linear is new: 7 classes, and 10" in remark for remark in remarks)
-    assert any("3 channels are summed, to 1" in remark for remark in remarks)
+    notes = load(network, tmp_path / "theirs.pth")
+    assert any("head.linear is new: 7 classes, and 10" in note for note in notes)
+    assert any("3 channels are summed, to 1" in note for note in notes)
     grey = checks.noise(2, 1, 64, 64)
     with torch.no_grad():
         features = network.eval().forward_features(grey)
@@ -170,8 +174,8 @@ def test_a_file_needs_its_arguments(tmp_path):
     with pytest.raises(ArchitectureError, match="are timm's and need arch.norm_eps=1e-05"):
         released.load(network, str(tmp_path / "theirs.pth"), cfg.arch, cfg.published, *IMAGENET)
     cfg.arch.norm_eps = 1e-5
-    remarks = released.load(network, str(tmp_path / "theirs.pth"), cfg.arch, cfg.published, *IMAGENET)
-    assert "datamodule.mean=[0.5,0.5,0.5] datamodule.std=[0.5,0.5,0.5]" in remarks[-1]
+    notes = released.load(network, str(tmp_path / "theirs.pth"), cfg.arch, cfg.published, *IMAGENET)
+    assert "datamodule.mean=[0.5,0.5,0.5] datamodule.std=[0.5,0.5,0.5]" in notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -222,8 +226,8 @@ def test_a_classifier_that_stays_random(left, tmp_path):
     network = build("resnet_cifar arch.depth=8", num_classes=7)
     state = build("resnet_cifar arch.depth=8").state_dict()
     torch.save({name: tensor for name, tensor in state.items() if name not in left}, tmp_path / "weights.pth")
-    remarks = load(network, tmp_path / "weights.pth")
-    assert f"head.linear is new: 7 classes, and {'no classifier' if left else 10} in the weights" in remarks
+    notes = load(network, tmp_path / "weights.pth")
+    assert f"head.linear is new: 7 classes, and {'no classifier' if left else 10} in the weights" in notes
     there = "no classifier" if left else "a classifier of 10 classes"
     with pytest.raises(ArchitectureError, match=f"have {there}, and the data have 7: evaluation needs"):
         load(network, tmp_path / "weights.pth", new_head=False)
@@ -256,7 +260,7 @@ def test_wrappings(wrap, tmp_path):
     """What training scripts put around weights is taken off."""
     state = {name: tensor + 1 for name, tensor in build("resnet_cifar arch.depth=8").state_dict().items()}
     torch.save(wrap(state), tmp_path / "weights.pth")
-    found = read_weights(tmp_path / "weights.pth")
+    found = read_weights(tmp_path / "weights.pth").tensors
     assert found.keys() == state.keys() and all(torch.equal(tensor, state[name]) for name, tensor in found.items())
 
 
@@ -324,8 +328,8 @@ def test_torchvision_loads(tmp_path, monkeypatch):
         url = torchvision.models.get_model_weights(name).DEFAULT.url
         torch.save(state, tmp_path / "checkpoints" / Path(url).name)
         network = build(name)
-        remarks = load(network, "torchvision", {"torchvision": {"name": name}})
-        assert len(remarks) == 1
+        notes = load(network, "torchvision", {"torchvision": {"name": name}})
+        assert len(notes) == 1
         images = checks.noise(1, 3, 64, 64)
         with torch.no_grad():
             assert difference(network.eval()(images), theirs.eval()(images)) < 1e-4
@@ -353,6 +357,13 @@ def in_cache(folder: Path, repository: str, state: dict) -> None:
     save_file(state, place / "snapshots" / "0" / "model.safetensors")
 
 
+def with_cache(folder: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command that finds `in_cache`'s files. A new process, since the hub's client reads HF_HOME on import."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
+    line = [sys.executable, str(ROOT / script), *words]
+    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
 def test_fine_tuning(tmp_path):
     """A run starts from timm's weights, says what it replaced, and leaves its frozen part as it was; then evaluation
     and another network start from its checkpoint."""
@@ -362,8 +373,7 @@ def test_fine_tuning(tmp_path):
     theirs = timm.create_model("mobilenetv2_100", num_classes=1000)
     in_cache(tmp_path / "hf", "timm/mobilenetv2_100.ra_in1k", theirs.state_dict())
     words = ["arch=mobilenet_v2", "freeze=stages.3", "trainer=debug", "recipe.batch_size=64", "recipe.lr=0.01"]
-    environment = {"HF_HOME": str(tmp_path / "hf")}
-    done = command(tmp_path, "train.py", *words, "pretrained=timm", "run=a", **environment)
+    done = with_cache(tmp_path, "train.py", *words, "pretrained=timm", "run=a")
     assert done.returncode == 0, done.stderr
     notes = " ".join(json.loads((tmp_path / "runs/a/results.json").read_text())["notes"])
     for sentence in (
@@ -373,14 +383,14 @@ def test_fine_tuning(tmp_path):
         "frozen up to stages.3",
     ):
         assert sentence in notes
-    ours = read_weights(tmp_path / "runs/a/checkpoints/last.ckpt")
+    ours = read_weights(tmp_path / "runs/a/checkpoints/last.ckpt").tensors
     names = counterparts.their_names(ours, "timm")
     given = theirs.state_dict()
     moved = {name for name in ours if name != "stem.conv.weight" and not torch.equal(ours[name], given[names[name]])}
     assert {".".join(name.split(".")[:2]) for name in moved} == {
         "stages.4", "stages.5", "stages.6", "last.conv", "last.norm", "head.linear"
     }  # fmt: skip
-    again = build("mobilenet_v2", "digits")
+    again = build("mobilenet_v2", num_classes=10, channels=1)
     load(again, tmp_path / "runs/a/checkpoints/last.ckpt", new_head=False)
     assert all(torch.equal(tensor, ours[name]) for name, tensor in again.state_dict().items())
     evaluated = command(tmp_path, "evaluate.py", "run=a", "trainer=debug")
@@ -388,13 +398,16 @@ def test_fine_tuning(tmp_path):
 
 
 def test_released_weights_evaluate(tmp_path):
-    """evaluate.py without a run: timm's weights in our network, of any model of timm also."""
+    """evaluate.py without a run: timm's weights in our network, of any model of timm also; never with a random head."""
     import timm
 
     network = timm.create_model("resnet10t", num_classes=1000)
     in_cache(tmp_path / "hf", "timm/resnet10t.c3_in1k", network.state_dict())
-    words = ["arch=timm", "arch.model_name=resnet10t", "pretrained=timm", "trainer=debug"]
-    done = command(tmp_path, "evaluate.py", *words, HF_HOME=str(tmp_path / "hf"))
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    words = ["arch=timm", "arch.model_name=resnet10t", "trainer=debug"]
+    done = command(tmp_path, "evaluate.py", *words, "pretrained=weights.pth")
+    assert done.returncode == 1 and "evaluation needs weights with a classifier for these data" in done.stderr
+    done = with_cache(tmp_path, "evaluate.py", *words, "pretrained=timm", "datamodule.num_classes=1000")
     assert done.returncode == 0, done.stderr
     assert "starts from the weights of timm's resnet10t.c3_in1k" in " ".join(done.stdout.split())
 
@@ -429,3 +442,16 @@ def test_wrong_words(words, sentence, tmp_path):
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_runs_weights_know_their_network(tmp_path):
+    """No shape tells a stride in the first 1x1 from one in the 3x3: the checkpoint of a run does."""
+    cfg = composed("arch=resnet50", "datamodule=imagenet")
+    network = build("resnet50", num_classes=CLASSES)
+    inside = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    arch = OmegaConf.to_container(cfg.arch, resolve=True) | {"dropout": 0.5, "stride_in_1x1": True}
+    torch.save({"state_dict": inside, "averages": [], "arch": arch}, tmp_path / "last.ckpt")
+    with pytest.raises(ArchitectureError, match="of arch.stride_in_1x1=true, and this one has .*=false"):
+        released.load(network, str(tmp_path / "last.ckpt"), cfg.arch, cfg.published, *IMAGENET)
+    cfg.arch.stride_in_1x1 = True
+    assert len(released.load(network, str(tmp_path / "last.ckpt"), cfg.arch, cfg.published, *IMAGENET)) == 1

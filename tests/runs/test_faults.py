@@ -1,0 +1,155 @@
+"""Full disks, folders that cannot be written, files that cannot be read, killed workers, loggers that fail: a line
+each, and nothing that was saved is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pytest
+from doors import command, results, start
+from runs.pictures import write_folders
+from runs.states import SHORT, rows, saves
+
+
+def one_line(done, hint: str) -> None:
+    assert done.returncode == 1 and hint in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2 and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 900 kB, as root can make one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", str(disk)], capture_output=True)
+    if made.returncode:
+        pytest.skip("a small file system cannot be made here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk(tmp_path, small_disk):
+    words = (*SHORT, f"runs={small_disk}", "run=a")
+    filler = small_disk / "filler"
+    done = command(tmp_path, "train.py", *words)  # the second checkpoint has no room beside the first
+    one_line(done, "last.ckpt cannot be written")
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert not list(small_disk.rglob("*.part"))
+    done = command(tmp_path, "train.py", *words)
+    assert done.returncode == 0 and "continues" in done.stdout, done.stderr
+    assert command(tmp_path, "train.py", *SHORT, "run=whole").returncode == 0
+    assert rows(small_disk / "a") == rows(tmp_path / "runs" / "whole")
+    assert results(small_disk / "a")["test_loss"] == results(tmp_path / "runs" / "whole")["test_loss"]
+
+    filler.write_bytes(b"x" * 60_000_000)
+    with open(filler, "ab") as file, pytest.raises(OSError):
+        while True:
+            file.write(b"x" * 4096)
+            file.flush()
+    one_line(command(tmp_path, "train.py", *SHORT, f"runs={small_disk}", "run=b"), "cannot be written")
+    filler.unlink()
+    assert command(tmp_path, "train.py", *SHORT, f"runs={small_disk}", "run=b").returncode == 0
+
+
+@pytest.mark.skipif(os.path.exists("/proc/self") is False, reason="needs a folder that nobody writes to")
+def test_a_folder_that_cannot_be_written(tmp_path):
+    one_line(command(tmp_path, "train.py", *SHORT, "runs=/proc/self/runs"), "/proc/self/runs")
+    (tmp_path / "file").write_text("")
+    one_line(command(tmp_path, "train.py", *SHORT, f"runs={tmp_path}/file"), "file")
+
+
+FOLDERS = (
+    "arch=resnet18", "arch.widths=[8,8,8,8]", "datamodule=imagenet", "datamodule.num_classes=2", "recipe=resnet",
+    "recipe.train_res=32", "recipe.test_res=32", "recipe.batch_size=4", "recipe.epochs=50", "recipe.crop_scale=[36,64]",
+    "trainer=cpu", "logger=csv", "datamodule.workers=1",
+)  # fmt: skip
+
+
+def test_a_bad_file_seen_in_a_worker(tmp_path):
+    write_folders(tmp_path / "data")
+    bad = tmp_path / "data" / "train" / "bee" / "1.jpeg"
+    bad.write_bytes(bad.read_bytes()[:200])
+    one_line(command(tmp_path, "train.py", *FOLDERS, f"datamodule.root={tmp_path}/data"), str(bad))
+
+
+def test_a_killed_worker(tmp_path):
+    from runs.test_several import children
+
+    write_folders(tmp_path / "data", count=200)
+    run = start(tmp_path, "train.py", *FOLDERS, f"datamodule.root={tmp_path}/data", "run=a")
+    written = saves(tmp_path / "runs" / "a")
+    run.wait_for(lambda: written() >= 1)
+    run.wait_for(lambda: bool(children(run.pid)))
+    os.kill(children(run.pid)[0], signal.SIGKILL)
+    done = run.wait(60)
+    one_line(done, "datamodule.workers=1")
+
+
+FAILING = """
+from pytorch_lightning.loggers import TensorBoardLogger
+class Fails(TensorBoardLogger):
+    def log_metrics(self, metrics, step=None):
+        raise OSError(28, "No space left on device")
+"""
+
+
+def test_a_logger_that_fails_does_not_end_the_run(tmp_path):
+    (tmp_path / "failing.py").write_text(FAILING)
+    words = (
+        *SHORT, "run=a", "logger=[csv,tensorboard]", "logger.tensorboard._target_=failing.Fails",
+    )  # fmt: skip
+    done = command(tmp_path, "train.py", *words, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the run goes on") == 1 and len(rows(tmp_path / "runs" / "a")) == 3
+
+
+def test_divergence_stops_at_once_and_keeps_the_last_checkpoint(tmp_path):
+    words = [word for word in SHORT if "decay" not in word]
+    done = command(tmp_path, "train.py", *words, "run=nan", "recipe.lr=1e8", "trainer.checkpoint_steps=1")
+    one_line(done, "diverged")
+    from running.checkpoints import read
+
+    last = read(tmp_path / "runs" / "nan" / "checkpoints" / "last.ckpt")
+    assert last["global_step"] <= 3 and "Traceback" in (tmp_path / "runs" / "nan" / "train.log").read_text()
+
+
+def test_logger_wandb_is_offline_without_a_key(tmp_path):
+    environment = {"WANDB_API_KEY": "", "HOME": str(tmp_path), "WANDB_SILENT": "true"}
+    words = [word for word in SHORT if "logger" not in word]
+    done = command(tmp_path, "train.py", *words, "logger=wandb", "run=w", **environment)
+    assert done.returncode == 0, done.stderr
+    assert "no key" in done.stdout and list((tmp_path / "runs" / "w" / "wandb").glob("offline-run-*"))
+
+
+REFUSED = {
+    "arch=alexnet arch.stem=imagenet": "AlexNet needs images of at least",
+    "recipe.batch_size=33 trainer=ddp trainer.accelerator=cpu trainer.devices=2": "32 or 34",
+    "datamodule=imagenet recipe=resnet": "datamodule.root=FOLDER",
+    "arch=timm arch.model_name=resnt18": "resnet18",
+    "trainer=gpu": "trainer",
+    "datamodule.val_size=5000": "1,437 training images",
+    "datamodule.num_classes=9": "10 classes",
+    "arch=resnet18 arch.depths=[2,2]": "arch",
+    "trainer.limit_val_batches=0 test_weights=best": "test_weights=best",
+    "callbacks=learning_rate_monitor logger=none recipe.epochs=1 recipe.decay_epochs=[1]": "no logger",
+}
+
+
+@pytest.mark.parametrize(("words", "hint"), REFUSED.items())
+def test_what_cannot_be_built_is_refused_in_a_line_or_two(tmp_path, words, hint):
+    one_line(command(tmp_path, "train.py", *words.split(), "run=refused"), hint)
+
+
+def test_without_validation(tmp_path):
+    done = command(tmp_path, "train.py", *SHORT, "trainer.limit_val_batches=0", "run=a")
+    assert done.returncode == 0, done.stderr
+    found = results(tmp_path / "runs" / "a")
+    assert "val_top1" not in found and "test_top1" in found
+
+
+def test_every_second_epoch_validated(tmp_path):
+    done = command(tmp_path, "train.py", *SHORT, "recipe.epochs=3", "trainer.check_val_every_n_epoch=2", "run=a")
+    assert done.returncode == 0, done.stderr
+    assert [bool(row["val_top1"]) for row in rows(tmp_path / "runs" / "a")] == [False, True, False, False]

@@ -1,0 +1,435 @@
+"""Arguments are read from source, nothing is imported, and what is wrong with a value is said in a sentence."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from conftest import ROOT
+from omegaconf import OmegaConf
+
+from running import signatures
+from running.signatures import Argument, Module, Signature, arguments, defined_in, problem
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Write files as a project, whose folder is not on sys.path, and read the signature of a target in it."""
+    monkeypatch.setattr(signatures, "ROOT", tmp_path)
+
+    def write(**files: str) -> None:
+        for name, text in files.items():
+            path = tmp_path.joinpath(*name.split("__")).with_suffix(".py")
+            path = path.with_name("__init__.py") if path.name == "init.py" else path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+
+    return write
+
+
+def read(target: str) -> Signature:
+    signature = arguments(target)
+    assert signature is not None
+    return signature
+
+
+def shape(target: str) -> tuple[str, bool]:
+    """The names, those that are required with a star, and whether there may be others."""
+    signature = read(target)
+    names = [("*" if argument.required else "") + name for name, argument in signature.arguments.items()]
+    return " ".join(names), signature.open
+
+
+# ---- arguments
+
+CODE = """
+    from dataclasses import KW_ONLY, dataclass, field
+    from functools import wraps
+    from typing import ClassVar, Generic, overload
+
+    def plain(a, b=1, /, c=2, *values, d, e=3): ...
+
+    @overload
+    def typed(a): ...
+    def typed(b): ...
+
+    class Base:
+        def __init__(self, width, depth=1): ...
+
+    class Inherits(Base):
+        def forward(self, x): ...
+
+    class Passes(Base):
+        def __init__(self, own, **options):
+            super().__init__(4, **options)
+
+    class Overrides(Passes):
+        def __init__(self, depth, **options):
+            super().__init__(depth=depth, **options)
+
+    class Nothing(Generic[int]): ...
+
+    class Unknown(missing.Base): ...
+
+    class Made:
+        def __new__(cls, a): ...
+
+    @attrs.define
+    class Attrs:
+        a: int
+
+    class Left:
+        def __init__(self, left, **options):
+            super().__init__(**options)
+
+    class Diamond(Left, Base):  # super() in Left is Base
+        pass
+
+    @dataclass
+    class Record:
+        a: int
+        b: list = field(default_factory=list)
+        c: int = field()
+        hidden: int = field(init=False)
+        shared: ClassVar[int] = 1
+        _: KW_ONLY
+        d: int = 4
+
+    @dataclass(frozen=True)
+    class Longer(Record):
+        a: int = 1
+        e: str
+
+    class NoRecord(Longer): ...
+
+    def build(name, **options):
+        return Base(name, **options)
+
+    def branches(name, **options):
+        return Base(**options) if name else plain(1, 2, 3, 4, 5, **options)
+
+    def computes(**options):
+        options.setdefault("width", 1)
+        return Base(**options)
+
+    def keeps(a, **options):
+        return options
+
+    def spreads(values, more, **options):
+        return Base(*values, **options)
+
+    def given(Base, **options):
+        return Base(**options)
+
+    def recursive(a, **options):
+        return recursive(a, **options)
+
+    @wraps(plain)
+    def changed(a): ...
+
+    other = build
+    value = 3
+"""
+SHAPES = {
+    "plain": ("*a b c *d e", False),
+    "typed": ("*b", False),
+    "Base": ("*width depth", False),
+    "Inherits": ("*width depth", False),
+    "Passes": ("*own depth", False),
+    "Overrides": ("*depth *own", False),
+    "Nothing": ("", False),
+    "Diamond": ("*left *width depth", False),
+    "Record": ("*a b *c d", False),
+    "Longer": ("a b *c d *e", False),
+    "NoRecord": ("a b *c d *e", False),
+    "build": ("*name depth", False),
+    "branches": ("*name width depth d e", False),
+    "computes": ("width depth", True),
+    "keeps": ("*a", True),
+    "spreads": ("*values *more width depth", False),
+    "given": ("*Base", True),
+    "changed": ("*a", True),
+    "other": ("*name depth", False),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_arguments(project, name):
+    project(code=CODE)
+    assert shape(f"code.{name}") == SHAPES[name]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["code.Unknown", "code.Made", "code.Attrs", "code.recursive", "code.value", "code.absent", "code.Base.forward"]
+    + [
+        "code",
+        "",
+        ".",
+        "..code.Base",
+        "code.no word",
+        "math.sqrt",
+        "sys.exit",
+        "no_such_package.Thing",
+        "torch.nn.Linear",
+    ],
+)
+def test_what_cannot_be_known(project, target):
+    project(code=CODE)
+    assert arguments(target) is None
+
+
+def test_a_file_that_is_not_python_or_is_nowhere(project):
+    project(
+        broken="def f(: ...", loop__init="from loop.a import f", loop__a="from loop import f", gap="from . import x"
+    )
+    for target in ("broken.f", "loop.f", "gap.x"):
+        assert arguments(target) is None
+
+
+FILES = {
+    "room__init": "from room.first import One\nfrom .second import two as second_of\nfrom . import first as f",
+    "room__first": "class One:\n    def __init__(self, a): ...",
+    "room__second": """
+        try:
+            from .inner import two
+        except ImportError:
+            two = None
+        if True:
+            from ..room import first
+        import room.first
+        import room.first as alias
+        from room import f
+        class Two(first.One): ...
+        class Three(room.first.One): ...
+        class Four(alias.One): ...
+        class Five(f.One): ...
+    """,
+    "room__inner__init": "from .deep import two",
+    "room__inner__deep": "def two(b): ...",
+    "loose__part": "def three(c): ...",  # a folder without __init__.py
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [("room.One", "*a"), ("room.second_of", "*b"), ("room.second.two", "*b"), ("room.f.One", "*a")]
+    + [("room.second." + name, "*a") for name in ("Two", "Three", "Four", "Five")]
+    + [("room.second.f.One", "*a")],
+)
+def test_imports_are_followed(project, target, names):
+    project(**FILES)
+    assert shape(target) == (names, False)
+
+
+def test_packages_of_sys_path(project, tmp_path, monkeypatch):
+    project(**FILES)
+    monkeypatch.setattr(signatures, "ROOT", tmp_path / "elsewhere")
+    assert arguments("room.One") is None
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert shape("room.One") == ("*a", False)
+    assert shape("loose.part.three") == ("*c", False)
+
+
+def test_defined_in_follows_no_import(project, tmp_path):
+    project(code=CODE, **FILES)
+    assert defined_in("room.first.One") == tmp_path / "room" / "first.py"
+    assert defined_in("code.plain") == tmp_path / "code.py"
+    for target in ("room.One", "room.second.two", "room.second.first.One", "code.wraps", "code.other", "code.value"):
+        assert defined_in(target) is None
+    for target in ("room", "room.first", "code.absent", "code.Base.forward", "os.system", "subprocess.run", ""):
+        assert defined_in(target) is None
+
+
+# ---- values
+
+
+ANNOTATIONS = """
+    import pathlib
+    import typing as t
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
+    from typing import Annotated, Any, List, Literal, Optional, Union
+    from elsewhere import Choice, Count, PATH
+    from pathlib import Path
+    from unknown import Thing
+
+    class str_(str): ...
+"""
+ELSEWHERE = """
+    from pathlib import Path
+    from typing import Annotated, Literal, TypeAlias, Union
+    Whole = int
+    Count = Annotated[Whole, "x >= 1"]
+    Choice: TypeAlias = Literal["auto", 3]
+    PATH = Union[str, Path]
+"""
+
+
+def check(project, annotation: str, value: object) -> str | None:
+    project(annotations=ANNOTATIONS + f"\n    def f(a: {annotation}): ...", elsewhere=ELSEWHERE)
+    signatures.parse.cache_clear()
+    return problem(read("annotations.f").arguments["a"], value)
+
+
+LIST, NUMBERS = OmegaConf.create([1, 2]), OmegaConf.create({"a": 1})
+FINE = [
+    ("bool", True), ("int", 3), ("float", 3), ("float", 0.5), ("str", "a"), ("str", 1998), ("None", None),
+    ("int | None", None), ("Optional[int]", None), ("t.Optional[int]", 3), ("Union[int, str]", "a"), ("int | str", 3),
+    ("float | str", 3), ("Literal['modern', '1998']", 1998), ("Literal[2012]", "2012"), ("Literal[True, 'a']", True),
+    ("bool | Literal['warn']", "warn"), ("Literal['a', None]", None), ("Literal['a'] | None", None),
+    ("Annotated[int, 'x >= 1', 'x % 2 == 0']", 2), ("Annotated[int, 'a count']", 0), ("Annotated[int, 'x.real']", 0),
+    ("Annotated[float, 'isfinite(x)']", 1.0), ("Annotated[list[int], 'len(x) == 2']", LIST), ("Count", 1),
+    ("Choice", "3"), ("Choice | None", None), ("PATH", "a"), ("Path", "a"), ("pathlib.Path", "a"), ("list", [1, "a"]),
+    ("list[int]", LIST), ("List[int]", []), ("Sequence[Count]", (1, 2)), ("Iterable[int] | int", 1),
+    ("tuple[int, str]", [1, "a"]), ("tuple[int, ...]", [1, 2, 3]), ("dict", NUMBERS), ("Mapping[str, int]", {}),
+    ("int", {"_target_": "a.B"}), ("Sequence[int]", {"_target_": "a.B"}), ("list[int]", [{"_target_": "a.B"}]),
+    ("Thing", 1), ("Thing | None", [1]), ("timedelta", None), ("str | timedelta | None", [1]), ("'Thing'", None),
+    ("Optional['Thing']", 3), ("Any", None), ("str_", 1), ("list[Thing]", [1]), ("Literal[Thing.a]", 1), ("1 + 2", 1),
+    ("Callable[[int], int]", 1),
+]  # fmt: skip
+WRONG = [
+    ("bool", 1, "it takes true or false."),
+    ("int", True, "it takes a whole number."),
+    ("int", 2.0, "it takes a whole number."),
+    ("int", "abc", "it takes a whole number."),
+    ("int", float("nan"), "it takes a whole number."),
+    ("float", "abc", "it takes a number."),
+    ("float", float("inf"), "it is a finite number."),
+    ("int | float", float("nan"), "it is a finite number."),
+    ("int | float", "abc", "it takes a number."),
+    ("str", True, "it takes a word."),
+    ("str", 0.5, "it takes a word."),
+    ("str", [1], "it takes a word."),
+    ("PATH", [1], "it takes a word or a path."),
+    ("list", "abc", "it takes a list, [1, 2]."),
+    ("list", NUMBERS, "it takes a list, [1, 2]."),
+    ("dict", LIST, "it takes a mapping, {a: 1}."),
+    ("int", None, "it cannot be null."),
+    ("Count", None, "it cannot be null."),
+    ("Literal['a', 'b']", None, "it cannot be null."),
+    ("list[int]", None, "it cannot be null."),
+    ("int | None", "a", "it takes a whole number or null."),
+    ("Literal['modern', '1998']", "modrn", "it is one of modern, 1998. Did you mean modern?"),
+    ("Literal['a'] | None", "xyz", "it is a or null."),
+    ("Literal['True', 'a']", True, "it is one of True, a. Did you mean True?"),
+    ("Literal[True, 1]", "true", "it is one of true, 1. Did you mean true?"),
+    ("bool | Literal['warn']", "warm", "it takes true or false or it is warn. Did you mean warn?"),
+    ("Choice", "atuo", "it is one of auto, 3. Did you mean auto?"),
+    ("Count", 0, "it is at least 1."),
+    ("Annotated[float, '0 <= x <= 1']", 2, "it lies between 0 and 1."),
+    ("Annotated[float, 'x > 0']", 0, "it is above 0."),
+    ("Annotated[float, '0 <= x < 1']", 1, "it lies from 0 on, below 1."),
+    ("Annotated[float, '0 < x <= 1']", 0, "it lies above 0, up to 1."),
+    ("Annotated[float, '-10 < x < 1e-3']", 1, "it lies above -10, below 1e-3."),
+    ("Annotated[int, '1 <= x']", 0, "it is at least 1."),
+    ("Annotated[int, 'x < 2**32']", 2**32, "it is below 2**32."),
+    ("Annotated[int, 'x >= 1', 'x <= 3']", 4, "it is at most 3."),
+    ("Annotated[int, 'x >= 8 and x % 6 == 2']", 30, "it must satisfy x >= 8 and x % 6 == 2; 26 and 32 do."),
+    ("Annotated[int, 'x >= 8 and x % 6 == 2']", -5, "it must satisfy x >= 8 and x % 6 == 2; 8 and 14 do."),
+    ("Annotated[int, 'x == 7 or x == 5000']", 1, "it must satisfy x == 7 or x == 5000; 7 does."),
+    ("Annotated[int, '1 / x > 0']", 0, "it must satisfy 1 / x > 0; 1 and 2 do."),
+    ("Annotated[int, 'x == 5000']", 1, "it must satisfy x == 5000."),
+    ("Annotated[str, 'len(x) > 2']", "a", "it must satisfy len(x) > 2."),
+    ("Annotated[int, 'x == -1 or x >= 1'] | list[int] | str", 0, "it must satisfy x == -1 or x >= 1; -1 and 1 do."),
+    ("Annotated[int, 'x >= 0'] | Annotated[float, '0 <= x <= 1']", 1.5,
+     "it takes a whole number or it lies between 0 and 1."),
+    ("list[int]", [1, "a"], "its element 2, a, takes a whole number."),
+    ("Sequence[Count]", OmegaConf.create([0]), "its element 1, 0, is at least 1."),
+    ("list[int] | str", [None], "its element 1, null, cannot be null."),
+    ("list[Choice]", ["atuo"], "its element 1, atuo, is one of auto, 3. Did you mean auto?"),
+    ("tuple[int, str]", [1], "it takes a list of 2."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("annotation", "value"), FINE)
+def test_values_that_may_be(project, annotation, value):
+    assert check(project, annotation, value) is None
+
+
+@pytest.mark.parametrize(("annotation", "value", "sentence"), WRONG)
+def test_values_that_may_not(project, annotation, value, sentence):
+    assert check(project, annotation, value) == sentence
+
+
+def test_without_an_annotation_anything_may_be(tmp_path):
+    argument = Argument("a", None, True, Module(tmp_path, {}))
+    assert problem(argument, None) is None and problem(argument, object()) is None
+
+
+def test_a_condition_runs_no_code(project):
+    for text in ("x.__class__", "open(x)", "[].append(x)", "len.__self__", "y", "import x", "(lambda x: x)(x).y"):
+        assert signatures._condition(text) is None
+
+
+def test_every_condition_of_the_project_is_understood():
+    rooms = [ROOT / room for room in ("archs", "datamodules", "recipes", "running")]
+    trees = [ast.parse(path.read_text()) for room in rooms for path in sorted(room.rglob("*.py"))]
+    annotations = [
+        node.slice.elts
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.slice, ast.Tuple)
+        and ast.unparse(node.value) == "Annotated"
+    ]
+    for part in (part for parts in annotations for part in parts[1:]):
+        assert signatures._condition(ast.literal_eval(part)), ast.unparse(part)
+
+
+# ---- what is shipped, and Lightning's
+
+
+def test_of_the_project():
+    lenet = read("archs.lenet.LeNet5").arguments
+    assert problem(lenet["variant"], 1998) is None and not lenet["variant"].required
+    assert problem(lenet["num_classes"], "ten") == "it takes a whole number."
+    cifar = read("archs.resnet.resnet_cifar")
+    assert {"depth", "num_classes", "shortcut", "drop_path"} <= cifar.arguments.keys() and not cifar.open
+    assert not {"block", "depths", "widths", "options"} & cifar.arguments.keys()
+    assert [name for name, argument in cifar.arguments.items() if argument.required] == ["depth"]
+    assert {"root", "val_size", "show"} <= read("datamodules.cifar.CIFAR10").arguments.keys()
+
+
+def test_of_lightning():
+    stopping = read("pytorch_lightning.callbacks.EarlyStopping")
+    assert stopping.arguments["monitor"].required and not stopping.open
+    assert problem(stopping.arguments["patience"], 2.5) == "it takes a whole number."
+    monitor = read("pytorch_lightning.callbacks.LearningRateMonitor").arguments["logging_interval"]
+    assert problem(monitor, "stp") == "it is one of step, epoch or null. Did you mean step?"
+    tensorboard = read("pytorch_lightning.loggers.TensorBoardLogger")
+    assert tensorboard.open and "root_dir" not in tensorboard.arguments  # the rest goes to SummaryWriter
+    assert problem(tensorboard.arguments["save_dir"], [1]) == "it takes a word or a path."  # an alias elsewhere
+    assert problem(read("pytorch_lightning.callbacks.ModelCheckpoint").arguments["train_time_interval"], 3) is None
+    assert "max_epochs" in read("pytorch_lightning.Trainer").arguments
+
+
+def test_defined_in_of_the_project():
+    assert defined_in("archs.resnet.ResNet") == ROOT / "archs" / "resnet.py"
+    for target in ("archs.blocks.torch.load", "archs.resnet.nn.Module", "archs.resnet.ConvNormAct", "os.system"):
+        assert defined_in(target) is None
+
+
+IMPORTS_NOTHING = """
+import sys
+sys.path.remove({root!r}) if {root!r} in sys.path else None
+sys.path.insert(0, {root!r})
+from running.signatures import arguments, problem
+sys.path.remove({root!r})
+before = set(sys.modules)
+for target in ("archs.resnet.resnet_cifar", "datamodules.cifar.CIFAR10", "pytorch_lightning.callbacks.EarlyStopping",
+               "pytorch_lightning.loggers.TensorBoardLogger"):
+    for argument in arguments(target).arguments.values():
+        problem(argument, 3)
+assert set(sys.modules) == before, set(sys.modules) - before
+assert not {{"torch", "pytorch_lightning", "archs", "datamodules"}} & set(sys.modules)
+"""
+
+
+def test_nothing_is_imported(tmp_path):
+    command = [sys.executable, "-c", IMPORTS_NOTHING.format(root=str(ROOT))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
