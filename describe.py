@@ -14,7 +14,7 @@ from running.completion import complete
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="describe")
-@errors.of_a_job()
+@errors.of_a_job
 def main(cfg: DictConfig) -> None:
     checks(cfg)
     complete(cfg)

@@ -12,7 +12,7 @@ from running.parent import follow_parent
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
-@errors.of_a_job()
+@errors.of_a_job
 def main(cfg: DictConfig) -> None:
     with_run(cfg)
     checks(cfg)

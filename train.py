@@ -12,7 +12,7 @@ from running.parent import follow_parent
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-@errors.of_a_job()
+@errors.of_a_job
 def main(cfg: DictConfig) -> float | None:
     checks(cfg)
     complete(cfg)

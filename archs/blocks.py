@@ -3,7 +3,8 @@
 A network is an nn.Module with `stem`, `stages`, `head`, `forward_features(images) -> (B, C, H, W)`,
 `forward(images) -> (B, num_classes)`, and `min_size`, the smallest image side, in pixels, that it takes.
 In training, a network with auxiliary heads returns `(logits, [auxiliary logits, ...])` and states the weight of each
-in `aux_weights`. What a user should know of the network in hand may stand in `notes`, a list of sentences.
+in `aux_weights`. One that changes over training (NASNet: its drop path grows) has `set_progress(share)`, called before
+every step with the share of all steps that are done. What a user should know of it may stand in `notes`, sentences.
 """
 
 from __future__ import annotations

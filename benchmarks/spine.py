@@ -80,7 +80,7 @@ def built(*words: str, everything: bool = True):
     callbacks: list[Any] = []
     if everything:
         console, clock = Console(quiet=True, force_terminal=True), Clock()
-        stop, rows = Stop(None, console, "run"), Rows(console, clock)
+        stop, rows = Stop(None, 60, console, "run"), Rows(console, clock)
         saving = Checkpoints(folder / "run" / "checkpoints", cfg.trainer.checkpoint_minutes, 0, {})
         callbacks = [Ranks(60), clock, stop, Bar(console, clock), rows, saving]
         (folder / "run").mkdir()

@@ -154,7 +154,7 @@ class EvaluationLoader:
     ) -> None:
         self.fetch, self.workers, self.pin = Fetch(images, transform), workers, pin
         most = -(-len(images) // ranks)  # images of the rank that has most
-        mine = torch.arange(rank, len(images), ranks, device=images.labels.device)
+        mine = torch.arange(len(images), device=images.labels.device)[rank::ranks]
         origin = torch.stack((torch.zeros_like(mine), mine, torch.zeros_like(mine)), dim=1)
         self.requests = [(part, rank, 1.0) for part in origin.tensor_split(max(1, -(-most // batch_size)))]
 

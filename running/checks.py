@@ -112,14 +112,14 @@ def _check_read(door: str, words: list[str]) -> None:
 
 def _check_keys(cfg: DictConfig) -> None:
     known = cast(Signature, arguments("running.schema.Keys")).arguments
-    for name in cfg:
+    for name in map(str, cfg):
         if name in (*GROUPS, "published", "hydra"):
             continue
         if name not in known:
-            raise UserError(f"{name}: there is no such group or key.{nearest(str(name), [*GROUPS, *known])}")
-        wrong = problem(known[str(name)], cfg[name])
+            raise UserError(f"{name}: there is no such group or key.{nearest(name, [*GROUPS, *known])}")
+        wrong = problem(known[name], cfg[name])
         if wrong:
-            raise UserError(f"{name!s}={_short(cfg[name])}: {wrong}")
+            raise UserError(f"{name}={_short(cfg[name])}: {wrong}")
     if cfg.run is not None and not directory.is_name(str(cfg.run)):
         raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
 

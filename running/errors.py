@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, instead of printing its own view of the error
 
@@ -49,14 +51,17 @@ def for_people() -> Iterator[None]:
         leave(sentence)
 
 
-@contextmanager
-def of_a_job() -> Iterator[None]:
+def of_a_job(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """The same around what Hydra runs; but of a sweep in this process the next job comes after one that failed."""
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        yield
-    else:
+
+    @functools.wraps(task)
+    def told(cfg: DictConfig) -> Any:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return task(cfg)
         with for_people():
-            yield
+            return task(cfg)
+
+    return told
 
 
 def leave(message: str) -> None:

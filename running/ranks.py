@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytorch_lightning as pl
@@ -117,9 +118,10 @@ class Agreement:
     The exchange of a step goes on while the next is computed, on the host, so a GPU's queue stays full.
     """
 
-    def __init__(self, world_size: int) -> None:
+    def __init__(self, world_size: int, timeout_s: float) -> None:
         self.alone = world_size == 1
-        self.group: Any = None if self.alone else dist.new_group(backend="gloo")
+        wait = timedelta(seconds=timeout_s)
+        self.group: Any = None if self.alone else dist.new_group(backend="gloo", timeout=wait)
         self.pending: tuple[Any, torch.Tensor] | None = None
 
     def exchange(self, *values: int) -> list[int]:

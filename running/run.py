@@ -59,9 +59,9 @@ class Run:
         return [
             Ranks(machine.timeout_s),
             self.clock,
-            Stop(machine.max_time, self.console, str(self.cfg.run)),
             Bar(self.console, self.clock),
-            self.rows,
+            self.rows,  # before what may save the step and leave
+            Stop(machine.max_time, machine.timeout_s, self.console, str(self.cfg.run)),
             Checkpoints(self.folder / "checkpoints", machine.checkpoint_minutes, machine.checkpoint_steps, arch),
         ]
 

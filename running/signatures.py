@@ -373,7 +373,10 @@ def problem(argument: Argument, value: Any) -> str | None:
     Args:
         value: plain or OmegaConf's. A mapping with a `_target_`, which Hydra builds, may be anything.
     """
-    return _problem(argument.annotation, argument.module, value) if argument.annotation else None
+    try:
+        return _problem(argument.annotation, argument.module, value) if argument.annotation else None
+    except RecursionError:  # names that stand for each other
+        return None
 
 
 def _problem(annotation: ast.expr, module: Module, value: Any) -> str | None:

@@ -31,19 +31,21 @@ class Stop(Callback):
     stays. In a job of SLURM SIGUSR1 also requeues the job.
 
     Args:
-        max_time: DD:HH:MM:SS from the start of the process, or None.
+        max_time: DD:HH:MM:SS from the start of training in this process, or None.
+        timeout_s: how long to wait for the other ranks.
+        name: of the run.
     """
 
-    def __init__(self, max_time: str | None, console: Console, name: str) -> None:
+    def __init__(self, max_time: str | None, timeout_s: float, console: Console, name: str) -> None:
         self.deadline = time.monotonic() + in_seconds(max_time) if max_time else None
-        self.max_time, self.console, self.name = max_time, console, name
+        self.max_time, self.timeout_s, self.console, self.name = max_time, timeout_s, console, name
         self.told = 0  # exit status: 128 + signal, or TIME_IS_UP
         self.before: dict[int, Any] = {}
         self.agreement: Agreement | None = None
         self.agreed = 0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.agreement = Agreement(trainer.world_size)
+        self.agreement = Agreement(trainer.world_size, self.timeout_s)
         for number in SIGNALS:  # after Lightning's own
             self.before[number] = signal.signal(number, self._hear)
 

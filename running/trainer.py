@@ -143,7 +143,9 @@ def ddp(timeout_s: float) -> DDPStrategy:
     that a continued run would differ from one that was not stopped."""
     words = inspect.signature(DistributedDataParallel.__init__).parameters
     word = "forward_sync_buffers" if "forward_sync_buffers" in words else "broadcast_buffers"  # since torch 2.14
-    return DDPStrategy(timeout=timedelta(seconds=timeout_s), **{word: False})  # type: ignore[arg-type]
+    # NCCL ends the process without a word; running/ranks.py, which has one, shall be first
+    wait = timedelta(seconds=timeout_s + 60 * torch.cuda.is_available())
+    return DDPStrategy(timeout=wait, **{word: False})  # type: ignore[arg-type]
 
 
 def count_devices(accelerator: str, devices: Any) -> int:

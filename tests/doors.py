@@ -75,6 +75,7 @@ class Command:
 
 def _run(folder: str, script: str, words: list[str], variables: dict[str, str], out: str, err: str) -> None:
     os.setsid()
+    multiprocessing.set_start_method("fork", force=True)  # as a command's own loaders start their workers
     for number, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, number)
@@ -88,6 +89,7 @@ def _run(folder: str, script: str, words: list[str], variables: dict[str, str], 
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", UserWarning)
     sys.argv, sys.path[0] = [str(ROOT / script), *words], str(ROOT)
+    sys.path += filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:

@@ -59,7 +59,7 @@ def is_gone(pid: int, within: float = 20) -> bool:
 @pytest.fixture
 def pair(tmp_path):
     """A run of two ranks that has begun to save, and the other rank's process."""
-    run = start(tmp_path, "train.py", *LONG, "trainer.timeout_s=8")
+    run = start(tmp_path, "train.py", *LONG, "trainer.timeout_s=20")
     written = saves(tmp_path / "runs" / "pair")
     run.wait_for(lambda: written() >= 2)
     other = other_rank(run.pid)
@@ -94,7 +94,7 @@ def test_a_rank_that_is_killed(pair):
 def test_a_rank_that_does_not_answer(pair):
     run, other = pair
     os.kill(other, signal.SIGSTOP)
-    done = run.wait(timeout=60)
+    done = run.wait(timeout=90)
     assert done.returncode == 1 and "rank 1 of 2 does not answer" in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2 and is_gone(other), done.stderr
 

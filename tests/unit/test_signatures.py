@@ -258,6 +258,8 @@ ANNOTATIONS = """
     from unknown import Thing
 
     class str_(str): ...
+    this = that
+    that = this
 """
 ELSEWHERE = """
     from pathlib import Path
@@ -289,7 +291,7 @@ FINE = [
     ("int", {"_target_": "a.B"}), ("Sequence[int]", {"_target_": "a.B"}), ("list[int]", [{"_target_": "a.B"}]),
     ("Thing", 1), ("Thing | None", [1]), ("timedelta", None), ("str | timedelta | None", [1]), ("'Thing'", None),
     ("Optional['Thing']", 3), ("Any", None), ("str_", 1), ("list[Thing]", [1]), ("Literal[Thing.a]", 1), ("1 + 2", 1),
-    ("Callable[[int], int]", 1),
+    ("Callable[[int], int]", 1), ("this", 1),
 ]  # fmt: skip
 WRONG = [
     ("bool", 1, "it takes true or false."),

@@ -1,0 +1,87 @@
+"""What of other projects has no public name, each used in one place: an upgrade that changes it fails here."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import composed
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
+
+
+def test_running_trainer():
+    assert torch.cpu._is_avx512_bf16_supported() in (True, False) and torch.cpu._is_amx_tile_supported() in (
+        True,
+        False,
+    )
+    from torch.nn.parallel import DistributedDataParallel
+
+    words = inspect.signature(DistributedDataParallel.__init__).parameters
+    assert "forward_sync_buffers" in words or "broadcast_buffers" in words
+
+
+def test_running_ranks():
+    from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+
+    launcher = _SubprocessScriptLauncher.__new__(_SubprocessScriptLauncher)
+    launcher.__init__(None, 2, 1)
+    assert launcher.procs == []
+    from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher as Launcher
+
+    assert "self.procs" in inspect.getsource(Launcher)
+
+
+def test_recipes_randomness():
+    torch.default_generator.manual_seed(3)
+    assert torch.initial_seed() == 3 and isinstance(torch.cuda.default_generators, tuple)
+
+
+def test_hydra_plugins_sweeper():
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(["a=1,2", "b=3"])
+    assert BasicSweeper.split_arguments(parsed, None) == [[["a=1", "b=3"], ["a=2", "b=3"]]]
+    assert BasicSweeper(None, {"c": "4"})._parse_config() == ["c=4"]
+
+
+def test_lightnings_way_to_start_a_rank():
+    """By the words of sys.argv and Hydra's of the run: running/run.py hands it the run's name by the environment."""
+    from lightning_fabric.strategies.launchers import subprocess_script
+
+    source = inspect.getsource(subprocess_script._hydra_subprocess_cmd)
+    assert (
+        "sys.argv[1:]" in source
+        and "hydra.run.dir=" in source
+        and "os.environ.copy()" in inspect.getsource(subprocess_script._SubprocessScriptLauncher)
+    )
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "words"),
+    [
+        (lambda cfg: OmegaConf.update(cfg, "recipe.lrr", 1), ConfigKeyError | ConfigAttributeError, "Key 'lrr' not in"),
+        (lambda cfg: OmegaConf.update(cfg, "recipe.epochs", "x"), ValidationError, "could not be converted to Integer"),
+        (lambda cfg: OmegaConf.update(cfg, "recipe.lr", None), ValidationError, "not Optional"),
+    ],
+)
+def test_running_errors(act, error, words):
+    """The sentences of OmegaConf that running/errors.py takes apart."""
+    cfg = composed()
+    OmegaConf.set_struct(cfg, True)
+    with pytest.raises(Exception, match=words) as found:
+        act(cfg)
+    assert isinstance(found.value, error)
+    parent = getattr(found.value, "parent_node", None)
+    assert parent is None or parent._get_parent() is cfg
+
+
+def test_torch_says_what_running_errors_reads():
+    """A killed worker, and no compiler, in torch's own words."""
+    program = "import torch._inductor.exc as e; print(e.InvalidCxxCompiler())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "C++ compiler" in done.stdout, done.stderr
