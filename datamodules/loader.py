@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -62,6 +63,13 @@ class Fetch:
         return MicroBatch(images, self.images.labels[samples], origin, chunk, weight)
 
 
+def leave_signals_to_the_run(worker: int) -> None:
+    """A scheduler tells all processes of a run to stop; the run still needs its workers for the step that it saves."""
+    for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 def fetch_all(fetch: Fetch, requests: Sequence[Any], workers: int, pin: bool) -> Iterator[MicroBatch]:
     """The micro-batches of the requests in order; each is made by one of the workers, or here if there are none.
 
@@ -76,6 +84,7 @@ def fetch_all(fetch: Fetch, requests: Sequence[Any], workers: int, pin: bool) ->
             batch_size=None,
             num_workers=min(workers, len(requests)),
             pin_memory=pin,
+            worker_init_fn=leave_signals_to_the_run,
         )
     for item in made:
         if isinstance(item, DataError):

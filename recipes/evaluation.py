@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import MulticlassAccuracy
 
 from recipes.device_augmentation import Normalise
 from recipes.losses import evaluation_loss
@@ -32,7 +31,7 @@ class Evaluator(pl.LightningModule):
         self.network, self.recipe, self.num_classes = network, recipe, num_classes
         self.normalise = normalise
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.metrics = nn.ModuleDict({"val": _metrics(num_classes), "test": _metrics(num_classes)})
+        self.metrics = nn.ModuleDict({"val": _metrics(), "test": _metrics()})
 
     @property
     def evaluated(self) -> nn.Module:
@@ -52,15 +51,19 @@ class Evaluator(pl.LightningModule):
         self._log_metrics("test")
 
     def _evaluate(self, images: Tensor, labels: Tensor, stage: str) -> None:
-        logits, losses = torch.zeros(0, self.num_classes, device=self.device), torch.zeros(0, device=self.device)
-        if len(labels):  # else a rank without images, so that all make as many calls
+        if not len(labels):  # a rank without images, so that all make as many calls
+            nothing = torch.zeros(0, dtype=torch.float64, device=self.device)
+            found = {"top1": nothing, "top5": nothing, "loss": nothing}
+        else:
             with torch.autocast(self.device.type, enabled=False):
                 images = self.normalise(images).contiguous(memory_format=self.memory_format)
             logits = self.evaluated(images)
             with torch.autocast(self.device.type, enabled=False):
-                losses = evaluation_loss(self.recipe, logits.float(), labels)
+                loss = evaluation_loss(self.recipe, logits.float(), labels)
+            hits = logits.topk(min(5, self.num_classes), dim=1).indices == labels[:, None]  # (B, 5)
+            found = {"top1": hits[:, 0], "top5": hits.any(dim=1), "loss": loss}
         for name, metric in self._metrics_of(stage):
-            metric.update(*((losses.double(),) if name == "loss" else (logits, labels)))
+            metric.update(found[name].double())
 
     def _metrics_of(self, stage: str) -> Iterator[tuple[str, Metric]]:
         for name, metric in cast(nn.ModuleDict, self.metrics[stage]).items():
@@ -73,10 +76,7 @@ class Evaluator(pl.LightningModule):
             metric.reset()
 
 
-def _metrics(num_classes: int) -> nn.ModuleDict:
-    """Exact over devices: torchmetrics adds up the counts of all."""
-
-    def accuracy(k: int) -> Metric:
-        return MulticlassAccuracy(num_classes, top_k=min(k, num_classes), average="micro", validate_args=False)
-
-    return nn.ModuleDict({"top1": accuracy(1), "top5": accuracy(5), "loss": MeanMetric().set_dtype(torch.float64)})
+def _metrics() -> nn.ModuleDict:
+    """Means over images, exact over devices: torchmetrics adds up sums and counts of all, of a device without any too
+    (its accuracies cannot be updated with none)."""
+    return nn.ModuleDict({name: MeanMetric().set_dtype(torch.float64) for name in ("top1", "top5", "loss")})

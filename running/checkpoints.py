@@ -6,7 +6,7 @@ import os
 import pickle
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 import pytorch_lightning as pl
@@ -40,8 +40,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        except (OSError, RuntimeError) as error:
             part.unlink(missing_ok=True)
+            if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # torch's word for a full disk
+                raise
             raise CheckpointError(cannot_write(path, error)) from error
 
 
@@ -140,8 +142,17 @@ def read(path: Path) -> dict[str, Any]:
     return state
 
 
-def to_continue(folder: Path) -> tuple[Path | None, int, list[str]]:
-    """The newest readable checkpoint of a run's folder, its step, and what there is to say about damaged ones.
+class Start(NamedTuple):
+    """Where a run goes on: its newest readable checkpoint, if any; what there is to say of damaged ones."""
+
+    path: Path | None = None
+    step: int = 0
+    is_best: bool = False
+    said: list[str] = []
+
+
+def to_continue(folder: Path) -> Start:
+    """Where the run of a folder goes on.
 
     Raises:
         CheckpointError: there are checkpoints and none can be read.
@@ -152,27 +163,29 @@ def to_continue(folder: Path) -> tuple[Path | None, int, list[str]]:
         if not path.exists():
             continue
         try:
-            return path, read(path)["global_step"], said
+            state = read(path)
         except CheckpointError as error:
             said.append(str(error))
+            continue
+        step = state["global_step"]
+        is_best = any(step == entry.get("best_step") for entry in state["callbacks"].values())
+        return Start(path, step, is_best, said)
     if said:
         raise CheckpointError("\n".join(said))
-    return None, 0, said
+    return Start()
 
 
-def repair(folder: Path, checkpoint: Path | None) -> None:
+def repair(folder: Path, start: Start) -> None:
     """Leave no damaged last.ckpt, which would become the previous one, and no best.ckpt that is older than the best.
 
     A kill may come between the writing of the best epoch and its naming.
     """
-    if checkpoint is None:
+    if start.path is None:
         return
     last = folder / LAST
-    if checkpoint != last:
+    if start.path != last:
         if last.is_dir():
             last.rename(folder / "last.damaged")
-        link(checkpoint, last)
-    state = read(checkpoint)
-    steps = [entry["best_step"] for entry in state["callbacks"].values() if "best_step" in entry]
-    if state["global_step"] in steps:
-        link(checkpoint, folder / BEST)
+        link(start.path, last)
+    if start.is_best:
+        link(start.path, folder / BEST)

@@ -20,8 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from recipes.recipe import Recipe
 from running import directory
+from running.annotations import problem
 from running.errors import nearest
-from running.signatures import Signature, arguments, problem
+from running.signatures import Signature, arguments
 from user_error import UserError
 
 GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger")

@@ -14,7 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-from running.signatures import defined_in
+from running.sources import defined_in
 from user_error import UserError
 
 SAME = ("arch", "datamodule", "recipe", "pretrained", "freeze", "seed")  # what a run may not change

@@ -1,7 +1,4 @@
-"""Several processes of one run: no one waits for a dead one, no one is left behind, and a line says who it was.
-
-Lightning's own observer kills the first process without a word, five seconds after another has died.
-"""
+"""Several processes of one run: no one waits for a dead one, no one is left behind, and a line says who it was."""
 
 from __future__ import annotations
 
@@ -19,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies.launchers import subprocess_script
 
 from user_error import UserError
 
@@ -43,9 +41,6 @@ class Ranks(Callback):
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         if trainer.world_size == 1 or self.store is not None:
             return
-        children = getattr(trainer.strategy.launcher, "procs", [])
-        if children:
-            watch(lambda: _end_with_children(children))
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         self.store = dist.TCPStore(address, port, is_master=False, wait_for_workers=False)
         watch(lambda: self.store.set(f"beat/{trainer.global_rank}", str(time.time_ns())), BEAT_S)
@@ -95,8 +90,18 @@ def watch(look: Callable[[], Any], every: float = 1.0) -> None:
     threading.Thread(target=loop, daemon=True, name=f"watch-{look.__name__}").start()
 
 
+def observe_children(children: list[Any]) -> None:
+    """In the process that starts the others: end, and say why, when one of them has failed.
+
+    In place of Lightning's observer, which kills all without a word, some seconds after one has died.
+    """
+    watch(lambda: _end_with_children(children))
+
+
+subprocess_script._launch_process_observer = observe_children
+
+
 def _end_with_children(children: list[Any]) -> None:
-    """In the process that started the others: end when one of them has failed, before Lightning's observer does."""
     for rank, child in enumerate(children, start=1):
         if child.poll() not in (None, 0):
             how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit status {child.returncode}"

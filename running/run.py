@@ -25,6 +25,7 @@ from running import checkpoints, directory, metrics_csv, results, screen
 from running.bar import Bar
 from running.checkpoints import BEST, LAST, PREVIOUS, Checkpoints
 from running.clock import Clock
+from running.errors import Stopped
 from running.notes import what_does_not_apply
 from running.ranks import Ranks
 from running.rows import Rows
@@ -75,19 +76,19 @@ class Run:
         if directory.is_main_process():
             lock.acquire()
         try:
-            checkpoint, step, damaged = checkpoints.to_continue(self.folder / "checkpoints")
+            start = checkpoints.to_continue(self.folder / "checkpoints")
             if directory.is_main_process():
                 directory.remove_parts(self.folder)
-                checkpoints.repair(self.folder / "checkpoints", checkpoint)
+                checkpoints.repair(self.folder / "checkpoints", start)
                 handler = open_log(self.folder / "train.log")
-                metrics_csv.keep_until(self.folder, step)
+                metrics_csv.keep_until(self.folder, start.step)
                 directory.save_config(self.folder, self.cfg, self.overrides)
-            for line in damaged:
-                self.console.print(f"{line} Going on from {checkpoint}.", style="red", soft_wrap=True)
-            self._show_plan(trainer, classifier, data, checkpoint, step)
-            yield checkpoint
+            for line in start.said:
+                self.console.print(f"{line} Going on from {start.path}.", style="red", soft_wrap=True)
+            self._show_plan(trainer, classifier, data, start)
+            yield start.path
         except BaseException as error:
-            if handler is not None:
+            if handler is not None and not isinstance(error, Stopped):
                 log.error("%s", error, exc_info=error)
             raise
         finally:
@@ -98,7 +99,7 @@ class Run:
             lock.release()
 
     def _show_plan(
-        self, trainer: Trainer, classifier: Classifier, data: ImageDataModule, checkpoint: Path | None, step: int
+        self, trainer: Trainer, classifier: Classifier, data: ImageDataModule, start: checkpoints.Start
     ) -> None:
         cfg, order, split = self.cfg, data.order, data.split
         side = test_side(cfg)
@@ -124,8 +125,8 @@ class Run:
             + (", compiled" if trainer.compile else ""),
             "run": str(self.folder),
         }
-        if checkpoint is not None:
-            rows["continues"] = f"at step {step:,}, from {checkpoint.name}"
+        if start.path is not None:
+            rows["continues"] = f"at step {start.step:,}, from {start.path.name}"
         screen.show_plan(self.console, rows, self.notes)
         log.info("  ".join(f"{name}: {value}" for name, value in rows.items()))
         for note in self.notes:
@@ -133,32 +134,35 @@ class Run:
 
     def test(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> float | None:
         """Test, write results.json, show the last table; returns the validation accuracy, for sweepers."""
-        cfg, epochs = self.cfg, self.clock.epochs
-        validates = trainer.limit_val_batches != 0
         validation = _metrics(trainer, "val_")
-        if not validation and validates:  # continued after its last epoch: training had nothing left to do
+        if (
+            not validation and trainer.limit_val_batches != 0
+        ):  # continued after its last epoch: training had nothing left to do
             trainer.validate(classifier, datamodule=data, verbose=False)
             validation = _metrics(trainer, "val_")
-        weights = self.folder / "checkpoints" / {"last": LAST, "best": BEST}[cfg.test_weights]
+        weights = self.folder / "checkpoints" / {"last": LAST, "best": BEST}[self.cfg.test_weights]
         trainer.test(classifier, datamodule=data, ckpt_path=weights, weights_only=True, verbose=False)
         test = _metrics(trainer, "test_")
-        self.rows.write(trainer, {**test, "epoch": epochs})
+        self.rows.write(trainer, {**test, "epoch": self.clock.epochs})
         self.rows.close(trainer)
-        top1 = validation.get("val_top1")
-        if not trainer.is_global_zero:
-            return top1
+        if trainer.is_global_zero:
+            found = {**test, **classifier.train_metrics, **validation, **self._facts(trainer)}
+            directory.save_results(self.folder, found)
+            screen.show_results(self.console, found, str(self.folder), self._dashboard())
+            log.info("results: %s", "  ".join(f"{name} {test[name]:.4f}" for name in test))
+        return validation.get("val_top1")
 
-        found = {
-            **test,
-            **classifier.train_metrics,
-            **validation,
+    def _facts(self, trainer: Trainer) -> dict[str, Any]:
+        """What results.json says beside the metrics."""
+        cfg = self.cfg
+        return {
             "test_weights": cfg.test_weights,
             **{group: self.choices[group] for group in ("arch", "datamodule", "recipe")},
             "overrides": self.overrides,
             "parameters": self.parameters,
             "macs": self.macs,
             "resolution": test_side(cfg),
-            "epochs": epochs,
+            "epochs": self.clock.epochs,
             "steps": self.clock.steps,
             "seconds": self.clock.seconds,
             "images_per_second": self.clock.images_per_second,
@@ -171,10 +175,6 @@ class Run:
             "versions": results.versions(),
             "git": results.git_state(),
         }
-        directory.save_results(self.folder, found)
-        screen.show_results(self.console, found, str(self.folder), self._dashboard())
-        log.info("results: %s", "  ".join(f"{name} {test[name]:.4f}" for name in test))
-        return top1
 
     def _dashboard(self) -> str | None:
         """The one command that opens the curves."""

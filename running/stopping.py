@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 from typing import Any
 
@@ -45,7 +46,7 @@ class Stop(Callback):
         self.agreed = 0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.agreement = Agreement(trainer.world_size, self.timeout_s)
+        self.agreement, self.is_first = Agreement(trainer.world_size, self.timeout_s), trainer.is_global_zero
         for number in SIGNALS:  # after Lightning's own
             self.before[number] = signal.signal(number, self._hear)
 
@@ -53,6 +54,8 @@ class Stop(Callback):
         if self.told:
             os._exit(128 + number)
         self.told = 128 + number
+        if number == signal.SIGINT and self.is_first:  # somebody waits at the keyboard
+            sys.stderr.write("Stops at the end of the step, or of validation; once more to stop at once.\n")
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:

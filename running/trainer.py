@@ -28,6 +28,7 @@ from user_error import UserError
 # Below this many multiply-adds an image, bf16 autocast costs a CPU more than it saves (benchmarks/README.md).
 CPU_BF16_MACS = 10e6
 
+Devices = Annotated[list[Annotated[int, "x >= 0"]], "len(x) >= 1"]  # which
 Limit = Annotated[int, "0 <= x"] | Annotated[float, "0 <= x <= 1"]
 
 
@@ -53,7 +54,7 @@ class Trainer(pl.Trainer):
         self,
         *,
         accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"],
-        devices: Annotated[int, "x == -1 or x >= 1"] | list[Annotated[int, "x >= 0"]] | str,
+        devices: Literal["auto"] | Annotated[int, "x == -1 or 1 <= x <= 1024"] | Devices,
         num_nodes: Annotated[int, "1 <= x <= 10000"],
         strategy: Literal["auto", "ddp"],
         timeout_s: Annotated[float, "1 <= x <= 86400"],

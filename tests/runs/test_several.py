@@ -56,10 +56,10 @@ def is_gone(pid: int, within: float = 20) -> bool:
     return False
 
 
-@pytest.fixture
-def pair(tmp_path):
-    """A run of two ranks that has begun to save, and the other rank's process."""
-    run = start(tmp_path, "train.py", *LONG, "trainer.timeout_s=20")
+@pytest.fixture(params=[60])
+def pair(tmp_path, request):
+    """A run of two ranks that has begun to save, and the other rank's process; the parameter is trainer.timeout_s."""
+    run = start(tmp_path, "train.py", *LONG, f"trainer.timeout_s={request.param}")
     written = saves(tmp_path / "runs" / "pair")
     run.wait_for(lambda: written() >= 2)
     other = other_rank(run.pid)
@@ -91,6 +91,7 @@ def test_a_rank_that_is_killed(pair):
     assert len(done.stderr.strip().splitlines()) <= 2, done.stderr
 
 
+@pytest.mark.parametrize("pair", [25], indirect=True)
 def test_a_rank_that_does_not_answer(pair):
     run, other = pair
     os.kill(other, signal.SIGSTOP)

@@ -30,9 +30,12 @@ def test_running_ranks():
     launcher = _SubprocessScriptLauncher.__new__(_SubprocessScriptLauncher)
     launcher.__init__(None, 2, 1)
     assert launcher.procs == []
-    from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher as Launcher
+    from pytorch_lightning.strategies.launchers import subprocess_script
 
-    assert "self.procs" in inspect.getsource(Launcher)
+    assert "_launch_process_observer(self.procs)" in inspect.getsource(subprocess_script._SubprocessScriptLauncher)
+    from running.ranks import observe_children
+
+    assert subprocess_script._launch_process_observer is observe_children
 
 
 def test_recipes_randomness():

@@ -11,14 +11,16 @@ import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
 
-from running import signatures
-from running.signatures import Argument, Module, Signature, arguments, defined_in, problem
+from running import annotations, sources
+from running.annotations import problem
+from running.signatures import Argument, Signature, arguments
+from running.sources import Module, defined_in
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Write files as a project, whose folder is not on sys.path, and read the signature of a target in it."""
-    monkeypatch.setattr(signatures, "ROOT", tmp_path)
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
 
     def write(**files: str) -> None:
         for name, text in files.items():
@@ -227,7 +229,7 @@ def test_imports_are_followed(project, target, names):
 
 def test_packages_of_sys_path(project, tmp_path, monkeypatch):
     project(**FILES)
-    monkeypatch.setattr(signatures, "ROOT", tmp_path / "elsewhere")
+    monkeypatch.setattr(sources, "ROOT", tmp_path / "elsewhere")
     assert arguments("room.One") is None
     monkeypatch.syspath_prepend(str(tmp_path))
     assert shape("room.One") == ("*a", False)
@@ -273,7 +275,7 @@ ELSEWHERE = """
 
 def check(project, annotation: str, value: object) -> str | None:
     project(annotations=ANNOTATIONS + f"\n    def f(a: {annotation}): ...", elsewhere=ELSEWHERE)
-    signatures.parse.cache_clear()
+    sources.parse.cache_clear()
     return problem(read("annotations.f").arguments["a"], value)
 
 
@@ -364,13 +366,13 @@ def test_without_an_annotation_anything_may_be(tmp_path):
 
 def test_a_condition_runs_no_code(project):
     for text in ("x.__class__", "open(x)", "[].append(x)", "len.__self__", "y", "import x", "(lambda x: x)(x).y"):
-        assert signatures._condition(text) is None
+        assert annotations._condition(text) is None
 
 
 def test_every_condition_of_the_project_is_understood():
     rooms = [ROOT / room for room in ("archs", "datamodules", "recipes", "running")]
     trees = [ast.parse(path.read_text()) for room in rooms for path in sorted(room.rglob("*.py"))]
-    annotations = [
+    annotated = [
         node.slice.elts
         for tree in trees
         for node in ast.walk(tree)
@@ -378,8 +380,8 @@ def test_every_condition_of_the_project_is_understood():
         and isinstance(node.slice, ast.Tuple)
         and ast.unparse(node.value) == "Annotated"
     ]
-    for part in (part for parts in annotations for part in parts[1:]):
-        assert signatures._condition(ast.literal_eval(part)), ast.unparse(part)
+    for part in (part for parts in annotated for part in parts[1:]):
+        assert annotations._condition(ast.literal_eval(part)), ast.unparse(part)
 
 
 # ---- what is shipped, and Lightning's
@@ -419,7 +421,8 @@ IMPORTS_NOTHING = """
 import sys
 sys.path.remove({root!r}) if {root!r} in sys.path else None
 sys.path.insert(0, {root!r})
-from running.signatures import arguments, problem
+from running.annotations import problem
+from running.signatures import arguments
 sys.path.remove({root!r})
 before = set(sys.modules)
 for target in ("archs.resnet.resnet_cifar", "datamodules.cifar.CIFAR10", "pytorch_lightning.callbacks.EarlyStopping",
