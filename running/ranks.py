@@ -98,7 +98,7 @@ def observe_children(children: list[Any]) -> None:
     watch(lambda: _end_with_children(children))
 
 
-subprocess_script._launch_process_observer = observe_children
+subprocess_script._launch_process_observer = observe_children  # type: ignore[assignment]
 
 
 def _end_with_children(children: list[Any]) -> None:

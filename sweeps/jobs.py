@@ -41,8 +41,8 @@ def _is_left_out(key: str) -> bool:
 
 
 def jobs_of(sweep: Path, command: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
-    """The jobs of a grid's points, numbered from `first` on."""
-    return [Job(number, list(words), sweep / job_name(words)) for number, words in enumerate(command, start=first)]
+    """The jobs of a grid's points, numbered from 1 on, or after the first `first`."""
+    return [Job(number, list(words), sweep / job_name(words)) for number, words in enumerate(command, start=first + 1)]
 
 
 def save_jobs(sweep: Path, jobs: Sequence[Job]) -> None:
@@ -56,7 +56,7 @@ def load_jobs(sweep: Path) -> list[Job]:
     """The jobs of a sweep. Raises UserError: sweep.json is damaged."""
     try:
         entries = json.loads((sweep / "sweep.json").read_text())
-        return [Job(i, list(map(str, e["words"])), sweep / Path(e["job"]).name) for i, e in enumerate(entries)]
+        return [Job(i, list(map(str, e["words"])), sweep / Path(e["job"]).name) for i, e in enumerate(entries, start=1)]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError) as error:

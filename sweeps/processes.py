@@ -21,7 +21,7 @@ def run_jobs(jobs: Sequence[Job], runs: Path, total: int) -> list[float | None]:
     values: list[float | None] = []
     for job in jobs:
         state = ": finished before" if is_done(job) else ": runs in another process" if is_in_use(job.folder) else ""
-        print(f"\n[{job.number + 1}/{total}] {job.folder.name}{state}", flush=True)
+        print(f"\n[{job.number}/{total}] {job.folder.name}{state}", flush=True)
         if not state:
             environment = {**os.environ, PARENT: str(os.getpid())}
             subprocess.run(command(job, runs), check=False, env=environment)

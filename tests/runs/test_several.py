@@ -169,7 +169,7 @@ GRID = ("-m", "recipe.lr=0.05,1e8", "run=grid", *SHORT)
 @pytest.mark.parametrize("launcher", ["processes", "basic"])
 def test_a_sweep_ranks_its_jobs_names_the_failed_and_runs_only_what_is_missing(tmp_path, launcher):
     done = command(tmp_path, "train.py", *GRID, f"hydra/launcher={launcher}")
-    assert done.returncode == 1 and "failed: 1" in done.stdout and "val top-1" in done.stdout, done.stderr
+    assert done.returncode == 1 and "failed: 2" in done.stdout and "val top-1" in done.stdout, done.stderr
     assert "Traceback" not in done.stderr
     finished = [path.parent for path in (tmp_path / "runs" / "grid").glob("*/results.json")]
     assert len(finished) == 1 and "recipe.lr-0.05" in finished[0].name
@@ -177,7 +177,7 @@ def test_a_sweep_ranks_its_jobs_names_the_failed_and_runs_only_what_is_missing(t
     again = command(tmp_path, "train.py", *GRID)
     assert again.returncode == 1 and "finished before" in again.stdout
     assert (finished[0] / "results.json").stat().st_mtime_ns == stamp
-    for name in ("grid/0", f"grid/{finished[0].name[:-3]}", "grid/lr-0.05"):  # number, beginning, a word of it
+    for name in ("grid/1", f"grid/{finished[0].name[:-3]}", "grid/lr-0.05"):  # number, beginning, a word of it
         evaluated = command(tmp_path, "evaluate.py", f"run={name}", "trainer=cpu")
         assert evaluated.returncode == 0 and "test_top1" in evaluated.stdout, evaluated.stderr
 
