@@ -10,7 +10,7 @@ train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS)
 
 proofs: .venv/installed-dev
 	$(BIN)/python -m pytest -q -m proofs -n 2 $(ARGS)

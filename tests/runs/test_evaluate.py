@@ -8,6 +8,8 @@ from omegaconf import OmegaConf
 from runs.pictures import write_folders
 from runs.states import EVERYTHING, PAIR, SHORT
 
+pytestmark = pytest.mark.xdist_group("evaluate")  # one worker, one fixture
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):

@@ -152,11 +152,6 @@ def test_formats(config):
     checks.check_formats(config, dataset="cifar10")
 
 
-@pytest.mark.parametrize("config", SMALL)
-def test_export(config):
-    checks.check_export(config, dataset="cifar10")
-
-
 def residual(**words):
     return {"option": "B", "groups": 1, "base_width": 64, "se": True, "drop_path": 0.5, "stride_in_1x1": False} | words
 

@@ -446,7 +446,7 @@ def test_wrong_words(words, sentence, tmp_path):
 
 def test_a_runs_weights_know_their_network(tmp_path):
     """No shape tells a stride in the first 1x1 from one in the 3x3: the checkpoint of a run does."""
-    cfg = composed("arch=resnet50", "datamodule=imagenet")
+    cfg = composed("resnet50", "imagenet").copy()
     network = build("resnet50", num_classes=CLASSES)
     inside = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     arch = OmegaConf.to_container(cfg.arch, resolve=True) | {"dropout": 0.5, "stride_in_1x1": True}
