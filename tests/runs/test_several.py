@@ -91,6 +91,7 @@ def test_a_rank_that_is_killed(pair):
     assert len(done.stderr.strip().splitlines()) <= 2, done.stderr
 
 
+@pytest.mark.proofs
 @pytest.mark.parametrize("pair", [25], indirect=True)
 def test_a_rank_that_does_not_answer(pair):
     run, other = pair
@@ -193,6 +194,7 @@ def test_a_launcher_from_elsewhere(tmp_path):
     assert done.returncode == 1 and "recipe.warmup_epochs=9" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.proofs
 def test_a_job_ends_with_its_sweep_and_equals_a_lone_run(tmp_path):
     words = [word for word in EVERYTHING if not word.startswith("trainer.checkpoint_steps")]
     sweep = start(tmp_path, "train.py", "-m", "seed=0,1", "run=s", *words)
@@ -216,6 +218,7 @@ def test_a_job_ends_with_its_sweep_and_equals_a_lone_run(tmp_path):
     assert rows(folder / jobs[1]["job"]) != rows(tmp_path / "runs" / "lone")
 
 
+@pytest.mark.proofs
 def test_torchrun(tmp_path):
     import sys
 
