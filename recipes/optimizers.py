@@ -10,10 +10,12 @@ from torch import nn
 from recipes.recipe import Recipe
 
 
-def parameter_groups(network: nn.Module, weight_decay: float, decay_norm_bias: bool) -> list[dict[str, Any]]:
+def parameter_groups(
+    network: nn.Module, weight_decay: float, decay_norm: bool, decay_bias: bool
+) -> list[dict[str, Any]]:
     """Trainable parameters, in one group or with those of at most one dimension (biases, norms) free of decay."""
     parameters = [p for p in network.parameters() if p.requires_grad]
-    if decay_norm_bias:
+    if decay_norm and decay_bias:
         return [{"params": parameters, "weight_decay": weight_decay}]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
@@ -27,7 +29,7 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
 
     timm's "sgd" means Nesterov and its "momentum" means plain SGD; here `nesterov` says which.
     """
-    groups = parameter_groups(network, recipe.weight_decay, recipe.decay_norm_bias)
+    groups = parameter_groups(network, recipe.weight_decay, recipe.decay_norm, recipe.decay_bias)
     if recipe.optimizer == "sgd":
         # The fused one undoes fp16's scale itself, after the gradients were clipped: where they are, it is not taken.
         fused = _can_fuse(network) and not recipe.grad_clip

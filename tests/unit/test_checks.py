@@ -60,7 +60,7 @@ MISTAKES = {
     # a value of another type, or out of its range
     "recipe.epochs=abc": "a whole number",
     "recipe.batch_size=-1": "at least 1",
-    "recipe.mixup_alpha=-1": "not negative",
+    "recipe.mixup_alpha=-1": "at least 0",
     "recipe.lr=null": "null",
     "recipe.lr=inf": "at most",
     "recipe.momentum=nan": "at most",

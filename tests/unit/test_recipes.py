@@ -275,9 +275,9 @@ def test_erasing_covers_its_share_of_the_images():
 
 def test_groups_and_optimizers():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
-    decayed, free = parameter_groups(network, 0.1, decay_norm_bias=False)
+    decayed, free = parameter_groups(network, 0.1, False, False)
     assert {p.ndim for p in decayed["params"]} == {4, 2} and {p.ndim for p in free["params"]} == {1}
-    assert free["weight_decay"] == 0 and len(parameter_groups(network, 0.1, decay_norm_bias=True)) == 1
+    assert free["weight_decay"] == 0 and len(parameter_groups(network, 0.1, True, True)) == 1
     lamb = build_optimizer(recipe_of("rsb_a2"), network)
     assert type(lamb).__name__ == "Lamb"
     found = lamb.param_groups[0]

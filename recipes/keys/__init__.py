@@ -1,0 +1,1 @@
+"""The keys of a recipe, in the groups of the paper's table: each with its type, its range and what it goes with."""

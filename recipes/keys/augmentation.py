@@ -1,0 +1,91 @@
+"""What the network sees of an image in training."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recipes.keys.key import RecipeError, key, shown_value
+
+CROPS = ("none", "pad", "rrc", "scale_jitter")
+PADDING_MODES = ("none", "zero", "mean", "reflect")
+INTERPOLATIONS = ("bilinear", "bicubic")
+AUTO_AUGMENTS = ("original", "originalr", "v0", "v0r", "3a")  # timm's policies
+ERASING_MODES = ("pixel", "constant")
+PARTNERS = ("reversed", "random", "rolled")
+MIX_PER = ("step", "chunk")
+
+
+@dataclass
+class Augmentation:
+    hflip: float = key(0.0, high=1)  # probability; off where the data set says mirror: false
+    hflip_alternating: bool = False  # drawn in the first epoch, then in turn (airbench, arXiv 2404.00498, section 3.3)
+    crop: str = key("none", choices=CROPS)  # pad: shift in a padded border; rrc: random resized; scale_jitter: He's
+    crop_padding: int = key(0, high=4096)  # pad: border in pixels
+    crop_padding_mode: str = key("none", choices=PADDING_MODES)  # zero: black; mean: zero once normalised; reflect
+    crop_scale: list[float] = key([], high=8192, above=True)  # rrc: share of the area; scale_jitter: short sides
+    crop_ratio: list[float] = key([], high=100, above=True)  # rrc: range of width / height
+    interpolation: str = key(choices=INTERPOLATIONS)  # of every resize, in training and in testing
+    rand_augment: str = ""  # timm's notation: rand-m7-mstd0.5-inc1
+    auto_augment: str = ""  # timm's notation: original, v0
+    trivial_augment: bool = False  # TrivialAugmentWide, arXiv 2103.10158, as torchvision's
+    color_jitter: float = key(0.0, high=10)  # strength of brightness, contrast and saturation, in random order
+    pca_lighting: float = key(0.0, high=10)  # sigma along the principal colours (Krizhevsky et al. 2012)
+    erasing_prob: float = key(0.0, high=1)  # random erasing of a box, per image (arXiv 1708.04896)
+    erasing_mode: str = key(choices=ERASING_MODES)  # pixel: normal noise (timm); constant: the mean (torchvision)
+    cutout: int = key(0, high=8192)  # side in pixels of a square that is the mean (arXiv 1708.04552)
+    mixup_alpha: float = key(0.0, high=1000)  # arXiv 1710.09412
+    cutmix_alpha: float = key(0.0, high=1000)  # arXiv 1905.04899; beside mixup: one of the two, by equal chance
+    mix_partner: str = key(choices=PARTNERS)  # reversed: the mirror place in the batch (timm); rolled: torchvision
+    mix_per: str = key(choices=MIX_PER)  # one draw a step, or one for each micro-batch of a device
+
+    if TYPE_CHECKING:  # of other groups
+        train_res: int
+
+    def check_augmentation(self) -> None:
+        self._check_crop()
+        policies = [name for name in ("rand_augment", "auto_augment", "trivial_augment") if getattr(self, name)]
+        if len(policies) > 1:
+            raise RecipeError(f"{' and '.join('recipe.' + name for name in policies)}: choose one.")
+        if self.rand_augment:
+            _check_rand_augment(self.rand_augment)
+        if self.auto_augment and self.auto_augment.split("-")[0] not in AUTO_AUGMENTS:
+            raise RecipeError(f"recipe.auto_augment={self.auto_augment}: it is one of {', '.join(AUTO_AUGMENTS)}.")
+        if self.hflip_alternating and self.hflip != 0.5:
+            raise RecipeError("recipe.hflip_alternating=true: it is a half of the images, recipe.hflip=0.5.")
+
+    def _check_crop(self) -> None:
+        pad, scale, ratio = self.crop == "pad", shown_value(self.crop_scale), shown_value(self.crop_ratio)
+        if pad != bool(self.crop_padding) or pad != (self.crop_padding_mode != "none"):
+            raise RecipeError(
+                f"recipe.crop={self.crop}, recipe.crop_padding={self.crop_padding}, "
+                f"recipe.crop_padding_mode={self.crop_padding_mode}: pad needs the other two, other crops have neither."
+            )
+        if (self.crop in ("rrc", "scale_jitter")) != (len(self.crop_scale) == 2):
+            raise RecipeError(f"recipe.crop={self.crop} with recipe.crop_scale={scale}: a range for rrc, scale_jitter.")
+        if (self.crop == "rrc") != (len(self.crop_ratio) == 2):
+            raise RecipeError(f"recipe.crop={self.crop} with recipe.crop_ratio={ratio}: a range for rrc alone.")
+        for name in ("crop_scale", "crop_ratio"):
+            low_high = getattr(self, name)
+            if low_high and low_high[0] > low_high[1]:
+                raise RecipeError(f"recipe.{name}={shown_value(low_high)}: a range [low,high].")
+        if self.crop == "rrc" and self.crop_scale[1] > 1:
+            raise RecipeError(f"recipe.crop_scale={scale}: shares of the area, at most 1.")
+        if self.crop == "scale_jitter" and self.crop_scale[0] < self.train_res:
+            raise RecipeError(f"recipe.crop_scale={scale}: short sides of at least train_res={self.train_res}.")
+
+
+def _check_rand_augment(notation: str) -> None:
+    """timm's notation, rand-m7-mstd0.5-inc1; timm itself skips a word that it does not know."""
+    name, *words = notation.split("-")
+    if name != "rand":
+        raise RecipeError(f"recipe.rand_augment={notation}: it begins with rand, as rand-m7-mstd0.5-inc1 does.")
+    for word in words:
+        kind = re.fullmatch(r"(mstd|mmax|m|n|p|inc)(\d+(?:\.\d+)?)", word)
+        if kind is None and not re.fullmatch(r"t[a-z]+\d*", word):
+            raise RecipeError(
+                f"recipe.rand_augment={notation}: {word} is none of m (magnitude), n (operations), mstd, mmax, p, inc."
+            )
+        if kind and kind.group(1) == "m" and float(kind.group(2)) > 30:
+            raise RecipeError(f"recipe.rand_augment={notation}: magnitudes go to 10, or somewhat above.")

@@ -1,0 +1,39 @@
+"""Averages of the weights, used for validation and test, and the statistics of batch normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recipes.keys.key import RecipeError, key
+
+
+@dataclass
+class Averages:
+    ema: float = key(0.0, high=1, below=True)  # decay at each update
+    ema_every: int = key(0, high=1_000_000)  # steps between two updates; 0 and 1: every step
+    ema_ramp: bool = False  # decay min(ema, (1 + n) / (10 + n)) at update n, as TensorFlow's num_updates
+    ema_warmup_copy: bool = False  # during warm-up the average is the weights (pycls, torchvision)
+    swa: int = key(0, high=1_000_000)  # equal average over this many last epochs (arXiv 1803.05407)
+    swa_lr: float = key(0.0, high=1e9)  # constant rate of these epochs; 0: the schedule's
+    precise_bn: int = key(0, high=100_000_000)  # images whose statistics replace the running ones before an evaluation
+
+    if TYPE_CHECKING:  # of other groups
+        epochs: int
+        warmup_epochs: float
+        schedule: str
+
+    def check_averages(self) -> None:
+        if self.ema and self.swa:
+            raise RecipeError("recipe.ema and recipe.swa: choose one.")
+        for name in ("ema_every", "ema_ramp", "ema_warmup_copy"):
+            if getattr(self, name) and not self.ema:
+                raise RecipeError(f"recipe.{name}: it acts on recipe.ema, which is 0.")
+        if self.ema_warmup_copy and not self.warmup_epochs:
+            raise RecipeError("recipe.ema_warmup_copy=true: it needs recipe.warmup_epochs.")
+        if self.swa > self.epochs:
+            raise RecipeError(f"recipe.swa={self.swa}: more epochs than recipe.epochs={self.epochs}.")
+        if self.swa_lr and not self.swa:
+            raise RecipeError("recipe.swa_lr: it is the rate of recipe.swa's epochs, of which there are none.")
+        if self.swa and self.schedule == "plateau":
+            raise RecipeError("recipe.swa: the end of schedule plateau is not known before; choose another schedule.")

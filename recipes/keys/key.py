@@ -1,0 +1,78 @@
+"""A key of a recipe: a field with a range or choices. Imports no torch.
+
+A key without a default must stand in the YAML. A default only ever means "off".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field, fields
+from difflib import get_close_matches
+from typing import Any
+
+from omegaconf import MISSING
+
+from user_error import UserError
+
+
+class RecipeError(UserError, ValueError):
+    """A value that the procedure cannot have; the message is one line for the user."""
+
+
+def key(
+    default: Any = MISSING,
+    *,
+    low: float = 0,
+    high: float | None = None,
+    above: bool = False,
+    below: bool = False,
+    choices: Sequence[str] = (),
+) -> Any:
+    """A field whose values lie between `low` and `high`, or are one of `choices`.
+
+    Args:
+        above, below: whether `low` and `high` themselves are left out.
+    """
+    facts = {"low": low, "high": high, "above": above, "below": below, "choices": tuple(choices)}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=facts)
+    return field(default=default, metadata=facts)
+
+
+def check_ranges(recipe: Any) -> None:
+    """Raise RecipeError for the first value that lies outside its key's range, one of a list too."""
+    for one in fields(recipe):
+        value, facts = getattr(recipe, one.name), one.metadata
+        if not facts:
+            continue
+        if facts["choices"] and value not in facts["choices"]:
+            near = get_close_matches(str(value), facts["choices"], n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            shown = value or '""'
+            raise RecipeError(
+                f"recipe.{one.name}={shown}: it is one of {', '.join(filter(None, facts['choices']))}.{hint}"
+            )
+        if facts["high"] is None:
+            continue
+        for number in value if isinstance(value, list) else [value]:
+            if not _inside(number, facts):
+                raise RecipeError(f"recipe.{one.name}={shown_value(value)}: {_range(facts)}.")
+
+
+def shown_value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(shown_value(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _inside(number: float, facts: Any) -> bool:  # false for NaN
+    over = number > facts["low"] if facts["above"] else number >= facts["low"]
+    return over and (number < facts["high"] if facts["below"] else number <= facts["high"])
+
+
+def _range(facts: Any) -> str:
+    low = f"above {facts['low']:,}" if facts["above"] else f"at least {facts['low']:,}"
+    high = f"below {facts['high']:,}" if facts["below"] else f"at most {facts['high']:,}"
+    return f"it is {low} and {high}"

@@ -1,0 +1,61 @@
+"""The optimiser and its groups of parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recipes.keys.key import RecipeError, key
+
+OPTIMIZERS = ("sgd", "lamb", "adamw", "adam", "nadamw", "rmsproptf", "lars", "lion")  # all but sgd are timm's
+SCALINGS = ("none", "linear", "sqrt")
+
+
+@dataclass
+class Optimization:
+    optimizer: str = key(choices=OPTIMIZERS)
+    lr: float = key(high=1e9)  # the peak, for this batch_size; or with lr_scaling for a batch of lr_batch
+    lr_scaling: str = key("none", choices=SCALINGS)  # times batch_size / lr_batch, or its square root
+    lr_batch: int = key(0, high=10_000_000)
+    momentum: float = key(high=1, below=True)  # of SGD and RMSProp; beta1 of Adam and LAMB
+    nesterov: bool = False  # SGD only
+    beta2: float = key(0.0, high=1, below=True)  # of Adam and LAMB; decay of the squared gradient in RMSProp
+    eps: float = key(0.0, high=10)  # of Adam, LAMB and RMSProp
+    lamb_clip: float = key(0.0, high=1e9)  # LAMB only: bound on the global gradient norm in the optimiser (timm: 1.0)
+    weight_decay: float = key(high=1e3)
+    decay_norm: bool = key()  # whether weight decay acts on normalisation's weights and biases
+    decay_bias: bool = key()  # and on the biases of convolutions and linear layers
+    no_decay_depthwise: bool = False  # and not on depthwise filters (arXiv 1704.04861, section 3.2)
+    norm_bias_lr_factor: float = key(
+        0.0, high=1e4
+    )  # rate of normalisation's biases over lr; their decay is divided by it
+    layer_decay: float = key(0.0, high=1)  # rate of each layer over that of the one behind it (arXiv 2106.08254)
+    lookahead: float = key(
+        0.0, high=1, below=True
+    )  # decay of slow weights at the end (airbench: 0.95^5); arXiv 1907.08610
+    lookahead_steps: int = key(0, high=1000)  # steps between two meetings with the slow weights
+
+    def check_optimization(self) -> None:
+        name = self.optimizer
+        if self.nesterov and name != "sgd":
+            raise RecipeError(f"recipe.nesterov=true: {name} has no Nesterov momentum; sgd has.")
+        if self.nesterov and not self.momentum:
+            raise RecipeError("recipe.nesterov=true needs recipe.momentum above 0.")
+        if name in ("lamb", "adamw", "adam", "nadamw", "rmsproptf") and not (self.beta2 and self.eps):
+            raise RecipeError(f"recipe.beta2, recipe.eps: {name} needs both, 0.999 and 1e-8 for example.")
+        if name == "lion" and not self.beta2:
+            raise RecipeError("recipe.beta2: lion needs it, 0.99 for example.")
+        if name in ("sgd", "lars") and (self.beta2 or self.eps):
+            raise RecipeError(f"recipe.beta2, recipe.eps: {name} uses neither; set both to 0.")
+        if name == "lion" and self.eps:
+            raise RecipeError("recipe.eps: lion does not use it; set 0.")
+        if self.lamb_clip and name != "lamb":
+            raise RecipeError(f"recipe.lamb_clip: {name} is not lamb; recipe.grad_clip is for every optimiser.")
+        if (self.lr_scaling != "none") != bool(self.lr_batch):
+            raise RecipeError(
+                f"recipe.lr_scaling={self.lr_scaling}, recipe.lr_batch={self.lr_batch}: linear and sqrt need "
+                "the batch that lr is for, none has no such batch."
+            )
+        if bool(self.lookahead) != bool(self.lookahead_steps):
+            raise RecipeError("recipe.lookahead, recipe.lookahead_steps: both or neither, 0.774 and 5 for example.")
+        if self.layer_decay and self.norm_bias_lr_factor:
+            raise RecipeError("recipe.layer_decay and recipe.norm_bias_lr_factor: choose one.")

@@ -1,0 +1,82 @@
+"""The learning rate over training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recipes.keys.key import RecipeError, key, shown_value
+
+SCHEDULES = ("constant", "step", "multistep", "exponential", "list", "plateau", "linear", "cosine")
+INTERVALS = ("epoch", "step")
+
+
+@dataclass
+class Schedule:
+    schedule: str = key(choices=SCHEDULES)
+    schedule_interval: str = key(choices=INTERVALS)  # the rate changes every "epoch" (timm, the papers) or every "step"
+    decay_rate: float = key(0.0, high=1)  # step, multistep, exponential, plateau: factor of each decay
+    decay_epochs: list[float] = key(
+        [], high=1_000_000, above=True
+    )  # multistep, list: when; step, exponential: a period
+    lrs: list[float] = key([], high=1e9)  # list: the rates before, between and after decay_epochs; lr is the first
+    patience: int = key(0, high=100_000)  # plateau: epochs without a better val_top1 before a decay
+    max_decays: int = key(0, high=1000)  # plateau: decays in all; a further one ends the training
+    warmup_epochs: float = key(0.0, high=1_000_000)
+    warmup_lr: float = key(0.0, high=1e9)  # where warm-up starts, linearly to lr
+    warmup_factor: float = key(0.0, high=1)  # or: the schedule's own rate times a factor, linear from this one to 1
+    after_warmup: bool = False  # the schedule begins where warm-up ends, and is shorter by it
+    min_lr: float = key(0.0, high=1e9)  # linear, cosine: where they end
+
+    if TYPE_CHECKING:  # of other groups
+        epochs: int
+        lr: float
+
+    def check_schedule(self) -> None:
+        name, decays = self.schedule, shown_value(self.decay_epochs)
+        if name in ("step", "exponential") and len(self.decay_epochs) != 1:
+            raise RecipeError(f"recipe.decay_epochs={decays}: {name} needs one period, [30].")
+        if name in ("multistep", "list"):
+            if not self.decay_epochs or sorted(set(self.decay_epochs)) != self.decay_epochs:
+                raise RecipeError(f"recipe.decay_epochs={decays}: schedule {name} needs them in order, [30,60].")
+            if self.decay_epochs[-1] >= self.epochs:
+                raise RecipeError(f"recipe.decay_epochs={decays}: recipe.epochs={self.epochs} end before the last one.")
+        decaying = name in ("step", "multistep", "exponential", "plateau")
+        if decaying != bool(self.decay_rate):
+            raise RecipeError(
+                f"recipe.decay_rate={self.decay_rate:g}: step, multistep, exponential and plateau need a factor, 0.1 "
+                f"for example; {name} {'is one of them' if decaying else 'has none, 0'}."
+            )
+        if name in ("constant", "linear", "cosine", "plateau") and self.decay_epochs:
+            raise RecipeError(f"recipe.decay_epochs={decays}: schedule {name} has none; [].")
+        if (name == "list") != bool(self.lrs):
+            raise RecipeError(f"recipe.lrs={shown_value(self.lrs)}: rates for schedule list, and for it alone.")
+        if name == "list" and (len(self.lrs) != len(self.decay_epochs) + 1 or self.lrs[0] != self.lr):
+            raise RecipeError(
+                f"recipe.lrs={shown_value(self.lrs)}: one more than decay_epochs={decays}, the first is lr={self.lr:g}."
+            )
+        if (name == "plateau") != bool(self.patience) or (name == "plateau") != bool(self.max_decays):
+            raise RecipeError(
+                "recipe.patience, recipe.max_decays: schedule plateau needs both, 5 and 3; others neither."
+            )
+        if self.min_lr and name not in ("linear", "cosine"):
+            raise RecipeError(f"recipe.min_lr={self.min_lr:g}: schedule {name} does not use it; set 0.")
+        if self.min_lr > self.lr:
+            raise RecipeError(f"recipe.min_lr={self.min_lr:g}: it is above recipe.lr={self.lr:g}.")
+        self._check_warmup()
+
+    def _check_warmup(self) -> None:
+        if self.warmup_epochs > self.epochs:
+            raise RecipeError(f"recipe.warmup_epochs={self.warmup_epochs:g}: longer than recipe.epochs={self.epochs}.")
+        for name in ("warmup_lr", "warmup_factor", "after_warmup"):
+            if getattr(self, name) and not self.warmup_epochs:
+                raise RecipeError(f"recipe.{name}={shown_value(getattr(self, name))}: it needs recipe.warmup_epochs.")
+        if self.warmup_lr and self.warmup_factor:
+            raise RecipeError("recipe.warmup_lr and recipe.warmup_factor: choose one.")
+        if self.warmup_epochs and not (self.warmup_lr or self.warmup_factor) and self.schedule_interval == "epoch":
+            raise RecipeError(
+                "recipe.warmup_lr=0: with schedule_interval=epoch the whole first epoch would have rate 0; "
+                "give a start, or recipe.schedule_interval=step."
+            )
+        if self.schedule == "plateau" and self.warmup_epochs:
+            raise RecipeError("recipe.warmup_epochs: schedule plateau has no warm-up; set 0.")
