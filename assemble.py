@@ -19,9 +19,11 @@ from datamodules.order import Order, check_last_step, split_batch
 from recipes.classifier import Classifier
 from recipes.device_augmentation import DeviceAugmentation, Normalise
 from recipes.evaluation import Evaluator
+from recipes.policies import per_image_operation
 from recipes.recipe import Recipe
-from recipes.worker_augmentation import BatchOfOneSize, BatchOfPhotographs, EvaluationCrop, per_image_operation
+from recipes.worker_augmentation import BatchOfOneSize, BatchOfPhotographs, EvaluationCrop
 from user_error import UserError
+from weights.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
@@ -39,6 +41,33 @@ def recipe(cfg: DictConfig) -> Recipe:
 def test_side(cfg: DictConfig) -> int:
     """Pixels of a side of what the network is tested on."""
     return cfg.datamodule.resolution or cfg.recipe.test_res
+
+
+def shown(cfg: DictConfig) -> Preprocessing:
+    """How the network is shown images in a test. Those of one size are not cropped."""
+    photographs = cfg.datamodule.resolution is None
+    return Preprocessing(
+        mean=tuple(cfg.datamodule.mean),
+        std=tuple(cfg.datamodule.std),
+        resolution=test_side(cfg),
+        crop=cfg.recipe.test_crop_ratio if photographs else 1.0,
+        interpolation=cfg.recipe.interpolation if photographs else "bilinear",
+    )
+
+
+def seen(cfg: DictConfig) -> Preprocessing | None:
+    """How the images were shown that the weights of `pretrained` saw; None: nobody recorded it.
+
+    Raises:
+        ArchitectureError: there are no such weights.
+    """
+    from weights import released
+
+    def build() -> nn.Module:
+        with torch.device("meta"):
+            return instantiate(cfg.arch)
+
+    return released.seen(str(cfg.pretrained), cfg.published, build)
 
 
 def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, device: str | None = None) -> nn.Module:
@@ -67,8 +96,7 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
     if weights and cfg.pretrained is not None:
         from weights.released import load
 
-        mean, std = list(cfg.datamodule.mean), list(cfg.datamodule.std)
-        built.notes += load(built, str(cfg.pretrained), cfg.arch, cfg.published, mean, std, new_head=new_head)
+        built.notes += load(built, str(cfg.pretrained), cfg.arch, cfg.published, shown(cfg), new_head=new_head)
     if cfg.freeze is not None:
         from weights.freezing import freeze
 
@@ -88,6 +116,11 @@ def data(cfg: DictConfig, *, share: bool = False) -> ImageDataModule:
     built = instantiate(cfg.datamodule)
     built.load(share=share)
     return built
+
+
+def class_names(cfg: DictConfig) -> list[str]:
+    """A name for each class, of a data set that is not read: where only its files know, and are not here, its number."""
+    return instantiate(cfg.datamodule).class_names()
 
 
 def trainer(
@@ -138,7 +171,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     data.connect_training(order, split, in_workers)
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
-    return Classifier(
+    built = Classifier(
         network,
         procedure,
         augment,
@@ -146,7 +179,11 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
         seed=seed,
         steps_per_epoch=order.steps_per_epoch,
         channels_last=trainer.channels_last,
+        exact=_has_float64(trainer),
+        teacher=teacher(cfg) if procedure.distill else None,
     )
+    built.training_images = data.training_images
+    return built
 
 
 def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, trainer: Trainer) -> Evaluator:
@@ -154,12 +191,23 @@ def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, traine
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
     normalise = Normalise(data.mean, data.std)
-    return Evaluator(network, recipe(cfg), normalise, num_classes=data.num_classes, channels_last=trainer.channels_last)
+    return Evaluator(
+        network,
+        recipe(cfg),
+        normalise,
+        num_classes=data.num_classes,
+        channels_last=trainer.channels_last,
+        exact=_has_float64(trainer),
+    )
 
 
 def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> None:
     crop = None if data.test.one_size else EvaluationCrop(recipe(cfg))
     data.connect_evaluation(min(trainer.max_per_device, EVALUATION_BATCH), crop)
+
+
+def _has_float64(trainer: Trainer) -> bool:
+    return trainer.strategy.root_device.type != "mps"
 
 
 def _prepare(network: nn.Module, trainer: Trainer) -> None:

@@ -38,10 +38,9 @@ def main(cfg: DictConfig) -> None:
     data.test = getattr(data, cfg.split)
 
     trainer.test(evaluator, datamodule=data, verbose=False)
-    side = assemble.test_side(cfg)
     rows = {
         "weights": str(cfg.pretrained),
-        "data": f"{len(data.test):,} images of split {cfg.split}, {side} px",
+        "data": f"{len(data.test):,} images of split {cfg.split}, {assemble.shown(cfg)}",
         **{name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()},
     }
     show_plan(console, rows, [*getattr(network, "notes", ()), *data.notes])

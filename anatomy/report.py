@@ -8,10 +8,10 @@ from rich.table import Table
 from anatomy.table import Anatomy
 
 NOTES = (
-    "layers: blocks, or layers outside of a block; depth: layers with weights on the longest path so far. MACs: "
-    "multiply-adds of one image in convolutions and linear layers. field: the receptive field, the pixels of the "
-    "image that one of the output depends on, over all paths; gates of squeeze-and-excitation (SE), which depend on "
-    "the whole image, are left out."
+    "layers: those with weights on the longest path, which is how the papers count. [...] x n: blocks of such layers, "
+    "kernel and channels (dw depthwise, C groups, SE squeeze-and-excitation); bars stand between branches that are "
+    "concatenated. MACs: multiply-adds of one image in convolutions and linear layers. field: the receptive field, the "
+    "pixels of the image that one of the output depends on, over all paths; gates (SE), which see all, are left out."
 )
 
 
@@ -28,19 +28,22 @@ def tabulate(anatomy: Anatomy) -> Table:
         box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False, show_footer=True, header_style="bold", footer_style="bold"
     )
     columns = {  # name: (footer, side)
-        "stage": ("total", "left"), "operator": ("", "left"), "output": ("", "right"), "channels": ("", "right"),
-        "layers": (str(sum(row.layers for row in anatomy.rows)), "right"), "depth": (str(anatomy.depth), "right"),
-        "parameters": (f"{anatomy.parameters:,}", "right"), "%": ("100.0", "right"),
-        "MACs": (macs(anatomy.macs), "right"), "% ": ("100.0", "right"), "field": (str(anatomy.field), "right"),
+        "stage": ("total", "left"), "operator": ("", "left"), "output": ("", "right"),
+        "layers": (str(anatomy.depth), "right"), "parameters": (f"{anatomy.parameters:,}", "right"),
+        "%": ("100.0", "right"), "MACs": (macs(anatomy.macs), "right"), "% ": ("100.0", "right"),
+        "field": (str(anatomy.field), "right"),
     }  # fmt: skip
     for name, (footer, justify) in columns.items():
         table.add_column(name, footer, justify=justify, no_wrap=name != "operator")  # type: ignore[arg-type]
+    depth = 0
     for row in anatomy.rows:
-        output = ("x".join(map(str, row.side)), str(row.channels), str(row.layers), str(row.depth))
-        runs = row.channels > 0  # auxiliary heads do not, in evaluation
+        output, layers = "x".join(map(str, (*row.side, row.channels))), row.depth - depth
+        counts = [macs(row.macs), share(row.macs, anatomy.macs), row.sees]
+        if row.auxiliary:
+            output, layers, counts = "", 0, ["", "", ""]
+        depth += layers
         table.add_row(
-            row.name, row.operator.replace("; ", "\n"), *(output if runs else [""] * 4),
-            f"{row.parameters:,}", share(row.parameters, anatomy.parameters),
-            macs(row.macs), share(row.macs, anatomy.macs), row.sees if runs else "",
+            row.name, row.operator, output, str(layers or ""),
+            f"{row.parameters:,}", share(row.parameters, anatomy.parameters), *counts,
         )  # fmt: skip
     return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Union
 
@@ -96,60 +96,67 @@ def flatten(series: Series) -> list[Node]:
 WORDS = {
     "Branches": "Inception",
     "InceptionResBlock": "Inception-ResNet",
-    "Basic": "basic block",
-    "Bottleneck": "bottleneck",
     "PreActUnit": "pre-activation unit",
     "WideBlock": "wide block",
     "DenseLayer": "dense layer",
-    "InvertedResidual": "inverted residual",
     "DepthwiseSeparable": "separable",
     "XceptionModule": "Xception module",
     "RadialBasis": "radial basis",
-    "Cell": "cell",
+    "AuxHead": "auxiliary head",
+    "AuxiliaryHead": "auxiliary head",
 }
+
+
+def kernel(node: Node) -> str:
+    return f"{node.kernel[0]}x{node.kernel[1]}"
 
 
 def label(node: Node, stride: bool = False) -> str:
     """3x3, 5x5 dw, max 3x3; with its stride, 7x7/2."""
-    size = f"{node.kernel[0]}x{node.kernel[1]}"
-    step = f"/{max(node.stride)}" if stride and max(node.stride) > 1 else ""
+    size = kernel(node) + (f"/{max(node.stride)}" if stride and max(node.stride) > 1 else "")
     if node.kind == "conv":
-        groups = " dw" if node.depthwise else f" ({node.groups} groups)" if node.groups > 1 else ""
-        return size + step + groups
+        return size + (" dw" if node.depthwise else "")
     if node.kind in ("max", "avg"):
-        return "average" if node.field is None else f"{node.kind} {size}{step}"
-    if node.kind == "linear":
-        return f"linear {node.channels}"
+        return "average" if node.field is None else f"{node.kind} {size}"
     return {"concat": "concatenation", "gate": "SE"}.get(node.kind, node.kind)
 
 
+def with_width(node: Node, between: str = ", ", stride: bool = False) -> str:
+    """1x1, 64; of convolutions in groups 3x3, 128, C=32 (the cardinality, as ResNeXt's paper writes it)."""
+    if not node.weighted:
+        return label(node, stride)
+    groups = f", C={node.groups}" if node.groups > 1 and not node.depthwise else ""
+    return f"{label(node, stride)}{' ' if node.kind == 'linear' else between}{node.channels}{groups}"
+
+
 def name_alone(node: Node, owner: str) -> str:
-    """A node that is a layer of its own: conv 7x7/2, max pool 3x3/2, average pool."""
-    if node.kind == "conv":
-        return "conv " + label(node, stride=True)
+    """A node that is a layer of its own: 7x7/2, 64; max pool 3x3/2; average pool."""
     if node.kind in ("max", "avg"):
         return label(node, stride=True).replace("average", "avg").replace(node.kind, f"{node.kind} pool", 1)
-    return WORDS.get(owner, owner) if node.kind == "other" else label(node)
+    return WORDS.get(owner, owner) if node.kind == "other" else with_width(node, stride=True)
 
 
-def describe(series: Series) -> str:
-    """A block in the papers' words: "1x1, 3x3, 1x1"; branches that are concatenated stand between bars.
+def describe(series: Series, text: Callable[[Node], str] = label, between: str = ", ") -> str:
+    """Layers by `text`, one after the other; branches that are concatenated stand between bars.
 
     Of the branches that are added, the longest stands for all: the others are shortcuts.
     """
     parts: list[str] = []
     for item in series:
         if isinstance(item, Node):
-            parts += [label(item)] if item.kind not in ("add", "concat") else []
+            parts += [text(item)] if item.kind not in ("add", "concat") else []
         elif isinstance(item, Tangle):
             parts += operations(item.nodes)
         elif item.join is not None and item.join.kind == "add":
-            parts.append(describe(longest(item.branches)))
+            parts.append(describe(longest(item.branches), text, between))
         else:
-            inside = [text for text in map(describe, item.branches) if text]
-            text = " | ".join(inside + ["identity"] * (item.bare and item.join is not None))
-            parts.append(text if len(series) == 1 else f"({text})")
-    return ", ".join(part for part in parts if part)
+            branches = describe_branches(item, text)
+            parts.append(" | ".join(branches) if len(series) == 1 else f"({' | '.join(branches)})")
+    return between.join(part for part in parts if part)
+
+
+def describe_branches(item: Fork, text: Callable[[Node], str] = label) -> list[str]:
+    return [describe(branch, text) for branch in item.branches] + ["identity"] * (item.bare and item.join is not None)
 
 
 def operations(nodes: Sequence[Node]) -> list[str]:
@@ -164,10 +171,43 @@ def has_tangle(series: Series) -> bool:
 
 
 def name_block(kind: str, nodes: Sequence[Node]) -> str:
-    """A block of class `kind` with what it does: "bottleneck 1x1, 3x3, 1x1"."""
+    """A block as the papers' tables print it: [1x1, 64; 3x3, 64; 1x1, 256]; a cell by its name and operations."""
     series = arrange(nodes)
-    name = WORDS.get(kind, kind)
-    if kind == "Cell":
-        name = ("reduction " if any(node.depthwise and max(node.stride) > 1 for node in nodes) else "normal ") + name
-    inside = ", ".join(operations(nodes)) if has_tangle(series) else describe(series)
-    return f"{name} {inside}".strip()
+    if has_tangle(series):
+        return f"{name_cell(kind, nodes)} {', '.join(operations(nodes))}"
+    fork = as_fork(series)
+    if fork is None:
+        return f"[{describe(series, with_width, '; ')}]"
+    return f"[{' | '.join(describe_branches(fork, lambda node: with_width(node, ' ')))}]"
+
+
+def name_cell(kind: str, nodes: Sequence[Node]) -> str:
+    if kind != "Cell":
+        return WORDS.get(kind, kind)
+    return "reduction cell" if any(node.depthwise and max(node.stride) > 1 for node in nodes) else "normal cell"
+
+
+def as_fork(series: Series) -> Fork | None:
+    """The branches of a block that is nothing else, such as an Inception module."""
+    item = series[0]
+    alone = len(series) == 1 and isinstance(item, Fork) and item.join is not None and item.join.kind == "concat"
+    return item if alone and isinstance(item, Fork) else None
+
+
+def tabulate(modules: Sequence[tuple[str, Fork]], widest: int) -> list[str] | None:
+    """Modules of equal branches as GoogLeNet's table: a column a branch, a line a module with its widths.
+
+    None: they are not equal, or need more than `widest` letters.
+    """
+    heads = {tuple(describe_branches(fork)) for _, fork in modules}
+    if len(heads) > 1:
+        return None
+    rows = [["", *heads.pop()]]
+    for name, fork in modules:
+        rows.append([name, *describe_branches(fork, lambda node: str(node.channels) if node.weighted else "")])
+    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        f"{row[0]:<{sizes[0]}} " + " | ".join(f"{cell:>{size}}" for cell, size in zip(row[1:], sizes[1:], strict=True))
+        for row in rows
+    ]
+    return lines if len(lines[0]) <= widest else None

@@ -9,9 +9,10 @@ from itertools import groupby
 from torch import nn
 
 from anatomy import structure
-from anatomy.trace import Field, Node, Trace, trace
+from anatomy.trace import Field, Node, Output, Trace, trace
 
 SPLIT = ("stages", "blocks", "layers")  # children of these are rows; of the last two, timm's, if they hold blocks
+WIDEST = 44  # letters of the columns of Inception modules
 CONTAINERS = ("Sequential", "ModuleList", "Chain", "DenseBlock")  # they hold blocks and are none
 
 
@@ -32,12 +33,16 @@ class Row:
     operator: str
     side: tuple[int, int]  # height and width of the output
     channels: int
-    layers: int  # blocks, or layers outside of a block
     depth: int  # layers with weights on the longest path so far
     parameters: int
     macs: int  # multiply-adds
     field: Field
     blocks: tuple[Block, ...]
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether it answers in training only; it is then left out of multiply-adds, depth and receptive field."""
+        return self.side == (0, 0)
 
     @property
     def sees(self) -> str:
@@ -67,7 +72,7 @@ class Anatomy:
     @property
     def field(self) -> int:
         """The largest receptive field before global pooling, in pixels."""
-        return max(window.size for node in self.nodes if node.field for window in node.field)
+        return max(window.size for node in self.nodes if node.field and not node.auxiliary for window in node.field)
 
 
 def dissect(network: nn.Module, channels: int, resolution: int) -> Anatomy:
@@ -128,27 +133,49 @@ def block_name(owner: str, modules: dict[str, nn.Module]) -> str:
 
 
 def make_row(name: str, title: str, blocks: Sequence[Block], parameters: int, macs: int, record: Trace) -> Row:
+    last = blocks[-1].nodes[-1] if blocks else None
+    if blocks and all(node.auxiliary for block in blocks for node in block.nodes):
+        return Row(title, "in training only: " + words(blocks), (0, 0), 0, 0, parameters, 0, None, tuple(blocks))
     output = record.outputs.get(name)
-    if output is None:  # an auxiliary head is silent in evaluation
-        return Row(title, "in training only", (0, 0), 0, 0, 0, parameters, macs, None, ())
-    layers = sum(any(node.weighted for node in block.nodes) for block in blocks)
+    if output is None:
+        assert last is not None
+        output = Output(last.channels, last.side, last.field, last.depth)
     operator = words(blocks) or ("normalisation" if name else "")
     return Row(
-        title, operator, output.side, output.channels, layers, output.depth, parameters, macs, output.field,
-        tuple(blocks),
+        title, operator, output.side, output.channels, output.depth, parameters, macs, output.field, tuple(blocks)
     )  # fmt: skip
 
 
 def words(blocks: Sequence[Block]) -> str:
-    """What the blocks do, equal neighbours together: "3 x bottleneck 1x1, 3x3, 1x1"."""
+    """What the blocks do, equal neighbours together: "[1x1, 64; 3x3, 64; 1x1, 256] x 3", a line each."""
+    lines: list[str] = []
+    arranged = [(block, structure.arrange(block.nodes)) for block in blocks]
+    for is_fork, members in groupby(arranged, key=lambda pair: structure.as_fork(pair[1]) is not None):
+        found = list(members)
+        modules = [(short_name(block), fork) for block, series in found if (fork := structure.as_fork(series))]
+        columns = structure.tabulate(modules, WIDEST) if is_fork and len(set(map(name_whole, blocks))) > 1 else None
+        lines += columns or count_equal([block for block, _ in found])
+    return "\n".join(lines)
+
+
+def short_name(block: Block) -> str:
+    return block.name.split(".")[-1]
+
+
+def name_whole(block: Block) -> str:
+    """A block, or a layer of its own, in words."""
+    if len(block.nodes) > 1:
+        return structure.name_block(block.kind, block.nodes)
+    return structure.name_alone(block.nodes[0], block.kind)
+
+
+def count_equal(blocks: Sequence[Block]) -> list[str]:
     texts: list[str] = []
     for block in blocks:
         alone = block.nodes[0] if len(block.nodes) == 1 else None
         if alone is not None and alone.kind == "gate" and texts:
             texts[-1] += ", SE"
-        elif alone is None:
-            texts.append(structure.name_block(block.kind, block.nodes))
-        elif alone.kind != "concat":
-            texts.append(structure.name_alone(alone, block.kind))
+        elif alone is None or alone.kind != "concat":
+            texts.append(name_whole(block))
     grouped = [(text, len(list(group))) for text, group in groupby(texts)]
-    return "; ".join(text if count == 1 else f"{count} x {text}" for text, count in grouped)
+    return [text if count == 1 else f"{text} x {count}" for text, count in grouped]

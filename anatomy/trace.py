@@ -70,6 +70,7 @@ class Node:
     groups: int = 1
     depthwise: bool = False
     in_gate: bool = False  # computes the factors of a gate (squeeze-and-excitation)
+    auxiliary: bool = False  # leads to an auxiliary head only
 
     @property
     def weighted(self) -> bool:
@@ -229,6 +230,18 @@ class Trace(TorchDispatchMode):
         field = union([v.field for v in values if v.field is not None])
         return self.node("gate", out, tuple(mapped), field)
 
+    def mark_auxiliary(self, ends: Sequence[int]) -> None:
+        """Mark what does not lead to `ends`, by way of a gate neither."""
+        leads, behind = set(), list(ends)
+        while behind:
+            node = self.nodes[behind.pop()]
+            if node.index not in leads:
+                leads.add(node.index)
+                behind += node.inputs
+        for node in self.nodes:
+            if node.index not in leads and not node.in_gate:
+                self.nodes[node.index] = replace(node, auxiliary=True)
+
     def enter(self, name: str) -> None:
         self.calls.append(name)
         self.called[name] = None
@@ -268,13 +281,16 @@ def hooked(network: nn.Module, recorder: Trace) -> Iterator[None]:
 
 
 def trace(network: nn.Module, channels: int, resolution: int) -> Trace:
-    """Follow one image, (1, channels, resolution, resolution), through the network in evaluation mode.
+    """Follow one image, (1, channels, resolution, resolution), through the layers in evaluation mode.
 
-    Auxiliary heads are silent there. The network itself is left as it is: a copy without data runs.
+    Auxiliary heads, which answer in training only, run too. The network is left as it is: a copy without data runs.
     """
     shadow = on_meta(network)
+    shadow.training = bool(getattr(network, "aux_weights", ()))  # its own way only: layers stay in evaluation mode
     image = torch.empty(1, channels, resolution, resolution, device="meta")
     recorder = Trace(image)
     with hooked(shadow, recorder), torch.no_grad(), recorder:
-        shadow(image)
+        answer = shadow(image)
+    logits = answer[0] if isinstance(answer, tuple | list) else answer
+    recorder.mark_auxiliary(recorder.values[id(logits)].sources)
     return recorder

@@ -6,7 +6,8 @@ error on the ImageNet validation set in the paper's Table 2 (one network, ten cr
 `variant=2012` is that network, 60,965,224 parameters: two towers, which are groups of 2 in the second, fourth and fifth
 convolution; response normalisation after the first and the second. The paper writes 224 pixels, but its 55x55 maps need
 227. `variant=2014` is the single tower of "One weird trick for parallelizing convolutional neural networks" (Krizhevsky
-2014, arXiv 1404.5997) as torchvision has it, 61,100,840 parameters: 64-192-384-256-256 maps, no normalisation.
+2014, arXiv 1404.5997) as torchvision has it, whose weights need it, 61,100,840 parameters: 64-192-384-256-256 maps, no
+normalisation.
 
 Initialisation: 2012 as in section 5 of the paper; 2014 as the released weights were, torch's default.
 """
@@ -15,9 +16,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-from archs.blocks import Channels, Classes, Rate, Stem, choose
+from archs.arguments import Channels, Classes, Rate, Stem, choose
+from archs.blocks import classifier
+from archs.network import Network, Stage
 
 # Maps of the five convolutions, and the groups that they fall into.
 WIDTHS = {"2012": (96, 256, 384, 384, 256), "2014": (64, 192, 384, 256, 256)}
@@ -38,7 +41,7 @@ def response_norm() -> nn.LocalResponseNorm:
     return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
 
 
-class AlexNet(nn.Module):
+class AlexNet(Network):
     """Convolutions of 11x11/4, 5x5 and three of 3x3, 3x3/2 pooling after 1, 2 and 5, two dense layers of 4096, linear.
 
     Args:
@@ -47,9 +50,11 @@ class AlexNet(nn.Module):
         dropout: probability at both dense layers (0.5 in the paper): after each in 2012, before each in 2014.
     """
 
+    classifiers = ("head.8",)
+
     def __init__(
         self,
-        variant: Literal[2012, 2014] = 2014,
+        variant: Literal[2012, 2014] = 2012,
         num_classes: Classes = 1000,
         in_channels: Channels = 3,
         stem: Stem = "imagenet",
@@ -57,7 +62,7 @@ class AlexNet(nn.Module):
     ) -> None:
         super().__init__()
         name = choose("variant", str(variant), ("2012", "2014"))
-        paper = name == "2012"
+        self.paper = paper = name == "2012"
         maps, groups = WIDTHS[name], GROUPS[name]
         kernel, stride, padding = (5, 1, 2)
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
@@ -70,7 +75,7 @@ class AlexNet(nn.Module):
             *([response_norm()] if paper else []),
             nn.MaxPool2d(3, stride=2),
         )  # (B, 96 or 64, 27, 27)
-        self.stages = nn.Sequential(
+        self.stages = Stage(
             nn.Sequential(
                 ConvAct(maps[0], maps[1], 5, groups[1]),
                 *([response_norm()] if paper else []),
@@ -83,27 +88,24 @@ class AlexNet(nn.Module):
                 nn.MaxPool2d(3, stride=2),
             ),  # (B, 256, 6, 6)
         )
+        self.last = nn.Identity()
         before, after = ([], [nn.Dropout(dropout)]) if paper else ([nn.Dropout(dropout)], [])
         self.head = nn.Sequential(
             nn.AdaptiveAvgPool2d(6),  # nothing to do at 227 and at 224
             nn.Flatten(1),
             *before, nn.Linear(maps[4] * 6 * 6, 4096), nn.ReLU(inplace=True), *after,
             *before, nn.Linear(4096, 4096), nn.ReLU(inplace=True), *after,
-            nn.Linear(4096, num_classes),
+            classifier(4096, num_classes),
         )  # fmt: skip
-        if paper:
-            self.init_2012()
+        self.apply(self.initialise)
+        if paper:  # biases 1 where ReLUs would start dead otherwise: convolutions 2, 4, 5 and the hidden dense layers
+            layers = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+            for number in (2, 4, 5, 6, 7):
+                nn.init.ones_(layers[number - 1].bias)
 
-    def init_2012(self) -> None:
-        """Weights of deviation 0.01; biases 1 in the layers whose ReLUs would start dead otherwise, else 0."""
-        layers = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-        for number, layer in enumerate(layers, start=1):
-            nn.init.normal_(layer.weight, std=0.01)
-            if layer.bias is not None:
-                nn.init.constant_(layer.bias, 1.0 if number in (2, 4, 5, 6, 7) else 0.0)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+    def initialise(self, module: nn.Module) -> None:
+        """2012: weights of deviation 0.01, biases 0."""
+        if self.paper and isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

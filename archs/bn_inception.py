@@ -14,9 +14,12 @@ Initial weights: He et al. (the paper gives none).
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from archs.blocks import Branches, Channels, Classes, ClassifierHead, ConvNormAct, Rate, SqueezeExcite, Stem, choose
+from archs.arguments import Channels, Classes, Rate, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct, SqueezeExcite
+from archs.branches import Branches
+from archs.network import Network, Stage
 
 # Figure 5, grouped by resolution: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, proj. Without 1x1 and
 # projection a module has stride 2.
@@ -66,7 +69,7 @@ class BiasedConvNormAct(ConvNormAct):
         self.conv.bias = nn.Parameter(torch.zeros(out_channels))
 
 
-class BNInception(nn.Module):
+class BNInception(Network):
     """Stem, ten Inception modules in three stages, average pooling, linear.
 
     Args:
@@ -99,16 +102,11 @@ class BNInception(nn.Module):
         channels = 192
         self.stages = nn.Sequential()
         for rows in STAGES:
-            stage = nn.Sequential()
+            stage = Stage()
             for name, row in rows.items():
                 module = Branches(channels, inception(*row), BiasedConvNormAct)
                 channels = module.out_channels
                 stage.add_module(name, nn.Sequential(module, SqueezeExcite(channels, channels // 16)) if se else module)
             self.stages.append(stage)
+        self.last = nn.Identity()
         self.head = ClassifierHead(channels, num_classes, dropout)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))

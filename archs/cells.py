@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.blocks import ArchitectureError, DropPath, choose
+from archs.arguments import ArchitectureError, choose
+from archs.blocks import DropPath
 
 Norm = Callable[[int], nn.Module]
 

@@ -19,18 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from archs.blocks import (
-    ArchitectureError,
-    Channels,
-    Classes,
-    ClassifierHead,
-    ConvNormAct,
-    Count,
-    HeConv2d,
-    Rate,
-    Stem,
-    choose,
-)
+from archs.arguments import ArchitectureError, Channels, Classes, Count, Rate, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct, HeConv2d
 
 
 class NormActConv(nn.Module):

@@ -15,30 +15,17 @@ TensorFlow's SAME; here, as in torchvision and timm's networks without `tf_`, bo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
 from torch import Tensor, nn
 
-from archs.blocks import (
-    ALPHA,
-    BETA,
-    GAMMA,
-    Channels,
-    Classes,
-    ClassifierHead,
-    ConvNormAct,
-    DropPath,
-    Momentum,
-    Multiplier,
-    Positive,
-    Rate,
-    SqueezeExcite,
-    Stem,
-    choose,
-    compound_scale,
-    drop_path_rates,
-)
+from archs.arguments import Channels, Classes, Momentum, Multiplier, Positive, Rate, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates
+from archs.network import Network, Stage
+from archs.scaling import ALPHA, BETA, GAMMA, compound_scale
 
 # Table 1, stages 2 to 8: expansion of MBConv, kernel size, stride of the first layer, channels, layers.
 B0_STAGES = [
@@ -71,21 +58,27 @@ class Swish(nn.SiLU):
         super().__init__(inplace=False)
 
 
+@dataclass(frozen=True)
+class MBConvs:
+    """What the blocks of a stage share: how often wider they are inside, and how they convolve and normalise."""
+
+    expansion: int
+    kernel_size: int
+    conv: Callable[..., nn.Module]
+
+
 class MBConv(nn.Module):
     """1x1 up, depthwise, squeeze-and-excitation, linear 1x1: (B, in, H, W) -> (B, out, H/stride, W/stride).
 
     The gate is computed from a quarter of the block's input channels; the shortcut joins equal shapes only.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, expansion: int, drop_path: float,
-        eps: float, momentum: float,
-    ) -> None:  # fmt: skip
+    def __init__(self, in_channels: int, out_channels: int, stride: int, shared: MBConvs, drop_path: float) -> None:
         super().__init__()
-        inner = in_channels * expansion
-        conv = partial(ConvNormAct, eps=eps, momentum=momentum)
-        self.expand = conv(in_channels, inner, 1, act=Swish) if expansion > 1 else nn.Identity()
-        self.depthwise = conv(inner, inner, kernel_size, stride, groups=inner, act=Swish)
+        inner = in_channels * shared.expansion
+        conv = shared.conv
+        self.expand = conv(in_channels, inner, 1) if shared.expansion > 1 else nn.Identity()
+        self.depthwise = conv(inner, inner, shared.kernel_size, stride, groups=inner)
         self.se = SqueezeExcite(inner, in_channels // 4, Swish)
         self.project = conv(inner, out_channels, 1, act=None)
         self.residual = stride == 1 and in_channels == out_channels
@@ -96,7 +89,7 @@ class MBConv(nn.Module):
         return x + self.drop_path(out) if self.residual else out
 
 
-class EfficientNet(nn.Module):
+class EfficientNet(Network):
     """3x3 stem, seven stages of MBConv, 1x1 to 1280 channels, average pooling, linear: B0, scaled.
 
     Args:
@@ -135,37 +128,27 @@ class EfficientNet(nn.Module):
         stages = []
         rows = zip(expansions, kernel_sizes, strides, widths, depths, strict=True)
         for expansion, kernel_size, stride, width, depth in rows:
-            blocks = []
+            shared, blocks = MBConvs(expansion, kernel_size, conv), []
             for i in range(depth):
-                first_stride = stride if i == 0 else 1
-                blocks.append(
-                    MBConv(channels, width, kernel_size, first_stride, expansion, next(rates), norm_eps, norm_momentum)
-                )
+                blocks.append(MBConv(channels, width, stride if i == 0 else 1, shared, next(rates)))
                 channels = width
-            stages.append(nn.Sequential(*blocks))
+            stages.append(Stage(*blocks))
         self.stages = nn.Sequential(*stages)
         self.last = conv(channels, last, 1)
         self.head = ClassifierHead(last, num_classes, dropout)
         self.notes = [compare_published(phi)] if phi else []
-        self.init_weights()
+        self.apply(self.initialise)
 
-    def init_weights(self) -> None:
+    def initialise(self, module: nn.Module) -> None:
         """Normal of variance 2 / fan_out, where a depthwise filter's fan-out is k * k; uniform in the classifier."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
-                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        bound = 1 / math.sqrt(self.head.linear.out_features)
-        nn.init.uniform_(self.head.linear.weight, -bound, bound)
-        nn.init.zeros_(self.head.linear.bias)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.last(self.stages(self.stem(images)))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
+            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+        elif isinstance(module, nn.Linear):
+            bound = 1 / math.sqrt(module.out_features)
+            nn.init.uniform_(module.weight, -bound, bound)
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def nearest_published(phi: float) -> tuple[str, dict[str, float]]:

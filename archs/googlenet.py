@@ -16,7 +16,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.blocks import Branches, Channels, Classes, ClassifierHead, Rate, Stem, choose
+from archs.arguments import Channels, Classes, Rate, Stem, choose
+from archs.blocks import ClassifierHead, classifier
+from archs.branches import Branches
+from archs.network import Network, Stage
 
 # Table 1, grouped by resolution: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj.
 STAGES = [
@@ -78,7 +81,7 @@ class AuxHead(nn.Module):
             nn.Linear(128 * 4 * 4, 1024),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
-            nn.Linear(1024, num_classes),
+            classifier(1024, num_classes),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,7 +90,7 @@ class AuxHead(nn.Module):
         return self.classifier(self.conv(x))
 
 
-class GoogLeNet(nn.Module):
+class GoogLeNet(Network):
     """Stem, nine Inception modules in three stages, average pooling, linear.
 
     Args:
@@ -125,7 +128,7 @@ class GoogLeNet(nn.Module):
         channels = 192
         self.stages, self.aux = nn.Sequential(), nn.ModuleDict()
         for index, rows in enumerate(STAGES):
-            stage = nn.Sequential()
+            stage = Stage()
             if index > 0:
                 stage.add_module("pool", nn.MaxPool2d(3, stride=2, ceil_mode=True))
             for name, row in rows.items():
@@ -135,29 +138,27 @@ class GoogLeNet(nn.Module):
                 if aux_heads and name in AUXILIARY:
                     self.aux[name] = AuxHead(channels, num_classes, aux_dropout)
             self.stages.append(stage)
+        self.last = nn.Identity()
         self.head = ClassifierHead(channels, num_classes, dropout)
+        self.classifiers = ("head.linear", *(f"aux.{name}.classifier.4" for name in self.aux))
         self.aux_weights = (0.3,) * len(self.aux)
-        self.init_weights()
+        self.apply(self.initialise)
 
-    def init_weights(self) -> None:
+    def initialise(self, module: nn.Module) -> None:
         """Caffe's "xavier" filler: uniform in +-sqrt(3 / fan-in)."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_uniform_(module.weight, nonlinearity="linear")
-                if module.bias is not None:
-                    classifies = isinstance(module, nn.Linear) and module.in_features == 1024
-                    nn.init.constant_(module.bias, 0.0 if classifies else 0.2)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, nonlinearity="linear")
+            classifies = isinstance(module, nn.Linear) and module.in_features == 1024
+            if module.bias is not None:
+                nn.init.constant_(module.bias, 0.0 if classifies else 0.2)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
         if not (self.training and self.aux):
-            return self.head(self.forward_features(images))
+            return super().forward(images)
         x, aux_logits = self.stem(images), []
         for stage in self.stages:
             for name, module in stage.named_children():
-                x = module(x)
+                x = stage.run(module, x)  # type: ignore[operator]  # a Stage
                 if name in self.aux:
                     aux_logits.append(self.aux[name](x))
         return self.head(x), aux_logits

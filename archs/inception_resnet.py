@@ -22,22 +22,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from archs.blocks import (
-    Branches,
-    Chain,
-    Channels,
-    Classes,
-    ClassifierHead,
-    ConvNormAct,
-    DropPath,
-    Positive,
-    Rate,
-    SqueezeExcite,
-    Stem,
-    choose,
-    drop_path_rates,
-)
+from archs.arguments import Channels, Classes, Positive, Rate, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates
+from archs.branches import Branches, Chain
 from archs.inception_v4 import STEMS as V4_STEMS
+from archs.network import Network, Stage
 
 Table = list[list[str]]
 
@@ -120,26 +109,34 @@ V2_RELEASED = Plan(
 )
 
 
+@dataclass(frozen=True)
+class Residual:
+    """How a block adds its branches to its input."""
+
+    scale: float
+    drop_path: float = 0.0
+    se: bool = False
+    linear: bool = False  # no ReLU follows
+
+
 class InceptionResBlock(nn.Module):
     """relu(x + scale f(x)), f: branches, then a 1x1 with bias and without normalisation to x's channels; shape kept."""
 
-    def __init__(
-        self, channels: int, table: Table, scale: float, drop_path: float, se: bool, conv: Callable[..., nn.Module]
-    ) -> None:
+    def __init__(self, channels: int, table: Table, residual: Residual, conv: Callable[..., nn.Module]) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale = residual.scale
         self.branches = Branches(channels, table, conv)
         self.project = nn.Conv2d(self.branches.out_channels, channels, 1)
-        self.se = SqueezeExcite(channels, channels // 16) if se else nn.Identity()
-        self.drop_path = DropPath(drop_path)
-        self.act: nn.Module = nn.ReLU(inplace=True)
+        self.se = SqueezeExcite(channels, channels // 16) if residual.se else nn.Identity()
+        self.drop_path = DropPath(residual.drop_path)
+        self.act = nn.Identity() if residual.linear else nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.drop_path(self.se(self.project(self.branches(x))))
         return self.act(torch.add(x, residual, alpha=self.scale))
 
 
-class InceptionResNet(nn.Module):
+class InceptionResNet(Network):
     """Stem, three stages of residual Inception blocks with reductions between, average pooling, linear.
 
     Args:
@@ -172,35 +169,28 @@ class InceptionResNet(nn.Module):
         rates = iter(drop_path_rates(drop_path, sum(plan.depths)))
         self.stages = nn.Sequential()
         for index, (table, depth) in enumerate(zip(plan.blocks, plan.depths, strict=True)):
-            stage = nn.Sequential()
+            stage = Stage()
             if index > 0:
                 reduction = Branches(channels, plan.reductions[index - 1], conv)
                 channels = reduction.out_channels
                 stage.append(reduction)
-            for _ in range(depth):
-                block = InceptionResBlock(channels, table, scale[index], next(rates), se, conv)
-                stage.append(block)
+            for number in range(depth):
+                linear = plan.last_linear and index == 2 and number == depth - 1
+                residual = Residual(1.0 if linear else scale[index], next(rates), se, linear)
+                stage.append(InceptionResBlock(channels, table, residual, conv))
             self.stages.append(stage)
-        if plan.last_linear:
-            block.scale, block.act = 1.0, nn.Identity()
         if plan.features is not None:
             stage.append(conv(channels, plan.features, 1))
             channels = plan.features
+        self.last = nn.Identity()
         self.head = ClassifierHead(channels, num_classes, dropout)
-        self.init_weights()
+        self.apply(self.initialise)
 
-    def init_weights(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+    def initialise(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def inception_resnet_v1(**options) -> InceptionResNet:

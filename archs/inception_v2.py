@@ -4,33 +4,41 @@ Large filters are factorised: 5x5 into two 3x3 (Figure 5), nxn into 1xn and nx1 
 last layer of a branch spreads into 1x3 and 3x1 side by side (Figure 7); strided convolutions and pooling halve the grid
 together (Figure 10). Top-1 error in Table 3, single crop: 23.4.
 
-No public implementation exists, and the paper leaves much open. Chosen here, so that every shape is the one printed:
+No public implementation exists: the paper leaves the widths to a model.txt in its source archive, which is not in
+circulation. Chosen here, so that every shape is the one printed:
 
 - Stem, Table 1 literally: 3x3/2, 3x3, 3x3 padded, pool, 3x3, 3x3/2, 3x3; "padded" is said of the third only, and the
   sizes then fit, except that the last 3x3 (35x35x192 to 35x35x288) has to be padded too.
 - "3 x Inception" at 35x35x288: three of Figure 5.
-- "5 x Inception" at 17x17x768: Figure 10 brings 35x35x288 there, then four of Figure 6 with n = 7.
+- "5 x Inception" at 17x17x768: Figure 10 brings 35x35x288 there, then five of Figure 6 with n = 7. Section 6 reduces
+  the grid to 17x17 with 768 filters, "followed by 5 instances of the factorized inception modules", as it reduces to
+  8x8x1280 before "two Inception modules". `figure_6_modules=4` counts the reduction among the five, as v3 has it.
 - "2 x Inception": Figure 10 brings 17x17x768 to the 8x8x1280 printed, then two of Figure 7 give 8x8x2048.
 - Widths inside modules are not printed: they are Inception v3's, which give 288, 768, 1280 and 2048. In Figure 6 both
-  factorised branches keep c = 128, 160, 160, 192 until their last layer. The second Figure 10 puts 1x7 and 7x1 in
-  front of its double branch's strided 3x3.
+  factorised branches keep c = 128, 160, 160, 192 until their last layer; a fifth module is one more of 160. The second
+  Figure 10 puts 1x7 and 7x1 in front of its double branch's strided 3x3.
 - "Pool" is 3x3 averaging with the padding counted inside modules, maximum in stem and Figure 10, as in v3.
 - Batch normalisation (epsilon 0.001) and ReLU after every convolution, which has no bias. No auxiliary head: the shapes
   of Table 1 do not say where.
 - Initial weights as in Google's release of v3: normal of deviation 0.1, truncated at two of them.
 
-So it has 24,263,240 parameters and 5.86 billion operations at 299. The printed 3.8 belongs to Table 3's variant with a
-7x7 stem, which is never drawn.
+So it has 25,954,248 parameters and 6.35 billion operations at 299; 24,263,240 and 5.86 with four. The printed 3.8
+belongs to Table 3's variant with a 7x7 stem, which is never drawn. The 42 layers of section 6 fit neither: the longest
+path has 54 with five and 49 with four.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-from archs.blocks import Chain, Channels, Classes, ClassifierHead, ConvNormAct, Rate, Stem, choose
+from archs.arguments import Channels, Classes, Rate, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct
+from archs.branches import Chain
 from archs.inception_v3 import FIGURE_7, FIGURE_10_TO_8, FIGURE_10_TO_17, figure_6
+from archs.network import Network
 
 STEMS: dict[str, list] = {
     "imagenet": [
@@ -52,18 +60,15 @@ FIGURE_5 = [
     ["avg", "1x1 64"],
 ]  # 64 + 64 + 96 + 64 = 288
 
-STAGES: list[list] = [
-    [FIGURE_5] * 3,  # (288, 35, 35)
-    [FIGURE_10_TO_17, *map(figure_6, (128, 160, 160, 192))],  # (768, 17, 17)
-    [FIGURE_10_TO_8, *[FIGURE_7] * 2],  # (2048, 8, 8)
-]
+FIGURE_6_WIDTHS = {4: (128, 160, 160, 192), 5: (128, 160, 160, 160, 192)}
 
 
-class InceptionV2(nn.Module):
+class InceptionV2(Network):
     """Stem, three stages of Inception modules, average pooling, linear.
 
     Args:
         stem: "imagenet" is Table 1's, to an eighth of the image; "cifar" is one 3x3, for small images.
+        figure_6_modules: 5, after the reduction to 17x17 (section 6), or 4, where the reduction counts as the first.
     """
 
     def __init__(
@@ -71,31 +76,32 @@ class InceptionV2(nn.Module):
         num_classes: Classes = 1000,
         in_channels: Channels = 3,
         stem: Stem = "imagenet",
+        figure_6_modules: Literal[4, 5] = 5,
         dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
         # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
         self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, tuple(STEMS))]
+        widths = FIGURE_6_WIDTHS[int(choose("figure_6_modules", str(figure_6_modules), ("4", "5")))]
         self.stem = Chain(in_channels, STEMS[stem], conv)
         channels = self.stem.out_channels
         self.stages = nn.Sequential()
-        for tables in STAGES:
+        for tables in (
+            [FIGURE_5] * 3,  # (288, 35, 35)
+            [FIGURE_10_TO_17, *map(figure_6, widths)],  # (768, 17, 17)
+            [FIGURE_10_TO_8, *[FIGURE_7] * 2],  # (2048, 8, 8)
+        ):
             stage = Chain(channels, tables, conv)
             channels = stage.out_channels
             self.stages.append(stage)
+        self.last = nn.Identity()
         self.head = ClassifierHead(channels, num_classes, dropout)
-        self.init_weights()
+        self.apply(self.initialise)
 
-    def init_weights(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.trunc_normal_(module.weight, std=0.1, a=-0.2, b=0.2)
-        nn.init.trunc_normal_(self.head.linear.weight, std=0.01, a=-0.02, b=0.02)
-        nn.init.zeros_(self.head.linear.bias)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+    def initialise(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            std = 0.1 if isinstance(module, nn.Conv2d) else 0.01
+            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -18,7 +18,10 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.blocks import Chain, Channels, Classes, ClassifierHead, ConvNormAct, Rate, Stem, choose
+from archs.arguments import Channels, Classes, Rate, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct
+from archs.branches import Chain
+from archs.network import Network
 
 STEMS: dict[str, list] = {
     "imagenet": [
@@ -94,7 +97,7 @@ class AuxHead(nn.Module):
         return self.head(self.conv(self.reduce(x)))
 
 
-class InceptionV3(nn.Module):
+class InceptionV3(Network):
     """Stem, three stages of Inception modules, average pooling, linear.
 
     Args:
@@ -122,28 +125,24 @@ class InceptionV3(nn.Module):
             stage = Chain(channels, tables, conv)
             channels = stage.out_channels
             self.stages.append(stage)
+        self.last = nn.Identity()
         self.aux = AuxHead(num_classes) if aux_heads else None
         self.aux_weights = (0.4,) if aux_heads else ()
+        self.classifiers = ("head.linear", "aux.head.linear") if aux_heads else ("head.linear",)
         self.head = ClassifierHead(channels, num_classes, dropout)
-        self.init_weights()
+        self.apply(self.initialise)
 
-    def init_weights(self) -> None:
-        deviations: dict[nn.Module, float] = {}
-        if self.aux is not None:
-            deviations = {self.aux.conv.conv: 0.01, self.aux.head.linear: 0.001}
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                std = deviations.get(module, 0.1 if isinstance(module, nn.Conv2d) else 0.01)
-                nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
+    def initialise(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            of_aux = self.aux is not None and (module is self.aux.conv.conv or module.weight.shape[1:] == (768,))
+            std = (0.1 if isinstance(module, nn.Conv2d) else 0.01) / (10 if of_aux else 1)
+            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
         if not self.training or self.aux is None:
-            return self.head(self.forward_features(images))
+            return super().forward(images)
         first, second, third = self.stages
         x = second(first(self.stem(images)))  # (B, 768, 17, 17)
         aux_logits = [self.aux(x)]

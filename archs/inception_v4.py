@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
-from archs.blocks import Chain, Channels, Classes, ClassifierHead, ConvNormAct, Rate, Stem, choose
+from archs.arguments import Channels, Classes, Rate, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct
+from archs.branches import Chain
+from archs.network import Network
 
 STEMS: dict[str, list] = {
     "imagenet": [  # Figure 3
@@ -67,7 +70,7 @@ STAGES: list[list] = [
 ]
 
 
-class InceptionV4(nn.Module):
+class InceptionV4(Network):
     """Stem, three stages of Inception modules, average pooling, linear.
 
     Args:
@@ -93,13 +96,10 @@ class InceptionV4(nn.Module):
             stage = Chain(channels, tables, conv, count_include_pad=False)
             channels = stage.out_channels
             self.stages.append(stage)
+        self.last = nn.Identity()
         self.head = ClassifierHead(channels, num_classes, dropout)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)
+        self.apply(self.initialise)
 
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+    def initialise(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)

@@ -4,6 +4,14 @@ LeNet-5 is the first convolutional network in wide use: two convolutions with su
 whole 5x5 map, two dense layers. `variant="1998"` is the paper's, 60,000 trainable parameters and 340,908 connections
 (section II-B), 0.95 % test error on MNIST; `variant="modern"` is the one met everywhere, 61,706 parameters: full C3,
 max pooling, ReLU, a linear output.
+
+Squashing: a convolution is "followed by an additive bias and squashing function" (section II-A), a subsampling passes
+through a sigmoidal function, and units in layers up to F6 squash their weighted sum (section II-B). So C1, S2, C3, S4,
+C5 and F6 all do. The descriptions of C1 and C3 alone do not repeat it, and many ports leave it out there:
+`squash_convolutions=False`.
+Initial weights of 1998: uniform in +-2.4 / fan-in (appendix A), where the connections that share a weight belong to
+units of one fan-in: 25 inputs in C1, 25 for each map of Table I in C3, and 4 in S2 and S4, whose coefficients are so
+uniform in +-0.6. The appendix speaks of weights; biases start at zero.
 """
 
 from __future__ import annotations
@@ -14,7 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.blocks import Channels, Classes, choose
+from archs.arguments import ArchitectureError, Channels, Classes, choose
+from archs.blocks import NoClassifier, classifier
+from archs.network import Network, Stage
 
 # Table I of the paper: the S2 maps that each of the 16 C3 maps is connected to.
 C3_INPUTS = [
@@ -62,7 +72,7 @@ class Subsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.coefficient = nn.Parameter(torch.full((channels, 1, 1), 0.25))
+        self.coefficient = nn.Parameter(torch.empty(channels, 1, 1).uniform_(-2.4 / 4, 2.4 / 4))  # of four inputs
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,7 +88,8 @@ class PartialConv(nn.Module):
         super().__init__()
         links = [out * 6 + source for out, sources in enumerate(C3_INPUTS) for source in sources]
         self.register_buffer("links", torch.tensor(links), persistent=False)
-        self.weight = nn.Parameter(torch.empty(len(links), 25))
+        fan_in = torch.tensor([25.0 * len(sources) for sources in C3_INPUTS for _ in sources])
+        self.weight = nn.Parameter(torch.empty(len(links), 25).uniform_(-2.4, 2.4) / fan_in[:, None])
         self.bias = nn.Parameter(torch.zeros(16))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,6 +101,7 @@ class RadialBasis(nn.Module):
     """Minus the squared distance to each class's fixed code: (B, 84) -> (B, num_classes); the largest wins."""
 
     codes: Tensor
+    in_features = 84
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -99,60 +111,67 @@ class RadialBasis(nn.Module):
         return -(x[:, None] - self.codes).square().sum(dim=2)
 
 
-class LeNet5(nn.Module):
+class LeNet5(Network):
     """LeNet-5 on 32x32 images (28x28 digits centred); a larger image gives several C5 columns, which are averaged.
 
     Args:
         variant: "modern" or "1998".
+        squash_convolutions: in 1998, squash after C1 and C3 as well (sections II-A and II-B); without, each is linear
+            up to its subsampling.
+
+    Raises:
+        ArchitectureError: `squash_convolutions` is false, and the variant is not 1998.
     """
 
     min_size = 32
+    classifiers = ("head.4",)
 
     def __init__(
-        self, variant: Literal["modern", "1998"] = "modern", num_classes: Classes = 10, in_channels: Channels = 1
+        self,
+        variant: Literal["modern", "1998"] = "modern",
+        num_classes: Classes = 10,
+        in_channels: Channels = 1,
+        squash_convolutions: bool = True,
     ) -> None:
         super().__init__()
-        paper = choose("variant", str(variant), ("modern", "1998")) == "1998"
-        act = ScaledTanh if paper else nn.ReLU
-        self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, 6, 5),  # C1: (6, 28, 28)
-            *((Subsample(6), act()) if paper else (act(), nn.MaxPool2d(2))),  # S2: (6, 14, 14)
+        self.paper = choose("variant", str(variant), ("modern", "1998")) == "1998"
+        if not (self.paper or squash_convolutions):
+            raise ArchitectureError("arch.squash_convolutions=false: squashing is of arch.variant=1998.")
+        act = ScaledTanh if self.paper else nn.ReLU
+        c3 = PartialConv() if self.paper else nn.Conv2d(6, 16, 5)
+        self.stem = nn.Sequential(nn.Conv2d(in_channels, 6, 5), *self.subsampling(6, squash_convolutions))
+        self.stages = Stage(
+            nn.Sequential(c3, *self.subsampling(16, squash_convolutions)),  # C3: (16, 10, 10), S4: (16, 5, 5)
+            nn.Sequential(nn.Conv2d(16, 120, 5), act()),  # C5: (120, 1, 1)
         )
-        self.stages = nn.Sequential(
-            PartialConv() if paper else nn.Conv2d(6, 16, 5),  # C3: (16, 10, 10)
-            *((Subsample(16), act()) if paper else (act(), nn.MaxPool2d(2))),  # S4: (16, 5, 5)
-            nn.Conv2d(16, 120, 5),  # C5: (120, 1, 1)
-            act(),
-        )
+        self.last = nn.Identity()
         self.head = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(1),
             nn.Linear(120, 84),  # F6
             act(),
-            RadialBasis(num_classes) if paper else nn.Linear(84, num_classes),
+            self.make_classifier(84, num_classes),
         )
-        if paper:
-            self.init_1998()
+        self.apply(self.initialise)
 
-    def init_1998(self) -> None:
-        """Uniform in +-2.4 / fan-in (appendix A)."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                bound = 2.4 / module.weight[0].numel()
-                nn.init.uniform_(module.weight, -bound, bound)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, PartialConv):
-                fan_in = torch.tensor([25 * len(sources) for sources in C3_INPUTS for _ in sources])
-                bounds = (2.4 / fan_in).unsqueeze(1)
-                with torch.no_grad():
-                    module.weight.uniform_(-1, 1).mul_(bounds)
+    def subsampling(self, channels: int, squash: bool) -> list[nn.Module]:
+        """What follows C1 and C3: (B, C, H, W) -> (B, C, H/2, W/2)."""
+        if self.paper:
+            return [*([ScaledTanh()] if squash else []), Subsample(channels), ScaledTanh()]
+        return [nn.ReLU(), nn.MaxPool2d(2)]
 
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
+    def make_classifier(self, in_features: int, num_classes: int) -> nn.Module:
+        if not self.paper:
+            return classifier(in_features, num_classes)
+        return RadialBasis(num_classes) if num_classes else NoClassifier(in_features)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+    def initialise(self, module: nn.Module) -> None:
+        """1998: uniform in +-2.4 / fan-in; C3 and the subsamplings draw their own."""
+        if self.paper and isinstance(module, nn.Conv2d | nn.Linear):
+            bound = 2.4 / module.weight[0].numel()
+            nn.init.uniform_(module.weight, -bound, bound)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def connections() -> int:

@@ -12,34 +12,28 @@ Initial weights as in the authors' release (TF-slim): normal, of deviation 0.09,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
 
-from archs.blocks import (
-    Channels,
-    Classes,
-    ClassifierHead,
-    ConvNormAct,
-    DepthwiseSeparable,
-    DropPath,
-    Momentum,
-    Multiplier,
-    Positive,
-    Rate,
-    Stem,
-    choose,
-    compound_scale,
-    drop_path_rates,
-)
+from archs.arguments import Channels, Classes, Momentum, Multiplier, Positive, Rate, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct, DepthwiseSeparable, DropPath, drop_path_rates
+from archs.network import Network, Stage
+from archs.scaling import compound_scale
 
 STEM_STRIDE = {"imagenet": 2, "cifar": 1}
 
 
-def truncated_normal_init(network: nn.Module) -> None:
-    """Weights of convolutions and classifier from a normal of deviation 0.09, within 0.18; biases zero."""
-    for module in network.modules():
+class MobileNet(Network):
+    """What both have in common."""
+
+    min_size = 2  # of one pixel PyTorch gets the bf16 weight gradient of a strided 3x3 wrong on CPUs
+
+    def initialise(self, module: nn.Module) -> None:
+        """Weights of convolutions and classifier from a normal of deviation 0.09, within 0.18; biases zero."""
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.09, a=-0.18, b=0.18)
             if module.bias is not None:
@@ -57,7 +51,7 @@ V1_STAGES = [
 ]
 
 
-class MobileNetV1(nn.Module):
+class MobileNetV1(MobileNet):
     """A full 3x3 convolution, 13 depthwise separable ones, average pooling, linear.
 
     Args:
@@ -66,8 +60,6 @@ class MobileNetV1(nn.Module):
         act: "relu" as in the paper, "relu6" as in TF-slim's and timm's weights.
         norm_eps, norm_momentum: of batch normalisation.
     """
-
-    min_size = 2  # of one pixel PyTorch gets the bf16 weight gradient of a strided 3x3 wrong on CPUs
 
     def __init__(
         self,
@@ -94,16 +86,19 @@ class MobileNetV1(nn.Module):
             for i in range(depth):
                 blocks.append(separable(channels, width, 3, stride if i == 0 else 1))
                 channels = width
-            stages.append(nn.Sequential(*blocks))
+            stages.append(Stage(*blocks))
         self.stages = nn.Sequential(*stages)
+        self.last = nn.Identity()
         self.head = ClassifierHead(channels, num_classes, dropout)
-        truncated_normal_init(self)
+        self.apply(self.initialise)
 
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+@dataclass(frozen=True)
+class Inverted:
+    """What the blocks of a stage share: how often wider they are inside, and how they convolve and normalise."""
+
+    expansion: int
+    conv: Callable[..., nn.Module]
 
 
 class InvertedResidual(nn.Module):
@@ -112,15 +107,12 @@ class InvertedResidual(nn.Module):
     The shortcut joins input and output only where their shapes agree; there is no projection.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, expansion: int, drop_path: float, eps: float,
-        momentum: float,
-    ) -> None:  # fmt: skip
+    def __init__(self, in_channels: int, out_channels: int, stride: int, shared: Inverted, drop_path: float) -> None:
         super().__init__()
-        inner = in_channels * expansion
-        conv = partial(ConvNormAct, eps=eps, momentum=momentum)
-        self.expand = conv(in_channels, inner, 1, act=nn.ReLU6) if expansion > 1 else nn.Identity()
-        self.depthwise = conv(inner, inner, 3, stride, groups=inner, act=nn.ReLU6)
+        inner = in_channels * shared.expansion
+        conv = shared.conv
+        self.expand = conv(in_channels, inner, 1) if shared.expansion > 1 else nn.Identity()
+        self.depthwise = conv(inner, inner, 3, stride, groups=inner)
         self.project = conv(inner, out_channels, 1, act=None)
         self.residual = stride == 1 and in_channels == out_channels
         self.drop_path = DropPath(drop_path if self.residual else 0.0)
@@ -142,7 +134,7 @@ V2_STAGES = [
 ]
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(MobileNet):
     """A full 3x3 convolution, 17 inverted residuals, 1x1 to 1280 channels, average pooling, linear.
 
     Args:
@@ -151,8 +143,6 @@ class MobileNetV2(nn.Module):
         drop_path: stochastic depth of the last block; linear from 0 at the first.
         norm_eps, norm_momentum: of batch normalisation.
     """
-
-    min_size = 2  # of one pixel PyTorch gets the bf16 weight gradient of a strided 3x3 wrong on CPUs
 
     def __init__(
         self,
@@ -176,21 +166,12 @@ class MobileNetV2(nn.Module):
         rates = iter(drop_path_rates(drop_path, sum(depths)))
         stages = []
         for expansion, width, depth, stride in zip(expansions, widths, depths, strides, strict=True):
-            blocks = []
+            shared, blocks = Inverted(expansion, conv), []
             for i in range(depth):
-                first_stride = stride if i == 0 else 1
-                blocks.append(
-                    InvertedResidual(channels, width, first_stride, expansion, next(rates), norm_eps, norm_momentum)
-                )
+                blocks.append(InvertedResidual(channels, width, stride if i == 0 else 1, shared, next(rates)))
                 channels = width
-            stages.append(nn.Sequential(*blocks))
+            stages.append(Stage(*blocks))
         self.stages = nn.Sequential(*stages)
         self.last = conv(channels, last, 1)
         self.head = ClassifierHead(last, num_classes, dropout)
-        truncated_normal_init(self)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.last(self.stages(self.stem(images)))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+        self.apply(self.initialise)

@@ -18,20 +18,8 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.blocks import (
-    ArchitectureError,
-    Channels,
-    Classes,
-    ClassifierHead,
-    ConvNormAct,
-    Count,
-    Momentum,
-    Positive,
-    Rate,
-    Stem,
-    choose,
-    drop_path_rates,
-)
+from archs.arguments import ArchitectureError, Channels, Classes, Count, Momentum, Positive, Rate, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct, drop_path_rates
 from archs.cells import Cell, Pool, Table, mean_pool
 
 NORMAL_A = Table(  # Figure 4

@@ -17,23 +17,8 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from archs.blocks import (
-    ArchitectureError,
-    Block,
-    Channels,
-    Classes,
-    ClassifierHead,
-    Count,
-    DropPath,
-    HeConv2d,
-    NormAct,
-    Rate,
-    Shortcut,
-    ShortcutA,
-    Stem,
-    choose,
-    drop_path_rates,
-)
+from archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, choose
+from archs.blocks import ClassifierHead, DropPath, HeConv2d, NormAct, ShortcutA, drop_path_rates
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:

@@ -11,7 +11,7 @@ code; their README says that the paper's CIFAR numbers are of pre-activated ones
 
 from __future__ import annotations
 
-from archs.blocks import ArchitectureError, Count
+from archs.arguments import ArchitectureError, Count
 from archs.resnet import ResNet
 
 

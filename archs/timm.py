@@ -1,13 +1,18 @@
-"""Any of timm's models by name, through the same interface: `arch=timm arch.model_name=convnext_tiny`."""
+"""Any of timm's models by name, `arch=timm arch.model_name=convnext_tiny`, and what of our contract it keeps.
+
+Timm's models have `forward_features`, `num_features` and `reset_classifier` themselves, and a `forward_intermediates`
+that returns the last map too. What else of archs/network.py they can is given to them here, by timm's own means.
+"""
 
 from __future__ import annotations
 
 import difflib
+from functools import partial
 from typing import Any
 
 from torch import nn
 
-from archs.blocks import ArchitectureError, Channels, Classes, Rate
+from archs.arguments import ArchitectureError, Channels, Classes, Rate
 
 
 def create(
@@ -39,5 +44,34 @@ def create(
             raise
         raise ArchitectureError(f"timm's {name} has no stochastic depth: set arch.drop_path=0.") from error
     # timm does not say. From 17 on, the last of the usual five strides of two still has two pixels.
-    network.min_size = 17  # type: ignore[assignment]  # a plain attribute
+    contract: Any = network
+    contract.min_size = 17
+    contract.notes = []
+    contract.checkpoint_gradients = partial(checkpoint_gradients, network)
+    contract.parameter_layers = partial(parameter_layers, network)
     return network
+
+
+def checkpoint_gradients(network: Any, on: bool = True) -> None:
+    """Recompute in the backward pass, as timm does it: batch normalisation moves its statistics in both passes.
+
+    Raises:
+        ArchitectureError: timm cannot with this model.
+    """
+    try:
+        network.set_grad_checkpointing(on)
+    except (AssertionError, AttributeError) as error:
+        raise ArchitectureError(f"timm's {type(network).__name__} does not recompute in the backward pass.") from error
+
+
+def parameter_layers(network: Any) -> list[list[str]]:
+    """Names of all parameters from stem to head, those of one depth together, as the model's `group_matcher` says.
+
+    Raises:
+        ArchitectureError: it says nothing.
+    """
+    from timm.models import group_parameters
+
+    if not hasattr(network, "group_matcher"):
+        raise ArchitectureError(f"timm's {type(network).__name__} does not tell the depth of its layers.")
+    return [*group_parameters(network, network.group_matcher()).values()]

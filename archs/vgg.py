@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from archs.blocks import Channels, Classes, Count, HeConv2d, Rate, SqueezeExcite
+from archs.arguments import Channels, Classes, Count, Rate
+from archs.blocks import HeConv2d, SqueezeExcite, classifier
+from archs.network import Network, Stage
 
 
 def stage(in_channels: int, width: int, depth: int, batch_norm: bool, se: bool) -> nn.Sequential:
@@ -33,7 +35,7 @@ def stage(in_channels: int, width: int, depth: int, batch_norm: bool, se: bool) 
     return nn.Sequential(*layers, nn.MaxPool2d(2))
 
 
-class VGG(nn.Module):
+class VGG(Network):
     """Stages of 3x3 convolutions (the first one is the stem), two dense layers of 4096, linear.
 
     Args:
@@ -42,6 +44,8 @@ class VGG(nn.Module):
         se: Squeeze-and-Excitation after every ReLU of a convolution.
         dropout: probability after both dense layers (0.5 in the paper).
     """
+
+    classifiers = ("head.8",)
 
     def __init__(
         self,
@@ -60,22 +64,18 @@ class VGG(nn.Module):
             stage(channels, width, depth, batch_norm, se)
             for channels, width, depth in zip(inputs, widths, depths, strict=True)
         )
-        self.stages = nn.Sequential(*stages)
+        self.stages = Stage(*stages)
+        self.last = nn.Identity()
         self.head = nn.Sequential(
             nn.AdaptiveAvgPool2d(7),  # nothing to do at 224
             nn.Flatten(1),
             nn.Linear(widths[-1] * 7 * 7, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout),
             nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout),
-            nn.Linear(4096, num_classes),
+            classifier(4096, num_classes),
         )  # fmt: skip
+        self.apply(self.initialise)
 
-        for module in self.head:
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+    def initialise(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+            nn.init.zeros_(module.bias)

@@ -11,20 +11,8 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from archs.blocks import (
-    ArchitectureError,
-    Channels,
-    Classes,
-    ClassifierHead,
-    ConvNormAct,
-    DropPath,
-    HeConv2d,
-    NormAct,
-    Rate,
-    Stem,
-    choose,
-    drop_path_rates,
-)
+from archs.arguments import ArchitectureError, Channels, Classes, Rate, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct, DropPath, HeConv2d, NormAct, drop_path_rates
 
 
 class WideBlock(nn.Module):

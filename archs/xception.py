@@ -10,59 +10,58 @@ Initial weights as in the released (Keras) network: Glorot uniform. Its pooling 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
-from archs.blocks import (
-    Channels,
-    Classes,
-    ClassifierHead,
-    ConvNormAct,
-    DepthwiseSeparable,
-    DropPath,
-    Momentum,
-    Positive,
-    Rate,
-    Stem,
-    choose,
-    drop_path_rates,
-)
+from archs.arguments import Channels, Classes, Momentum, Positive, Rate, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct, DepthwiseSeparable, DropPath, drop_path_rates
+from archs.network import Network, Stage
 
-# Figure 5. Each module: the widths of its separable convolutions, and the stride of its pooling and its shortcut.
+
+@dataclass(frozen=True)
+class Row:
+    """A module: the widths of its separable convolutions, the stride of its pooling and of its shortcut."""
+
+    widths: tuple[int, ...]
+    stride: int
+    relu_first: bool = True
+
+
+# Figure 5.
 ENTRY = [
-    ((128, 128), 2),  # (74, 74)
-    ((256, 256), 2),  # (37, 37)
-    ((728, 728), 2),  # (19, 19)
+    Row((128, 128), 2, relu_first=False),  # (74, 74); the stem ends with one
+    Row((256, 256), 2),  # (37, 37)
+    Row((728, 728), 2),  # (19, 19)
 ]
-MIDDLE = [((728, 728, 728), 1)] * 8  # (19, 19)
-EXIT = [((728, 1024), 2)]  # (10, 10)
+MIDDLE = [Row((728, 728, 728), 1)] * 8  # (19, 19)
+EXIT = [Row((728, 1024), 2)]  # (10, 10)
 LAST = (1536, 2048)  # separable convolutions after the modules, (10, 10)
 
 
 class XceptionModule(nn.Module):
     """ReLU and separable 3x3, a few times, then pooling: (B, in, H, W) -> (B, widths[-1], H/stride, W/stride).
 
-    The first module of the network follows a ReLU and starts without one. Where shapes change, the shortcut is a 1x1
-    projection of the input before its ReLU.
+    Where shapes change, the shortcut is a 1x1 projection of the input before its ReLU. `norm` is the eps and momentum
+    of batch normalisation.
     """
 
-    def __init__(
-        self, in_channels: int, widths: tuple[int, ...], stride: int, first: bool, drop_path: float, eps: float,
-        momentum: float,
-    ) -> None:  # fmt: skip
+    def __init__(self, in_channels: int, row: Row, drop_path: float, norm: Mapping[str, Any]) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = in_channels
-        for width in widths:
-            if layers or not first:
+        for width in row.widths:
+            if layers or row.relu_first:
                 layers.append(nn.ReLU(inplace=bool(layers)))  # the shortcut needs the module's input as it is
-            layers.append(DepthwiseSeparable(channels, width, inner=False, act=None, eps=eps, momentum=momentum))
+            layers.append(DepthwiseSeparable(channels, width, inner=False, act=None, **norm))
             channels = width
         self.shortcut: nn.Module = nn.Identity()
-        if stride > 1:
-            layers.append(nn.MaxPool2d(3, stride, padding=1))
-            self.shortcut = ConvNormAct(in_channels, channels, 1, stride, act=None, eps=eps, momentum=momentum)
+        if row.stride > 1:
+            layers.append(nn.MaxPool2d(3, row.stride, padding=1))
+            self.shortcut = ConvNormAct(in_channels, channels, 1, row.stride, act=None, **norm)
         self.layers = nn.Sequential(*layers)
         self.drop_path = DropPath(drop_path)
 
@@ -70,7 +69,7 @@ class XceptionModule(nn.Module):
         return self.drop_path(self.layers(x)) + self.shortcut(x)
 
 
-class Xception(nn.Module):
+class Xception(Network):
     """Entry flow, eight middle modules, exit flow, average pooling, linear (Figure 5).
 
     Args:
@@ -90,8 +89,8 @@ class Xception(nn.Module):
         norm_momentum: Momentum = 0.01,
     ) -> None:
         super().__init__()
+        norm: Mapping[str, Any] = {"eps": norm_eps, "momentum": norm_momentum}
         conv = partial(ConvNormAct, padding=0, eps=norm_eps, momentum=norm_momentum)
-        separable = partial(DepthwiseSeparable, inner=False, eps=norm_eps, momentum=norm_momentum)
         stem_stride = {"imagenet": 2, "cifar": 1}[choose("stem", stem, ("imagenet", "cifar"))]
         self.min_size = 3 + 2 * stem_stride  # the second 3x3 needs three pixels: 7 -> 3 -> 1, or 5 -> 3 -> 1
         self.stem = nn.Sequential(
@@ -103,27 +102,20 @@ class Xception(nn.Module):
         channels = 64
         for flow in (ENTRY, MIDDLE, EXIT):
             flows.append([])
-            for widths, stride in flow:
-                first = not flows[0]
-                module = XceptionModule(channels, widths, stride, first, next(rates), norm_eps, norm_momentum)
-                flows[-1].append(module)
-                channels = widths[-1]
+            for row in flow:
+                flows[-1].append(XceptionModule(channels, row, next(rates), norm))
+                channels = row.widths[-1]
         for width in LAST:
-            flows[-1].append(separable(channels, width))
+            flows[-1].append(DepthwiseSeparable(channels, width, inner=False, **norm))
             channels = width
-        self.stages = nn.Sequential(*(nn.Sequential(*modules) for modules in flows))
+        self.stages = nn.Sequential(*(Stage(*modules) for modules in flows))
+        self.last = nn.Identity()
         self.head = ClassifierHead(channels, num_classes, dropout)
-        self.init_weights()
+        self.apply(self.initialise)
 
-    def init_weights(self) -> None:
+    def initialise(self, module: nn.Module) -> None:
         """Glorot and Bengio 2010: uniform, of variance 2 / (fan_in + fan_out); bias zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(self.head.linear.bias)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.stages(self.stem(images))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

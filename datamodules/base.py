@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from datamodules.images import FileImages, TensorImages
-from datamodules.loader import EvaluationLoader, TrainLoader, Transform
+from datamodules.loader import EvaluationLoader, Fetch, MicroBatch, TrainLoader, Transform, fetch_all
 from datamodules.order import DataError, Order, Split
 
 Images = TensorImages | FileImages
@@ -32,8 +32,11 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         workers: processes that load or transform image by image; None: one a core that the process may use.
 
     Attributes:
+        names: of the classes, where they have any.
         notes: what the user should know about these files, in sentences.
     """
+
+    names: Sequence[str] = ()
 
     def __init__(
         self,
@@ -56,6 +59,10 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         self.workers = workers
         self.notes: list[str] = []
         self.train_transform: Transform | None = None
+
+    def class_names(self) -> list[str]:
+        """A name for each class in the order of the labels; numbers where the data set has no names, or others."""
+        return list(self.names) if len(self.names) == self.num_classes else list(map(str, range(self.num_classes)))
 
     @abstractmethod
     def read(self, share: bool) -> tuple[Images, Images]:
@@ -87,6 +94,25 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         images, workers, pin = self._place(self.train, self.train_transform)
         rank = self.trainer.global_rank
         return TrainLoader(images, self.order, self.split, rank, self.train_transform, workers, pin)
+
+    def training_images(self, count: int, epoch: int | None) -> Iterator[MicroBatch]:
+        """This rank's share of the first `count` images of an epoch, 0: of all, without taking a step.
+
+        Args:
+            epoch: whose order and augmentation; None: the first ones of the files, as in a test.
+        """
+        assert self.trainer is not None
+        transform = self.test_transform if epoch is None else self.train_transform
+        images, workers, pin = self._place(self.train, transform)
+        if epoch is None:
+            samples = torch.arange(min(count, len(images)) or len(images))
+            origin = torch.stack((torch.zeros_like(samples), samples, torch.zeros_like(samples)), dim=1)
+        else:
+            order = self.order.epoch(epoch)
+            origin = order[: count or len(order)][self.trainer.global_rank :: self.trainer.world_size]
+        size = -(-self.order.batch_size // self.split.chunks)
+        parts = origin.to(images.labels.device).tensor_split(max(1, -(-len(origin) // size)))
+        return fetch_all(Fetch(images, transform), [(part, 0, 1.0) for part in parts], workers, pin)
 
     def val_dataloader(self) -> EvaluationLoader:
         return self._evaluation_loader(self.val)

@@ -19,6 +19,7 @@ from datamodules.order import DataError
 class CIFAR10(MemoryDataModule):
     """The official python version in ROOT/cifar-10-batches-py."""
 
+    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
     folder = "cifar-10-batches-py"
     train_files = tuple(f"data_batch_{i}" for i in range(1, 6))
     test_files = ("test_batch",)
@@ -47,6 +48,15 @@ class CIFAR10(MemoryDataModule):
 class CIFAR100(CIFAR10):
     """The official python version in ROOT/cifar-100-python, with the 100 fine labels."""
 
+    names = (
+        "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can "
+        "castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin "
+        "elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster "
+        "man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck "
+        "pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk "
+        "skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger "
+        "tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"
+    ).split()
     folder = "cifar-100-python"
     train_files = ("train",)
     test_files = ("test",)

@@ -26,6 +26,11 @@ class ImageFolders(ImageDataModule):
         super().__init__(**facts)
         self.train_folder, self.test_folder = train_folder, test_folder
 
+    def class_names(self) -> list[str]:
+        folder = self.root / self.train_folder
+        self.names = self._folders(folder) if folder.is_dir() else ()
+        return super().class_names()
+
     def read(self, share: bool) -> tuple[FileImages, FileImages]:
         train, classes = self._index(self.root / self.train_folder)
         if len(classes) != self.num_classes:
@@ -38,13 +43,16 @@ class ImageFolders(ImageDataModule):
             raise DataError(f"{self.root / self.test_folder} has other class folders than {self.train_folder}.")
         return train, test
 
+    def _folders(self, folder: Path) -> list[str]:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+
     def _index(self, folder: Path) -> tuple[FileImages, list[str]]:
         if not folder.is_dir():
             raise DataError(
                 f"{folder.absolute()} is not a folder. Unpack the images to it, a folder per class,\n"
                 f"or name the folder that holds {self.train_folder}/ and {self.test_folder}/: datamodule.root=FOLDER"
             )
-        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        classes = self._folders(folder)
         paths, labels = [], []
         for label, name in enumerate(classes):
             names = sorted(e.path for e in os.scandir(folder / name) if e.name.lower().endswith(ENDINGS))

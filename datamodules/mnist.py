@@ -35,6 +35,8 @@ class MNIST(MemoryDataModule):
 class FashionMNIST(MNIST):
     """The same in ROOT/FashionMNIST/raw."""
 
+    names = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
 
 def read_idx(path: Path) -> numpy.ndarray:
     """A uint8 array from an idx file: 0, 0, type 8, number of dimensions, each dimension in four bytes, data.

@@ -1,4 +1,8 @@
-"""Write docs/architectures.md and its drawings, from docs/papers.yaml and the networks themselves: make docs"""
+"""Write docs/architectures.md and its drawings: make docs
+
+The prose is in docs/papers.yaml, the papers' numbers are in tests/golden/papers.csv, and what stands beside them is
+counted from the networks.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import functools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -20,6 +24,7 @@ from running import schema  # noqa: F401  # registers the recipe's types
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architectures.md"
 DRAWINGS = ROOT / "docs" / "architectures"
+GOLDEN = ROOT / "tests" / "golden"
 
 INTRODUCTION = """# Architectures
 
@@ -30,26 +35,74 @@ What a frame holds is repeated as often as is written under it; "3 of 16" are th
 
 Parameters are exact. Multiply-adds are those of one image, in convolutions and linear layers. The receptive field is
 that of the last map, over all paths. The errors, in per cent, are the papers' own; on ImageNet they are of the
-validation set. They are transcriptions; not compared with the papers' own pages were the parameters of VGG and
-ResNeXt, the operations of ResNet and ResNeXt, GoogLeNet's sums, the errors of Inception-ResNet v1, and those of wide
-ResNets 16-8 and 40-4 on CIFAR-100. `python describe.py` prints the table of a network, stage by stage, and draws it.
+validation set. A number without a mark was compared with the text of its paper, or with what its authors published
+beside it; † and ‡ say under a table where one was not. All numbers, with their tables and readers, are in
+[papers.csv](../tests/golden/papers.csv). `python describe.py` prints the table of a network, stage by stage, and draws
+it.
+
+Batch normalisation has the epsilon and momentum of the authors' release, where there is one, else of the library that
+the paper was made with; a file of conf/arch that has `norm_eps` says whose it is.
 
 This page is made by `make docs`, and a test holds it against the networks.
 """
 
+# Whoever compared a number with its paper, and the mark of one that only others did, or nobody.
+MARKS = {"paper": "", "authors' release": "", "third party": "†", "nobody": "‡"}
+FOOTNOTES = {
+    "†": "† copied from a third party's table of the paper's numbers, not compared with the paper itself.",
+    "‡": "‡ transcribed, and compared with nothing.",
+}
+ERRORS = {
+    "top1_error": "top-1",
+    "top5_error": "top-5",
+    "mnist_error": "MNIST",
+    "cifar10_error": "CIFAR-10",
+    "cifar100_error": "CIFAR-100",
+    "svhn_error": "SVHN",
+}
+
+
+class Number(NamedTuple):
+    """A row of tests/golden/papers.csv; of `quantity` none, a network of which the paper prints no number."""
+
+    config: str  # what follows arch= on the command line
+    name: str
+    year: str
+    quantity: str
+    value: str  # as printed, without its unit
+    unit: str  # M, G, % or nothing
+    source: str  # table, section or page
+    read_by: str  # who compared it with the paper: see MARKS
+    note: str  # under which conditions
+
+    def __str__(self) -> str:
+        """As a cell of the page has it: "3.8 G†"."""
+        value = f"{int(self.value):,}" if len(self.value) > 4 and self.value.isdecimal() else self.value
+        unit = {"connections": " connections", "macs": f" {self.unit}", "params": f" {self.unit}".rstrip()}
+        return f"{value}{unit.get(self.quantity, '')}{MARKS[self.read_by]}"
+
+
+@functools.cache
+def numbers() -> dict[str, list[Number]]:
+    """What the papers print, by config."""
+    found: dict[str, list[Number]] = {}
+    with open(GOLDEN / "papers.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["config"], []).append(Number(**row))
+    return found
+
 
 @dataclass(frozen=True)
 class Entry:
-    """What a paper prints of a network; `network` is what follows arch= on the command line."""
+    """A network of the page; `network` is what follows arch= on the command line."""
 
     network: str
-    name: str
-    parameters: str = ""
-    macs: str = ""
-    error: str = ""
-    where: str = ""
     notes: str = ""
     also: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return numbers()[self.network][0].name
 
     @property
     def drawing(self) -> Path:
@@ -58,12 +111,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Family:
-    """A section: the networks of a paper."""
+    """A section: the networks of a paper, and the families that it grew out of, each with the idea taken or changed."""
 
     title: str
+    family: str
+    year: int
     paper: str
     idea: str
     entries: list[Entry]
+    descends: list[dict[str, str]] = field(default_factory=list)
     notes: str = ""
 
 
@@ -80,7 +136,7 @@ def entries() -> list[Entry]:
 def counted() -> dict[str, list[dict[str, str]]]:
     """The rows of the golden table, which the tests hold the networks to, by network."""
     found: dict[str, list[dict[str, str]]] = {}
-    with open(ROOT / "tests" / "golden" / "architectures.csv", newline="") as file:
+    with open(GOLDEN / "architectures.csv", newline="") as file:
         for row in csv.DictReader(file):
             words = [word for word in row["config"].split() if not word.startswith("recipe.")]
             found.setdefault(" ".join(words), []).append(row)
@@ -110,8 +166,18 @@ def anchor(title: str) -> str:
 
 def section(family: Family) -> str:
     lines = [f"## {family.title}", "", f"{family.paper}.", "", family.idea, ""]
+    lines += [descent(family), ""] if family.descends else []
     lines += [family.notes, ""] if family.notes else []
     return "\n".join([*lines, *map(article, family.entries)])
+
+
+def descent(family: Family) -> str:
+    titles = {other.family: other.title for other in families()}
+    parents = [
+        f"[{titles[parent['from']]}](#{anchor(titles[parent['from']])}) ({parent['idea']})"
+        for parent in family.descends
+    ]
+    return f"Grew out of {', '.join(parents)}."
 
 
 def article(entry: Entry) -> str:
@@ -127,15 +193,41 @@ def article(entry: Entry) -> str:
         "",
         "| | paper | here |",
         "|---|---|---|",
-        f"| parameters | {entry.parameters} | {parameters(entry)} |",
-        f"| multiply-adds | {entry.macs} | {multiply_adds(entry)} |",
+        f"| parameters | {printed(entry, 'params')} | {parameters(entry)} |",
+        f"| multiply-adds | {printed(entry, 'macs') or printed(entry, 'connections')} | {multiply_adds(entry)} |",
         f"| layers, longest path | | {look.depth} |",
         f"| receptive field | | {look.field} pixels of {first['input_size']} |",
+        *(f"| {title} error | {text} | |" for quantity, title in ERRORS.items() if (text := printed(entry, quantity))),
     ]
-    lines += [f"| error | {entry.error} | |"] if entry.error else []
-    lines += [f"| source | {entry.where} | |"] if entry.where else []
+    lines += [f"| source | {sources(entry)} | |"] if sources(entry) else []
+    page = "\n".join(lines)
+    lines += ["", *(line for mark, line in FOOTNOTES.items() if mark in page)] if "†" in page or "‡" in page else []
     lines += ["", entry.notes] if entry.notes else []
     return "\n".join([*lines, ""])
+
+
+def of_paper(entry: Entry) -> list[tuple[str, Number]]:
+    """The numbers of an entry, those at smaller resolutions too, each with its condition."""
+    rows = [row for row in counted()[entry.network] if row["config"] in numbers()]
+    pairs = {row["config"]: "" if i == 0 else f"at {row['input_size']} pixels" for i, row in enumerate(rows)}
+    return [
+        (", ".join(filter(None, (size, number.note))), number)
+        for config, size in pairs.items()
+        for number in numbers()[config]
+        if number.quantity != "none"
+    ]
+
+
+def printed(entry: Entry, quantity: str) -> str:
+    """What the paper prints of it: "22.85 (ten crops), 24.7 (one crop)"."""
+    found = {(when, str(number)): None for when, number in of_paper(entry) if number.quantity == quantity}
+    if quantity == "params":  # the same at every resolution
+        found = {(when, text): None for when, text in found if not when.startswith("at ")}
+    return ", ".join(f"{text} ({when})" if when else text for when, text in found)
+
+
+def sources(entry: Entry) -> str:
+    return "; ".join(dict.fromkeys(number.source for _, number in of_paper(entry) if number.source))
 
 
 def parameters(entry: Entry) -> str:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from recipes.averaging import Average
 from recipes.device_augmentation import DeviceAugmentation
+from recipes.divergence import LossWatch
 from recipes.evaluation import Evaluator
-from recipes.micro_batch import micro_batch_loss
+from recipes.finetuning import prepare_finetuning
+from recipes.lookahead import Lookahead
+from recipes.micro_batch import Step, micro_batch_loss
 from recipes.optimizers import build_optimizer
 from recipes.randomness import reseed
 from recipes.recipe import Recipe
-from recipes.schedules import learning_rate
-from user_error import UserError
+from recipes.resuming import Resumable
+from recipes.schedules import Plateau, learning_rate
+from recipes.statistics import OneMoveAStep
 
 
-class Diverged(UserError, ArithmeticError):
-    """The loss is not a finite number any more."""
-
-
-class Classifier(Evaluator):
+class Classifier(Resumable, Evaluator):
     """Trains a network by a recipe.
 
     Optimisation is manual: a step loops over its micro-batches, sets the learning rate, a function of the step, and
@@ -35,25 +34,39 @@ class Classifier(Evaluator):
     Args:
         augment: the device's part of the augmentation; also normalises for evaluation.
         steps_per_epoch: optimiser steps.
+        teacher: of a distillation, in evaluation mode.
     """
+
+    stages = ("val", "val_raw", "test")
 
     def __init__(
         self, network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, *, num_classes: int, seed: int,
-        steps_per_epoch: int, channels_last: bool = False,
+        steps_per_epoch: int, channels_last: bool = False, exact: bool = True, teacher: nn.Module | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(network, recipe, augment.normalise, num_classes=num_classes, channels_last=channels_last)
+        super().__init__(
+            network, recipe, augment.normalise, num_classes=num_classes, channels_last=channels_last, exact=exact
+        )
         self.automatic_optimization = False
         self.augment, self.seed, self.steps_per_epoch = augment, seed, steps_per_epoch
-        # In a list, out of the module tree: Lightning, DDP and the optimiser shall see one network.
+        self.total_steps = steps_per_epoch * recipe.total_epochs
+        if recipe.finetune:
+            prepare_finetuning(network)
+        # In lists, out of the module tree: Lightning, DDP and the optimiser shall see one network.
         self.averages = [Average(recipe, network)] if recipe.ema or recipe.swa else []
-        self.epoch_sums = torch.zeros(3, dtype=torch.float64)  # loss, correct, images; of this rank, in this epoch
+        self.teachers = [teacher] if teacher is not None else []
+        self.lookaheads = [Lookahead(recipe, network)] if recipe.lookahead else []
+        self.plateau = Plateau(recipe)
+        self.moves = OneMoveAStep(network)
+        self.watch = LossWatch()
+        self.epoch_sums = torch.zeros(3, dtype=self.sum_dtype)  # loss, correct, images; of this rank, in this epoch
         self.train_metrics: dict[str, float] = {}
-        self.last_loss: Tensor | None = None  # of the last step, on the device
-        self.statistics: Tensor | None = None  # of a checkpoint, until training goes on
 
-    @property
-    def evaluated(self) -> nn.Module:
-        return self.averages[0].network if self.averages else self.network
+    def evaluated(self, stage: str) -> Mapping[str, nn.Module]:
+        """The average counts, if there is one; in validation the trained weights are shown beside it."""
+        if not self.averages:
+            return {stage: self.network}
+        average = {stage: self.averages[0].network}
+        return {**average, "val_raw": self.network} if stage == "val" else average
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.recipe, self.network)
@@ -70,35 +83,44 @@ class Classifier(Evaluator):
         """
         recipe, step = self.recipe, self.global_step
         optimizer: Any = self.optimizers()
-        rate = learning_rate(recipe, step, self.steps_per_epoch)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        self._set_rates(optimizer, step)
         grow: Any = getattr(self.network, "set_progress", None)  # NASNet's drop path, which grows over training
         if grow is not None:
-            grow(step / (self.steps_per_epoch * recipe.epochs))
+            grow(step / self.total_steps)
 
         total = torch.zeros((), device=self.device)
-        for number, (images, labels, origin, chunk, weight) in enumerate(batches, start=1):
+        for index, (images, labels, origin, chunk, weight) in enumerate(batches):
             reseed(self.device, self.seed, step, chunk)
             # DDP averages gradients during the last backward pass only.
-            with nullcontext() if number == len(batches) else self.without_gradient_sync():
+            alone = nullcontext() if index == len(batches) - 1 else self.without_gradient_sync()
+            with alone, self.moves.micro_batch(index, len(batches)):
                 found = micro_batch_loss(
                     self.network, recipe, self.augment, images, labels, origin, num_classes=self.num_classes,
-                    seed=self.seed, step=step, memory_format=self.memory_format,
+                    step=Step(self.seed, step, chunk), memory_format=self.memory_format,
+                    teacher=self.teachers[0] if self.teachers else None,
                 )  # fmt: skip
-                self.manual_backward(found.loss * weight)
+                images_of_step = len(labels) * self.trainer.world_size / weight
+                self.manual_backward(found.loss * (weight * images_of_step if recipe.loss_sum else weight))
             loss = found.loss.detach()
             total = total + loss * weight
             count = torch.full_like(found.correct, len(labels))
-            self.epoch_sums += torch.stack((loss.double() * count, found.correct.double(), count))
-        self._stop_if_diverged(total, step)
+            self.epoch_sums += torch.stack((loss.to(self.sum_dtype) * count, found.correct.to(self.sum_dtype), count))
+        self.watch.after_step(total, step)
 
         optimizer.step()
         optimizer.zero_grad()
         for average in self.averages:
             average.after_step(self.network, step, self.steps_per_epoch)
+        for lookahead in self.lookaheads:
+            lookahead.after_step(self.network, step, self.total_steps)
+        self.statistics_are_stale = True
         if self.trainer.is_last_batch:
             self._sum_up_epoch()
+
+    def _set_rates(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        rate = learning_rate(self.recipe, step, self.steps_per_epoch, self.plateau.decays)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group.get("lr_scale", 1.0)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Lightning calls this once the gradients are true ones, those of fp16 too."""
@@ -109,19 +131,9 @@ class Classifier(Evaluator):
         model: Any = self.trainer.strategy.model
         return model.no_sync() if hasattr(model, "no_sync") else nullcontext()
 
-    def _stop_if_diverged(self, loss: Tensor, step: int) -> None:
-        """On a GPU look at the loss of the step before: it is there by now, and the queue stays full."""
-        late = self.device.type == "cuda"
-        looked_at, self.last_loss = (self.last_loss if late else loss), loss
-        if looked_at is not None and not torch.isfinite(looked_at):
-            raise Diverged(
-                f"The loss is {float(looked_at)} at step {step - late + 1}: training has diverged. "
-                "Try a lower recipe.lr, a warm-up (recipe.warmup_epochs) or recipe.grad_clip=1."
-            )
-
     def step_loss(self) -> float:
         """The loss of the last step."""
-        return float("nan") if self.last_loss is None else float(self.last_loss)
+        return float("nan") if self.watch.last is None else float(self.watch.last)
 
     def running_loss(self) -> float:
         """The mean loss of the epoch so far; at its start, of the one before."""
@@ -139,61 +151,14 @@ class Classifier(Evaluator):
 
     def on_train_epoch_end(self) -> None:
         self.log_dict(self.train_metrics, logger=False)  # for callbacks; running/rows.py hands them to the loggers
+        if self.trainer.current_epoch + 1 == self.recipe.total_epochs:
+            self.refresh_statistics()  # where no validation has done it
 
     def on_validation_start(self) -> None:
-        self._averages_to_device()
-        self._average_statistics()
+        self.refresh_statistics()
 
-    def on_test_start(self) -> None:
-        self._averages_to_device()
-
-    # ---- stopping and going on
-
-    def on_fit_start(self) -> None:
-        self._averages_to_device()
-        self.epoch_sums = self.epoch_sums.to(self.device)
-
-    def on_train_start(self) -> None:
-        """Give each device its own statistics back, if as many devices as before go on."""
-        rows, self.statistics = self.statistics, None
-        if rows is not None and len(rows) == self.trainer.world_size:
-            values = rows[self.trainer.global_rank].to(self.device)
-            for buffer in self._statistics():
-                buffer.copy_(values[: buffer.numel()].view_as(buffer))
-                values = values[buffer.numel() :]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.last_loss is not None and not torch.isfinite(self.last_loss):
-            raise Diverged("The loss is not finite any more: training has diverged, and is not saved.")
-        checkpoint["epoch_sums"] = self.trainer.strategy.reduce(self.epoch_sums.clone(), reduce_op="sum").cpu()
-        checkpoint["train_metrics"] = self.train_metrics
-        checkpoint["averages"] = [average.state_dict() for average in self.averages]
-        checkpoint["stopped_early"] = bool(self.trainer.should_stop)
-        if self.trainer.world_size > 1:  # within an epoch every device has its own; state_dict is the first's
-            mine = torch.cat([buffer.flatten() for buffer in self._statistics()] or [self.epoch_sums[:0]])
-            of_all = [torch.empty_like(mine) for _ in range(self.trainer.world_size)]
-            dist.all_gather(of_all, mine)
-            checkpoint["statistics"] = torch.stack(of_all).cpu()  # (devices, values)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        first = self.trainer.is_global_zero  # the sums of all ranks go on in the first
-        self.epoch_sums = checkpoint["epoch_sums"] * first
-        self.train_metrics, self.statistics = checkpoint["train_metrics"], checkpoint.get("statistics")
-        for average, state in zip(self.averages, checkpoint["averages"], strict=True):
-            average.load_state_dict(state)
-        if checkpoint["stopped_early"]:
-            self.trainer.should_stop = True
-
-    def _average_statistics(self) -> None:
-        """Each device has its own BN statistics: average them before they are used (timm's "dist-bn reduce")."""
-        if self.trainer.world_size > 1:
-            for buffer in self._statistics():
-                buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
-
-    def _statistics(self) -> list[Tensor]:
-        networks = [self.network, *(average.network for average in self.averages)]
-        return [b for network in networks for b in network.buffers() if b.is_floating_point()]
-
-    def _averages_to_device(self) -> None:
-        for average in self.averages:
-            average.network.to(self.device)
+    def on_validation_epoch_end(self) -> None:
+        found = self._log_metrics("val")
+        if self.recipe.schedule == "plateau":
+            self.plateau.after_epoch(float(found["val_top1"]))
+            self.trainer.should_stop = self.trainer.should_stop or self.plateau.ended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -13,30 +13,35 @@ from torchmetrics import MeanMetric, Metric
 from recipes.device_augmentation import Normalise
 from recipes.losses import evaluation_loss
 from recipes.recipe import Recipe
+from recipes.views import logits_of_views
 
 
 class Evaluator(pl.LightningModule):
     """Loss, top-1 and top-5 accuracy of a network.
 
     Args:
-        recipe: says which loss.
+        recipe: says which loss, and which views of an image.
         normalise: (B, C, H, W) uint8 to what the network takes.
         channels_last: memory format of the images.
+        exact: whether sums are of float64, which Apple's GPUs do not have.
     """
 
+    stages = ("val", "test")
+
     def __init__(
-        self, network: nn.Module, recipe: Recipe, normalise: Normalise, *, num_classes: int, channels_last: bool = False
-    ) -> None:
+        self, network: nn.Module, recipe: Recipe, normalise: Normalise, *, num_classes: int,
+        channels_last: bool = False, exact: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.network, self.recipe, self.num_classes = network, recipe, num_classes
         self.normalise = normalise
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.metrics = nn.ModuleDict({"val": _metrics(), "test": _metrics()})
+        self.sum_dtype = torch.float64 if exact else torch.float32
+        self.metrics = nn.ModuleDict({stage: self._new_metrics() for stage in self.stages})
 
-    @property
-    def evaluated(self) -> nn.Module:
-        """The network whose accuracy counts."""
-        return self.network
+    def evaluated(self, stage: str) -> Mapping[str, nn.Module]:
+        """The networks that are evaluated, by the prefix of their metrics; the stage's own is the one that counts."""
+        return {stage: self.network}
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
         self._evaluate(batch.images, batch.labels, "val")
@@ -51,32 +56,38 @@ class Evaluator(pl.LightningModule):
         self._log_metrics("test")
 
     def _evaluate(self, images: Tensor, labels: Tensor, stage: str) -> None:
-        if not len(labels):  # a rank without images, so that all make as many calls
-            nothing = torch.zeros(0, dtype=torch.float64, device=self.device)
-            found = {"top1": nothing, "top5": nothing, "loss": nothing}
-        else:
+        if len(labels):
             with torch.autocast(self.device.type, enabled=False):
                 images = self.normalise(images).contiguous(memory_format=self.memory_format)
-            logits = self.evaluated(images)
-            with torch.autocast(self.device.type, enabled=False):
-                loss = evaluation_loss(self.recipe, logits.float(), labels)
-            hits = logits.topk(min(5, self.num_classes), dim=1).indices == labels[:, None]  # (B, 5)
-            found = {"top1": hits[:, 0], "top5": hits.any(dim=1), "loss": loss}
-        for name, metric in self._metrics_of(stage):
-            metric.update(found[name].double())
+        for prefix, network in self.evaluated(stage).items():
+            found = self._found(network, images, labels)
+            for name, metric in self._metrics_of(prefix):
+                metric.update(found[name].to(self.sum_dtype))
 
-    def _metrics_of(self, stage: str) -> Iterator[tuple[str, Metric]]:
-        for name, metric in cast(nn.ModuleDict, self.metrics[stage]).items():
+    def _found(self, network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        if not len(labels):  # a rank without images, so that all make as many calls
+            nothing = torch.zeros(0, device=self.device)
+            return {"top1": nothing, "top5": nothing, "loss": nothing}
+        logits = logits_of_views(self.recipe.test_views, network, images)
+        with torch.autocast(self.device.type, enabled=False):
+            loss = evaluation_loss(self.recipe, logits.float(), labels)
+        hits = logits.topk(min(5, self.num_classes), dim=1).indices == labels[:, None]  # (B, 5)
+        return {"top1": hits[:, 0], "top5": hits.any(dim=1), "loss": loss}
+
+    def _metrics_of(self, prefix: str) -> Iterator[tuple[str, Metric]]:
+        for name, metric in cast(nn.ModuleDict, self.metrics[prefix]).items():
             yield name, cast(Metric, metric)
 
-    def _log_metrics(self, stage: str) -> None:
-        found = {f"{stage}_{name}": metric.compute() for name, metric in self._metrics_of(stage)}
+    def _log_metrics(self, stage: str) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for prefix in self.evaluated(stage):
+            for name, metric in self._metrics_of(prefix):
+                found[f"{prefix}_{name}"] = metric.compute()
+                metric.reset()
         self.log_dict(found, logger=False)  # for callbacks; running/rows.py hands them to the loggers
-        for _, metric in self._metrics_of(stage):
-            metric.reset()
+        return found
 
-
-def _metrics() -> nn.ModuleDict:
-    """Means over images, exact over devices: torchmetrics adds up sums and counts of all, of a device without any too
-    (its accuracies cannot be updated with none)."""
-    return nn.ModuleDict({name: MeanMetric().set_dtype(torch.float64) for name in ("top1", "top5", "loss")})
+    def _new_metrics(self) -> nn.ModuleDict:
+        """Means over images, exact over devices: torchmetrics adds up sums and counts of all, of a device without any
+        too (its accuracies cannot be updated with none)."""
+        return nn.ModuleDict({name: MeanMetric().set_dtype(self.sum_dtype) for name in ("top1", "top5", "loss")})

@@ -25,7 +25,20 @@ def binary_cross_entropy(recipe: Recipe, logits: Tensor, targets: Tensor) -> Ten
     return F.binary_cross_entropy_with_logits(logits, targets)
 
 
-LOSSES = {"ce": cross_entropy, "bce": binary_cross_entropy}
+def radial_basis(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
+    """LeNet-5's loss (LeCun et al. 1998, section II-C) of logits -y_i, minus the distances to the classes' codes.
+
+    Equation 8 is the mean of y of the right class; with j = `rbf_competition` equation 9 adds
+    log(exp(-j) + sum_i exp(-y_i)), so that wrong classes are pushed away up to about j.
+    """
+    loss = -logits.gather(1, targets[:, None])[:, 0]
+    if recipe.rbf_competition:
+        bound = logits.new_full((len(logits), 1), -recipe.rbf_competition)
+        loss = loss + torch.logsumexp(torch.cat((bound, logits), dim=1), dim=1)
+    return loss.mean()
+
+
+LOSSES = {"ce": cross_entropy, "bce": binary_cross_entropy, "rbf": radial_basis}
 
 
 def training_loss(recipe: Recipe, output: Tensor | tuple[Tensor, list[Tensor]], targets: Tensor, aux_weights) -> Tensor:
@@ -40,9 +53,29 @@ def training_loss(recipe: Recipe, output: Tensor | tuple[Tensor, list[Tensor]], 
     return total
 
 
+def distillation_loss(recipe: Recipe, logits: Tensor, taught: Tensor) -> Tensor:
+    """What a student's logits cost against the teacher's, (B, K) both.
+
+    soft: T^2 KL(teacher || student) of both softmaxes at temperature T (Hinton et al. 2015, arXiv 1503.02531);
+    hard: cross-entropy with the teacher's first class (Touvron et al. 2020, arXiv 2012.12877, equation 3). Where
+    classes are trained apart from each other (bce), the teacher's probabilities are its sigmoids, or they at 1/2.
+    """
+    if recipe.loss == "bce":
+        warmth = recipe.distill_temperature if recipe.distill == "soft" else 1.0
+        targets = torch.sigmoid(taught / warmth) if recipe.distill == "soft" else (taught > 0).to(logits.dtype)
+        return F.binary_cross_entropy_with_logits(logits / warmth, targets) * warmth**2
+    if recipe.distill == "hard":
+        return F.cross_entropy(logits, taught.argmax(dim=1))
+    warmth = recipe.distill_temperature
+    student, teacher = F.log_softmax(logits / warmth, dim=1), F.log_softmax(taught / warmth, dim=1)
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * warmth**2
+
+
 def evaluation_loss(recipe: Recipe, logits: Tensor, labels: Tensor) -> Tensor:
     """The recipe's loss against the plain labels, without smoothing or mixing, per image: (B,)."""
     if recipe.loss == "ce":
         return F.cross_entropy(logits, labels, reduction="none")
+    if recipe.loss == "rbf":
+        return -logits.gather(1, labels[:, None])[:, 0]
     targets = torch.zeros_like(logits).scatter_(1, labels[:, None], 1.0)
     return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recipes.device_augmentation import DeviceAugmentation
-from recipes.losses import training_loss
+from recipes.losses import distillation_loss, training_loss
 from recipes.mixing import draw_mix, mix_images, soft_targets
 from recipes.recipe import Recipe
 
@@ -20,9 +20,17 @@ class MicroBatchLoss(NamedTuple):
     correct: Tensor
 
 
+class Step(NamedTuple):
+    """What mixing is a function of: the run's seed, the step, and the number of the micro-batch in it."""
+
+    seed: int
+    number: int
+    chunk: int
+
+
 def micro_batch_loss(
     network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, images: Tensor, labels: Tensor, origin: Tensor,
-    *, num_classes: int, seed: int, step: int, memory_format: torch.memory_format,
+    *, num_classes: int, step: Step, memory_format: torch.memory_format, teacher: nn.Module | None = None,
 ) -> MicroBatchLoss:  # fmt: skip
     """Augment, mix, run the network, compare.
 
@@ -30,21 +38,28 @@ def micro_batch_loss(
         images: (n, C, H, W) uint8.
         labels: (n,) int64.
         origin: (n, 3) int64, the epoch, sample and repetition of each image, which its augmentation is a function of.
-        seed, step: mixing is a function of them, the same in all micro-batches of the step.
+        teacher: of a distillation; it sees the same pixels.
     """
     device = images.device.type
     with torch.autocast(device, enabled=False):
         pixels = augment(images, origin)
-        mix = draw_mix(recipe, pixels.shape[2], pixels.shape[3], seed, step)
+        key = (step.seed, step.number) if recipe.mix_per == "step" else tuple(step)
+        mix = draw_mix(recipe, pixels.shape[2], pixels.shape[3], *key)
         if mix is not None:
             pixels = mix_images(pixels, mix)
         pixels = pixels.contiguous(memory_format=memory_format)
     targets = labels
     if mix is not None or recipe.loss == "bce":
-        targets = soft_targets(labels, num_classes, recipe.label_smoothing, mix)
+        targets = soft_targets(recipe, labels, num_classes, mix)
 
     output = network(pixels)
+    logits = output if isinstance(output, Tensor) else output[0]
     with torch.autocast(device, enabled=False):
         loss = training_loss(recipe, output, targets, getattr(network, "aux_weights", ()))
-    logits = output if isinstance(output, Tensor) else output[0]
+    if teacher is not None:
+        with torch.no_grad():
+            taught = teacher(pixels).float()
+        with torch.autocast(device, enabled=False):
+            share = recipe.distill_share
+            loss = (1 - share) * loss + share * distillation_loss(recipe, logits.float(), taught)
     return MicroBatchLoss(loss, (logits.detach().argmax(dim=1) == labels).sum())

@@ -1,16 +1,21 @@
 """Randomness as a function, not a state (law 3 of the design).
 
 An augmentation is a function of (seed, epoch, sample, repetition), mixing of (seed, step), dropout and stochastic depth
-of (seed, step, micro-batch). So the number of workers changes nothing, and a run resumes at any step.
+of (seed, step, micro-batch). So the number of workers changes nothing, and a run resumes at any step. Numbers of images
+are integer arithmetic and a table: the same bits on every device, for any split of a batch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Collection, Mapping
 
+import numpy
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+GOLDEN = -7046029254386353131  # the golden ratio in 64 bits, as int64
 
 
 def number(*key: object) -> int:
@@ -23,34 +28,86 @@ def generator(*key: object) -> random.Random:
     return random.Random(number(*key))
 
 
-def uniform(seed: int, name: str, origin: Tensor, count: int) -> Tensor:
-    """Uniform numbers in [0, 1), (B, count) float32, each row a function of (seed, name, origin of the image).
+class ImageDraws(nn.Module):
+    """Uniform numbers in [0, 1) by name: each row a function of (seed, name, origin of the image), in one hash for all.
+
+    Counter-based, as Philox or JAX do: a Weyl sequence over epoch, sample, repetition and column through the finaliser
+    of splitmix64 (Steele et al. 2014), whose int64 products wrap around.
 
     Args:
-        origin: (B, 3) int64, the epoch, sample and repetition of each image.
-
-    Counter-based, as Philox or JAX do: a hash of the key, here the finaliser of splitmix64 (Steele et al. 2014), whose
-    int64 products wrap around. The 24 high bits give every float32 in [0, 1) that 24 bits can.
+        seed: of the run.
+        counts: how many numbers of each name.
+        once: names whose numbers are those of the first epoch in all of them.
     """
-    state = torch.full_like(origin[:, 0], number(seed, name))
-    for column in origin.unbind(1):
-        state = _scramble(state + column)
-    counter = torch.arange(1, count + 1, device=origin.device) * -7046029254386353131  # the golden ratio in 64 bits
-    bits = _scramble(state[:, None] + counter)
-    return ((bits >> 40) & 0xFFFFFF).float() * 2.0**-24
+
+    strides: Tensor
+    starts: Tensor
+
+    def __init__(self, seed: int, counts: Mapping[str, int], once: Collection[str] = ()) -> None:
+        super().__init__()
+        self.counts = dict(counts)
+        strides = torch.tensor([number(name) | 1 for name in ("epoch", "sample", "repetition")])
+        columns = [torch.arange(1, count + 1) * GOLDEN + number(seed, name) for name, count in counts.items()]
+        changing = [name not in once for name, count in counts.items() for _ in range(count)]
+        by_column = strides[:, None].repeat(1, len(changing))
+        by_column[0] *= torch.tensor(changing, dtype=torch.bool)
+        self.register_buffer("strides", by_column, persistent=False)
+        self.register_buffer("starts", torch.cat([*columns, torch.zeros(0, dtype=torch.int64)]), persistent=False)
+
+    def forward(self, origin: Tensor) -> dict[str, Tensor]:
+        """origin (B, 3) int64, the epoch, sample and repetition of each image -> (B, count) float32 by name."""
+        if not self.counts:
+            return {}
+        bits = scramble((origin[:, :, None] * self.strides).sum(dim=1) + self.starts)
+        numbers = ((bits >> 40) & 0xFFFFFF) * 2.0**-24  # every float32 in [0, 1) that 24 bits can
+        return dict(zip(self.counts, numbers.split(list(self.counts.values()), dim=1), strict=True))
 
 
-def _scramble(x: Tensor) -> Tensor:
+def scramble(x: Tensor) -> Tensor:
+    """The finaliser of splitmix64, but for its last step, which the upper 31 bits do not feel."""
     x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * -4658895280553007687
-    x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * -7723592293110705685
-    return x ^ ((x >> 31) & 0x1FFFFFFFF)
+    return (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * -7723592293110705685
 
 
-def normal(seed: int, name: str, origin: Tensor, count: int) -> Tensor:
-    """Standard normal numbers, (B, count), by Box and Muller from `uniform`."""
-    u = uniform(seed, name, origin, 2 * count)
-    radius = torch.sqrt(-2 * torch.log(1 - u[:, :count]))
-    return radius * torch.cos(2 * torch.pi * u[:, count:])
+def uniform(seed: int, name: str, origin: Tensor, count: int) -> Tensor:
+    """The numbers of one name, (B, count)."""
+    return ImageDraws(seed, {name: count}).to(origin.device)(origin)[name]
+
+
+def permutation(length: int, device: torch.device, *key: object) -> Tensor:
+    """A permutation (length,) int64 that is a function of the key, made on the device."""
+    return torch.argsort(scramble(torch.arange(length, device=device) * GOLDEN + number(*key)))
+
+
+def normal_quantiles() -> Tensor:
+    """The middles of 2^16 equally likely parts of the standard normal distribution, (65536,) float32.
+
+    A number of 16 bits that chooses one of them is normal to within 4.3 deviations, without log or cos, which devices
+    round differently.
+    """
+    return torch.special.ndtri((torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16).float()
+
+
+def normal(quantiles: Tensor, uniform: Tensor) -> Tensor:
+    """Standard normal numbers of uniform ones, of their shape."""
+    return quantiles[(uniform * len(quantiles)).long()]
+
+
+def normal_noise(quantiles: Tensor, state: Tensor, channels: int, rows: Tensor, columns: Tensor) -> Tensor:
+    """Standard normal numbers at the pixels of `rows` (h,) and `columns` (w,): (n, channels, h, w) float32.
+
+    Each is a function of its image's state and its place; the four parts of 16 bits of a hash serve four channels.
+
+    Args:
+        state: (n,) int64.
+    """
+    groups = torch.arange(-(-channels // 4), device=state.device)
+    place = (groups[:, None, None] << 32) + (rows[:, None] << 16) + columns  # (groups, h, w)
+    bits = scramble(place * GOLDEN + state[:, None, None, None])
+    bits = bits ^ ((bits >> 31) & 0x1FFFFFFFF)
+    parts = bits.view(torch.int16).view(*bits.shape, 4)[:, :, :, :, : min(channels, 4)]
+    found = quantiles[parts.long()]  # a negative number counts from the end
+    return found.permute(0, 1, 4, 2, 3).flatten(1, 2)[:, :channels]
 
 
 def reseed(device: torch.device, *key: object) -> None:
@@ -61,3 +118,11 @@ def reseed(device: torch.device, *key: object) -> None:
     torch.default_generator.manual_seed(number(*key))
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(number(*key))
+
+
+def reseed_python(*key: object) -> None:
+    """The same of what PIL operations of timm and torchvision draw from: the generators of Python, numpy and torch."""
+    seed = number(*key)
+    random.seed(seed)
+    numpy.random.seed(seed & 0xFFFFFFFF)
+    torch.default_generator.manual_seed(seed)

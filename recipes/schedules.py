@@ -40,7 +40,7 @@ def cosine(recipe: Recipe, epoch: float) -> float:
 SCHEDULES = {f.__name__: f for f in (constant, step, multistep, exponential, linear, cosine)}
 
 
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, decays: int = 0) -> float:
     """The learning rate of optimiser step `step`, counted from 0 over the whole run.
 
     With schedule_interval "epoch" it is that of the epoch's start, as in the papers and in timm.
@@ -49,3 +49,29 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     if epoch < recipe.warmup_epochs:
         return recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * epoch / recipe.warmup_epochs
     return SCHEDULES[recipe.schedule](recipe, epoch)
+
+
+class Plateau:
+    """Counts the decays of schedule plateau: one after `patience` epochs without a better accuracy."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.patience, self.max_decays = recipe.patience, recipe.max_decays
+        self.decays = self.waited = 0
+        self.best = -math.inf
+
+    @property
+    def ended(self) -> bool:
+        """Whether a decay more than the last one would be due."""
+        return self.decays > self.max_decays
+
+    def after_epoch(self, accuracy: float) -> None:
+        self.waited = 0 if accuracy > self.best else self.waited + 1
+        self.best = max(self.best, accuracy)
+        if self.waited >= self.patience:
+            self.decays, self.waited = self.decays + 1, 0
+
+    def state_dict(self) -> dict:
+        return {"decays": self.decays, "waited": self.waited, "best": self.best}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.decays, self.waited, self.best = state["decays"], state["waited"], state["best"]

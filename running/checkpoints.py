@@ -56,12 +56,13 @@ class Checkpoints(ModelCheckpoint):
     Args:
         folder: of the files.
         minutes, steps: how often within an epoch; 0: not.
-        arch: the network's arguments, saved with its weights, so that they are never loaded into another network.
+        facts: saved with the weights: the network's arguments (arch), so that they are never loaded into another
+            network, and how images are shown (preprocessing), so that they never see others.
     """
 
-    def __init__(self, folder: Path, minutes: float, steps: int, arch: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, minutes: float, steps: int, facts: dict[str, Any]) -> None:
         super().__init__(folder, monitor="val_top1", mode="max", save_top_k=1)
-        self.folder, self.minutes, self.steps, self.arch = folder, minutes, steps, arch
+        self.folder, self.minutes, self.steps, self.facts = folder, minutes, steps, facts
         self.saved_at = time.monotonic()
         self.best, self.best_step = -1.0, 0
 
@@ -89,7 +90,7 @@ class Checkpoints(ModelCheckpoint):
         self.saved_at = time.monotonic()
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["arch"] = self.arch
+        checkpoint.update(self.facts)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_step": self.best_step}

@@ -28,12 +28,18 @@ from user_error import UserError
 GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger")
 MAY_BE_EMPTY = ("callbacks", "logger")
 
-# What evaluate.py and describe.py read of a command; train.py reads it all. Another word would be ignored.
+# What evaluate.py, export.py and describe.py read of a command; train.py reads it all. Another word would be ignored.
 READ = {
     "evaluate": (
         "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "trainer", "trainer.*", "experiment", "published.*",
-        "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.loss", "recipe.mixed_precision",
-        "pretrained", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*", "hydra.*",
+        "recipe.test_res", "recipe.test_crop_ratio", "recipe.test_views", "recipe.interpolation", "recipe.loss",
+        "recipe.mixed_precision", "pretrained", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*",
+        "hydra.*",
+    ),
+    "export": (
+        "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "experiment", "published.*",
+        "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation",
+        "pretrained", "run", "runs", "checkpoint", "to", "output", "resolution", "crop", "hydra/*", "hydra.*",
     ),
     "describe": (
         "arch", "arch.*", "datamodule", "datamodule.num_classes", "datamodule.channels", "datamodule.resolution",
@@ -80,6 +86,8 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     for path, node in built(cfg):
         _check_node(path, node)
     _check_together(cfg)
+    if door == "export" and Path(str(cfg.output)).exists():
+        raise UserError(f"{cfg.output} is there already: remove it, or name another place, output=FILE.")
     if door == "train":
         _check_directory(cfg, hydra, words)
 
@@ -175,11 +183,15 @@ def _check_together(cfg: DictConfig) -> None:
         values = data.get(name)
         if values is not None and data.get("channels") is not None and len(values) != data.channels:
             raise UserError(f"datamodule.{name}={_short(list(values))}: it needs {data.channels}, one a channel.")
+    answers = cfg.arch.get("num_classes")
+    if answers is not None and data.get("num_classes") is not None and answers < data.num_classes:
+        raise UserError(f"arch.num_classes={answers}: the data have {data.num_classes}.")
     side = data.get("resolution") or recipe.train_res
     if recipe.crop_padding >= side:
         raise UserError(f"recipe.crop_padding={recipe.crop_padding}: it is less than the image's {side} pixels.")
-    if trainer.get("max_epochs") is not None and trainer.max_epochs > recipe.epochs:
-        raise UserError(f"trainer.max_epochs={trainer.max_epochs}: recipe.epochs={recipe.epochs} are all.")
+    epochs = recipe.epochs + recipe.cooldown_epochs
+    if trainer.get("max_epochs") is not None and trainer.max_epochs > epochs:
+        raise UserError(f"trainer.max_epochs={trainer.max_epochs}: recipe.epochs={epochs} are all.")
     if trainer.get("max_time") is not None and not re.fullmatch(r"(\d+:){0,3}\d+", str(trainer.max_time)):
         raise UserError(
             f"trainer.max_time={trainer.max_time}: it is DD:HH:MM:SS, 00:11:50:00 for ten minutes less than 12 hours."

@@ -1,4 +1,7 @@
-"""What completes a checked config before anything is built: what weights need, sizes, names. Imports no torch."""
+"""What completes a checked config before anything is built: what weights need and saw, sizes, names.
+
+Imports torch only where the command names weights.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,13 @@ def complete(cfg: DictConfig) -> None:
 
     Raises:
         UserError: the run's directory is of another run; a size or crop that the data cannot have.
+        ArchitectureError: there are no such weights.
     """
     _add_what_weights_need(cfg)
     _apply_resolution(cfg)
     _apply_crop(cfg)
+    if cfg.pretrained is not None:
+        _show_what_weights_saw(cfg)
     hydra: Any = HydraConfig.get()
     if hydra.job.config_name != "train":
         return
@@ -39,21 +45,21 @@ def with_run(cfg: DictConfig) -> None:
     A run's directory is data that may come from elsewhere: of its config only classes of this project are built.
 
     Raises:
-        UserError: there is no such run, its config is damaged or names something else to build; nothing to evaluate.
+        UserError: there is no such run, it has saved no weights, its config is damaged or names something else to
+            build; nothing to evaluate.
     """
     if cfg.run is None:
         if cfg.pretrained is None:
-            raise UserError("Nothing to evaluate: name run=NAME, or weights: pretrained=timm, torchvision or a file.")
+            verb = HydraConfig.get().job.config_name
+            raise UserError(f"Nothing to {verb}: name run=NAME, or weights: pretrained=timm, torchvision or a file.")
         return
-    hydra: Any = HydraConfig.get()
-    words = list(hydra.overrides.task)
     if not directory.is_name(str(cfg.run)):
         raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
     if cfg.pretrained is not None:
         raise UserError("run=NAME and pretrained=: the weights are of one of them.")
     folder = find_run(Path(str(cfg.runs)), str(cfg.run))
     saved = directory.read_config(folder / "config.yaml")
-    keys = [word.split("=")[0].lstrip("+") for word in words]
+    keys = _words()
     values = {key: OmegaConf.select(cfg, key) for key in keys if "." in key}
     with open_dict(cfg):
         for group in ("arch", "datamodule", "recipe", "published"):
@@ -66,7 +72,15 @@ def with_run(cfg: DictConfig) -> None:
             cfg[group] = saved[group]
         for key, value in values.items():
             OmegaConf.update(cfg, key, value)
-    cfg.pretrained = str(folder / "checkpoints" / f"{cfg.checkpoint}.ckpt")
+    file = folder / "checkpoints" / f"{cfg.checkpoint}.ckpt"
+    if not file.is_file():
+        raise UserError(f"run={cfg.run}: it has no {file.relative_to(folder)}; it has saved no such weights yet.")
+    cfg.pretrained = str(file)
+
+
+def _words() -> list[str]:
+    """The keys that the command gives a value."""
+    return [word.split("=")[0].lstrip("+") for word in HydraConfig.get().overrides.task]
 
 
 def _add_what_weights_need(cfg: DictConfig) -> None:
@@ -75,7 +89,7 @@ def _add_what_weights_need(cfg: DictConfig) -> None:
     Raises:
         UserError: the command says another.
     """
-    words = {word.split("=")[0].lstrip("+") for word in HydraConfig.get().overrides.task}
+    words = _words()
     for key, value in ((cfg.get("published") or {}).get(cfg.pretrained) or {}).items() if cfg.pretrained else ():
         if key == "name":
             continue
@@ -101,3 +115,42 @@ def _apply_crop(cfg: DictConfig) -> None:
     if cfg.datamodule.resolution is not None:
         raise UserError("crop: these images have one size and are not cropped; resolution= resizes them.")
     cfg.recipe.test_crop_ratio = cfg.crop
+
+
+def _show_what_weights_saw(cfg: DictConfig) -> None:
+    """Show images as the weights saw them, but for what the command says: a value, or a recipe by name.
+
+    An evaluation takes all of it; a training run mean and deviation, and its sizes, crop and interpolation from its
+    recipe, which is what it trains by.
+
+    Raises:
+        UserError: the weights saw images in another way than is made here, so an evaluation says in which.
+    """
+    from assemble import seen
+
+    record, said = seen(cfg), _words()
+    if record is None:
+        return
+    if len(record.mean) == cfg.datamodule.channels:
+        for name, values in (("mean", record.mean), ("std", record.std)):
+            if f"datamodule.{name}" not in said:
+                cfg.datamodule[name] = list(values)
+    if HydraConfig.get().job.config_name == "train":
+        return
+    if record.crop_mode != "center" and not {"crop", "recipe.test_crop_ratio", "recipe"} & set(said):
+        raise UserError(
+            f"The weights of {record.source} saw whole images brought to a square (crop_mode {record.crop_mode}), and "
+            "here the square is cut out.\nSay how much, crop=1 for example; the published accuracy is of the other."
+        )
+    if cfg.datamodule.resolution is None:
+        side: tuple[str, ...] = ("recipe.test_res", "recipe")
+    else:  # a data set of one size, which no recipe knows
+        side = ("datamodule.resolution",)
+    taken = {
+        side[0]: (record.resolution, ("resolution", *side)),
+        "recipe.test_crop_ratio": (record.crop, ("crop", "recipe.test_crop_ratio", "recipe")),
+        "recipe.interpolation": (record.interpolation, ("recipe.interpolation", "recipe")),
+    }
+    for key, (value, words) in taken.items():
+        if not set(words) & set(said):
+            OmegaConf.update(cfg, key, value)

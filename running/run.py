@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 
 from anatomy.cost import count_macs, count_parameters
-from assemble import test_side
+from assemble import shown, test_side
 from datamodules.base import ImageDataModule
 from recipes.classifier import Classifier
 from running import checkpoints, directory, metrics_csv, results, screen
@@ -55,7 +56,8 @@ class Run:
     def callbacks(self) -> list[Callback]:
         """What every run has, in the order in which Lightning calls them."""
         machine, self.clock = self.cfg.trainer, Clock()
-        arch: Any = OmegaConf.to_container(self.cfg.arch, resolve=True)
+        arch = OmegaConf.to_container(self.cfg.arch, resolve=True)
+        facts = {"arch": arch, "preprocessing": asdict(shown(self.cfg))}
         self.rows = Rows(self.console, self.clock)
         return [
             Ranks(machine.timeout_s),
@@ -63,7 +65,7 @@ class Run:
             Bar(self.console, self.clock),
             self.rows,  # before what may save the step and leave
             Stop(machine.max_time, machine.timeout_s, self.console, str(self.cfg.run)),
-            Checkpoints(self.folder / "checkpoints", machine.checkpoint_minutes, machine.checkpoint_steps, arch),
+            Checkpoints(self.folder / "checkpoints", machine.checkpoint_minutes, machine.checkpoint_steps, facts),
         ]
 
     @contextmanager

@@ -9,19 +9,17 @@ from typing import Annotated, Literal
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from archs import catalogue  # noqa: F401  # the functions that conf/arch computes with
 from recipes.recipe import Recipe
 
 ConfigStore.instance().store(name="schema", package="recipe", node=Recipe)
 
-# ${if_equal:${arch.variant},2012,227,224}
-OmegaConf.register_new_resolver("if_equal", lambda a, b, then, other: then if str(a) == str(b) else other, replace=True)
+OmegaConf.register_new_resolver("add", lambda a, b: a + b, replace=True)
 
-# arXiv 1905.11946, section 3.3: a unit of phi multiplies the resolution by gamma = 1.15
-OmegaConf.register_new_resolver("compound_resolution", lambda phi: round(224 * 1.15**phi), replace=True)
-
-# The stem of networks that have one for small images: that of CIFAR below 96 pixels. No size is ImageNet's.
+# What export.py writes where the command does not say: a folder for timm, a file for the others.
+ENDINGS = {"timm": "-timm", "torchvision": ".pth", "safetensors": ".safetensors", "onnx": ".onnx", "torch_export": ".pt2"}
 OmegaConf.register_new_resolver(
-    "stem_of", lambda side: "cifar" if side is not None and side < 96 else "imagenet", replace=True
+    "export_of", lambda run, arch, to: f"exports/{run or arch}{ENDINGS.get(to, '')}", replace=True
 )
 
 Side = Annotated[int, "1 <= x <= 8192"]  # pixels
@@ -42,3 +40,4 @@ class Keys:
     resolution: Side | None
     crop: Annotated[float, "0 < x <= 1"] | None
     output: str
+    to: Literal["timm", "torchvision", "safetensors", "onnx", "torch_export"]

@@ -22,6 +22,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.nn.parallel import DistributedDataParallel
 
+from running.allocator import keep_freed_memory
 from running.checkpoints import AtomicCheckpointIO
 from user_error import UserError
 
@@ -44,6 +45,7 @@ class Trainer(pl.Trainer):
         max_time: read by running/stopping.py, as are checkpoint_minutes and checkpoint_steps by running/checkpoints.py.
         max_per_device: most images in one forward pass of a device.
         channels_last: memory format of network and images.
+        keep_memory: where the CPU trains, memory of freed tensors stays with the process (running/allocator.py).
         compile: whether to use torch.compile.
 
     Raises:
@@ -65,6 +67,7 @@ class Trainer(pl.Trainer):
         precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"],
         mixed_precision: bool,
         channels_last: bool,
+        keep_memory: bool,
         compile: bool,
         deterministic: bool | Literal["warn"],
         benchmark: bool,
@@ -85,6 +88,8 @@ class Trainer(pl.Trainer):
         self.max_per_device, self.channels_last, self.compile = max_per_device, channels_last, compile
         self.timeout_s = timeout_s
         quiet_lightning()
+        if keep_memory and not (accelerator != "cpu" and torch.cuda.is_available()):
+            keep_freed_memory()
         chosen: Any = precision
         if precision == "auto":
             chosen = choose_precision(accelerator, mixed_precision, macs)

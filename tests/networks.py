@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import csv
 import functools
+import inspect
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-import hydra
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from archs import catalogue
 from running import schema  # noqa: F401  # registers the recipe's types
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
+SIDE = {"mnist": 32, "cifar10": 32, "cifar100": 32, "svhn": 32}  # pixels; 224 of any other
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def configs() -> list[str]:
     """Every network: those of the golden table, and every file of conf/arch that it does not name."""
     found = list(dict.fromkeys(row.arch for row in rows()))
     named = {config.split()[0] for config in found}
-    return found + sorted(path.stem for path in (ROOT / "conf" / "arch").glob("*.yaml") if path.stem not in named)
+    return found + [name for name in catalogue.names() if name not in named]
 
 
 def in_channels(dataset: str) -> int:
@@ -108,13 +110,21 @@ def build(
     `initialise=False` leaves the weights as memory was, NaNs included: for networks that are then filled whole.
     """
     dataset = dataset or dataset_of(config)
-    cfg = composed(config, dataset).copy()
-    cfg.datamodule.num_classes = num_classes or classes_of(config)
-    cfg.datamodule.channels = channels or in_channels(dataset)
+    name, *words = config.split()
+    given = OmegaConf.to_container(OmegaConf.from_dotlist(words))
+    known = inspect.signature(catalogue.target(name)).parameters
+    of_recipe = {key: value for key, value in given.get("recipe", {}).items() if key in known or "options" in known}
+    classes = classes_of(config) if num_classes is None else num_classes
     torch.manual_seed(0)
     empty = device == "meta" or not initialise
     with torch.device(device), uninitialised() if empty else nullcontext():
-        return hydra.utils.instantiate(cfg.arch)
+        return catalogue.build(
+            name,
+            classes,
+            channels or in_channels(dataset),
+            resolution=SIDE.get(dataset, 224),
+            **of_recipe | given.get("arch", {}),
+        )
 
 
 def uninitialised() -> AbstractContextManager:
@@ -125,7 +135,7 @@ def uninitialised() -> AbstractContextManager:
 
 def family(config: str) -> str:
     """The file under archs/ that builds the network."""
-    return composed(config, dataset_of(config)).arch["_target_"].split(".")[1]
+    return catalogue.target(config.split()[0]).__module__.split(".")[1]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from archs.blocks import ArchitectureError
+from archs.arguments import ArchitectureError
+from weights.preprocessing import Preprocessing, from_values, of_timms_folder
 
 Tensors = dict[str, Tensor]
 
@@ -21,32 +23,46 @@ PREFIXES = ("network.", "module.", "_orig_mod.", "model.", "net.")
 
 
 class Saved(NamedTuple):
-    """tensors: the network's, none if the file holds something else; arch: the arguments that a run saved with them."""
+    """What a file holds.
+
+    tensors: the network's, none if it is something else; arch: the network's arguments, and seen: how the images were
+    shown that they saw, both where the file says so.
+    """
 
     tensors: Tensors
     arch: Mapping[str, Any]
+    seen: Preprocessing | None
 
 
 def read_weights(path: Path) -> Saved:
-    """The network's tensors of a file.
+    """The network's tensors of a file: a run's checkpoint, safetensors, or what torch.load reads as data.
 
     Raises:
         ArchitectureError: it cannot be read, or not without running code that is in it.
     """
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: Any = load_file(path)
+            content = _read_safetensors(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a file may hold
         reason = str(error).split("\n")[0]
         raise ArchitectureError(f"pretrained={path}: cannot be read as weights ({reason}).") from error
     if not isinstance(content, Mapping):
-        return Saved({}, {})
-    arch = content.get("arch")
-    return Saved(network_weights(content), arch if isinstance(arch, Mapping) else {})
+        return Saved({}, {}, None)
+    arch, seen = content.get("arch"), content.get("preprocessing")
+    record = from_values(seen) if isinstance(seen, Mapping) else of_timms_folder(path)
+    return Saved(network_weights(content), arch if isinstance(arch, Mapping) else {}, record)
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    """As a checkpoint has it: the tensors, and what weights/export.py wrote into the header."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    return {"state_dict": tensors, **{key: json.loads(header[key]) for key in ("arch", "preprocessing") if key in header}}
 
 
 def network_weights(content: Mapping[str, Any]) -> Tensors:

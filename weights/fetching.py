@@ -1,44 +1,60 @@
-"""Weights as torchvision and timm release them, through their own loading code, and the images that these saw."""
+"""Weights as torchvision and timm release them, through their own loading code."""
 
 from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 
-from archs.blocks import ArchitectureError
+from archs.arguments import ArchitectureError
 from weights.checkpoint import Tensors
+from weights.preprocessing import Preprocessing
 
 
 class Weights(NamedTuple):
-    """Tensors by the names of their library; None: by ours. arch: of a run's checkpoint, its network's arguments."""
+    """Tensors by the names of their library; None: by ours.
+
+    arch: of a run's checkpoint, its network's arguments. seen: how the images were shown that they saw, where known.
+    """
 
     title: str
     tensors: Tensors
     library: str | None = None
     arch: Mapping[str, Any] = MappingProxyType({})
+    seen: Preprocessing | None = None
 
 
-def _torchvision_weights(name: str) -> Any:
+def torchvision_models(model: str) -> Any:
+    """The enumeration of the weights of a torchvision model. Raises ArchitectureError: there are none."""
     import torchvision
 
-    model, _, version = name.partition(".")
     try:
-        return getattr(torchvision.models.get_model_weights(model), version or "DEFAULT")
-    except (ValueError, AttributeError) as error:
-        raise ArchitectureError(f"torchvision has no weights {name}: {error}.") from error
+        return torchvision.models.get_model_weights(model)
+    except ValueError as error:
+        raise ArchitectureError(f"torchvision has no weights {model}: {error}.") from error
+
+
+def torchvision_weights(name: str) -> Any:
+    """"resnet50" is the model's default weights, "resnet50.IMAGENET1K_V1" others."""
+    model, _, version = name.partition(".")
+    every = torchvision_models(model)
+    try:
+        return getattr(every, version or "DEFAULT")
+    except AttributeError as error:
+        known = ", ".join(weights.name for weights in every)
+        raise ArchitectureError(f"torchvision has no weights {name}. Of this model it has: {known}.") from error
 
 
 def from_torchvision(name: str) -> Weights:
-    """torchvision's weights: "resnet50" is its default ones, "resnet50.IMAGENET1K_V1" others."""
+    """torchvision's weights by the name that `torchvision_weights` takes."""
     import torchvision
 
-    weights, model = _torchvision_weights(name), name.partition(".")[0]
+    weights, model = torchvision_weights(name), name.partition(".")[0]
     place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     if not place.exists():
         _require(weights.url, f"torchvision's {name}", f", or put it at {place}")
@@ -46,17 +62,11 @@ def from_torchvision(name: str) -> Weights:
     return Weights(f"torchvision's {model} {weights.name}", network.state_dict(), "torchvision")
 
 
-def _timm_release(name: str) -> Any:
-    import timm
-
-    return timm.get_pretrained_cfg(name)
-
-
 def from_timm(name: str, file: str | None = None) -> Weights:
     """timm's weights: "resnet50" is its default ones, "resnet50.a1_in1k" those of a tag; or a file of them."""
     import timm
 
-    release = _timm_release(name)
+    release: Any = timm.get_pretrained_cfg(name)
     if file is None:
         if release is None or not (release.hf_hub_id or release.url):
             tags = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*")) or "none"
@@ -101,19 +111,3 @@ def _require(url: str, title: str, place: str = "") -> None:
             f"The weights of {title} are not on this machine, and there is no network. Download\n"
             f"{url}\nelsewhere and name the file, pretrained=FILE{place}."
         ) from error
-
-
-def about_normalisation(timm: bool, name: str, mean: Sequence[float], std: Sequence[float]) -> list[str]:
-    """A sentence, if the weights saw images of another mean or deviation than the data's are given."""
-    theirs = _timm_release(name) if timm else _torchvision_weights(name).transforms()
-    if theirs is None:
-        return []
-    facts = {"mean": theirs.mean, "std": theirs.std}
-    if not timm and name.startswith("inception_v3"):  # it turns its images into Google's, in [-1, 1]: transform_input
-        facts = {"mean": [0.5] * 3, "std": [0.5] * 3}
-    data = [*mean, *std]
-    given = [*facts["mean"], *facts["std"]]
-    if len(given) != len(data) or all(abs(a - b) < 5e-3 for a, b in zip(given, data, strict=True)):
-        return []
-    words = " ".join(f"datamodule.{key}=[{','.join(f'{v:g}' for v in values)}]" for key, values in facts.items())
-    return [f"these weights saw images of another normalisation than the data's; theirs is {words}"]

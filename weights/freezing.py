@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from archs.blocks import ArchitectureError
+from archs.arguments import ArchitectureError
 
 
 def freeze(network: nn.Module, last: str) -> str:

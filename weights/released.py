@@ -1,4 +1,4 @@
-"""Released weights into our networks, and ours back: `pretrained=timm`, `pretrained=torchvision` or a file.
+"""Released weights into our networks: `pretrained=timm`, `pretrained=torchvision` or a file.
 
 Weights come through the loading code of the library that released them, and go by the names of weights/counterparts.py.
 Nothing is left over or missing in silence: what does not fit is an error, what is replaced is said.
@@ -6,17 +6,19 @@ Nothing is left over or missing in silence: what does not fit is an error, what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from archs.blocks import ArchitectureError
+from archs.arguments import ArchitectureError
 from weights.checkpoint import Tensors, read_weights
 from weights.counterparts import their_names
-from weights.fetching import Weights, about_normalisation, from_timm, from_torchvision
+from weights.fetching import Weights, from_timm, from_torchvision
+from weights.preprocessing import Preprocessing, named_like, of_timm, of_torchvision
 
 LIBRARIES = ("torchvision", "timm")
 Entries = dict[str, Mapping[str, Any]]  # by library: the name of its weights, and the arguments that these need
@@ -35,8 +37,7 @@ def load(
     pretrained: str,
     arch: Mapping[str, Any],
     published: Mapping[str, Any],
-    mean: Sequence[float],
-    std: Sequence[float],
+    shown: Preprocessing,
     *,
     new_head: bool = True,
 ) -> list[str]:
@@ -47,17 +48,16 @@ def load(
             timm's are.
         arch: the network's arguments.
         published: by library the `name` of its weights, such as resnet50.a1_in1k, and the arguments that they need.
-        mean, std: how the data's images are normalised.
+        shown: how images are shown here.
         new_head: whether a classifier that the weights do not have may stay as it was initialised.
 
     Raises:
         ArchitectureError: there are no such weights, they cannot be reached, or they are of another network, which is
             then left as it was.
     """
-    entries: Entries = {library: published[library] for library in LIBRARIES if published.get(library)}
+    entries = _entries(published)
     weights = _find(network, pretrained, entries)
-    entry = entries.get(weights.library or "", {})
-    for key, value in entry.items():
+    for key, value in entries.get(weights.library or "", {}).items():
         if key != "name" and _plain(arch.get(key)) != _plain(value):
             raise ArchitectureError(
                 f"The weights of {weights.title} are {weights.library}'s and need arch.{key}={_word(value)}."
@@ -68,10 +68,28 @@ def load(
                 f"The weights of {weights.title} are of another network: of arch.{key}={_word(value)}, "
                 f"and this one has arch.{key}={_word(arch[key])}."
             )
-    notes = [f"starts from the weights of {weights.title}", *fill(network, weights, new_head)]
-    if entry:
-        notes += about_normalisation(weights.library == "timm", str(entry["name"]), mean, std)
-    return notes
+    return [f"starts from the weights of {weights.title}{_about_images(weights, shown)}", *fill(network, weights, new_head)]
+
+
+def seen(pretrained: str, published: Mapping[str, Any], build: Callable[[], nn.Module]) -> Preprocessing | None:
+    """How the images were shown that the weights saw; None: nobody recorded it.
+
+    Args:
+        pretrained, published: as `load` takes them.
+        build: makes the network, of any values or none (device "meta"), where a file is known by its names.
+    """
+    entries = _entries(published)
+    if pretrained in entries:
+        return _record(pretrained, str(entries[pretrained]["name"]))
+    if pretrained in LIBRARIES:
+        return None
+    path = Path(pretrained)
+    saved = read_weights(path)
+    return saved.seen or _seen_of_names(path, entries, _named_as(build(), saved.tensors, entries))
+
+
+def _entries(published: Mapping[str, Any]) -> Entries:
+    return {library: published[library] for library in LIBRARIES if published.get(library)}
 
 
 def _find(network: nn.Module, pretrained: str, entries: Entries) -> Weights:
@@ -80,7 +98,17 @@ def _find(network: nn.Module, pretrained: str, entries: Entries) -> Weights:
     if pretrained not in entries:
         raise ArchitectureError(f"pretrained={pretrained}: it has no released weights of this network.")
     name = str(entries[pretrained]["name"])
-    return from_torchvision(name) if pretrained == "torchvision" else from_timm(name)
+    weights = from_timm(name) if pretrained == "timm" else from_torchvision(name)
+    return weights._replace(seen=_record(pretrained, name))
+
+
+def _about_images(weights: Weights, shown: Preprocessing) -> str:
+    """The end of a sentence: what images the weights saw, and what they are shown here instead."""
+    if weights.seen is None:
+        return ""
+    source = f" as {weights.seen.source}" if weights.seen.source not in ("", weights.title) else ""
+    other = weights.seen.differences(shown)
+    return f", seen{source} at {weights.seen}" + (f"; here {other}" if other else "")
 
 
 def _plain(value: Any) -> Any:
@@ -95,17 +123,45 @@ def _word(value: Any) -> str:
 
 def from_file(network: nn.Module, path: Path, entries: Entries) -> Weights:
     """The weights of a file, by whose names most of them go: ours, torchvision's, timm's."""
-    tensors, arch = read_weights(path)
-    known = {library: _names(network, library) or {} for library in (None, *LIBRARIES)}
-    shared = {library: len(tensors.keys() & {n.split()[0] for n in names.values()}) for library, names in known.items()}
-    # Where torchvision and timm share their names, as of ResNets, that which has released these weights.
-    library = max(shared, key=lambda library: (shared[library], library is None, library in entries))
-    if shared[library] > len(network.state_dict()) / 2:
-        return Weights(str(path), tensors, library, arch)
+    saved = read_weights(path)
+    libraries = _named_as(network, saved.tensors, entries)
+    record = saved.seen or _seen_of_names(path, entries, libraries)
+    if libraries:
+        return Weights(str(path), saved.tensors, libraries[0], saved.arch, record)
     if "timm" in entries:  # an older release, whose names timm brings up to date
-        return from_timm(str(entries["timm"]["name"]), str(path))._replace(title=str(path))
-    found = next(iter(tensors), "nothing")
+        return from_timm(str(entries["timm"]["name"]), str(path))._replace(title=str(path), seen=record)
+    found = next(iter(saved.tensors), "nothing")
     raise ArchitectureError(f"pretrained={path}: these weights are of another network ({found}, ...).")
+
+
+def _named_as(network: nn.Module, tensors: Tensors, entries: Entries) -> list[str | None]:
+    """The libraries (None: ours) whose names most of the tensors have, best first; none of them if it is none's.
+
+    Where torchvision and timm share their names, as of ResNets, the first is that which has released weights of these.
+    """
+    candidates: list[str | None] = ["timm"] if is_timms(network) else [None, *LIBRARIES]
+    known = {library: _names(network, library) or {} for library in candidates}
+    shared = {library: len(tensors.keys() & {n.split()[0] for n in names.values()}) for library, names in known.items()}
+    most = max(shared.values())
+    best = [library for library in shared if shared[library] == most > len(network.state_dict()) / 2]
+    return sorted(best, key=lambda library: (library is not None, library not in entries))
+
+
+def _seen_of_names(path: Path, entries: Entries, libraries: Sequence[str | None]) -> Preprocessing | None:
+    """The record of the library whose names a file has: of the weights whose file is called so, else of the default."""
+    if libraries[:1] == [None]:
+        return None
+    names = {str(library): str(entries[library]["name"]) for library in libraries or ["timm"] if library in entries}
+    for library, name in names.items():
+        if exact := named_like(path, library, name):
+            return _record(library, exact)
+    records = [record for library, name in names.items() if (record := _record(library, name))]
+    others = [f"or {other.source}, {said}" for other in records[1:] if (said := records[0].differences(other))]
+    return replace(records[0], source=", ".join([records[0].source, *others])) if records else None
+
+
+def _record(library: str, name: str) -> Preprocessing | None:
+    return of_timm(name) if library == "timm" else of_torchvision(name)
 
 
 def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[str]:
@@ -174,9 +230,14 @@ def _misfit(network: nn.Module, name: str, tensor: Tensor, theirs: str, value: T
 
 def _names(network: nn.Module, library: str | None) -> dict[str, str] | None:
     own = network.state_dict()
-    if library is None or (library == "timm" and type(network).__module__.startswith("timm.")):
+    if library is None or (library == "timm" and is_timms(network)):
         return {name: name for name in own}
     return their_names(own, library)
+
+
+def is_timms(network: nn.Module) -> bool:
+    """Whether it is one of timm's own, of arch=timm."""
+    return type(network).__module__.startswith("timm.")
 
 
 def _classifiers(network: nn.Module) -> set[str]:
@@ -200,32 +261,3 @@ def _repeat_channels(weight: Tensor, channels: int) -> Tensor:
     given = weight.shape[1]
     repeated = weight.repeat(1, -(-channels // given), 1, 1)[:, :channels]
     return repeated * (given / channels)
-
-
-# ---- back
-
-
-def to_timm(state_dict: Mapping[str, Tensor]) -> Tensors:
-    """Our weights by timm's names and shapes: `timm_model.load_state_dict(to_timm(network.state_dict()))`.
-
-    Raises:
-        ArchitectureError: timm has no such network.
-    """
-    return _to(state_dict, "timm")
-
-
-def to_torchvision(state_dict: Mapping[str, Tensor]) -> Tensors:
-    """As `to_timm`, by torchvision's names."""
-    return _to(state_dict, "torchvision")
-
-
-def _to(state_dict: Mapping[str, Tensor], library: str) -> Tensors:
-    names = their_names(state_dict, library)
-    if names is None:
-        raise ArchitectureError(f"{library} has no network with a place for {next(iter(state_dict))}, ...")
-    renamed: Tensors = {}
-    for name, tensor in state_dict.items():
-        theirs, _, kernel = names[name].partition(" ")
-        side = [int(length) for length in kernel.split("x")] if kernel else []
-        renamed[theirs] = tensor.reshape(tensor.shape[0], -1, *side) if side else tensor
-    return renamed

@@ -20,6 +20,7 @@ class Averages:
 
     if TYPE_CHECKING:  # of other groups
         epochs: int
+        cooldown_epochs: int
         warmup_epochs: float
         schedule: str
 
@@ -33,6 +34,8 @@ class Averages:
             raise RecipeError("recipe.ema_warmup_copy=true: it needs recipe.warmup_epochs.")
         if self.swa > self.epochs:
             raise RecipeError(f"recipe.swa={self.swa}: more epochs than recipe.epochs={self.epochs}.")
+        if self.swa and self.cooldown_epochs:
+            raise RecipeError("recipe.swa and recipe.cooldown_epochs: both say how the training ends; choose one.")
         if self.swa_lr and not self.swa:
             raise RecipeError("recipe.swa_lr: it is the rate of recipe.swa's epochs, of which there are none.")
         if self.swa and self.schedule == "plateau":

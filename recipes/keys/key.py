@@ -48,10 +48,8 @@ def check_ranges(recipe: Any) -> None:
         if facts["choices"] and value not in facts["choices"]:
             near = get_close_matches(str(value), facts["choices"], n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
-            shown = value or '""'
-            raise RecipeError(
-                f"recipe.{one.name}={shown}: it is one of {', '.join(filter(None, facts['choices']))}.{hint}"
-            )
+            known = ", ".join(filter(None, facts["choices"]))
+            raise RecipeError(f"recipe.{one.name}={value}: it is one of {known}.{hint}")
         if facts["high"] is None:
             continue
         for number in value if isinstance(value, list) else [value]:

@@ -21,6 +21,10 @@ class Length:
     test_res: int = key(low=1, high=8192)  # pixels
     finetune: str = key("", choices=FINETUNE)  # classifier: it alone is trained, and the last BN's statistics move
 
+    @property
+    def total_epochs(self) -> int:
+        return self.epochs + self.cooldown_epochs
+
     def check_length(self) -> None:
         if self.progressive_res and self.progressive_res[-1] != self.train_res:
             raise RecipeError(

@@ -41,11 +41,11 @@ class Objective:
                 raise RecipeError(f"recipe.{name}: it acts on loss bce alone; leave it out.")
         if self.bce_threshold and (self.label_smoothing or self.multi_hot):
             raise RecipeError(
-                "recipe.bce_threshold: it erases recipe.label_smoothing and recipe.multi_hot; choose one."
+                "recipe.bce_threshold: it erases label_smoothing and multi_hot; choose one."
             )
         if self.multi_hot and not mixes:
             raise RecipeError(
-                "recipe.multi_hot=true: without recipe.mixup_alpha or cutmix_alpha no image has two classes."
+                "recipe.multi_hot=true: without mixup_alpha or cutmix_alpha no image has two classes."
             )
         if self.loss == "rbf" and (self.label_smoothing or mixes):
             raise RecipeError("recipe.loss=rbf: it knows no smoothed or mixed labels.")

@@ -27,11 +27,11 @@ class Optimization:
     no_decay_depthwise: bool = False  # and not on depthwise filters (arXiv 1704.04861, section 3.2)
     norm_bias_lr_factor: float = key(
         0.0, high=1e4
-    )  # rate of normalisation's biases over lr; their decay is divided by it
+    )  # rate of BN's biases over lr; their decay is divided by it
     layer_decay: float = key(0.0, high=1)  # rate of each layer over that of the one behind it (arXiv 2106.08254)
     lookahead: float = key(
         0.0, high=1, below=True
-    )  # decay of slow weights at the end (airbench: 0.95^5); arXiv 1907.08610
+    )  # decay of slow weights (arXiv 1907.08610) at the end
     lookahead_steps: int = key(0, high=1000)  # steps between two meetings with the slow weights
 
     def check_optimization(self) -> None:

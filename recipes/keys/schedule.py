@@ -18,7 +18,7 @@ class Schedule:
     decay_rate: float = key(0.0, high=1)  # step, multistep, exponential, plateau: factor of each decay
     decay_epochs: list[float] = key(
         [], high=1_000_000, above=True
-    )  # multistep, list: when; step, exponential: a period
+    )  # multistep, list: when; else a period
     lrs: list[float] = key([], high=1e9)  # list: the rates before, between and after decay_epochs; lr is the first
     patience: int = key(0, high=100_000)  # plateau: epochs without a better val_top1 before a decay
     max_decays: int = key(0, high=1000)  # plateau: decays in all; a further one ends the training

@@ -16,7 +16,8 @@ from anatomy import drawing, structure
 from anatomy.layout import COLUMNS, count_columns, fold, lay_out
 from anatomy.table import Anatomy, dissect
 from anatomy.trace import trace
-from archs.blocks import Branches, SqueezeExcite
+from archs.blocks import SqueezeExcite
+from archs.branches import Branches
 
 
 @functools.cache

@@ -76,6 +76,7 @@ MISTAKES = {
     "recipe.crop_padding=1000": "32 pixels",
     "arch.variant=modrn": "modern",
     "arch.num_classes=-1": "arch.num_classes",
+    "arch.num_classes=0": "the data have 10",
     "arch=wideresnet arch.depth=27": "arch.depth=27",
     "arch=wideresnet arch.widen_factor=0": "arch.widen_factor=0",
     "datamodule.show=stretch": "pad",

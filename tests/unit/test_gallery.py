@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from networks import rows
 
@@ -39,14 +37,30 @@ def test_no_drawing_is_left_over():
     assert set(gallery.DRAWINGS.iterdir()) == {entry.drawing for entry in ENTRIES}
 
 
-UNITS = {"M": 1e6, "million": 1e6, "billion": 1e9, "": 1.0}
+def test_every_network_has_its_papers_numbers():
+    """Those of each row of the table of counts, or a row that says why there are none."""
+    assert {row.config for row in rows()} == set(gallery.numbers())
+    for config, found in gallery.numbers().items():
+        nothing = [number.quantity for number in found] == ["none"] and found[0].note and not found[0].value
+        assert nothing or all(number.quantity != "none" for number in found), config
+        assert len({(number.name, number.year) for number in found}) == 1, config
 
 
-def printed(text: str) -> tuple[float, float]:
-    """A number as a paper prints it, and the half of its last digit: "0.27M" is (270,000, 5,000)."""
-    number, unit = re.search(r"([\d.,]*\d) ?(M|million|billion|)", text).groups()
-    decimals = len(number.partition(".")[2])
-    return float(number.replace(",", "")) * UNITS[unit], 0.5 * 10**-decimals * UNITS[unit]
+NUMBERS = [number for found in gallery.numbers().values() for number in found if number.quantity != "none"]
+UNITS = {"params": {"": 1.0, "M": 1e6}, "macs": {"M": 1e6, "G": 1e9}, "connections": {"": 1.0}}
+
+
+def test_numbers_are_of_known_kinds():
+    for number in NUMBERS:
+        assert float(number.value) > 0 and number.source and number.read_by in gallery.MARKS, number
+        assert number.unit in UNITS.get(number.quantity, {"%": 1.0}), number
+        assert number.quantity in UNITS or number.quantity in gallery.ERRORS, number
+
+
+def test_families_descend_from_older_ones():
+    years = {family.family: family.year for family in gallery.families()}
+    for family in gallery.families():
+        assert all(years[parent["from"]] <= family.year and parent["idea"] for parent in family.descends)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.network)
@@ -54,7 +68,9 @@ def test_differences_are_explained(entry):
     """Where a count does not round to what the paper prints, a note says why."""
     row = next(row for row in rows() if row.arch == entry.network)
     family = next(family for family in gallery.families() if entry in family.entries)
-    for text, count in ((entry.parameters, row.params), (entry.macs, 1e6 * (row.macs or 0))):
-        if text:
-            number, half = printed(text)
-            assert abs(count - number) <= 1.001 * half or entry.notes or family.notes
+    for number in gallery.numbers()[row.config]:
+        if number.quantity in ("params", "macs"):
+            unit = UNITS[number.quantity][number.unit]
+            half = 0.5 * unit * 10 ** -len(number.value.partition(".")[2])  # of the last digit printed
+            count = row.params if number.quantity == "params" else 1e6 * (row.macs or 0)
+            assert abs(count - float(number.value) * unit) <= 1.001 * half or entry.notes or family.notes

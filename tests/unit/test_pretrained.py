@@ -21,7 +21,7 @@ from oracles import CLASSES, Case, build_oracle, case, cases
 from porting import difference, randomise
 from torch import nn
 
-from archs.blocks import ArchitectureError
+from archs.arguments import ArchitectureError
 from weights import counterparts, freezing, released
 from weights.checkpoint import read_weights
 

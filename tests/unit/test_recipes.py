@@ -12,9 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from recipes import geometry
-from recipes.averaging import Average
 from recipes.device_augmentation import DeviceAugmentation, erase
-from recipes.losses import binary_cross_entropy, evaluation_loss, training_loss
 from recipes.mixing import Mix, draw_mix, mix_images, soft_targets
 from recipes.optimizers import build_optimizer, parameter_groups
 from recipes.randomness import normal, number, uniform
@@ -101,14 +99,6 @@ def test_linear_and_exponential_by_the_step():
 # ---- loss and mixing
 
 
-def test_bce_is_timms():
-    from timm.loss import BinaryCrossEntropy
-
-    recipe, logits = recipe_of("rsb_a2"), torch.randn(8, 10)
-    targets = soft_targets(torch.arange(8), 10, 0.0, Mix(0.7, None))
-    theirs = BinaryCrossEntropy(smoothing=0, target_threshold=0.2)(logits, targets)
-    assert torch.equal(binary_cross_entropy(recipe, logits, targets), theirs)
-
 
 def test_mixing_is_timms():
     from timm.data.mixup import mixup_target
@@ -133,12 +123,6 @@ def test_a_drawn_mix_is_a_function_of_its_key_and_its_share_the_boxs_area():
         assert share == 1 - (bottom - top) * (right - left) / 1024
     assert draw_mix(recipe_of("wrn"), 32, 32, 0, 1) is None
 
-
-def test_auxiliary_losses_are_weighted():
-    recipe, logits, labels = recipe_of("wrn"), torch.randn(4, 5), torch.tensor([0, 1, 2, 3])
-    one = F.cross_entropy(logits, labels)
-    assert torch.allclose(training_loss(recipe, (logits, [logits, logits]), labels, (0.3, 0.3)), 1.6 * one)
-    assert torch.allclose(evaluation_loss(recipe, logits, labels).mean(), one)
 
 
 # ---- geometry against PIL
@@ -311,18 +295,3 @@ def test_every_optimizer_takes_two_steps_that_lower_the_loss(name):
         loss.backward()
         optimizer.step()
     assert losses[2] < losses[1] < losses[0]
-
-
-def test_averages():
-    network = nn.Linear(1, 1, bias=False)
-    nn.init.constant_(network.weight, 0.0)
-    ema, swa = (Average(recipe_of("wrn", epochs=4, **change), network) for change in ({"ema": 0.9}, {"swa": 2}))
-    for step in range(8):  # four epochs of two steps
-        nn.init.constant_(network.weight, step + 1.0)
-        for average in (ema, swa):
-            average.after_step(network, step, steps_per_epoch=2)
-    expected = 0.0
-    for step in range(8):
-        expected = 0.9 * expected + 0.1 * (step + 1)
-    assert ema.network.weight.item() == pytest.approx(expected, rel=1e-5)
-    assert swa.network.weight.item() == pytest.approx((6 + 8) / 2)  # the ends of the last two epochs

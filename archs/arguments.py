@@ -1,0 +1,32 @@
+"""What an argument of a network may be, and the error of one that does not describe a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from user_error import UserError
+
+# What an argument may be; a string is a condition in x. running/signatures.py reads these types from the source, so a
+# command with another value is refused before torch is imported.
+Count = Annotated[int, "x >= 1"]
+Classes = Annotated[int, "0 <= x <= 1000000"]  # 0: features in place of logits
+Channels = Annotated[int, "1 <= x <= 1024"]  # of the images
+Multiplier = Annotated[float, "0 < x <= 32"]
+Rate = Annotated[float, "0 <= x < 1"]  # a probability of dropping
+Momentum = Annotated[float, "0 < x <= 1"]  # the share of the new value
+Positive = Annotated[float, "x > 0"]
+Stem = Literal["imagenet", "cifar"]
+Block = Literal["basic", "bottleneck"]  # of residual networks
+Shortcut = Literal["A", "B"]
+
+
+class ArchitectureError(UserError, ValueError):
+    """An argument that does not describe a network; the message is one sentence for the user."""
+
+
+def choose(what: str, value: str, choices: Sequence[str]) -> str:
+    """Return `value` if it is one of `choices`; raise ArchitectureError, naming them, if not."""
+    if value not in choices:
+        raise ArchitectureError(f"arch.{what}={value}: it is one of {', '.join(choices)}.")
+    return value

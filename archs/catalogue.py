@@ -1,0 +1,155 @@
+"""The networks by name, for Python: `build("resnet50", num_classes=10, pretrained="timm")`.
+
+A name is a file of conf/arch, as on the command line, and so are the arguments. What such a file takes from a run
+(`${datamodule.num_classes}`, `${recipe.dropout}`) is an argument here, or else the default of the network's class.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import inspect
+import typing
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
+
+from archs.arguments import ArchitectureError
+
+if TYPE_CHECKING:
+    from archs.network import Network
+
+CONFIGS = Path(__file__).parents[1] / "conf" / "arch"
+PLAIN = (str, int, float, list)  # arguments that others may be computed from
+
+
+def names(pattern: str = "*") -> list[str]:
+    """The networks that there are, sorted; `pattern` as of file names, "*cifar*"."""
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml") if fnmatch.fnmatchcase(path.stem, pattern))
+
+
+def build(
+    name: str,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    *,
+    resolution: int | None = None,
+    pretrained: str | None = None,
+    **arguments: Any,
+) -> Network:
+    """A network in training mode, of weights that torch's generator draws; its class and file tell its arguments.
+
+    Args:
+        name: one of `names()`; "timm" takes any of timm's by `model_name`.
+        num_classes, in_channels: None is the paper's; 0 classes make a network of features, (B, num_features).
+        resolution: pixels of the images' sides: below 96, a network that has one takes its stem for small images.
+        pretrained: weights to start from: "timm", "torchvision" or a file. What they need (`norm_eps`) is set, what
+            the user should know of them is in `notes`, and what images they saw is `preprocessing`.
+        arguments: any other of the network's.
+
+    Raises:
+        ArchitectureError: there is no such network, argument or value; images of this resolution are too small.
+    """
+    given = {"num_classes": num_classes, "in_channels": in_channels}
+    arguments |= {key: value for key, value in given.items() if value is not None}
+    cfg, known = _config(name, resolution, arguments), _parameters(target(name))
+    for key in arguments:
+        if key not in known:
+            raise ArchitectureError(f"{name} has no argument {key}.{_nearest(key, known)}")
+    published = _container(cfg.published)
+    needed = published.get(pretrained) if pretrained in ("timm", "torchvision") else None
+    arguments = _resolved(cfg.arch) | {key: value for key, value in (needed or {}).items() if key != "name"} | arguments
+    network = target(name)(**arguments)
+    if resolution is not None and resolution < network.min_size:
+        raise ArchitectureError(f"{name} needs images of at least {network.min_size} pixels; {resolution} are too few.")
+    if pretrained is not None:
+        _load(network, pretrained, arguments, published)
+    return network
+
+
+def _load(network: Network, pretrained: str, arguments: dict[str, Any], published: dict[str, Any]) -> None:
+    """Fill the network. Here alone a file under archs/ asks another room: what a name builds, it fills."""
+    from weights.released import load, seen
+
+    shown: Any = seen(pretrained, published, lambda: network)  # None: nobody recorded it, and `load` says nothing
+    network.preprocessing = shown
+    network.notes += load(network, pretrained, arguments, published, shown)
+
+
+# ---- the file
+
+
+def _config(name: str, resolution: int | None, arguments: dict[str, Any]) -> DictConfig:
+    """`arch` and `published` of conf/arch/NAME.yaml, below the arguments."""
+    if name not in names():
+        raise ArchitectureError(f"{name}: there is no such network.{_nearest(name, names())}")
+    plain = {key: value for key, value in arguments.items() if isinstance(value, PLAIN)}
+    given = {"arch": plain, "datamodule": {} if resolution is None else {"resolution": resolution}}
+    return typing.cast(DictConfig, OmegaConf.merge({"published": {}}, _file(name), given))
+
+
+@cache
+def _file(name: str) -> DictConfig:
+    """A file over those that its `defaults` name."""
+    own = typing.cast(DictConfig, OmegaConf.load(CONFIGS / f"{name}.yaml"))
+    parents = [parent for parent in own.pop("defaults", []) if parent != "_self_"]
+    return typing.cast(DictConfig, OmegaConf.merge(*map(_file, parents), own))
+
+
+def _resolved(arch: DictConfig) -> dict[str, Any]:
+    """The arguments in a file, without those that it takes from a run."""
+    values = {}
+    for key in arch:
+        try:
+            value = arch[key]
+        except InterpolationKeyError:
+            continue
+        if key != "_target_":
+            values[str(key)] = _container(value)
+    return values
+
+
+def _container(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+# ---- its class
+
+
+def _target(name: str) -> Callable[..., Network]:
+    module, _, attribute = str(_file(name).arch._target_).rpartition(".")
+    target: Callable[..., Network] = getattr(import_module(module), attribute)
+    return target
+
+
+def _parameters(target: Callable[..., Any]) -> list[str]:
+    """Names of the arguments; of `**options`, those of the class that comes out."""
+    parameters = inspect.signature(target).parameters.values()
+    names = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    if len(names) < len(parameters):
+        names += _parameters(typing.get_type_hints(target)["return"])
+    return names
+
+
+def _nearest(word: str, words: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(words), n=3, cutoff=0.4)
+    return f" Nearest: {', '.join(near)}." if near else ""
+
+
+# ---- what the files compute with
+
+# ${if_equal:${arch.variant},2012,227,224}
+OmegaConf.register_new_resolver("if_equal", lambda a, b, then, other: then if str(a) == str(b) else other, replace=True)
+
+# arXiv 1905.11946, section 3.3: a unit of phi multiplies the resolution by gamma = 1.15
+OmegaConf.register_new_resolver("compound_resolution", lambda phi: round(224 * 1.15**phi), replace=True)
+
+# The stem of networks that have one for small images: that of CIFAR below 96 pixels. No size is ImageNet's.
+OmegaConf.register_new_resolver(
+    "stem_of", lambda side: "cifar" if side is not None and side < 96 else "imagenet", replace=True
+)

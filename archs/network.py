@@ -1,0 +1,167 @@
+"""The contract that every network keeps, and what follows from it.
+
+A network has four parts, named alike in every family, that run one after the other:
+
+    stem      from the image to the first maps
+    stages    nn.Sequential of stages; what halves the maps starts a stage, or ends it
+    last      what stands between stages and head: a last convolution or normalisation, else nn.Identity()
+    head      (B, C, H, W) -> (B, num_classes)
+
+From these follow, in `class Network`, the map after each stage, the channels and strides of the stages, another
+classifier, recomputation and the layers in order of depth. A family states
+
+    min_size      the smallest side of an image, in pixels, that it takes
+    notes         what a user should know of it, in sentences
+    classifiers   names of the modules that answer with classes: the head's, then those of auxiliary heads
+    aux_weights   the weight of the loss of each auxiliary head. In training, a network that has such heads returns
+                  `(logits, [auxiliary logits, ...])`
+    initialise    how its layers start
+
+and overrides `forward` for auxiliary heads, or `forward_intermediates` where stages hand on more than one map.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from archs.arguments import ArchitectureError
+from archs.blocks import classifier
+from archs.recompute import recompute
+
+
+class StageInfo(NamedTuple):
+    """The map after a stage: its channels, and how many pixels of the image are one step in it."""
+
+    channels: int
+    stride: int
+
+
+class Stage(nn.Sequential):
+    """Blocks in a row; where `recomputed`, the backward pass runs each again, and nothing inside one is kept."""
+
+    recomputed = False
+
+    def forward(self, x: Any) -> Any:
+        for block in self:
+            x = self.run(block, x)
+        return x
+
+    def run(self, block: nn.Module, *inputs: Any) -> Any:
+        return recompute(block, *inputs) if self.recomputed and self.training else block(*inputs)
+
+
+class Network(nn.Module):
+    """Base of all networks under archs/; the docstring of this file tells what a family states."""
+
+    stem: nn.Module
+    stages: nn.Sequential
+    last: nn.Module
+    head: nn.Module
+    min_size: int
+    classifiers: tuple[str, ...] = ("head.linear",)
+    aux_weights: tuple[float, ...] = ()
+    preprocessing: Any = None  # what images its weights saw, where archs/catalogue.py loaded them and somebody says
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """(B, in_channels, H, W) -> (B, num_classes); of no classes (B, num_features)."""
+        return self.head(self.forward_features(images))
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """The map that the head sees: (B, in_channels, H, W) -> (B, C, H/stride, W/stride)."""
+        return self.last(self.stages(self.stem(images)))
+
+    def forward_intermediates(self, images: Tensor) -> list[Tensor]:
+        """The map after each stage, as `stage_info` describes it."""
+        x, maps = self.stem(images), []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    @property
+    def stage_info(self) -> list[StageInfo]:
+        """Channels and stride of the map after each stage, found without an image: on the meta device."""
+        twin = _without_memory(self).eval()
+        near, far = (
+            twin.forward_intermediates(torch.empty(1, _in_channels(self), side, side, device="meta"))
+            for side in (self.min_size + 64, self.min_size + 64 + 256)
+        )  # 256 pixels more are 256 / stride more of a map, whatever is lost at its borders
+        return [StageInfo(a.shape[1], 256 // (b.shape[2] - a.shape[2])) for a, b in zip(near, far, strict=True)]
+
+    @property
+    def num_features(self) -> int:
+        """Width of what the classifier sees, which is what comes out where `num_classes` is 0."""
+        features: Any = self.get_submodule(self.classifiers[0]).in_features
+        return features
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """New classifiers of `num_classes`, the auxiliary ones too, that start as the constructor's do; 0 for none."""
+        for name in self.classifiers:
+            in_features: Any = self.get_submodule(name).in_features
+            new = self.make_classifier(in_features, num_classes).to(next(self.parameters()))
+            self.initialise(new)
+            self.set_submodule(name, new)
+
+    def make_classifier(self, in_features: int, num_classes: int) -> nn.Module:
+        """The last layer of a head."""
+        return classifier(in_features, num_classes)
+
+    def initialise(self, module: nn.Module) -> None:
+        """Draw the initial weights of one layer; here they are as its class draws them."""
+
+    def checkpoint_gradients(self, on: bool = True) -> None:
+        """Recompute the blocks of the stages in the backward pass: the same results, bit for bit, in less memory.
+
+        Raises:
+            ArchitectureError: neither a stage, nor the row of them, is a Stage.
+        """
+        stages = [module for module in (self.stages, *self.stages) if isinstance(module, Stage)]
+        if not stages:
+            raise ArchitectureError(f"{type(self).__name__} cannot recompute: its stages are no archs.network.Stage.")
+        for stage in stages:
+            stage.recomputed = on
+
+    def parameter_layers(self) -> list[list[str]]:
+        """Names of all parameters from stem to head, those of one depth together, for layer-wise rates.
+
+        A block of a stage is a layer; auxiliary heads have the depth of the head.
+        """
+        names = [name for name, _ in self.named_parameters()]
+        parts = ["stem.", *self._blocks(), "last."]
+        layers = [[name for name in names if name.startswith(part)] for part in parts]
+        heads = [name for name in names if name.split(".")[0] not in ("stem", "stages", "last")]
+        return [layer for layer in (*layers, heads) if layer]
+
+    def _blocks(self) -> list[str]:
+        """Prefixes of the names in each block; a stage without children is one."""
+        prefixes = []
+        for name, stage in self.stages.named_children():
+            inside = [f"stages.{name}.{block}." for block, _ in stage.named_children()]
+            prefixes += inside or [f"stages.{name}."]
+        return prefixes
+
+    def set_progress(self, share: float) -> None:
+        """Called before every step of training with the share, 0 to 1, of all steps that are done."""
+
+
+def _in_channels(network: nn.Module) -> int:
+    return next(module for module in network.modules() if isinstance(module, nn.Conv2d)).in_channels
+
+
+def _without_memory(network: Network) -> Network:
+    """A copy whose tensors have shapes and no values."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return copy.deepcopy(network, {id(tensor): _on_meta(tensor) for tensor in tensors})
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty

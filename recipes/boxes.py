@@ -1,0 +1,106 @@
+"""Where crops lie: boxes (B, 4) of top, left, height, width, as pure functions of uniform draws and sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+TRIES = 10  # of an area and a ratio, until a box fits
+
+
+def double(numbers: Tensor) -> Tensor:
+    """float64, in which all devices round to the same whole pixels; Apple's GPUs do not have it."""
+    return numbers.to(torch.float32 if numbers.device.type == "mps" else torch.float64)
+
+
+def random_resized_crop(draws: Tensor, height: Tensor, width: Tensor, scale: Sequence[float], ratio: Sequence[float]):
+    """Szegedy et al. 2014 (arXiv 1409.4842) as in torchvision and timm: the first box that fits, else a central one.
+
+    Args:
+        draws: (B, 40) in [0, 1), ten each for area, ratio, top and left.
+        height, width: (B,), of the images.
+        scale, ratio: ranges of the share of the area and of width / height, the latter uniform in its logarithm.
+
+    Returns:
+        (B, 4) float64, whole pixels.
+    """
+    area, shape, y, x = double(draws).view(-1, 4, TRIES).unbind(1)
+    height, width = double(height)[:, None], double(width)[:, None]
+    w, h = _sides(height * width, area, shape, scale, ratio)
+    fits = (w <= width) & (h <= height) & (w > 0) & (h > 0)
+    boxes = _first_that_fits(fits, h, w, y, x, height, width)
+
+    central_w = torch.minimum(width, torch.round(height * ratio[1]))  # of the nearest ratio that is allowed
+    central_h = torch.minimum(height, torch.round(width / ratio[0]))
+    top, left = torch.floor((height - central_h) / 2), torch.floor((width - central_w) / 2)
+    return torch.where(fits.any(1, keepdim=True), boxes, torch.cat((top, left, central_h, central_w), dim=1))
+
+
+def scale_jitter(draws: Tensor, height: Tensor, width: Tensor, scale: Sequence[float], size: int) -> Tensor:
+    """He et al. 2015 (arXiv 1512.03385, section 3.4), as in fb.resnet.torch: resize, then a random crop of `size`.
+
+    The short side becomes a whole number in [low, high], the long one is rounded down. As a box in the image the crop is
+    a fraction of a pixel off its grid, and the filter sees beyond its border, as after a resize of the whole.
+
+    Args:
+        draws: (B, 3) in [0, 1): short side, top, left.
+        scale: low and high, at least `size`.
+    """
+    short, y, x = double(draws).unbind(1)
+    height, width, (low, high) = double(height), double(width), scale
+    short = int(low) + torch.floor(short * (int(high) - int(low) + 1))
+    least = torch.minimum(height, width)
+    new_height, new_width = torch.floor(short * height / least), torch.floor(short * width / least)
+    top, left = torch.floor(y * (new_height - size + 1)), torch.floor(x * (new_width - size + 1))
+    down, across = height / new_height, width / new_width  # pixels of the image per pixel of the result
+    return torch.stack((top * down, left * across, size * down, size * across), dim=1)
+
+
+def random_erasing(draws: Tensor, height: int, width: int, scale: Sequence[float], ratio: Sequence[float]) -> Tensor:
+    """Zhong et al. 2017 (arXiv 1708.04896) as in torchvision and timm: the first box that fits, else an empty one.
+
+    Args:
+        draws: (B, 40) in [0, 1), ten each for area, ratio, top and left.
+        scale, ratio: ranges of the share of the area and of height / width, the latter uniform in its logarithm.
+    """
+    area, shape, y, x = double(draws).view(-1, 4, TRIES).unbind(1)
+    h, w = _sides(height * width, area, shape, scale, ratio)
+    fits = (w < width) & (h < height)
+    return _first_that_fits(fits, h, w, y, x, height, width) * fits.any(1, keepdim=True)
+
+
+def square(draws: Tensor, height: int, width: int, side: int) -> Tensor:
+    """Cutout (DeVries and Taylor 2017, arXiv 1708.04552): a square around any pixel, cut off at the image's border."""
+    (top, bottom), (left, right) = (
+        _span(torch.floor(double(draw) * length) - side // 2, side, length)
+        for draw, length in zip(draws.unbind(1), (height, width), strict=True)
+    )
+    return torch.stack((top, left, bottom - top, right - left), dim=1)
+
+
+def short_side_size(width: int, height: int, short: int) -> tuple[int, int]:
+    """Width and height after a resize of the short side; the long one is rounded down, as in torchvision."""
+    least = min(width, height)
+    return int(short * width / least), int(short * height / least)
+
+
+def _span(start: Tensor, length: int, end: int) -> tuple[Tensor, Tensor]:
+    return start.clamp(min=0), (start + length).clamp(max=end)
+
+
+def _sides(area, share: Tensor, shape: Tensor, scale: Sequence[float], ratio: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """The side along `ratio` and the other one, of all tries."""
+    (low, high), (narrow, wide) = scale, (math.log(side) for side in ratio)
+    target = area * (low + (high - low) * share)
+    shape = torch.exp(narrow + (wide - narrow) * shape)
+    return torch.round(torch.sqrt(target * shape)), torch.round(torch.sqrt(target / shape))
+
+
+def _first_that_fits(fits: Tensor, h: Tensor, w: Tensor, y: Tensor, x: Tensor, height, width) -> Tensor:
+    """The box (B, 4) of the first try that fits, of tries (B, n); y and x in [0, 1) choose among its places."""
+    first = torch.argmax(fits.int(), dim=1, keepdim=True)
+    h, w, y, x = (value.gather(1, first) for value in (h, w, y, x))
+    return torch.cat((torch.floor(y * (height - h + 1)), torch.floor(x * (width - w + 1)), h, w), dim=1)

@@ -1,0 +1,82 @@
+"""Operations on single PIL images: timm's RandAugment and AutoAugment, torchvision's TrivialAugment, colour jitter."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Sequence
+
+from PIL import Image, ImageEnhance
+
+from recipes import geometry
+from recipes.randomness import reseed_python
+from recipes.recipe import Recipe, RecipeError
+from recipes.resizing import PIL_FILTERS
+
+PerImage = Callable[[Image.Image], Image.Image]
+
+
+def per_image_operation(recipe: Recipe, mean: Sequence[float]) -> PerImage | None:
+    """The recipe's operations on single PIL images, one after the other; None if it has none.
+
+    Colour jitter comes after a policy, as in timm, where it is off beside one unless forced.
+    """
+    operations: list[PerImage] = []
+    if recipe.rand_augment or recipe.auto_augment:
+        operations.append(timm_policy(recipe, tuple(geometry.fill_colour(mean).tolist())))
+    if recipe.trivial_augment:
+        operations.append(trivial_augment(recipe))
+    if recipe.color_jitter:
+        operations.append(ColorJitter(recipe.color_jitter))
+    return functools.partial(_chain, operations) if operations else None
+
+
+def apply_to(image: Image.Image, operation: PerImage, seed: int, origin: Sequence[int]) -> Image.Image:
+    """The operation, a function of seed and origin: what it draws from is seeded; a grey image stays grey."""
+    reseed_python(seed, "per image", *origin)
+    return operation(image.convert("RGB")).convert("L") if image.mode == "L" else operation(image)
+
+
+def timm_policy(recipe: Recipe, fill: tuple[int, ...]) -> PerImage:
+    """timm's RandAugment or AutoAugment; pixels that move in take the mean colour.
+
+    Raises:
+        RecipeError: timm does not understand the string.
+    """
+    from timm.data.auto_augment import auto_augment_transform, rand_augment_transform
+
+    colour = fill * 3 if len(fill) == 1 else fill
+    options = {"img_mean": colour, "interpolation": PIL_FILTERS[recipe.interpolation]}
+    name = "rand_augment" if recipe.rand_augment else "auto_augment"
+    build = rand_augment_transform if recipe.rand_augment else auto_augment_transform
+    try:
+        return build(getattr(recipe, name), options)
+    except (AssertionError, ValueError, KeyError) as error:
+        raise RecipeError(f"recipe.{name}={getattr(recipe, name)}: timm does not understand it.") from error
+
+
+def trivial_augment(recipe: Recipe) -> PerImage:
+    """TrivialAugmentWide (Mueller and Hutter 2021, arXiv 2103.10158) of torchvision; what moves in is black, as there."""
+    from torchvision.transforms import InterpolationMode, TrivialAugmentWide
+
+    return TrivialAugmentWide(interpolation=InterpolationMode(recipe.interpolation))
+
+
+class ColorJitter:
+    """Brightness, contrast and saturation, each times U[1 - s, 1 + s] but not below 0, in random order."""
+
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        operations = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
+        random.shuffle(operations)
+        for operation in operations:
+            image = operation(image).enhance(random.uniform(max(0, 1 - self.strength), 1 + self.strength))
+        return image
+
+
+def _chain(operations: Sequence[PerImage], image: Image.Image) -> Image.Image:
+    for operation in operations:
+        image = operation(image)
+    return image
