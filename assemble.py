@@ -51,7 +51,7 @@ def shown(cfg: DictConfig) -> Preprocessing:
         std=tuple(cfg.datamodule.std),
         resolution=test_side(cfg),
         crop=cfg.recipe.test_crop_ratio if photographs else 1.0,
-        interpolation=cfg.recipe.interpolation if photographs else "bilinear",
+        interpolation=(cfg.recipe.test_interpolation or cfg.recipe.interpolation) if photographs else "bilinear",
     )
 
 
@@ -102,6 +102,18 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
 
         built.notes.append(freeze(built, cfg.freeze))
     return built
+
+
+def teacher(cfg: DictConfig) -> nn.Module:
+    """The network that a distillation learns from, with its weights, in evaluation mode.
+
+    Raises:
+        UserError, ArchitectureError: there is none, or it answers with other classes.
+    """
+    from running.teacher import teacher_config
+
+    built = network(teacher_config(cfg), weights=True, new_head=False)
+    return built.requires_grad_(False).eval()
 
 
 def data(cfg: DictConfig, *, share: bool = False) -> ImageDataModule:

@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
     trainer.test(evaluator, datamodule=data, verbose=False)
     rows = {
         "weights": str(cfg.pretrained),
-        "data": f"{len(data.test):,} images of split {cfg.split}, {assemble.shown(cfg)}",
+        "data": f"{len(data.test):,} images of split {cfg.split}, {assemble.shown(cfg).size}",
         **{name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()},
     }
     show_plan(console, rows, [*getattr(network, "notes", ()), *data.notes])

@@ -25,6 +25,7 @@ def main(cfg: DictConfig) -> None:
     from rich.console import Console
 
     import assemble
+    from running.directory import is_finished
     from running.screen import show_plan
     from weights.export import Model, export
 
@@ -39,7 +40,12 @@ def main(cfg: DictConfig) -> None:
         "read back": read_back,
         "written": str(cfg.output),
     }
-    show_plan(Console(width=None if sys.stdout.isatty() else 120), rows, network.notes)
+    notes = [*network.notes]
+    if cfg.run is not None and not is_finished(Path(cfg.pretrained).parents[1]):
+        notes.append("the run is not finished: these are the weights that it saved last")
+    if cfg.datamodule.get("show") == "pad":
+        notes.append(f"the data's images are padded with zeros to {shown.resolution} px, which no record here says")
+    show_plan(Console(width=None if sys.stdout.isatty() else 120), rows, notes)
 
 
 if __name__ == "__main__":

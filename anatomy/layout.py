@@ -1,29 +1,33 @@
-"""Where everything in the drawing of a network stands: to scale, from left to right.
+"""Where everything in the drawing of a network stands, from left to right, stage by stage.
 
-A map is a slab, its resolution the height, its channels the width; a vector is an upright bar, its units the height.
-Branches run in lanes, shortcuts over them. Where a network would need more than COLUMNS columns, equal neighbours are
-drawn once, "x n".
+Where a network would need slabs that are too narrow, equal neighbours are drawn once, in a frame "x n"; captions give
+up detail for room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from anatomy.geometry import WIDTH, Band, Drawing, Joint, Piece, Repeat, Slab, Wire
-from anatomy.placing import FAN, GAP, LANE, Scale
-from anatomy.structure import WORDS, Fork, Series, Tangle, arrange
-from anatomy.table import Anatomy, Block, Row
-from anatomy.trace import JOINS, Node
+from anatomy import structure
+from anatomy.page import WIDTH, width_of
+from anatomy.placing import LANE, Frame, Joint, Piece, Scale, Slab, Wire, stand_in_two_rows
+from anatomy.structure import arrange
+from anatomy.table import Anatomy, Block
+from anatomy.trace import Node
 
-WIDEST = 16.0  # where wires alone would fill most of WIDTH
-TALLEST, HIGHEST = 2.1, 0.25  # height of the image, and of everything as a share of the width
-WIDEST_CHANNEL = 0.12
-IMAGE, ROW = 0.48, 0.62  # least width of the image and of a stage, for their captions
-MARGIN, LABEL = 0.07, 0.16  # of a frame; of the text under it
-COLUMNS = 55
+MARGIN = 24.0
+WIDEST, NARROWEST = 16.0, 0.8  # of a slab, times the square root of its channels
+MANY = 150  # nodes, which never fit unfolded
 SHOWN = 3  # layers of a folded dense block
+FRAME = 6.0  # from what it frames
+APART = 10.0  # from caption to caption
+NAMES = {  # the papers' names of layers, in order
+    "LeNet5": ["C1", "S2", "C3", "S4", "C5", "F6", "output"],
+    "AlexNet": ["conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8"],
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,62 @@ class Group:
     @property
     def blocks(self) -> tuple[Block, ...]:
         return self.run[: self.shown]
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What stands under a stage: its name, the size of its output, its blocks as in the paper's table, how many."""
+
+    name: str
+    size: tuple[str, ...]
+    block: tuple[str, ...] = ()
+    count: int = 0
+
+    @property
+    def width(self) -> float:
+        plain = max(map(width_of, (self.name, *self.size)))
+        if not self.count:
+            return plain
+        return max(plain, max(map(width_of, self.block), default=0.0) + 20 + width_of(f"\u00d7{self.count}"))
+
+    @property
+    def lines(self) -> int:
+        return 1 + len(self.size) + len(self.block)
+
+
+Parts = Sequence[tuple[Caption, list[Group]]]
+
+
+@dataclass(frozen=True)
+class Band:
+    """The ground of a stage."""
+
+    caption: Caption
+    x: float
+    width: float
+
+
+@dataclass
+class Drawing:
+    """All of it around the axis y = 0, from x = 0 to `width`, `up` and `down` its extents."""
+
+    scale: Scale
+    canvas: Piece
+    bands: list[Band]
+    names: dict[int, str]  # of the papers, by node
+    labelled: set[int]  # nodes with kernel and channels beside them: their captions do not tell
+    notes: list[tuple[str, float, float]] = field(default_factory=list)  # texts that end at a point
+
+    @property
+    def slabs(self) -> list[Slab]:
+        return [item for item in self.canvas.items if isinstance(item, Slab)]
+
+    @property
+    def joints(self) -> list[Joint]:
+        return [item for item in self.canvas.items if isinstance(item, Joint)]
+
+    def at(self) -> dict[int, Slab | Joint]:
+        return {item.node.index: item for item in self.canvas.items if isinstance(item, Slab | Joint)}
 
 
 def signature(block: Block) -> tuple:
@@ -54,111 +114,178 @@ def is_dense(run: Sequence[Block]) -> bool:
     return len(run) > 2 and all(block.nodes[0].kind == "concat" for block in run[1:])
 
 
-def fold(anatomy: Anatomy) -> list[Group]:
-    """The blocks in order; runs of equal ones folded if there are too many columns."""
-    rows = [(i, block) for i, row in enumerate(anatomy.rows) for block in row.blocks]
-    columns = sum(count_columns(block) for _, block in rows)
-    if columns <= COLUMNS:
-        return [Group(i, (block,)) for i, block in rows]
+def groups_of(anatomy: Anatomy, folded: bool) -> list[Group]:
+    """The blocks in order, without auxiliary heads; if `folded`, equal neighbours together."""
+    rows = [(i, block) for i, row in enumerate(anatomy.rows) if not row.auxiliary for block in row.blocks]
     groups = []
     for (row, _), members in groupby(rows, key=lambda pair: (pair[0], signature(pair[1]))):
         run = tuple(block for _, block in members)
-        groups.append(Group(row, run, min(SHOWN, len(run)) if is_dense(run) else 1))
+        if folded and len(run) > 1 and sum(map(len, (block.nodes for block in run))) > len(run):
+            groups.append(Group(row, run, min(SHOWN, len(run)) if is_dense(run) else 1))
+        else:
+            groups += [Group(row, (block,)) for block in run]
     return groups
 
 
-def count_columns(block: Block) -> int:
-    """Slabs one beside the other."""
-    return columns_of(arrange(block.nodes))
-
-
-def columns_of(series: Series) -> int:
-    total = 0
-    for item in series:
-        if isinstance(item, Fork):
-            total += max(columns_of(branch) for branch in item.branches)
-        elif isinstance(item, Tangle):
-            level: dict[int, int] = {}
-            for node in item.nodes:
-                level[node.index] = max((level[i] for i in node.inputs if i in level), default=0) + 1
-            total += max(level.values())
-        else:
-            total += item.kind not in JOINS
-    return total
-
-
-def lay_out(anatomy: Anatomy) -> Drawing:
-    """The drawing of a network, WIDTH inches wide, or more if it has many columns."""
-    groups = fold(anatomy)
-    drawn = [node for group in groups for block in group.blocks for node in block.nodes if node.kind not in JOINS]
-    image = anatomy.nodes[0]
-    units = max((node.channels for node in drawn if node.side == (1, 1)), default=1000)
-    tallest = max(node.side[0] for node in [image, *drawn])
-    scale = Scale(TALLEST / tallest, 0.0, 0.8 * TALLEST / max(units, 1000))
-    sketch = assemble(anatomy, groups, scale)
-    thin, tall = sketch.width, sketch.up + sketch.down
-    if tall > HIGHEST * WIDTH:
-        lower = max(HIGHEST * max(WIDTH, thin) / tall, 0.2)
-        scale = replace(scale, pixel=scale.pixel * min(lower, 1.0), unit=scale.unit * min(lower, 1.0))
-    width = min(max(WIDTH, thin / 0.8), max(WIDEST, 1.05 * thin))
-    scale = replace(scale, zoom=width / WIDTH)
-    width = max(width, 1.05 * assemble(anatomy, groups, scale).width)
-    return fit(anatomy, groups, scale, width)
-
-
-def fit(anatomy: Anatomy, groups: Sequence[Group], scale: Scale, width: float) -> Drawing:
-    """The widest scale of channels that fits, by Newton's method: the width is a convex function of it."""
-    channel = WIDEST_CHANNEL
-    while True:
-        drawing = assemble(anatomy, groups, replace(scale, channel=channel))
-        excess = drawing.width - width
-        if excess < 1e-6:
-            return drawing
-        near = assemble(anatomy, groups, replace(scale, channel=0.999 * channel)).width
-        channel -= excess / (drawing.width - near) * 0.001 * channel
-
-
-def assemble(anatomy: Anatomy, groups: Sequence[Group], scale: Scale) -> Drawing:
-    image = scale.node(anatomy.nodes[0], -1)
-    canvas = Piece(width=max(image.width, IMAGE * scale.zoom))
-    canvas.put(image, (canvas.width - image.width) / 2)
-    canvas.wire(((canvas.width + image.width) / 2, 0), (canvas.width, 0))
-    bands, before = [Band(-1, "image", size_of(anatomy.nodes[0]), "", 0.0, canvas.width)], anatomy.nodes[0].index
+def sections(anatomy: Anatomy, groups: Sequence[Group]) -> list[tuple[str, list[Group]]]:
+    """What has a caption of its own: a stage; of DenseNet, the dense block and the transition."""
+    found, number = list[tuple[str, list[Group]]](), 0
     for row, members in groupby(groups, key=lambda group: group.row):
+        stage = list(members)
+        dense = [group for group in stage if group.blocks[0].kind == "DenseLayer" or is_dense(group.run)]
+        if not dense:
+            found.append((anatomy.rows[row].name, stage))
+            continue
+        number += 1
+        inside = stage[: stage.index(dense[-1]) + 1]
+        rest = stage[len(inside) :]
+        if rest and rest[0].blocks[0].nodes[-1].kind == "concat":
+            inside.append(rest.pop(0))
+        found.append((f"block {number}", inside))
+        found += [("transition", rest)] if rest else []
+    return found
+
+
+def size_of(node: Node, split: bool) -> tuple[str, ...]:
+    if node.side == (1, 1):
+        return (str(node.channels),)
+    height, width = node.side
+    return (f"{height}x{width}", f"x {node.channels}") if split else (f"{height}x{width}x{node.channels}",)
+
+
+def caption(name: str, groups: Sequence[Group], level: int) -> Caption:
+    """Levels of detail: 0 all; 1 the size in two lines; 2 the number of blocks, not their layers; 3 the size alone."""
+    blocks = [block for group in groups for block in group.run]
+    size = size_of(blocks[-1].nodes[-1], level > 0)
+    units = [block for block in blocks if sum(node.weighted for node in block.nodes) > 1]
+    if not units:
+        layers = [structure.with_width(block.nodes[0]) for block in blocks if block.nodes[0].weighted]
+        equal = level < 2 and len(layers) > 1 and len(set(layers)) == 1
+        return Caption(name, size, tuple(layers[:1]), len(layers)) if equal else Caption(name, size)
+    if level > 2 or name == "stem":
+        return Caption(name, size)
+    last = units[-1].drawn
+    if is_dense(units):
+        growth, total = units[-1].nodes[-1].channels, blocks[-1].nodes[-1].channels
+        size = (*size, f"{total - len(units) * growth} + {len(units)}x{growth}")
+    if is_dense(units) and level > 1:
+        return Caption(name, size)
+    lines = structure.describe(last, structure.with_width, "\n").split("\n")
+    if units[-1].is_cell or structure.as_fork(last) or level > 1 or len(lines) > 5:
+        word = structure.WORDS.get(units[-1].kind, units[-1].kind)
+        return Caption(name, (*size, f"{sum(unit.kind == units[-1].kind for unit in units)} {word}"))
+    same = [unit for unit in units if structure.describe(unit.drawn) == structure.describe(last)]
+    return Caption(name, size, tuple(lines), len(same))
+
+
+def lay_out(anatomy: Anatomy, height: Callable[[int], float]) -> Drawing:
+    """The drawing of a network; `height` tells how high it may be over so many lines of captions."""
+    towers = 1 + has_towers(anatomy)
+    vector = max(math.sqrt(node.channels / towers) for node in anatomy.nodes if node.side == (1, 1))
+    plain = [(False, 0), (False, 1)] if len(anatomy.nodes) < MANY else []
+    for folded, level in (*plain, (True, 0), (True, 1), (True, 2), (True, 3)):
+        groups = groups_of(anatomy, folded)
+        parts = [(caption(name, members, level), members) for name, members in sections(anatomy, groups)]
+        room = height(max(part.lines for part, _ in parts))
+
+        def draw(scale: Scale, parts: Parts = parts, room: float = room) -> Drawing:
+            return assemble(anatomy, parts, scale, room)
+
+        channel = largest(lambda x: is_narrow(draw(Scale(1.0, x))), min(WIDEST, 0.85 / towers * room / vector))  # noqa: B023
+        if channel >= NARROWEST * (1 if folded else 1.5):
+            break
+    spread = largest(lambda x: is_narrow(draw(Scale(1.0, channel, x))), 4.0)
+    pixel = largest(lambda x: is_low(draw(Scale(x, channel, spread)), room), room / anatomy.nodes[0].side[0])
+    return draw(Scale(pixel, channel, spread))
+
+
+def is_narrow(drawing: Drawing) -> bool:
+    return drawing.canvas.width <= WIDTH - 2 * MARGIN
+
+
+def is_low(drawing: Drawing, room: float) -> bool:
+    return drawing.canvas.up + drawing.canvas.down <= room
+
+
+def largest(fits: Callable[[float], bool], most: float) -> float:
+    """The largest number up to `most` that fits, where all below a number that fits do."""
+    if fits(most):
+        return most
+    low, high = 0.0, most
+    while high - low > most / 400:
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def assemble(anatomy: Anatomy, parts: Parts, scale: Scale, room: float = 0.0) -> Drawing:
+    image, gap = anatomy.nodes[0], scale.gap
+    first = scale.node(image)
+    words = Caption("image", size_of(image, len(parts[0][0].size) > 1))
+    canvas = Piece(width=max(first.width, words.width) + APART)
+    canvas.put(first, (canvas.width - first.width) / 2)
+    canvas.wire(((canvas.width + first.width) / 2, 0), (canvas.width, 0))
+    bands, before = [Band(words, 0.0, canvas.width)], image.index
+    for words, members in parts:
         stage = Piece()
         for group in members:
             before = add_group(stage, group, scale, before)
-        start = canvas.width + GAP
-        slack = max(ROW * scale.zoom - stage.width - GAP, 0.0) / 2
-        canvas.wire((canvas.width, 0), (start + slack, 0))
-        canvas.put(stage, start + slack)
-        canvas.wire((start + slack + stage.width, 0), (start + stage.width + 2 * slack + GAP, 0))
-        canvas.width = start + stage.width + 2 * slack + GAP
-        facts = anatomy.rows[row]
-        bands.append(Band(row, facts.name, size_of(facts), content(facts), start, canvas.width - start))
-    add_far_wires(canvas, groups)
-    items = canvas.items[:-1] if isinstance(canvas.items[-1], Wire) else canvas.items  # nothing follows the head
-    return Drawing(
-        [item for item in items if isinstance(item, Slab)],
-        [item for item in items if isinstance(item, Joint)],
-        [item for item in items if isinstance(item, Wire)],
-        [item for item in items if isinstance(item, Repeat)],
-        bands, canvas.width, canvas.up, canvas.down, scale.pixel, scale.channel, scale.unit,
-    )  # fmt: skip
+        start, width = canvas.width, max(stage.width + 2 * gap, words.width + APART)
+        middle = start + (width - stage.width) / 2
+        canvas.wire((start, 0), (middle, 0))
+        canvas.put(stage, middle)
+        canvas.wire((middle + stage.width, 0), (start + width, 0))
+        canvas.width = start + width
+        bands.append(Band(words, start, width))
+    canvas.items.pop()  # nothing follows the head
+    groups = [group for _, members in parts for group in members]
+    drawing = Drawing(scale, canvas, bands, names_of(anatomy), set(labelled_of(parts)))
+    if has_towers(anatomy):
+        canvas.items = list(stand_in_two_rows(canvas.items, scale, 0.5 * room))
+        canvas.up = canvas.down = max(canvas.up, *(slab.height / 2 + abs(slab.y) for slab in drawing.slabs))
+    at = add_far_wires(drawing, groups)
+    add_auxiliary_heads(drawing, anatomy, at)
+    return drawing
 
 
-def size_of(item: Row | Node) -> str:
-    """The caption of an output: "56x56, x 256", or the units of a vector."""
-    if item.side == (1, 1):
-        return f"{item.channels}"
-    return f"{item.side[0]}x{item.side[1]}\nx {item.channels}"
+def has_towers(anatomy: Anatomy) -> bool:
+    """Whether it is two rows of layers, as AlexNet of 2012: groups of two, and nothing that joins."""
+    groups = {node.groups for node in anatomy.nodes}
+    return groups == {1, 2} and all(node.kind not in ("add", "concat", "gate") for node in anatomy.nodes)
 
 
-def content(row: Row) -> str:
-    """The blocks of a stage: "3 x bottleneck"."""
-    kinds = [block.kind for block in row.blocks if sum(node.weighted for node in block.nodes) > 1]
-    counted = [f"{kinds.count(kind)} x {WORDS.get(kind, kind)}" for kind in dict.fromkeys(kinds)]
-    return ", ".join(counted) if row.name != "stem" else ""
+def names_of(anatomy: Anatomy) -> dict[int, str]:
+    """What the papers call layers and modules, by the node that ends them."""
+    layers = [node.index for node in anatomy.nodes[1:] if not node.auxiliary]
+    names = NAMES.get(anatomy.network, [])
+    found = dict(zip(layers, names, strict=True)) if len(names) == len(layers) else {}
+    for block in (block for row in anatomy.rows for block in row.blocks):
+        name = block.name.split(".")[-1]
+        if len(name) == 2 and name[0].isdigit() and name[1].isalpha() and not block.nodes[-1].auxiliary:  # 3a
+            found[block.nodes[-1].index] = name
+    return found
+
+
+def labelled_of(parts: Parts) -> Iterator[int]:
+    """Layers in a row; not those of branches, and of blocks only where the caption does not list them."""
+    for words, groups in parts:
+        for block in (block for group in groups for block in group.blocks):
+            first = block.nodes[0]
+            if first.kind == "avg" and first.side == (1, 1):
+                continue
+            if first.kind == "concat" or len(block.nodes) == 1:
+                yield first.index
+            elif not words.count:
+                yield from (node.index for node in way_through(block.drawn))
+
+
+def way_through(series: structure.Series) -> Iterator[Node]:
+    """The layers of a block that branches into sums at most, without its shortcuts."""
+    for item in series:
+        if isinstance(item, Node):
+            yield item
+        elif isinstance(item, structure.Fork) and item.join is not None and item.join.kind == "add":
+            yield from way_through(structure.longest(item.branches))
 
 
 def add_group(stage: Piece, group: Group, scale: Scale, before: int) -> int:
@@ -166,54 +293,71 @@ def add_group(stage: Piece, group: Group, scale: Scale, before: int) -> int:
     run = Piece()
     for block in group.blocks:
         own = {node.index for node in block.nodes}
-        run.put(scale.series(arrange(block.nodes), group.row, frozenset(own | {before})), run.width)
+        run.put(scale.series(block.drawn, frozenset(own | {before})), run.width)
         before = block.nodes[-1].index
-    before = group.run[-1].nodes[-1].index
-    if len(group.run) > 1:
-        left = stage.width + GAP
-        stage.wire((stage.width, 0), (left, 0))
-        stage.put(run, left)
-        middle, height = (run.up - run.down) / 2, run.up + run.down + 2 * MARGIN
-        stage.items.append(Repeat(left, middle, run.width + GAP, height, len(group.run), group.shown))
-        stage.wire((left + run.width, 0), (left + run.width + 2 * GAP, 0))
-        stage.width = left + run.width + 2 * GAP
-        stage.up, stage.down = max(stage.up, run.up + MARGIN), max(stage.down, run.down + MARGIN + LABEL * scale.zoom)
-    else:
+    before, gap = group.run[-1].nodes[-1].index, scale.gap
+    if len(group.run) == 1:
         stage.put(run, stage.width)
+        return before
+    left = stage.width + gap
+    stage.wire((stage.width, 0), (left, 0))
+    stage.put(run, left)
+    top, height = -run.up - FRAME, run.up + run.down + 2 * FRAME
+    stage.items.append(Frame(left, top, run.width + gap, height, len(group.run), group.shown))
+    stage.wire((left + run.width, 0), (left + run.width + 2 * gap, 0))
+    stage.width = left + run.width + 2 * gap
+    over, under = (30, 0) if group.shown == 1 else (0, 30)  # for the text
+    stage.up, stage.down = max(stage.up, run.up + FRAME + over), max(stage.down, run.down + FRAME + under)
     return before
 
 
-def add_far_wires(canvas: Piece, groups: Sequence[Group]) -> None:
-    """Connections that pass over whole blocks: of DenseNet as arcs, of NASNet's h_i-1 at right angles."""
-    at = {item.node.index: item for item in canvas.items if isinstance(item, Slab | Joint)}
-    near = next(item.node.index for item in canvas.items if isinstance(item, Slab))
+def add_far_wires(drawing: Drawing, groups: Sequence[Group]) -> dict[int, Slab | Joint]:
+    """Connections that pass over whole blocks, of DenseNet and of NASNet's h[i-1], as arcs.
+
+    Returns what stands for each node: of blocks that are not drawn, the last that is.
+    """
+    at, canvas = drawing.at(), drawing.canvas
+    near = min(at)
     for group in groups:
         for block in group.blocks:
             own = {node.index for node in block.nodes} | {near}
+            drawn = at[block.nodes[-1].index]
             for node in block.nodes:
-                for source in node.inputs:
-                    if source not in own and source in at and node.index in at:
-                        add = add_arc if node.kind == "concat" else add_bridge
-                        add(canvas, at[source], at[node.index])
+                for source in set(node.inputs) - own:
+                    if source in at:
+                        add_arc(canvas, at[source], at.get(node.index, drawn))
             near = block.nodes[-1].index
         near = group.run[-1].nodes[-1].index
         for block in group.run[group.shown :]:  # the last that is drawn stands for those that are not
-            drawn = group.blocks[-1].nodes[-len(block.nodes) :]
-            at |= {new.index: at[old.index] for old, new in zip(drawn, block.nodes, strict=False) if old.index in at}
+            drawn_nodes = group.blocks[-1].nodes[-len(block.nodes) :]
+            pairs = zip(drawn_nodes, block.nodes, strict=False)
+            at |= {new.index: at[old.index] for old, new in pairs if old.index in at}
+    return at
 
 
 def add_arc(canvas: Piece, start: Slab | Joint, end: Slab | Joint) -> None:
     x0, x1 = start.x + start.width / 2, end.x + end.width / 2
-    y0, y1 = start.y + start.height / 2, end.y + end.height / 2
-    rise = min(0.12 + 0.22 * (x1 - x0), 0.9)
-    canvas.wire((x0, y0), ((x0 + x1) / 2, max(y0, y1) + rise), (x1, y1), style="arc")
-    canvas.up = max(canvas.up, max(y0, y1) + 0.75 * rise)
+    y0, y1 = start.y - start.height / 2, end.y - end.height / 2
+    rise = min(10 + 0.2 * abs(x1 - x0), 60.0)
+    canvas.wire((x0, y0), ((x0 + x1) / 2, min(y0, y1) - rise), (x1, y1), style="arc")
+    canvas.up = max(canvas.up, -min(y0, y1) + 0.75 * rise)
 
 
-def add_bridge(canvas: Piece, start: Slab | Joint, end: Slab | Joint) -> None:
-    x0, x1 = start.x + start.width, end.x
-    between = [item for item in canvas.items if isinstance(item, Slab | Joint) and x0 - 0.2 < item.x < x1 + 0.05]
-    top = max(item.y + item.height / 2 for item in [start, end, *between]) + LANE
-    leave, enter, high = x0 + LANE, x1 - 0.6 * FAN, start.y + start.height / 2 - LANE
-    canvas.wire((x0, high), (leave, high), (leave, top), (enter, top), (enter, end.y), (x1, end.y))
-    canvas.up = max(canvas.up, top)
+def add_auxiliary_heads(drawing: Drawing, anatomy: Anatomy, at: dict[int, Slab | Joint]) -> None:
+    """Over the stages, each from the layer that it reads; their convolutions and dense layers to the same scale."""
+    canvas, scale = drawing.canvas, drawing.scale
+    heads: list[list[Node]] = []
+    for node in (node for row in anatomy.rows if row.auxiliary for block in row.blocks for node in block.nodes):
+        if node.inputs[0] in at:
+            heads.append([])
+        heads[-1].append(node)
+    for nodes in heads:
+        source = at[nodes[0].inputs[0]]
+        head = scale.series(arrange(nodes), frozenset({node.index for node in nodes} | {source.node.index}))
+        x, right = source.x + source.width / 2, source.x + source.width + head.width + 20
+        below = [item for item in (*drawing.slabs, *drawing.joints) if item.x < right and item.x + item.width > x - 20]
+        y = min(item.y - item.height / 2 for item in below) - 2 * LANE - head.down - 30
+        canvas.wire((x, source.y - source.height / 2), (x, y), (x + 12, y))
+        canvas.put(replace(head, width=0.0), x + 12, y)
+        drawing.notes.append(("auxiliary", x + 12, y - head.up - 10))
+        canvas.up = max(canvas.up, head.up - y + 36)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from anatomy.table import Anatomy
 
@@ -43,7 +44,7 @@ def tabulate(anatomy: Anatomy) -> Table:
             output, layers, counts = "", 0, ["", "", ""]
         depth += layers
         table.add_row(
-            row.name, row.operator, output, str(layers or ""),
+            row.name, Text(row.operator), output, str(layers or ""),
             f"{row.parameters:,}", share(row.parameters, anatomy.parameters), *counts,
         )  # fmt: skip
     return table

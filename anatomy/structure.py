@@ -95,10 +95,14 @@ def flatten(series: Series) -> list[Node]:
 # What the papers call a block, where it is not the name of its class.
 WORDS = {
     "Branches": "Inception",
+    "Bottleneck": "bottleneck",
+    "Basic": "basic block",
+    "Cell": "cells",
+    "InvertedResidual": "inverted",
     "InceptionResBlock": "Inception-ResNet",
     "PreActUnit": "pre-activation unit",
     "WideBlock": "wide block",
-    "DenseLayer": "dense layer",
+    "DenseLayer": "layers",
     "DepthwiseSeparable": "separable",
     "XceptionModule": "Xception module",
     "RadialBasis": "radial basis",
@@ -170,9 +174,8 @@ def has_tangle(series: Series) -> bool:
     return any(isinstance(item, Tangle) for item in series) or any(has_tangle(b) for f in forks for b in f.branches)
 
 
-def name_block(kind: str, nodes: Sequence[Node]) -> str:
+def name_block(kind: str, nodes: Sequence[Node], series: Series) -> str:
     """A block as the papers' tables print it: [1x1, 64; 3x3, 64; 1x1, 256]; a cell by its name and operations."""
-    series = arrange(nodes)
     if has_tangle(series):
         return f"{name_cell(kind, nodes)} {', '.join(operations(nodes))}"
     fork = as_fork(series)

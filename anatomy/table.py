@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,6 +24,20 @@ class Block:
     name: str  # of its module in the network
     kind: str  # the class of its module
     nodes: tuple[Node, ...]  # but for those that compute gates
+
+    @functools.cached_property
+    def series(self) -> structure.Series:
+        return structure.arrange(self.nodes)
+
+    @property
+    def is_cell(self) -> bool:
+        """Whether no order of forks and joins describes it, or it is a searched cell."""
+        return self.kind == "Cell" or structure.has_tangle(self.series)
+
+    @property
+    def drawn(self) -> structure.Series:
+        """What the drawing shows of it: of a cell the output only."""
+        return [self.nodes[-1]] if self.is_cell else self.series
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,7 @@ class Row:
 class Anatomy:
     """A network at one resolution: its rows, in order, and the graph that they are made of."""
 
+    network: str  # its class
     rows: tuple[Row, ...]
     nodes: tuple[Node, ...]
 
@@ -94,7 +110,7 @@ def dissect(network: nn.Module, channels: int, resolution: int) -> Anatomy:
     direct = counted.get("", 0)  # such as the position embedding of a transformer
     if direct or (rows and record.macs.get("")):
         rows.insert(0, make_row("", "network", (), direct, round(record.macs.get("", 0)), record))
-    return Anatomy(tuple(rows), tuple(record.nodes))
+    return Anatomy(type(network).__name__, tuple(rows), tuple(record.nodes))
 
 
 def row_name(module: str, modules: dict[str, nn.Module]) -> str:
@@ -149,12 +165,11 @@ def make_row(name: str, title: str, blocks: Sequence[Block], parameters: int, ma
 def words(blocks: Sequence[Block]) -> str:
     """What the blocks do, equal neighbours together: "[1x1, 64; 3x3, 64; 1x1, 256] x 3", a line each."""
     lines: list[str] = []
-    arranged = [(block, structure.arrange(block.nodes)) for block in blocks]
-    for is_fork, members in groupby(arranged, key=lambda pair: structure.as_fork(pair[1]) is not None):
+    for is_fork, members in groupby(blocks, key=lambda block: structure.as_fork(block.series) is not None):
         found = list(members)
-        modules = [(short_name(block), fork) for block, series in found if (fork := structure.as_fork(series))]
+        modules = [(short_name(block), fork) for block in found if (fork := structure.as_fork(block.series))]
         columns = structure.tabulate(modules, WIDEST) if is_fork and len(set(map(name_whole, blocks))) > 1 else None
-        lines += columns or count_equal([block for block, _ in found])
+        lines += columns or count_equal(found)
     return "\n".join(lines)
 
 
@@ -165,7 +180,7 @@ def short_name(block: Block) -> str:
 def name_whole(block: Block) -> str:
     """A block, or a layer of its own, in words."""
     if len(block.nodes) > 1:
-        return structure.name_block(block.kind, block.nodes)
+        return structure.name_block(block.kind, block.nodes, block.series)
     return structure.name_alone(block.nodes[0], block.kind)
 
 

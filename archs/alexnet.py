@@ -98,10 +98,11 @@ class AlexNet(Network):
             classifier(4096, num_classes),
         )  # fmt: skip
         self.apply(self.initialise)
-        if paper:  # biases 1 where ReLUs would start dead otherwise: convolutions 2, 4, 5 and the hidden dense layers
-            layers = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-            for number in (2, 4, 5, 6, 7):
-                nn.init.ones_(layers[number - 1].bias)
+        layers = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        for number, layer in enumerate(layers, start=1):
+            # Biases 1 where ReLUs would start dead otherwise: convolutions 2, 4, 5 and the hidden dense layers.
+            if paper and number in (2, 4, 5, 6, 7) and layer.bias is not None:
+                nn.init.ones_(layer.bias)
 
     def initialise(self, module: nn.Module) -> None:
         """2012: weights of deviation 0.01, biases 0."""

@@ -57,7 +57,7 @@ def build(
     """
     given = {"num_classes": num_classes, "in_channels": in_channels}
     arguments |= {key: value for key, value in given.items() if value is not None}
-    cfg, known = _config(name, resolution, arguments), _parameters(target(name))
+    cfg, known = _config(name, resolution, arguments), parameters(name)
     for key in arguments:
         if key not in known:
             raise ArchitectureError(f"{name} has no argument {key}.{_nearest(key, known)}")
@@ -90,15 +90,15 @@ def _config(name: str, resolution: int | None, arguments: dict[str, Any]) -> Dic
         raise ArchitectureError(f"{name}: there is no such network.{_nearest(name, names())}")
     plain = {key: value for key, value in arguments.items() if isinstance(value, PLAIN)}
     given = {"arch": plain, "datamodule": {} if resolution is None else {"resolution": resolution}}
-    return typing.cast(DictConfig, OmegaConf.merge({"published": {}}, _file(name), given))
+    return typing.cast(DictConfig, OmegaConf.merge({"published": {}}, read(name), given))
 
 
 @cache
-def _file(name: str) -> DictConfig:
-    """A file over those that its `defaults` name."""
+def read(name: str) -> DictConfig:
+    """conf/arch/NAME.yaml over the files that its `defaults` name: `arch` and `published`."""
     own = typing.cast(DictConfig, OmegaConf.load(CONFIGS / f"{name}.yaml"))
     parents = [parent for parent in own.pop("defaults", []) if parent != "_self_"]
-    return typing.cast(DictConfig, OmegaConf.merge(*map(_file, parents), own))
+    return typing.cast(DictConfig, OmegaConf.merge(*map(read, parents), own))
 
 
 def _resolved(arch: DictConfig) -> dict[str, Any]:
@@ -121,19 +121,23 @@ def _container(value: Any) -> Any:
 # ---- its class
 
 
-def _target(name: str) -> Callable[..., Network]:
-    module, _, attribute = str(_file(name).arch._target_).rpartition(".")
-    target: Callable[..., Network] = getattr(import_module(module), attribute)
-    return target
+def target(name: str) -> Callable[..., Network]:
+    """The class, or the function, that builds a network."""
+    module, _, attribute = str(read(name).arch._target_).rpartition(".")
+    found: Callable[..., Network] = getattr(import_module(module), attribute)
+    return found
 
 
-def _parameters(target: Callable[..., Any]) -> list[str]:
+def parameters(name: str) -> list[str]:
+    """Names of the arguments of a network."""
+    return _parameters(target(name))
+
+
+def _parameters(called: Callable[..., Any]) -> list[str]:
     """Names of the arguments; of `**options`, those of the class that comes out."""
-    parameters = inspect.signature(target).parameters.values()
-    names = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-    if len(names) < len(parameters):
-        names += _parameters(typing.get_type_hints(target)["return"])
-    return names
+    own = inspect.signature(called).parameters.values()
+    named = [parameter.name for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
+    return named if len(named) == len(own) else named + _parameters(typing.get_type_hints(called)["return"])
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:

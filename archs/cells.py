@@ -1,13 +1,13 @@
-"""The search space of NASNet (Zoph et al. 2017), arXiv 1707.07012, section 3.1, and the cell that a table in it makes.
+"""The cell of NASNet (Zoph et al. 2017), arXiv 1707.07012, section 3.1, made from a table.
 
-A cell combines the outputs of the two cells before it: a table says, row by row, which two states, under which of 13
-operations, add up to the next. What the paper leaves open is as in the authors' release, TF-slim.
+A cell combines the outputs of the two cells before it: a table says, row by row, which two states, under which of the
+operations in archs/operations.py, add up to the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,8 +16,10 @@ from torch.nn import functional as F
 
 from archs.arguments import ArchitectureError, choose
 from archs.blocks import DropPath
+from archs.network import Stage
+from archs.operations import Norm, convolutions, fit
 
-Norm = Callable[[int], nn.Module]
+Row = tuple[int, str, int, str]  # state, operation, state, operation
 
 
 class Table(NamedTuple):
@@ -27,122 +29,34 @@ class Table(NamedTuple):
     keep one that is used, h_i-1 in the normal cell and state 3 in the reduction cell.
     """
 
-    rows: Sequence[tuple[int, str, int, str]]  # input, operation, input, operation
+    rows: Sequence[Row]
     concat: Sequence[int]
 
 
-def zeros_before(x: Tensor, stride: Sequence[int], zeros_after: Sequence[int]) -> list[int]:
-    """TensorFlow's SAME: as many before a side as after it, and one less at stride 2 where the side is even."""
-    rows = zip(x.shape[2:], stride, zeros_after, strict=True)
-    return [max(zeros - (step == 2 and side % 2 == 0), 0) for side, step, zeros in rows]
+class Inputs(NamedTuple):
+    """Channels of h_i and of h_i-1, and how many times the side of h_i that of h_i-1 is: 1 or 2.
+
+    0 is h_i-1 of the first cell, which takes it as it is.
+    """
+
+    channels: int
+    previous_channels: int
+    previous_stride: int
 
 
-class Conv(nn.Conv2d):
-    """Convolution without bias: (B, in, H, W) -> (B, out, ceil(H/stride), ceil(W/stride))."""
+class Size(NamedTuple):
+    """Channels of each state of a cell, and its stride: 2 in a reduction cell."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: tuple[int, int], stride: tuple[int, int],
-        dilation: int = 1, groups: int = 1,
-    ) -> None:  # fmt: skip
-        self.after = (kernel[0] // 2 * dilation, kernel[1] // 2 * dilation)
-        super().__init__(in_channels, out_channels, kernel, stride, self.after, dilation, groups, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        before = zeros_before(x, self.stride, self.after)
-        height, width = self.after[0] - before[0], self.after[1] - before[1]
-        if height or width:
-            x = F.pad(x, (0, width, 0, height))
-        return F.conv2d(x, self.weight, None, self.stride, before, self.dilation, self.groups)
+    width: int
+    stride: int
 
 
-def convolutions(
-    in_channels: int, out_channels: int, stride: int, norm: Norm,
-    kernels: Sequence[tuple[int, int]] = ((1, 1),), dilation: int = 1, separable: bool = False,
-) -> nn.Sequential:  # fmt: skip
-    """Convolution and normalisation for each kernel, ReLU between; the ReLU before the first is the cell's."""
-    layers: list[nn.Module] = []
-    strides = (stride, stride)
-    for kernel in kernels:
-        step = (strides[0] if kernel[0] == max(kernel) else 1, strides[1] if kernel[1] == max(kernel) else 1)
-        strides = (strides[0] // step[0], strides[1] // step[1])  # 1x7 takes the stride in width, 7x1 that in height
-        layers += [nn.ReLU(inplace=True)] if layers else []
-        if separable:
-            layers.append(Conv(in_channels, in_channels, kernel, step, groups=in_channels))
-            kernel, step = (1, 1), (1, 1)
-        layers += [Conv(in_channels, out_channels, kernel, step, dilation), norm(out_channels)]
-        in_channels = out_channels
-    return nn.Sequential(*layers)
+@dataclass(frozen=True)
+class Parts:
+    """What the cells of a network share: how they normalise, and what each operation is."""
 
-
-def identity(in_channels: int, out_channels: int, stride: int, norm: Norm) -> nn.Module:
-    """The state itself; where shapes change, a 1x1."""
-    if stride == 1 and in_channels == out_channels:
-        return nn.Identity()
-    return convolutions(in_channels, out_channels, stride, norm)
-
-
-mean_pool = partial(F.avg_pool2d, count_include_pad=False)
-
-
-class Pool(nn.Module):
-    """Maximum or mean over what is not padding; where widths change, a 1x1 after it."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int, norm: Norm, kernel: int,
-        pool: Callable[..., Tensor],
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.pool, self.kernel, self.stride = pool, kernel, stride
-        self.count_zeros = False  # timm's means of stride 2 do
-        self.project = identity(in_channels, out_channels, 1, norm)
-
-    def forward(self, x: Tensor) -> Tensor:
-        after = self.kernel // 2
-        before = zeros_before(x, (self.stride, self.stride), (after, after))
-        if self.count_zeros:
-            x, before = F.pad(x, (before[1], after, before[0], after)), [0, 0]
-        # ceil_mode lets the last window reach over the end by what SAME pads there
-        x = self.pool(x, self.kernel, self.stride, before, ceil_mode=True)
-        return self.project(x)
-
-
-# The search space of section 3.1; each takes (in_channels, out_channels, stride, norm).
-OPERATIONS: dict[str, Callable[..., nn.Module]] = {
-    "identity": identity,
-    "conv_1x3_3x1": partial(convolutions, kernels=((1, 3), (3, 1))),
-    "conv_1x7_7x1": partial(convolutions, kernels=((1, 7), (7, 1))),
-    "dilated_3x3": partial(convolutions, kernels=((3, 3),), dilation=2),
-    "avg_pool_3x3": partial(Pool, kernel=3, pool=mean_pool),
-    "max_pool_3x3": partial(Pool, kernel=3, pool=F.max_pool2d),
-    "max_pool_5x5": partial(Pool, kernel=5, pool=F.max_pool2d),
-    "max_pool_7x7": partial(Pool, kernel=7, pool=F.max_pool2d),
-    "conv_1x1": convolutions,
-    "conv_3x3": partial(convolutions, kernels=((3, 3),)),
-    "sep_3x3": partial(convolutions, kernels=((3, 3), (3, 3)), separable=True),  # separable ones are applied twice
-    "sep_5x5": partial(convolutions, kernels=((5, 5), (5, 5)), separable=True),
-    "sep_7x7": partial(convolutions, kernels=((7, 7), (7, 7)), separable=True),
-}
-
-
-class FactorizedReduction(nn.Module):
-    """Half the channels from even pixels, half from odd: (B, in, H, W) -> (B, out, ceil(H/2), ceil(W/2))."""
-
-    def __init__(self, in_channels: int, out_channels: int, norm: Norm) -> None:
-        super().__init__()
-        self.even = nn.Conv2d(in_channels, out_channels // 2, 1, bias=False)
-        self.odd = nn.Conv2d(in_channels, out_channels - out_channels // 2, 1, bias=False)
-        self.norm = norm(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        odd = F.pad(x[:, :, 1::2, 1::2], (0, x.shape[3] % 2, 0, x.shape[2] % 2))  # of five: pixels 1, 3 and a zero
-        return self.norm(torch.cat((self.even(x[:, :, ::2, ::2]), self.odd(odd)), dim=1))
-
-
-def fit(in_channels: int, out_channels: int, stride: int, norm: Norm) -> nn.Module:
-    """Bring an earlier state to the shape of a later one."""
-    if stride == 2:
-        return FactorizedReduction(in_channels, out_channels, norm)
-    return identity(in_channels, out_channels, 1, norm)
+    norm: Norm
+    operations: Mapping[str, Callable[..., nn.Module]]
 
 
 class ScheduledDropPath(DropPath):
@@ -161,54 +75,96 @@ class ScheduledDropPath(DropPath):
         return x * (mask / self.keep).to(x.dtype)
 
 
+class State(NamedTuple):
+    """A map in a cell, and its ReLU, which all convolutions that read the map share."""
+
+    map: Tensor
+    rectified: Tensor
+
+
+class Edge(nn.Module):
+    """A state under an operation, which drop path may leave out: (B, C, H, W) -> (B, width, H/stride, W/stride)."""
+
+    def __init__(self, source: int, operation: nn.Module, drop_path: nn.Module) -> None:
+        super().__init__()
+        self.source = source
+        self.convolves = isinstance(operation, nn.Sequential)
+        self.operation, self.drop_path = operation, drop_path
+
+    def forward(self, states: Sequence[State]) -> Tensor:
+        state = states[self.source]
+        return self.drop_path(self.operation(state.rectified if self.convolves else state.map))
+
+
+class Combine(nn.Module):
+    """A row of a table: two states, each under its operation, added."""
+
+    def __init__(self, left: Edge, right: Edge) -> None:
+        super().__init__()
+        self.left, self.right = left, right
+
+    def forward(self, states: Sequence[State]) -> Tensor:
+        return self.left(states) + self.right(states)
+
+
 class Cell(nn.Module):
-    """A table as a module: (h_i, h_i-1) -> (h_i+1, h_i), where h_i+1 has width x len(concat) channels.
+    """A table as a module: h_i and h_i-1 -> h_i+1, of width x len(concat) channels.
 
-    All that reads a cell's output starts with a ReLU, so the cell ends with it. States inside are not rectified: the
-    convolutions that read the same one share its ReLU.
+    All that reads a cell's output starts with a ReLU, so the cell ends with it. States inside are not rectified.
 
-    Args:
-        previous_stride: resolution of h_i-1 over that of h_i, 1 or 2; 0 takes h_i-1 as it is (first cell).
-        skip: hand on h_i-1 in place of h_i.
+    Raises:
+        ArchitectureError: the table names a state that is not made before its row, or no operation.
     """
 
-    def __init__(
-        self, table: Table, in_channels: int, previous_channels: int, previous_stride: int, width: int, stride: int,
-        skip: bool, drop_path: float, norm: Norm,
-    ) -> None:  # fmt: skip
+    def __init__(self, table: Table, inputs: Inputs, size: Size, parts: Parts, drop_path: float) -> None:
         super().__init__()
-        self.skip, self.concat = skip, tuple(table.concat)
-        self.squeeze = convolutions(in_channels, width, 1, norm)
+        self.squeeze = convolutions(inputs.channels, size.width, 1, parts.norm)
         self.previous: nn.Module = nn.Identity()
-        channels = [width, previous_channels] + [width] * len(table.rows)
-        if previous_stride:
-            self.previous = fit(previous_channels, width, previous_stride, norm)
-            channels[1] = width
-        self.edges, self.reads = nn.ModuleList(), []
-        for row, entries in enumerate(table.rows):
-            for source, operation in (entries[:2], entries[2:]):
-                if source not in range(row + 2):
-                    raise ArchitectureError(f"arch.cells: row {row} reads state {source}; there are 0 to {row + 1}.")
-                build = OPERATIONS[choose("cells", operation, tuple(OPERATIONS))]
-                self.edges.append(build(channels[source], width, stride if source < 2 else 1, norm))
-                self.reads.append((source, operation))
-        self.fit = nn.ModuleList(fit(channels[s], width, stride if s < 2 else 1, norm) for s in self.concat)
         self.drop_path = ScheduledDropPath(drop_path)
+        channels = [size.width] * (2 + len(table.rows))
+        if inputs.previous_stride:
+            self.previous = fit(inputs.previous_channels, size.width, inputs.previous_stride, parts.norm)
+        else:
+            channels[1] = inputs.previous_channels
+        strides = [size.stride, size.stride] + [1] * len(table.rows)  # the two inputs alone are larger than the output
 
-    def edge(self, index: int, states: list[Tensor], rectified: dict[int, Tensor]) -> Tensor:
-        edge, (source, operation) = self.edges[index], self.reads[index]
-        x = states[source]
-        if isinstance(edge, nn.Sequential):  # convolutions
-            if source not in rectified:
-                rectified[source] = F.relu(x)
-            x = rectified[source]
-        return edge(x) if operation == "identity" else self.drop_path(edge(x))
+        def edge(row: int, source: int, name: str) -> Edge:
+            if source not in range(row + 2):
+                raise ArchitectureError(f"arch.cells: row {row} reads state {source}; there are 0 to {row + 1}.")
+            build = parts.operations[choose("cells", name, tuple(parts.operations))]
+            operation = build(channels[source], size.width, strides[source], parts.norm)
+            return Edge(source, operation, nn.Identity() if name == "identity" else self.drop_path)
 
-    def forward(self, pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        current, previous = pair
-        states = [self.squeeze(current), self.previous(previous)]
-        rectified: dict[int, Tensor] = {}
-        for index in range(0, len(self.edges), 2):
-            states.append(self.edge(index, states, rectified) + self.edge(index + 1, states, rectified))
-        out = torch.cat([fit(states[s]) for s, fit in zip(self.concat, self.fit, strict=True)], dim=1)
-        return F.relu(out, inplace=True), previous if self.skip else current
+        pairs = [(edge(i, *row[:2]), edge(i, *row[2:])) for i, row in enumerate(table.rows)]
+        self.combine = nn.ModuleList(Combine(left, right) for left, right in pairs)
+        self.convolved = {edge.source for pair in pairs for edge in pair if edge.convolves}
+        self.concat = tuple(table.concat)
+        self.fit = nn.ModuleList(fit(channels[s], size.width, strides[s], parts.norm) for s in self.concat)
+
+    def forward(self, current: Tensor, previous: Tensor) -> Tensor:
+        states = [self.state(0, self.squeeze(current)), self.state(1, self.previous(previous))]
+        for row, combine in enumerate(self.combine):
+            states.append(self.state(row + 2, combine(states)))
+        out = torch.cat([fit(states[s].map) for s, fit in zip(self.concat, self.fit, strict=True)], dim=1)
+        return F.relu(out, inplace=True)
+
+    def state(self, index: int, x: Tensor) -> State:
+        return State(x, F.relu(x) if index in self.convolved else x)
+
+
+class CellStage(Stage):
+    """Cells in a row, each on the outputs of the two before it; returns those of the last two.
+
+    Args:
+        skip: what the first cell, a reduction, read as h_i-1, the second reads again, not the first one's h_i.
+    """
+
+    def __init__(self, *cells: Cell, skip: bool) -> None:
+        super().__init__(*cells)
+        self.skip = skip
+
+    def forward(self, current: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        for index, cell in enumerate(self):
+            read_next = previous if self.skip and index == 0 else current
+            current, previous = self.run(cell, current, previous), read_next
+        return current, previous

@@ -2,8 +2,9 @@
 
 Each layer sees the maps of all layers before it in its block, and adds few of its own (the growth rate k).
 ImageNet validation top-1 / top-5 errors in the paper's Table 3 (one crop): DenseNet-121 25.02 / 7.71, 169 23.80 / 6.85,
-201 22.58 / 6.34, 161 (k=48) 22.33 / 6.15. CIFAR-10+ / CIFAR-100+ errors in Table 2: DenseNet-BC (L=100, k=12) 4.51 /
-22.27, (250, 24) 3.62 / 17.60, (190, 40) 3.46 / 17.18.
+201 22.58 / 6.34; 161 (k=48) 22.33 / 6.15 in copies of an earlier version, the last has 264 in its place. CIFAR-10+ /
+CIFAR-100+ errors in Table 2: DenseNet (L=40, k=12) 5.24 / 24.42, (100, 12) 4.10 / 20.20, (100, 24) 3.74 / 19.25;
+DenseNet-BC (100, 12) 4.51 / 22.27, (250, 24) 3.62 / 17.60, (190, 40) 3.46 / 17.18.
 
 "B" is a 1x1 convolution to 4k maps in each layer, "C" halves the maps in each transition; all ImageNet networks are BC.
 Initialisation as in the authors' Torch code: He's normal by fan-out, zero bias in the linear layer.
@@ -11,87 +12,76 @@ Initialisation as in the authors' Torch code: He's normal by fan-out, zero bias 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from archs.arguments import ArchitectureError, Channels, Classes, Count, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct, HeConv2d
+from archs.blocks import ClassifierHead, ConvNormAct, HeConv2d, NormAct
+from archs.network import Network, Stage
+from archs.recompute import recompute
 
 
 class NormActConv(nn.Module):
     """BN, ReLU, convolution, dropout on the concatenation of all inputs: several (B, C_i, H, W) -> (B, out, H, W).
 
-    With `recompute`, the backward pass concatenates, normalises and rectifies again what the forward pass then need not
-    keep (Pleiss et al. 2017, arXiv 1707.06990). The convolution itself is not repeated, and the BN statistics are
-    updated in the forward pass only, so all results are the same, bit for bit.
+    With `memory_efficient`, the backward pass concatenates, normalises and rectifies again what the forward pass then
+    need not keep (Pleiss et al. 2017, arXiv 1707.06990), and all results are the same, bit for bit.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dropout: float, recompute: bool) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, dropout: float, memory_efficient: bool
+    ) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(in_channels)
         self.act = nn.ReLU(inplace=True)
         self.conv = HeConv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
         self.dropout = nn.Dropout(dropout)
-        self.recompute = recompute
+        self.memory_efficient = memory_efficient
 
     def convolve(self, *inputs: Tensor) -> Tensor:
         joined = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
         return self.conv(self.act(self.norm(joined)))
 
-    @contextmanager
-    def statistics_kept(self) -> Iterator[None]:
-        """Momentum 0 leaves the running mean and variance as they are."""
-        norm, momentum, batches = self.norm, self.norm.momentum, self.norm.num_batches_tracked
-        norm.momentum, norm.num_batches_tracked = 0.0, None
-        try:
-            yield
-        finally:
-            norm.momentum, norm.num_batches_tracked = momentum, batches
-
-    def contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
-        """What surrounds the forward pass and its repetition."""
-        return nullcontext(), self.statistics_kept()
-
     def forward(self, *inputs: Tensor) -> Tensor:
-        if not (self.recompute and self.training):
-            return self.dropout(self.convolve(*inputs))
-        options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
-        if not torch.compiler.is_compiling():  # a compiled graph takes no contexts, and updates the statistics once
-            options["context_fn"] = self.contexts
-        return self.dropout(checkpoint(self.convolve, *inputs, **options))
+        again = self.memory_efficient and self.training
+        return self.dropout(recompute(self.convolve, *inputs) if again else self.convolve(*inputs))
 
 
 class DenseLayer(nn.Module):
     """1x1 to `bottleneck` x k maps (unless 0), 3x3 to k maps: several (B, C_i, H, W) -> (B, k, H, W)."""
 
-    def __init__(self, in_channels: int, growth_rate: int, bottleneck: int, dropout: float, recompute: bool) -> None:
+    def __init__(
+        self, in_channels: int, growth_rate: int, bottleneck: int, dropout: float, memory_efficient: bool
+    ) -> None:
         super().__init__()
         self.conv1: nn.Module | None = None
         if bottleneck:
-            self.conv1 = NormActConv(in_channels, bottleneck * growth_rate, 1, dropout, recompute)
+            self.conv1 = NormActConv(in_channels, bottleneck * growth_rate, 1, dropout, memory_efficient)
             in_channels = bottleneck * growth_rate
-        self.conv2 = NormActConv(in_channels, growth_rate, 3, dropout, recompute)
+        self.conv2 = NormActConv(in_channels, growth_rate, 3, dropout, memory_efficient)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.conv2(*inputs) if self.conv1 is None else self.conv2(self.conv1(*inputs))
 
 
-class DenseBlock(nn.ModuleList):
-    """Layers, each on the outputs of all before it: (B, in, H, W) -> (B, in + depth x k, H, W)."""
+class DenseBlock(Stage):
+    """A transition, then layers, each on the outputs of all before it: (B, in, H, W) -> (B, in + layers x k, H, W).
+
+    `in` counts what the transition leaves, H and W too; in the first block it is the identity.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs = [x]
-        for layer in self:
-            outputs.append(layer(*outputs))
+        transition, *layers = self
+        outputs = [self.run(transition, x)]
+        for layer in layers:
+            outputs.append(self.run(layer, *outputs))
         return torch.cat(outputs, dim=1)
 
 
-class DenseNet(nn.Module):
+class DenseNet(Network):
     """Stem, dense blocks with a transition (1x1, 2x2 average pooling) between them, BN-ReLU, average pooling, linear.
 
     Args:
@@ -121,47 +111,71 @@ class DenseNet(nn.Module):
         super().__init__()
         if not 0 < compression <= 1:
             raise ArchitectureError(f"arch.compression={compression}: a transition keeps a share above 0, at most 1.")
-        self.min_size = 2 ** (len(depths) - 1)  # the transitions; BC CIFAR 4
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
-            self.min_size = 4 * self.min_size - 3  # 29 -> 15 -> 8 in the stem, which rounds up
             pool = nn.MaxPool2d(3, stride=2, padding=1)
             self.stem: nn.Module = nn.Sequential(ConvNormAct(in_channels, stem_channels, 7, stride=2), pool)
+            self.min_size = 2 ** (len(depths) + 1) - 3  # one pixel in the last map: 29 -> 15 -> 8 -> 4 -> 2 -> 1
         else:
             self.stem = HeConv2d(in_channels, stem_channels, 3, padding=1, bias=False)
+            self.min_size = 2 ** (len(depths) - 1)  # 4 -> 2 -> 1
 
-        stages, channels = [], stem_channels
-        for index, depth in enumerate(depths):
+        blocks: list[DenseBlock] = []
+        channels = stem_channels
+        for depth in depths:
+            transition: nn.Module = nn.Identity()
+            if blocks:
+                given, channels = channels, int(channels * compression)
+                convolution = NormActConv(given, channels, 1, dropout, memory_efficient)
+                transition = nn.Sequential(convolution, nn.AvgPool2d(2))
             inputs = [channels + i * growth_rate for i in range(depth)]
             layers = [DenseLayer(width, growth_rate, bottleneck, dropout, memory_efficient) for width in inputs]
-            stage = nn.Sequential(DenseBlock(layers))
+            blocks.append(DenseBlock(transition, *layers))
             channels += depth * growth_rate
-            if index < len(depths) - 1:
-                kept = int(channels * compression)
-                stage.extend([NormActConv(channels, kept, 1, dropout, memory_efficient), nn.AvgPool2d(2)])
-                channels = kept
-            stages.append(stage)
-        self.stages = nn.Sequential(*stages)
-        self.norm = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+        self.stages = nn.Sequential(*blocks)
+        self.last = NormAct(channels)
         self.head = ClassifierHead(channels, num_classes)
+        self.apply(self.initialise)
 
-        nn.init.zeros_(self.head.linear.bias)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.norm(self.stages(self.stem(images)))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+    def initialise(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
 
 
-def densenet_bc(depth: Annotated[int, "x >= 10 and x % 6 == 4"], growth_rate: Count, **options) -> DenseNet:
+# Table 1, in its third version for 161: `DenseNet(**VARIANTS["densenet121"])`.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "densenet121": {"growth_rate": 32, "depths": (6, 12, 24, 16), "stem_channels": 64},
+    "densenet169": {"growth_rate": 32, "depths": (6, 12, 32, 32), "stem_channels": 64},
+    "densenet201": {"growth_rate": 32, "depths": (6, 12, 48, 32), "stem_channels": 64},
+    "densenet161": {"growth_rate": 48, "depths": (6, 12, 36, 24), "stem_channels": 96},
+}
+
+
+def densenet_bc(
+    depth: Annotated[int, "x >= 10 and x % 6 == 4"],
+    growth_rate: Count,
+    num_classes: Classes = 10,
+    stem: Stem = "cifar",
+    **options,
+) -> DenseNet:
     """DenseNet-BC for CIFAR: 6n + 4 layers in three blocks, 2k maps from the stem."""
     if depth < 10 or (depth - 4) % 6:
         raise ArchitectureError(f"arch.depth={depth}: a DenseNet-BC for CIFAR has 6n + 4 layers (100, 190, 250).")
-    return DenseNet(growth_rate, [(depth - 4) // 6] * 3, 2 * growth_rate, **options)
+    return DenseNet(growth_rate, [(depth - 4) // 6] * 3, 2 * growth_rate, num_classes, stem=stem, **options)
 
 
-def densenet_cifar(depth: Annotated[int, "x >= 7 and x % 3 == 1"], growth_rate: Count, **options) -> DenseNet:
+def densenet_cifar(
+    depth: Annotated[int, "x >= 7 and x % 3 == 1"],
+    growth_rate: Count,
+    num_classes: Classes = 10,
+    stem: Stem = "cifar",
+    bottleneck: Annotated[int, "x >= 0"] = 0,
+    compression: Annotated[float, "0 < x <= 1"] = 1.0,
+    **options,
+) -> DenseNet:
     """The plain DenseNet for CIFAR: 3n + 4 layers in three blocks, 16 maps from the stem."""
     if depth < 7 or (depth - 4) % 3:
         raise ArchitectureError(f"arch.depth={depth}: a plain DenseNet for CIFAR has 3n + 4 layers (40, 100).")
-    return DenseNet(growth_rate, [(depth - 4) // 3] * 3, 16, **options)
+    depths, plain = [(depth - 4) // 3] * 3, 16
+    return DenseNet(
+        growth_rate, depths, plain, num_classes, stem=stem, bottleneck=bottleneck, compression=compression, **options
+    )

@@ -11,16 +11,18 @@ is as in the authors' release, TF-slim: widths, padding, drop path, auxiliary he
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archs.arguments import ArchitectureError, Channels, Classes, Count, Momentum, Positive, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct, drop_path_rates
-from archs.cells import Cell, Pool, Table, mean_pool
+from archs.blocks import ClassifierHead, ConvNormAct, classifier, drop_path_rates
+from archs.cells import Cell, CellStage, Inputs, Parts, ScheduledDropPath, Size, Table
+from archs.network import Network
+from archs.operations import PADDINGS
 
 NORMAL_A = Table(  # Figure 4
     rows=(
@@ -55,7 +57,7 @@ class AuxiliaryHead(nn.Sequential):
             conv(in_channels, 128, 1),
             conv(128, 768, side, padding=0),
             nn.Flatten(1),
-            nn.Linear(768, num_classes),
+            classifier(768, num_classes),
         )
         self.size = size
 
@@ -65,13 +67,13 @@ class AuxiliaryHead(nn.Sequential):
         return super().forward(x)
 
 
-class NASNet(nn.Module):
-    """3x3 stem, three stages of normal cells with a reduction cell between, average pooling, linear.
+class NASNet(Network):
+    """3x3 stem, stages of normal cells, a reduction cell between two stages, average pooling, linear (Figure 2).
 
     Args:
         cells: a name in CELLS, or two tables, the normal cell's and the reduction cell's.
         repeats, features: N and F of NASNet-A (N @ F).
-        stem: "imagenet" is 3x3/2 and two reduction cells, a quarter and half as wide as the first stage; "cifar" 3x3.
+        stem: "imagenet" is 3x3/2 and two reduction cells, a quarter and half as wide as the next one; "cifar" is 3x3.
         stem_channels: of the 3x3.
         skip_reduction: what a reduction read as h_i-1, the cell after it reads again, not the reduction's h_i.
         aux_heads: a second classifier before the last reduction, in training; its loss weighs 0.4.
@@ -100,85 +102,98 @@ class NASNet(nn.Module):
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
-        normal, reduction = CELLS[choose("cells", cells, tuple(CELLS))] if isinstance(cells, str) else cells
-        choose("padding", padding, ("same", "timm"))
-        unit = 4 * len(normal.concat)
-        width = features // unit  # 1056 / (4 x 6 states) = 44
-        if width < 4 or features % unit:
-            raise ArchitectureError(f"arch.features={features}: it is a multiple of {unit}, from {4 * unit} on.")
-        if repeats < 1:
-            raise ArchitectureError(f"arch.repeats={repeats}: it is 1 or more.")
-        plan = [  # (width, stride) of the cells of each stage
-            [(width, 1)] * repeats,
-            [(2 * width, 2)] + [(2 * width, 1)] * repeats,
-            [(4 * width, 2)] + [(4 * width, 1)] * repeats,
-        ]
+        tables = CELLS[choose("cells", cells, tuple(CELLS))] if isinstance(cells, str) else cells
+        norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
+        parts = Parts(norm, PADDINGS[choose("padding", padding, tuple(PADDINGS))])
         conv = partial(ConvNormAct, eps=norm_eps, momentum=norm_momentum)
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
             self.stem = conv(in_channels, stem_channels, 3, stride=2, padding=0, act=None)
-            plan.insert(0, [(width // 4, 2), (width // 2, 2)])
             self.min_size = 19  # the last factorized reduction needs two pixels: 19 -> 9 -> 5 -> 3 -> 2 -> 1
         else:
             self.stem = conv(in_channels, stem_channels, 3, act=None)
             self.min_size = 3  # 3 -> 2 -> 1
-
-        norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
-        cell = partial(Cell, norm=norm)
-        rates = iter(drop_path_rates(drop_path, sum(map(len, plan)) + 1)[1:])
-        stages, outputs = [], []
-        channels, previous_channels, previous_stride = stem_channels, stem_channels, 0
-        for sizes in plan:
-            stages.append(nn.Sequential())
-            for filters, stride in sizes:
-                table = reduction if stride == 2 else normal
-                skip = skip_reduction and stride == 2 and sizes is not plan[0]
-                sizes_in = (channels, previous_channels, previous_stride)
-                stages[-1].append(cell(table, *sizes_in, filters, stride, skip, next(rates)))
-                previous_channels, previous_stride = (previous_channels, 2) if skip else (channels, stride)
-                channels = filters * len(table.concat)
-            outputs.append(channels)
-        self.stages = nn.Sequential(*stages)
-        for module in self.stages.modules():
-            if isinstance(module, Pool):
-                module.count_zeros = padding == "timm" and module.stride == 2 and module.pool is mean_pool
-        self.head = ClassifierHead(channels, num_classes, dropout)
-        heads = [AuxiliaryHead(outputs[-2], num_classes, aux_size, conv)] if aux_heads else []
+        sizes = plan(repeats, features, len(tables[0].concat), stem)
+        rates = iter(drop_path_rates(drop_path, sum(map(len, sizes)) + 1)[1:])
+        self.stages = nn.Sequential(*cell_stages(tables, sizes, stem_channels, skip_reduction, parts, rates))
+        self.last = nn.Identity()
+        self.head = ClassifierHead(features, num_classes, dropout)
+        heads = [AuxiliaryHead(features // 2, num_classes, aux_size, conv)] if aux_heads else []
         self.aux_heads, self.aux_weights = nn.ModuleList(heads), (0.4,) * len(heads)
-        self.init_weights()
+        self.classifiers = ("head.linear", "aux_heads.0.4") if aux_heads else ("head.linear",)
+        self.apply(self.initialise)
 
-    def init_weights(self) -> None:
+    def initialise(self, module: nn.Module) -> None:
         """Truncated normal of variance 2 / fan_out, linear layers too; a depthwise filter's fan-out is k * k."""
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            fan_out = module.weight.numel() // module.weight.shape[1] // getattr(module, "groups", 1)
+            std = math.sqrt(1.3 * 2 / fan_out)  # the cut, at two deviations, takes the 1.3 back
+            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def set_progress(self, share: float) -> None:
+        """Set drop path to this share of its final rates. Where it is never called they hold throughout."""
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                fan_out = module.weight.numel() // module.weight.shape[1] // getattr(module, "groups", 1)
-                std = math.sqrt(1.3 * 2 / fan_out)  # the cut, at two deviations, takes the 1.3 back
-                nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+            if isinstance(module, ScheduledDropPath):
+                module.keep.fill_(1.0 - module.rate * share)
 
-    def set_progress(self, fraction: float) -> None:
-        """Set drop path to this fraction, 0 to 1, of its final rates: step / steps, before each step of training.
-
-        Where it is never called the final rates hold throughout.
-        """
-        for cell in (cell for stage in self.stages for cell in stage.children()):
-            if isinstance(cell, Cell):
-                cell.drop_path.keep.fill_(1.0 - cell.drop_path.rate * fraction)
-
-    def trunk(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The last map, and the one before the last reduction."""
-        x = self.stem(images)
-        before, pair = x, (F.relu(x), x)
+    def forward_intermediates(self, images: Tensor) -> list[Tensor]:
+        stem = self.stem(images)
+        current, previous = F.relu(stem), stem
+        maps = []
         for stage in self.stages:
-            before, pair = pair[0], stage(pair)
-        return pair[0], before
+            current, previous = stage(current, previous)
+            maps.append(current)
+        return maps
 
     def forward_features(self, images: Tensor) -> Tensor:
-        return self.trunk(images)[0]
+        return self.forward_intermediates(images)[-1]
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
-        features, before = self.trunk(images)
+        *_, before, features = self.forward_intermediates(images)
         logits = self.head(features)
         if self.training and self.aux_weights:
             return logits, [head(before) for head in self.aux_heads]
         return logits
+
+
+def plan(repeats: int, features: int, states: int, stem: str) -> list[list[Size]]:
+    """The cells of each stage, of which a reduction is the first; a normal cell concatenates so many states."""
+    unit = 4 * states
+    width = features // unit  # 1056 / (4 x 6 states) = 44
+    if width < 4 or features % unit:
+        raise ArchitectureError(f"arch.features={features}: it is a multiple of {unit}, from {4 * unit} on.")
+    if repeats < 1:
+        raise ArchitectureError(f"arch.repeats={repeats}: it is 1 or more.")
+    first, second, third = ([Size(width * 2**i, 1)] * repeats for i in range(3))
+    later = [[Size(2 * width, 2), *second], [Size(4 * width, 2), *third]]
+    return [first, *later] if stem == "cifar" else [[Size(width // 4, 2)], [Size(width // 2, 2), *first], *later]
+
+
+def cell_stages(
+    tables: tuple[Table, Table], sizes: list[list[Size]], stem_channels: int, skip_reduction: bool, parts: Parts,
+    drop_paths: Iterator[float],
+) -> Iterator[CellStage]:  # fmt: skip
+    normal, reduction = tables
+    inputs = Inputs(stem_channels, stem_channels, 0)
+    for stage, row in enumerate(sizes):
+        skip = skip_reduction and stage >= len(sizes) - 2  # not the reductions of the stem
+        cells = []
+        for size in row:
+            table = reduction if size.stride == 2 else normal
+            cells.append(Cell(table, inputs, size, parts, next(drop_paths)))
+            read_next = inputs.previous_channels if skip and len(cells) == 1 else inputs.channels
+            inputs = Inputs(size.width * len(table.concat), read_next, size.stride)
+        yield CellStage(*cells, skip=skip)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {  # `NASNet(**VARIANTS["nasnet_a_large"])`
+    "nasnet_a_mobile": {"repeats": 4, "features": 1056},  # Table 3
+    "nasnet_a_large": {
+        "repeats": 6, "features": 4032, "stem_channels": 96, "skip_reduction": True, "aux_size": 21,
+    },  # Table 2
+    "nasnet_a_cifar": {
+        "repeats": 6, "features": 768, "num_classes": 10, "stem": "cifar", "stem_channels": 96, "aux_size": 16,
+        "norm_eps": 1e-5,
+    },  # Table 1
+}  # fmt: skip

@@ -88,12 +88,14 @@ class Network(nn.Module):
 
     @property
     def stage_info(self) -> list[StageInfo]:
-        """Channels and stride of the map after each stage, found without an image: on the meta device."""
+        """Channels and stride of the map after each stage, found on the meta device: there is no image."""
         twin = _without_memory(self).eval()
+        first = next(module for module in twin.modules() if isinstance(module, nn.Conv2d))
+        # 256 pixels more are 256 / stride more of a map, whatever is lost at its borders.
         near, far = (
-            twin.forward_intermediates(torch.empty(1, _in_channels(self), side, side, device="meta"))
+            twin.forward_intermediates(first.weight.new_empty(1, first.in_channels, side, side))
             for side in (self.min_size + 64, self.min_size + 64 + 256)
-        )  # 256 pixels more are 256 / stride more of a map, whatever is lost at its borders
+        )
         return [StageInfo(a.shape[1], 256 // (b.shape[2] - a.shape[2])) for a, b in zip(near, far, strict=True)]
 
     @property
@@ -150,10 +152,6 @@ class Network(nn.Module):
 
     def set_progress(self, share: float) -> None:
         """Called before every step of training with the share, 0 to 1, of all steps that are done."""
-
-
-def _in_channels(network: nn.Module) -> int:
-    return next(module for module in network.modules() if isinstance(module, nn.Conv2d)).in_channels
 
 
 def _without_memory(network: Network) -> Network:

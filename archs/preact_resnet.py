@@ -13,16 +13,28 @@ Initialisation as in that code: He's normal by fan-out, zero bias in the linear 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, cast
 
 from torch import Tensor, nn
 
 from archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, choose
 from archs.blocks import ClassifierHead, DropPath, HeConv2d, NormAct, ShortcutA, drop_path_rates
+from archs.network import Network, Stage
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
     return HeConv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+
+
+@dataclass(frozen=True)
+class PreActivated:
+    """What the units of a network share; the arguments of PreActResNet say what each is."""
+
+    bottleneck: bool
+    shortcut: Shortcut
+    stride_in_1x1: bool
+    share_act: bool = False  # of the first unit only
 
 
 class PreActUnit(nn.Module):
@@ -32,15 +44,12 @@ class PreActUnit(nn.Module):
     `share_act` the identity and the padding take the activated one too.
     """
 
-    def __init__(
-        self, in_channels: int, width: int, stride: int, bottleneck: bool, option: str, share_act: bool,
-        drop_path: float, stride_in_1x1: bool,
-    ) -> None:  # fmt: skip
+    def __init__(self, in_channels: int, width: int, stride: int, shared: PreActivated, drop_path: float) -> None:
         super().__init__()
-        out_channels = 4 * width if bottleneck else width
+        out_channels = 4 * width if shared.bottleneck else width
         self.act = NormAct(in_channels)
-        if bottleneck:
-            first, second = (stride, 1) if stride_in_1x1 else (1, stride)
+        if shared.bottleneck:
+            first, second = (stride, 1) if shared.stride_in_1x1 else (1, stride)
             self.branch = nn.Sequential(
                 conv(in_channels, width, 1, first),
                 NormAct(width),
@@ -51,10 +60,10 @@ class PreActUnit(nn.Module):
         else:
             self.branch = nn.Sequential(conv(in_channels, width, 3, stride), NormAct(width), conv(width, width, 3))
         self.drop_path = DropPath(drop_path)
-        self.share_act = share_act
+        self.share_act = shared.share_act
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            if option == "A":
+            if shared.shortcut == "A":
                 self.shortcut = ShortcutA(out_channels, stride)
             else:
                 self.shortcut = conv(in_channels, out_channels, 1, stride)
@@ -65,8 +74,11 @@ class PreActUnit(nn.Module):
         shortcut = self.shortcut(active if self.share_act else x)
         return shortcut + self.drop_path(self.branch(active))
 
+    def last_convolution(self) -> nn.Conv2d:
+        return cast(nn.Conv2d, self.branch[-1])
 
-class PreActResNet(nn.Module):
+
+class PreActResNet(Network):
     """Stem without BN, stages of units (stride 2 into each stage but the first), BN-ReLU, average pooling, linear.
 
     Args:
@@ -91,7 +103,7 @@ class PreActResNet(nn.Module):
         in_channels: Channels = 3,
         stem: Stem = "imagenet",
         shortcut: Shortcut = "B",
-        share_first: bool = False,
+        share_first: bool = True,
         stride_in_1x1: bool = False,
         drop_path: Rate = 0.0,
         dropout: Rate = 0.0,
@@ -102,50 +114,63 @@ class PreActResNet(nn.Module):
         bottleneck = choose("block", block, ("basic", "bottleneck")) == "bottleneck"
         if stride_in_1x1 and not bottleneck:
             raise ArchitectureError("arch.stride_in_1x1=true: a basic block has none, it needs arch.block=bottleneck.")
-        # Of one pixel and two images batch normalisation makes +-1, and through a hundred layers of that the gradients
-        # overflow. CIFAR: two pixels in the last map, 5 -> 3 -> 2; ImageNet: one in the last stage only, 17 to 1.
-        self.min_size = 2 ** (len(depths) - 1) + 1
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
-            self.min_size = 2 ** len(depths) + 1
             pool = nn.MaxPool2d(3, stride=2, padding=1)
             self.stem: nn.Module = nn.Sequential(conv(in_channels, widths[0], 7, stride=2), pool)
+            self.min_size = 2 ** len(depths) + 1  # one pixel in the last map: 17 to 1
         else:
             self.stem = conv(in_channels, widths[0], 3)
-
-        rates = iter(drop_path_rates(drop_path, sum(depths)))
-        stages, channels = [], widths[0]
-        for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
-            units = []
-            for i in range(depth):
-                stride = 2 if i == 0 and index > 0 else 1
-                share = share_first and index == i == 0
-                units.append(
-                    PreActUnit(channels, width, stride, bottleneck, shortcut, share, next(rates), stride_in_1x1)
-                )
-                channels = 4 * width if bottleneck else width
-            stages.append(nn.Sequential(*units))
-        self.stages = nn.Sequential(*stages)
-        self.norm = NormAct(channels)  # the extra activation after the last sum
+            self.min_size = 2 ** (len(depths) - 1) + 1  # two pixels in the last map: 5 -> 3 -> 2
+        shared = PreActivated(bottleneck, shortcut, stride_in_1x1)
+        self.stages = nn.Sequential(*preact_stages(depths, widths, shared, share_first, drop_path))
+        channels = widths[-1] * (4 if bottleneck else 1)
+        self.last = NormAct(channels)  # the extra activation after the last sum
         self.head = ClassifierHead(channels, num_classes, dropout)
-
-        nn.init.zeros_(self.head.linear.bias)
+        self.apply(self.initialise)
         if zero_init_last:
             for module in self.modules():
                 if isinstance(module, PreActUnit):
-                    for weight in module.branch[-1].parameters():
-                        nn.init.zeros_(weight)
+                    nn.init.zeros_(module.last_convolution().weight)
 
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.norm(self.stages(self.stem(images)))
+    def initialise(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))
+
+def preact_stages(
+    depths: Sequence[int], widths: Sequence[int], shared: PreActivated, share_first: bool, drop_path: float
+) -> list[Stage]:
+    """A stage for each depth and width; the first unit halves the map, but in the first stage."""
+    rates = iter(drop_path_rates(drop_path, sum(depths)))
+    stages, channels = [], widths[0]
+    for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
+        units = []
+        for i in range(depth):
+            stride = 2 if i == 0 and index > 0 else 1
+            own = replace(shared, share_act=share_first and index == i == 0)
+            units.append(PreActUnit(channels, width, stride, own, next(rates)))
+            channels = 4 * width if shared.bottleneck else width
+        stages.append(Stage(*units))
+    return stages
+
+
+# The ImageNet networks: `PreActResNet(**VARIANTS["preact_resnet50"])`. Table 5 has that of 152 layers; `share_first` is
+# timm's, whose weights they take.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "preact_resnet18": {"block": "basic", "depths": (2, 2, 2, 2), "share_first": False},
+    "preact_resnet34": {"block": "basic", "depths": (3, 4, 6, 3), "share_first": False},
+    "preact_resnet50": {"block": "bottleneck", "depths": (3, 4, 6, 3), "share_first": False},
+    "preact_resnet101": {"block": "bottleneck", "depths": (3, 4, 23, 3), "share_first": False},
+    "preact_resnet152": {"block": "bottleneck", "depths": (3, 8, 36, 3), "share_first": False},
+}
 
 
 def preact_resnet_cifar(
     depth: Annotated[int, "x >= 8 and (x % 6 == 2 or x % 9 == 2)"],
     block: Literal["paper", "basic", "bottleneck"] = "paper",
     shortcut: Literal["paper", "A", "B"] = "paper",
+    num_classes: Classes = 10,
+    stem: Stem = "cifar",
     **options,
 ) -> PreActResNet:
     """Three stages of widths 16, 32, 64: 6n + 2 layers of basic blocks or 9n + 2 of bottlenecks.
@@ -162,4 +187,5 @@ def preact_resnet_cifar(
             f"arch.depth={depth}: a pre-activation CIFAR ResNet has 6n + 2 layers with block=basic (20, 56, 110), "
             "9n + 2 with block=bottleneck (164, 1001)."
         )
-    return PreActResNet(kind, [(depth - 2) // layers] * 3, [16, 32, 64], shortcut=option, **options)
+    depths, widths = [(depth - 2) // layers] * 3, (16, 32, 64)
+    return PreActResNet(kind, depths, widths, num_classes, stem=stem, shortcut=option, **options)

@@ -1,8 +1,197 @@
 """Deep residual learning for image recognition (He, Zhang, Ren, Sun 2015), arXiv 1512.03385.
 
-A block learns the difference from its input: y = relu(x + f(x)). ImageNet top-1 errors in the paper's Table 4 (10-crop):
-ResNet-50 22.85, 101 21.75, 152 21.43; CIFAR-10 errors in Table 6: ResNet-20 8.75, 56 6.97, 110 6.43.
+A block learns the difference from its input: y = relu(x + f(x)). ImageNet top-1 errors in the paper's Table 3 (ten
+crops): ResNet-50 22.85, 101 21.75, 152 21.43; CIFAR-10 errors in Table 6: ResNet-20 8.75, 56 6.97, 110 6.43.
 
 The same class, by its arguments, is the CIFAR ResNet of section 4.2, ResNeXt (arXiv 1611.05431: archs/resnext.py), the
 wide bottleneck of arXiv 1605.07146 (`base_width=128`), and SE-ResNet (arXiv 1709.01507: `se`).
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from torch import Tensor, nn
+
+from archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, choose
+from archs.blocks import ClassifierHead, ConvNormAct, DropPath, ShortcutA, SqueezeExcite, drop_path_rates
+from archs.network import Network, Stage
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What the blocks of a network share; the arguments of ResNet say what each is."""
+
+    shortcut: Shortcut
+    groups: int
+    base_width: int
+    stride_in_1x1: bool
+    se: bool
+
+    def join(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+        """The identity where shapes agree; else zero padding (option A) or a 1x1 projection (option B)."""
+        if stride == 1 and in_channels == out_channels:
+            return nn.Identity()
+        if self.shortcut == "A":
+            return ShortcutA(out_channels, stride)
+        return ConvNormAct(in_channels, out_channels, 1, stride, act=None)
+
+    def gate(self, channels: int) -> nn.Module:
+        return SqueezeExcite(channels, channels // 16) if self.se else nn.Identity()
+
+
+class Basic(nn.Module):
+    """Two 3x3 convolutions: (B, in, H, W) -> (B, width, H/stride, W/stride)."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, width: int, stride: int, shared: Residual, drop_path: float) -> None:
+        super().__init__()
+        self.conv1 = ConvNormAct(in_channels, width, 3, stride)
+        self.conv2 = ConvNormAct(width, width, 3, act=None)
+        self.se = shared.gate(width)
+        self.drop_path = DropPath(drop_path)
+        self.shortcut = shared.join(in_channels, width, stride)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.drop_path(self.se(self.conv2(self.conv1(x))))
+        return self.act(residual + self.shortcut(x))
+
+    def last_norm(self) -> nn.BatchNorm2d:
+        return self.conv2.norm
+
+
+class Bottleneck(nn.Module):
+    """1x1 down, 3x3, 1x1 up to 4 x width: (B, in, H, W) -> (B, 4 width, H/stride, W/stride)."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int, shared: Residual, drop_path: float) -> None:
+        super().__init__()
+        inner = width * shared.base_width // 64 * shared.groups  # ResNeXt-50 32x4d, first stage: 64 * 4 / 64 * 32 = 128
+        out_channels = width * self.expansion
+        first, second = (stride, 1) if shared.stride_in_1x1 else (1, stride)
+        self.conv1 = ConvNormAct(in_channels, inner, 1, first)
+        self.conv2 = ConvNormAct(inner, inner, 3, second, groups=shared.groups)
+        self.conv3 = ConvNormAct(inner, out_channels, 1, act=None)
+        self.se = shared.gate(out_channels)
+        self.drop_path = DropPath(drop_path)
+        self.shortcut = shared.join(in_channels, out_channels, stride)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.drop_path(self.se(self.conv3(self.conv2(self.conv1(x)))))
+        return self.act(residual + self.shortcut(x))
+
+    def last_norm(self) -> nn.BatchNorm2d:
+        return self.conv3.norm
+
+
+BLOCKS: dict[str, type[Basic | Bottleneck]] = {"basic": Basic, "bottleneck": Bottleneck}
+
+
+class ResNet(Network):
+    """Stem, stages of blocks (stride 2 into each stage but the first), average pooling, linear.
+
+    Args:
+        block: "basic" or "bottleneck".
+        depths, widths: blocks and width of each stage.
+        stem: "imagenet" is 7x7/2 and 3x3/2 pooling; "cifar" is one 3x3.
+        shortcut: "A" (zero padding) or "B" (projection) where shapes change.
+        groups, base_width: cardinality and width per group at 64 channels (ResNeXt); 1 and 64 in ResNet. They and
+            the next are of bottlenecks only.
+        stride_in_1x1: stride 2 in the first 1x1 as in the paper; false is "v1.5" (torchvision, timm), in the 3x3.
+        se: Squeeze-and-Excitation at the end of each residual branch.
+        drop_path: stochastic depth of the last block; linear from 0 at the first.
+        zero_init_last: start each residual branch at zero (Goyal et al. 2017, arXiv 1706.02677).
+        ceil_pool: pool the stem without padding and round up, as Caffe (SENet's released weights); else pad by 1.
+    """
+
+    def __init__(
+        self,
+        block: Block,
+        depths: Sequence[Count],
+        widths: Sequence[Count] = (64, 128, 256, 512),
+        num_classes: Classes = 1000,
+        in_channels: Channels = 3,
+        stem: Stem = "imagenet",
+        shortcut: Shortcut = "B",
+        groups: Count = 1,
+        base_width: Count = 64,
+        stride_in_1x1: bool = False,
+        se: bool = False,
+        drop_path: Rate = 0.0,
+        dropout: Rate = 0.0,
+        zero_init_last: bool = False,
+        ceil_pool: bool = False,
+    ) -> None:
+        super().__init__()
+        kind = BLOCKS[choose("block", block, tuple(BLOCKS))]
+        if block == "basic" and (groups != 1 or base_width != 64 or stride_in_1x1):
+            raise ArchitectureError(
+                f"arch.groups={groups} arch.base_width={base_width} arch.stride_in_1x1={str(stride_in_1x1).lower()}: "
+                "a basic block has no groups and no 1x1, they need arch.block=bottleneck."
+            )
+        choose("shortcut", shortcut, ("A", "B"))
+        shared = Residual(shortcut, groups, base_width, stride_in_1x1, se)
+        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+            pool = nn.MaxPool2d(3, stride=2, padding=0 if ceil_pool else 1, ceil_mode=ceil_pool)
+            self.stem = nn.Sequential(ConvNormAct(in_channels, widths[0], 7, stride=2), pool)
+            self.min_size = 2 ** len(depths) + (3 if ceil_pool else 1)  # one pixel in the last map: 17 to 1
+        else:
+            self.stem = nn.Sequential(ConvNormAct(in_channels, widths[0], 3))
+            self.min_size = 2 ** (len(depths) - 1) + 1  # two pixels in the last map: 5 -> 3 -> 2
+        self.stages = nn.Sequential(*residual_stages(kind, depths, widths, shared, drop_path))
+        self.last = nn.Identity()
+        self.head = ClassifierHead(widths[-1] * kind.expansion, num_classes, dropout)
+        if zero_init_last:
+            for module in self.modules():
+                if isinstance(module, Basic | Bottleneck):
+                    nn.init.zeros_(module.last_norm().weight)
+
+
+def residual_stages(
+    kind: type[Basic | Bottleneck], depths: Sequence[int], widths: Sequence[int], shared: Residual, drop_path: float
+) -> list[Stage]:
+    """A stage for each depth and width; the first block halves the map, but in the first stage."""
+    rates = iter(drop_path_rates(drop_path, sum(depths)))
+    stages, channels = [], widths[0]
+    for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
+        blocks = []
+        for i in range(depth):
+            stride = 2 if i == 0 and index > 0 else 1
+            blocks.append(kind(channels, width, stride, shared, next(rates)))
+            channels = width * kind.expansion
+        stages.append(Stage(*blocks))
+    return stages
+
+
+# Table 1, and the networks of other papers that are this one with other arguments: `ResNet(**VARIANTS["resnet50"])`.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "resnet18": {"block": "basic", "depths": (2, 2, 2, 2)},
+    "resnet34": {"block": "basic", "depths": (3, 4, 6, 3)},
+    "resnet50": {"block": "bottleneck", "depths": (3, 4, 6, 3)},
+    "resnet101": {"block": "bottleneck", "depths": (3, 4, 23, 3)},
+    "resnet152": {"block": "bottleneck", "depths": (3, 8, 36, 3)},
+    "wideresnet50_2": {"block": "bottleneck", "depths": (3, 4, 6, 3), "base_width": 128},
+}
+# The gated ones are as their authors released them.
+SE = {"se": True, "stride_in_1x1": True, "ceil_pool": True}
+VARIANTS |= {f"se_{name}": VARIANTS[name] | SE for name in ("resnet50", "resnet101", "resnet152")}
+
+
+def resnet_cifar(
+    depth: Annotated[int, "x >= 8 and x % 6 == 2"],
+    num_classes: Classes = 10,
+    stem: Stem = "cifar",
+    shortcut: Shortcut = "A",
+    **options,
+) -> ResNet:
+    """The CIFAR ResNet of section 4.2: 6n + 2 layers, three stages of widths 16, 32, 64."""
+    if depth < 8 or (depth - 2) % 6:
+        raise ArchitectureError(f"arch.depth={depth}: a CIFAR ResNet has 6n + 2 layers (20, 32, 44, 56, 110, 1202).")
+    depths, widths = [(depth - 2) // 6] * 3, (16, 32, 64)
+    return ResNet("basic", depths, widths, num_classes, stem=stem, shortcut=shortcut, **options)

@@ -4,21 +4,37 @@ The 3x3 convolution of a bottleneck splits into many narrow groups ("cardinality
 than more width or depth. ImageNet top-1 errors in the paper's Table 3: ResNeXt-50 32x4d 22.2, ResNeXt-101 32x4d 21.2;
 CIFAR-10 / CIFAR-100 errors in Table 7: ResNeXt-29 8x64d 3.65 / 17.77, 16x64d 3.58 / 17.31.
 
-A ResNeXt is a ResNet (archs/resnet.py) with `groups` and `base_width`: the ImageNet networks are YAML files
-(conf/arch/resnext50_32x4d.yaml), the CIFAR network is here. It has the post-activated blocks of the authors' released
-code; their README says that the paper's CIFAR numbers are of pre-activated ones, and that the former are better.
+A ResNeXt is a ResNet (archs/resnet.py) with `groups` and `base_width`. That for CIFAR has the post-activated blocks of
+the authors' released code; their README says that the paper's CIFAR numbers are of pre-activated ones, and that the
+former are better.
 """
 
 from __future__ import annotations
 
-from archs.arguments import ArchitectureError, Count
+from archs.arguments import ArchitectureError, Classes, Count, Stem
+from archs.resnet import VARIANTS as RESNETS
 from archs.resnet import ResNet
 
+# `ResNet(**VARIANTS["resnext50_32x4d"])`. The gated ones pool as in the weights that the authors of arXiv 1709.01507
+# released.
+VARIANTS = {
+    "resnext50_32x4d": RESNETS["resnet50"] | {"groups": 32, "base_width": 4},
+    "resnext101_32x4d": RESNETS["resnet101"] | {"groups": 32, "base_width": 4},
+    "resnext101_64x4d": RESNETS["resnet101"] | {"groups": 64, "base_width": 4},
+}
+SE = {"se": True, "ceil_pool": True}
+VARIANTS |= {f"se_{name}": VARIANTS[name] | SE for name in ("resnext50_32x4d", "resnext101_32x4d")}
 
-def resnext29(cardinality: Count, base_width: Count, **options) -> ResNet:
+
+def resnext29(
+    cardinality: Count = 8, base_width: Count = 64, num_classes: Classes = 10, stem: Stem = "cifar", **options
+) -> ResNet:
     """Three stages of three bottlenecks, 64 maps from the stem; `cardinality` groups of `base_width` at 64 channels."""
     if cardinality < 1 or base_width < 1:
         raise ArchitectureError(
             f"arch.cardinality={cardinality} arch.base_width={base_width}: both are at least 1 (8 and 64 in the paper)."
         )
-    return ResNet("bottleneck", [3, 3, 3], [64, 128, 256], groups=cardinality, base_width=base_width, **options)
+    depths, widths = (3, 3, 3), (64, 128, 256)
+    return ResNet(
+        "bottleneck", depths, widths, num_classes, stem=stem, groups=cardinality, base_width=base_width, **options
+    )

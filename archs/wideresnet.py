@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from archs.arguments import ArchitectureError, Channels, Classes, Rate, Stem, choose
 from archs.blocks import ClassifierHead, ConvNormAct, DropPath, HeConv2d, NormAct, drop_path_rates
+from archs.network import Network, Stage
 
 
 class WideBlock(nn.Module):
@@ -40,7 +41,7 @@ class WideBlock(nn.Module):
         return shortcut + self.drop_path(out)
 
 
-class WideResNet(nn.Module):
+class WideResNet(Network):
     """3x3 stem, three stages of (depth - 4) / 6 blocks, widths 16k, 32k, 64k, BN-ReLU, average pooling, linear.
 
     Args:
@@ -64,14 +65,13 @@ class WideResNet(nn.Module):
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise ArchitectureError(f"arch.depth={depth}: a wide ResNet has 6n + 4 layers (16, 22, 28, 40).")
-        # Two pixels a side in the last stage: BN over the two values of a pair of 1x1 maps explodes.
-        self.min_size = 17 if stem == "imagenet" else 5
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
-            self.stem: nn.Module = nn.Sequential(
-                ConvNormAct(in_channels, 16, 7, stride=2), nn.MaxPool2d(3, stride=2, padding=1)
-            )
+            pool = nn.MaxPool2d(3, stride=2, padding=1)
+            self.stem: nn.Module = nn.Sequential(ConvNormAct(in_channels, 16, 7, stride=2), pool)
+            self.min_size = 17  # two pixels in the last map: 17 -> 9 -> 5 -> 3 -> 2
         else:
             self.stem = HeConv2d(in_channels, 16, 3, padding=1, bias=False)
+            self.min_size = 5  # 5 -> 3 -> 2
 
         blocks_per_stage = (depth - 4) // 6
         rates = iter(drop_path_rates(drop_path, 3 * blocks_per_stage))
@@ -82,13 +82,7 @@ class WideResNet(nn.Module):
                 stride = 2 if i == 0 and index > 0 else 1
                 blocks.append(WideBlock(channels, width, stride, dropout, next(rates)))
                 channels = width
-            stages.append(nn.Sequential(*blocks))
+            stages.append(Stage(*blocks))
         self.stages = nn.Sequential(*stages)
-        self.norm = NormAct(channels)
+        self.last = NormAct(channels)
         self.head = ClassifierHead(channels, num_classes)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        return self.norm(self.stages(self.stem(images)))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.forward_features(images))

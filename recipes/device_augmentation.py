@@ -58,7 +58,7 @@ class DeviceAugmentation(nn.Module):
         self.normalise = Normalise(mean, std)
         self.recipe, self.hflip, self.crop_here = recipe, hflip, crop_here
         self.lighting = recipe.pca_lighting if len(mean) == 3 else 0.0  # three colours have principal components
-        here = {"lighting": 3 * bool(self.lighting), **erasing_draws(recipe)}
+        here = {**({"lighting": 3} if self.lighting else {}), **erasing_draws(recipe)}
         self.draw = crop_and_flip_draws(recipe, seed, hflip, **here) if crop_here else ImageDraws(seed, here)
         self.register_buffer("fill", fill_colour(mean), persistent=False)
         components = torch.tensor(EIGENVALUES) * torch.tensor(EIGENVECTORS)  # a component a column

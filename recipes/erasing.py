@@ -16,9 +16,9 @@ AT_ONCE = 2**23  # numbers of noise for whole images on a device, so that they f
 
 def erasing_draws(recipe: Recipe) -> dict[str, int]:
     """How many numbers are drawn of each image."""
-    erases, noisy = bool(recipe.erasing_prob), recipe.erasing_mode == "pixel"
-    counts = {"erased": erases, "erasing": 4 * boxes.TRIES * erases, "noise": 2 * (erases and noisy)}
-    return {**counts, "cutout": 2 * bool(recipe.cutout)}
+    counts = {"erased": 1, "erasing": 4 * boxes.TRIES} if recipe.erasing_prob else {}
+    noise = {"noise": 2} if recipe.erasing_prob and recipe.erasing_mode == "pixel" else {}
+    return {**counts, **noise, **({"cutout": 2} if recipe.cutout else {})}
 
 
 def erase(recipe: Recipe, draws: dict[str, Tensor], pixels: Tensor, quantiles: Tensor | None) -> Tensor:
@@ -45,7 +45,7 @@ def erase(recipe: Recipe, draws: dict[str, Tensor], pixels: Tensor, quantiles: T
 def fill_boxes(pixels: Tensor, found: Tensor) -> None:
     """Set the pixels of each image's box, (B, 4) of top, left, height, width, to zero."""
     if pixels.device.type != "cpu":  # without a look at the boxes, for which the host would have to wait
-        pixels.masked_fill_(_inside(pixels, found)[:, None], 0.0)
+        pixels.masked_fill_(inside(pixels, found)[:, None], 0.0)
         return
     for image, (rows, columns) in zip(pixels, _slices(found), strict=True):
         image[:, rows, columns] = 0.0
@@ -57,8 +57,8 @@ def fill_boxes_with_noise(pixels: Tensor, found: Tensor, quantiles: Tensor, stat
     down, across = (torch.arange(side, device=pixels.device) for side in size)
     if pixels.device.type != "cpu":
         at_once = max(1, AT_ONCE // pixels[0].numel())
-        inside = _inside(pixels, found)[:, None]
-        for part, where, states in zip(*(whole.split(at_once) for whole in (pixels, inside, state)), strict=True):
+        chosen = inside(pixels, found)[:, None]
+        for part, where, states in zip(*(whole.split(at_once) for whole in (pixels, chosen, state)), strict=True):
             part.copy_(torch.where(where, normal_noise(quantiles, states, channels, down, across), part))
         return
     for image, own, (rows, columns) in zip(pixels, state.split(1), _slices(found), strict=True):
@@ -71,8 +71,8 @@ def _slices(found: Tensor) -> list[tuple[slice, slice]]:
     return [(slice(top, top + height), slice(left, left + width)) for top, left, height, width in corners]
 
 
-def _inside(pixels: Tensor, found: Tensor) -> Tensor:
-    """(B, H, W) bool."""
+def inside(pixels: Tensor, found: Tensor) -> Tensor:
+    """Which pixels are in their image's box, (B, H, W) bool."""
     top, left, height, width = found[:, :, None].unbind(1)
     rows, columns = (torch.arange(side, device=pixels.device) for side in pixels.shape[2:])
     in_rows, in_columns = (rows >= top) & (rows < top + height), (columns >= left) & (columns < left + width)

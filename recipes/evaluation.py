@@ -26,7 +26,7 @@ class Evaluator(pl.LightningModule):
         exact: whether sums are of float64, which Apple's GPUs do not have.
     """
 
-    stages = ("val", "test")
+    stages: tuple[str, ...] = ("val", "test")
 
     def __init__(
         self, network: nn.Module, recipe: Recipe, normalise: Normalise, *, num_classes: int,

@@ -70,7 +70,8 @@ def crop_and_flip(
 
 
 def train_side(recipe: Recipe, epoch: int) -> int:
-    return recipe.train_res
+    sizes = recipe.progressive_res or [recipe.train_res]
+    return sizes[min(epoch * len(sizes) // recipe.epochs, len(sizes) - 1)]
 
 
 def shown_size(recipe: Recipe, images: Tensor, origin: Tensor) -> tuple[int, int]:

@@ -1,7 +1,8 @@
-"""One resizer: PIL's, for a PIL image or, bit for bit, for a batch of tensors.
+"""One resizer: PIL's, for a PIL image or for a batch of tensors, which it equals bit for bit, pass by pass.
 
-PIL widens its filter where it shrinks (antialiasing), its bicubic has a = -0.5 unlike torch's -0.75, it resizes rows
-before columns, and rounds to whole levels after each.
+PIL widens its filter where it shrinks (antialiasing), its bicubic has a = -0.5 unlike torch's -0.75, and it rounds to
+whole levels after each of two passes: along rows, then along columns. (Pillow 13 turns the passes round for some images
+that shrink in height; its own results then differ from those of before by such roundings.)
 """
 
 from __future__ import annotations

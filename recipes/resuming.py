@@ -33,6 +33,7 @@ class Resumable(pl.LightningModule):
     augment: DeviceAugmentation
     averages: list[Average]
     lookaheads: list[Lookahead]
+    teachers: list[nn.Module]
     plateau: Plateau
     watch: LossWatch
     seed: int
@@ -54,10 +55,9 @@ class Resumable(pl.LightningModule):
         self._all_to_device()
 
     def _all_to_device(self) -> None:
-        for part in (*self.averages, *self.lookaheads):
+        parts: list[Any] = [*self.averages, *self.lookaheads, *self.teachers]
+        for part in parts:
             part.to(self.device)
-        for teacher in getattr(self, "teachers", ()):
-            teacher.to(self.device)
 
     def on_train_start(self) -> None:
         """Let a network that starts from the data see some; give each device its own statistics back, if as many

@@ -23,6 +23,7 @@ from running import directory
 from running.annotations import problem
 from running.errors import nearest
 from running.signatures import Signature, arguments
+from running.teacher import check_teacher
 from user_error import UserError
 
 GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger")
@@ -32,13 +33,13 @@ MAY_BE_EMPTY = ("callbacks", "logger")
 READ = {
     "evaluate": (
         "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "trainer", "trainer.*", "experiment", "published.*",
-        "recipe.test_res", "recipe.test_crop_ratio", "recipe.test_views", "recipe.interpolation", "recipe.loss",
-        "recipe.mixed_precision", "pretrained", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*",
+        "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation",
+        "recipe.test_views", "recipe.loss", "recipe.mixed_precision", "pretrained", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*",
         "hydra.*",
     ),
     "export": (
         "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "experiment", "published.*",
-        "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation",
+        "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation",
         "pretrained", "run", "runs", "checkpoint", "to", "output", "resolution", "crop", "hydra/*", "hydra.*",
     ),
     "describe": (
@@ -89,6 +90,7 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     if door == "export" and Path(str(cfg.output)).exists():
         raise UserError(f"{cfg.output} is there already: remove it, or name another place, output=FILE.")
     if door == "train":
+        check_teacher(cfg)
         _check_directory(cfg, hydra, words)
 
 

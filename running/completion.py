@@ -149,7 +149,10 @@ def _show_what_weights_saw(cfg: DictConfig) -> None:
     taken = {
         side[0]: (record.resolution, ("resolution", *side)),
         "recipe.test_crop_ratio": (record.crop, ("crop", "recipe.test_crop_ratio", "recipe")),
-        "recipe.interpolation": (record.interpolation, ("recipe.interpolation", "recipe")),
+        "recipe.test_interpolation": (
+            record.interpolation,
+            ("recipe.test_interpolation", "recipe.interpolation", "recipe"),
+        ),
     }
     for key, (value, words) in taken.items():
         if not set(words) & set(said):

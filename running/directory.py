@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from running.sources import defined_in
 from user_error import UserError
 
-SAME = ("arch", "datamodule", "recipe", "pretrained", "freeze", "seed")  # what a run may not change
+SAME = ("arch", "datamodule", "recipe", "pretrained", "freeze", "teacher", "seed")  # what a run may not change
 PLACES = ("datamodule.root", "datamodule.workers")  # where and by whom files are read changes nothing
 
 

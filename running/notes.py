@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+from typing import cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from recipes.averaging import initial_share
+from recipes.recipe import Recipe
 
 # What a recipe asks of the network, and the argument by which a network takes it.
 ASKED_OF_ARCH = {"drop_path": "it has no residual branch to drop", "dropout": "it has no dropout"}
 
 
-def what_does_not_apply(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[str]:
+def what_does_not_apply(cfg: DictConfig, arch: str, data: str, one_size: bool, steps_per_epoch: int) -> list[str]:
     """Sentences for the first screen and results.json."""
-    return [*_of_network(cfg, arch), *_of_data(cfg, data), *_of_size(cfg, arch, data, one_size)]
+    return [
+        *_of_network(cfg, arch),
+        *_of_data(cfg, data),
+        *_of_size(cfg, arch, data, one_size),
+        *_of_averages(cfg, steps_per_epoch),
+    ]
 
 
 def _of_network(cfg: DictConfig, arch: str) -> list[str]:
@@ -32,6 +42,23 @@ def _of_data(cfg: DictConfig, data: str) -> list[str]:
         notes.append(f"recipe.pca_lighting={recipe.pca_lighting} is off: {data} has no colour")
     if cfg.datamodule.val_size == 0:
         notes.append("validation is the test set (datamodule.val_size=0)")
+    return notes
+
+
+def _of_averages(cfg: DictConfig, steps_per_epoch: int) -> list[str]:
+    """Which weights count, and whether an average gets away from the initial ones."""
+    recipe, notes = cast(Recipe, OmegaConf.to_object(cfg.recipe)), []
+    if recipe.ema or recipe.swa:
+        kind = "ema" if recipe.ema else "swa"
+        notes.append(
+            f"val_top1, best.ckpt and the test are of the averaged weights (recipe.{kind}); val_raw_top1 is not"
+        )
+    share = initial_share(recipe, recipe.total_epochs * steps_per_epoch, steps_per_epoch)
+    if share > 0.01:
+        notes.append(
+            f"recipe.ema={recipe.ema:g}: in the end {share:.0%} of the average are still the initial weights; "
+            "recipe.ema_ramp=true follows faster at first"
+        )
     return notes
 
 

@@ -113,7 +113,9 @@ class Run:
         self.notes = [
             *getattr(classifier.network, "notes", ()),
             *data.notes,
-            *what_does_not_apply(cfg, self.choices.arch, self.choices.datamodule, data.train.one_size),
+            *what_does_not_apply(
+                cfg, self.choices.arch, self.choices.datamodule, data.train.one_size, order.steps_per_epoch
+            ),
         ]
         rows = {
             "network": f"{self.choices.arch}, {self.parameters:,} parameters, "
@@ -127,6 +129,8 @@ class Run:
             + (", compiled" if trainer.compile else ""),
             "run": str(self.folder),
         }
+        if cfg.teacher is not None:
+            rows["teacher"] = f"{cfg.teacher}, {cfg.recipe.distill}, {cfg.recipe.distill_share:g} of the loss"
         if start.path is not None:
             rows["continues"] = f"at step {start.step:,}, from {start.path.name}"
         screen.show_plan(self.console, rows, self.notes)

@@ -17,7 +17,13 @@ ConfigStore.instance().store(name="schema", package="recipe", node=Recipe)
 OmegaConf.register_new_resolver("add", lambda a, b: a + b, replace=True)
 
 # What export.py writes where the command does not say: a folder for timm, a file for the others.
-ENDINGS = {"timm": "-timm", "torchvision": ".pth", "safetensors": ".safetensors", "onnx": ".onnx", "torch_export": ".pt2"}
+ENDINGS = {
+    "timm": "-timm",
+    "torchvision": ".pth",
+    "safetensors": ".safetensors",
+    "onnx": ".onnx",
+    "torch_export": ".pt2",
+}
 OmegaConf.register_new_resolver(
     "export_of", lambda run, arch, to: f"exports/{run or arch}{ENDINGS.get(to, '')}", replace=True
 )
@@ -31,6 +37,7 @@ class Keys:
 
     pretrained: str | None
     freeze: str | None
+    teacher: str | None
     seed: Annotated[int, "0 <= x < 2**32"]
     test_weights: Literal["last", "best"]
     runs: str

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archs.blocks import SqueezeExcite
+from archs.network import Network
 
 # max|a - b| / max|b| in double precision; what correct networks of hundreds of layers leave is 1e-14 and 1e-11.
 TOLERANCE = {"eval": 1e-12, "gradient": 1e-11, "train": 1e-9, "statistics": 1e-9}
@@ -37,18 +38,82 @@ def loss(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     return total
 
 
-def check_gradients(config: str) -> None:
-    """Every parameter has a finite gradient at min_size with two images of one channel; the interface of blocks.py."""
+def check_contract(config: str) -> None:
+    """What archs/network.py promises, at min_size with two images of one channel; every parameter has a gradient."""
     network = build(config, num_classes=7, channels=1)
     images = smallest(network, 2, 1)
-    loss(network, images, torch.tensor([0, 6])).backward()
+    network.reset_classifier(5)
+    assert isinstance(network.notes, list)
+    loss(network, images, torch.tensor([0, 4])).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, f"{name} has no gradient"
         assert parameter.grad.sum().isfinite(), f"the gradient of {name} is not finite"  # isfinite() on all is slow
-    if not config.startswith("timm"):
-        assert {"stem", "stages", "head"} <= {name for name, _ in network.named_children()}
-        with torch.no_grad():
-            assert network.eval().forward_features(images).ndim == 4
+
+    layers = network.parameter_layers()
+    assert sorted(name for layer in layers for name in layer) == sorted(name for name, _ in network.named_parameters())
+    network.reset_classifier(0)
+    network.eval()
+    if isinstance(network, Network):
+        check_parts(config, network, images, layers)
+    else:
+        assert network(images).shape == (2, network.num_features)
+
+
+def check_parts(config: str, network: Network, images: Tensor, layers: list[list[str]]) -> None:
+    """The parts in order, their maps as `stage_info` has them, and no classifier."""
+    network.set_progress(1.0)
+    parts = [name for name, _ in network.named_children() if name in ("stem", "stages", "last", "head")]
+    assert parts == ["stem", "stages", "last", "head"]
+    assert layers[0][0].startswith("stem.") and {f"{name}.weight" for name in network.classifiers} <= set(layers[-1])
+    depths = [name.split(".")[:2] for layer in layers for name in layer if name.startswith("stages.")]
+    assert depths == sorted(depths, key=lambda part: int(part[1]))
+    with torch.no_grad():
+        maps = network.forward_intermediates(images)
+        assert [tuple(x.shape[:2]) for x in maps] == [(2, info.channels) for info in network.stage_info]
+        assert network.head(network.last(maps[-1])).shape == (2, network.num_features)
+    featureless = build(config, num_classes=0, channels=1, device="meta")
+    assert featureless.state_dict().keys() == network.state_dict().keys()
+
+
+def check_recomputation(config: str) -> None:
+    """The same loss, gradients and statistics, bit for bit, with dropout and stochastic depth, and less is kept."""
+    networks = [build(f"{config} recipe.drop_path=0.3 recipe.dropout=0.3") for _ in range(2)]
+    networks[1].checkpoint_gradients()
+    images = smallest(networks[0], 4, channels_of(config))
+    found = []
+    for network in networks:
+        kept: list[int] = []
+        torch.manual_seed(1)
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, kept=kept: kept.append(x.numel()) or x, lambda x: x):
+            value = loss(network, images, torch.arange(4) % 4)
+        value.backward()
+        gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+        found.append((value, gradients, dict(network.named_buffers()), sum(kept)))
+    (value, *tensors, before), (again, *others, after) = found
+    assert torch.equal(value, again) and after < before
+    for ours, theirs in zip(tensors, others, strict=True):
+        assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def check_intermediates(case: Case) -> None:
+    """Of timm's maps, all that have the channels and the stride of one of ours are ours; the last one always is."""
+    torch.manual_seed(0)
+    oracle = build_oracle(case).double()
+    ours = build(case.config, num_classes=CLASSES, initialise=False).double().eval()
+    images = noise(2, 3, case.image, case.image, dtype=torch.float64)
+    with torch.no_grad():
+        randomise(oracle, images)
+        port(ours, oracle, images.shape, order=case.order, our_order=case.our_order)
+        maps = dict(zip(ours.stage_info, ours.forward_intermediates(images), strict=True))  # of one shape, the later
+        theirs = oracle.eval().forward_intermediates(images, intermediates_only=True)
+        last = ours.forward_features(images)
+    described = [(info["num_chs"], info["reduction"]) for info in oracle.feature_info]
+    compared = {shape: x for shape, x in zip(described, theirs, strict=True) if shape in maps}
+    assert described[-1] in compared
+    for shape, x in compared.items():
+        # Timm's xception hands on rectified maps, and its densenet the last map after its normalisation.
+        candidates = [maps[shape], maps[shape].relu(), *([last] if shape == described[-1] else [])]
+        assert min(difference(candidate, x) for candidate in candidates) < TOLERANCE["eval"], shape
 
 
 def check_logits(case: Case, batch: int = 4, image: int | None = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import inspect
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +111,8 @@ def build(
     dataset = dataset or dataset_of(config)
     name, *words = config.split()
     given = OmegaConf.to_container(OmegaConf.from_dotlist(words))
-    known = inspect.signature(catalogue.target(name)).parameters
-    of_recipe = {key: value for key, value in given.get("recipe", {}).items() if key in known or "options" in known}
+    known = catalogue.parameters(name)
+    of_recipe = {key: value for key, value in given.get("recipe", {}).items() if key in known}
     classes = classes_of(config) if num_classes is None else num_classes
     torch.manual_seed(0)
     empty = device == "meta" or not initialise

@@ -65,18 +65,18 @@ PREACT_RESNET = {
     "stages.{s}.{b}.branch.3.norm": "stages.{s}.blocks.{b}.norm3",
     "stages.{s}.{b}.branch.4": "stages.{s}.blocks.{b}.conv3",
     "stages.{s}.{b}.shortcut": "stages.{s}.blocks.{b}.downsample.conv",
-    "norm.norm": "norm",
+    "last.norm": "norm",
     "head.linear": "head.fc 1x1",
 }
 
 # ---- DenseNet
 
-LAYER = "features.denseblock{s+1}.denselayer{l+1}"
+LAYER = "features.denseblock{s+1}.denselayer{l}"
 DENSENET = {
     **conv_norm("stem.0", "features.conv0", "features.norm0"),
-    **conv_norm("stages.{s}.0.{l}.conv{k}", f"{LAYER}.conv{{k}}", f"{LAYER}.norm{{k}}"),
-    **conv_norm("stages.{s}.1", "features.transition{s+1}.conv", "features.transition{s+1}.norm"),
-    "norm.0": "features.norm5",
+    **conv_norm("stages.{s}.{l}.conv{k}", f"{LAYER}.conv{{k}}", f"{LAYER}.norm{{k}}"),
+    **conv_norm("stages.{s}.0.0", "features.transition{s}.conv", "features.transition{s}.norm"),
+    "last.norm": "features.norm5",
     "head.linear": "classifier",
 }
 
@@ -242,8 +242,9 @@ SEPARABLE = {
 }
 NASNET_A = {**each([("stem", "conv0")]), "head.linear": "last_linear"}
 for ours, theirs in {
-    "stages.0.{b}": "cell_stem_{b}",
-    "stages.1.{b}": "cell_{b}",
+    "stages.0.0": "cell_stem_0",
+    "stages.1.0": "cell_stem_1",
+    "stages.1.{b}": "cell_{b-1}",
     "stages.2.0": "reduction_cell_0",
     "stages.2.{b}": "cell_{b+5}",
     "stages.3.0": "reduction_cell_1",
@@ -258,9 +259,9 @@ for ours, theirs in {
         f"{ours}.previous.odd": f"{theirs}.path_2.conv",
         f"{ours}.previous.norm": f"{theirs}.final_path_bn",
     }
-    for edge in range(10):
-        name = f"{theirs}.comb_iter_{edge // 2}_{('left', 'right')[edge % 2]}"
-        NASNET_A |= {f"{ours}.edges.{edge}.{layer}": f"{name}.{part}" for layer, part in SEPARABLE.items()}
+    for side in ("left", "right"):
+        mine, name = f"{ours}.combine.{{r}}.{side}.operation", f"{theirs}.comb_iter_{{r}}_{side}"
+        NASNET_A |= {f"{mine}.{layer}": f"{name}.{part}" for layer, part in SEPARABLE.items()}
 
 # By library: the tables that are tried in turn. A network's is the first that has a row for all of its modules.
 TABLES: dict[str, list[Names]] = {

@@ -210,7 +210,7 @@ def _onnx(model: Model, part: Path, images: Tensor) -> tuple[Tensor, str]:
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     facts = {"labels": model.labels, **timm_record(model.shown)}
-    program.model.metadata_props |= {key: json.dumps(value) for key, value in facts.items()}
+    program.model.metadata_props.update({key: json.dumps(value) for key, value in facts.items()})
     program.save(str(part))
     session = onnxruntime.InferenceSession(str(part), providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(None, {"images": images.numpy()})[0]), "onnxruntime.InferenceSession(FILE)"

@@ -50,8 +50,12 @@ class Preprocessing:
             )
 
     def __str__(self) -> str:
-        test = f"{self.resolution} px, crop {self.crop:.4g}, {self.interpolation}"
-        return f"{test}, mean {_numbers(self.mean)}, std {_numbers(self.std)}"
+        return f"{self.size}, mean {_numbers(self.mean)}, std {_numbers(self.std)}"
+
+    @property
+    def size(self) -> str:
+        """In words, without colours."""
+        return f"{self.resolution} px, crop {self.crop:.4g}, {self.interpolation}"
 
     def differences(self, other: Preprocessing) -> str:
         """What of the other is not as here, in words; "" if nothing is."""

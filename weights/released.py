@@ -105,7 +105,7 @@ def _find(network: nn.Module, pretrained: str, entries: Entries) -> Weights:
 def _about_images(weights: Weights, shown: Preprocessing) -> str:
     """The end of a sentence: what images the weights saw, and what they are shown here instead."""
     if weights.seen is None:
-        return ""
+        return "; what images they saw is recorded nowhere"
     source = f" as {weights.seen.source}" if weights.seen.source not in ("", weights.title) else ""
     other = weights.seen.differences(shown)
     return f", seen{source} at {weights.seen}" + (f"; here {other}" if other else "")

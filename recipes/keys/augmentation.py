@@ -41,7 +41,7 @@ class Augmentation:
     mix_per: str = key(choices=MIX_PER)  # one draw a step, or one for each micro-batch of a device
 
     if TYPE_CHECKING:  # of other groups
-        train_res: int
+        train_res: int = 0
 
     def check_augmentation(self) -> None:
         self._check_crop()

@@ -19,10 +19,10 @@ class Averages:
     precise_bn: int = key(0, high=100_000_000)  # images whose statistics replace the running ones before an evaluation
 
     if TYPE_CHECKING:  # of other groups
-        epochs: int
-        cooldown_epochs: int
-        warmup_epochs: float
-        schedule: str
+        epochs: int = 0
+        cooldown_epochs: int = 0
+        warmup_epochs: float = 0.0
+        schedule: str = ""
 
     def check_averages(self) -> None:
         if self.ema and self.swa:

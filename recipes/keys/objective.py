@@ -30,9 +30,9 @@ class Objective:
     drop_last: bool = key()  # whether a last part of a batch is dropped, or is a smaller step
 
     if TYPE_CHECKING:  # of other groups
-        label_smoothing: float
-        mixup_alpha: float
-        cutmix_alpha: float
+        label_smoothing: float = 0.0
+        mixup_alpha: float = 0.0
+        cutmix_alpha: float = 0.0
 
     def check_objective(self) -> None:
         mixes = bool(self.mixup_alpha or self.cutmix_alpha)

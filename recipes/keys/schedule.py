@@ -29,8 +29,8 @@ class Schedule:
     min_lr: float = key(0.0, high=1e9)  # linear, cosine: where they end
 
     if TYPE_CHECKING:  # of other groups
-        epochs: int
-        lr: float
+        epochs: int = 0
+        lr: float = 0.0
 
     def check_schedule(self) -> None:
         name, decays = self.schedule, shown_value(self.decay_epochs)

@@ -21,9 +21,24 @@ GATED = [
 ]
 
 
+def is_timms(compared):
+    """Whether timm has the network; its VGGs hand on maps before the pooling, ours after it."""
+    return compared.source == "timm" and not compared.name.startswith("vgg")
+
+
 @pytest.mark.parametrize("compared", cases(), ids=str)
 def test_logits(compared):
     checks.check_logits(compared)
+
+
+@pytest.mark.parametrize("compared", [compared for compared in cases() if is_timms(compared)], ids=str)
+def test_intermediates(compared):
+    checks.check_intermediates(compared)
+
+
+@pytest.mark.parametrize("config", configs())
+def test_recomputation(config):
+    checks.check_recomputation(config)
 
 
 @pytest.mark.parametrize(("config", "plain"), GATED, ids=[config for config, _ in GATED])

@@ -33,7 +33,7 @@ def anatomy(config: str, resolution: int = 224) -> Anatomy:
 # - its alexnet_v2 is the network of one tower; groups change nothing here.
 KNOWN_FIELDS = [
     ("alexnet", 195),
-    ("alexnet arch.variant=2012", 195),
+    ("alexnet arch.variant=2014", 195),
     ("vgg16", 212),
     ("mobilenet_v1", 315),
     ("mobilenet_v1 arch.width_mult=0.75", 315),
@@ -109,7 +109,7 @@ def test_windows():
         ("efficientnet_b0", "stage 3", "2 x MBConv 1x1, 5x5 dw, SE, 1x1"),
         ("vgg16_bn arch.se=true", "stage 2", "3 x conv 3x3, SE; max pool 2x2/2"),
         ("densenet121", "stage 4", "16 x dense layer 1x1, 3x3"),
-        ("alexnet arch.variant=2012", "stage 1", "conv 5x5 (2 groups); max pool 3x3/2"),
+        ("alexnet", "stage 1", "conv 5x5 (2 groups); max pool 3x3/2"),
         ("googlenet arch.aux_heads=true", "aux", "in training only"),
         ("lenet5 arch.variant=1998", "head", "linear 84; radial basis"),
         (
@@ -127,7 +127,7 @@ def test_windows():
     ],
 )
 def test_words(config, stage, words):
-    found = anatomy(config, 227 if "2012" in config else 32 if config.startswith("lenet") else 224)
+    found = anatomy(config, 227 if config == "alexnet" else 32 if config.startswith("lenet") else 224)
     assert {row.name: row.operator for row in found.rows}[stage] == words
 
 

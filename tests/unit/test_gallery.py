@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from networks import rows
 
-from docs import gallery
+from docs import gallery, papers
 
-ENTRIES = gallery.entries()
+ENTRIES = papers.entries()
 
 
 def test_every_network_is_there():
@@ -34,32 +34,32 @@ def test_page_is_current():
 
 
 def test_no_drawing_is_left_over():
-    assert set(gallery.DRAWINGS.iterdir()) == {entry.drawing for entry in ENTRIES}
+    assert set(papers.DRAWINGS.iterdir()) == {entry.drawing for entry in ENTRIES}
 
 
 def test_every_network_has_its_papers_numbers():
     """Those of each row of the table of counts, or a row that says why there are none."""
-    assert {row.config for row in rows()} == set(gallery.numbers())
-    for config, found in gallery.numbers().items():
+    assert {row.config for row in rows()} == set(papers.numbers())
+    for config, found in papers.numbers().items():
         nothing = [number.quantity for number in found] == ["none"] and found[0].note and not found[0].value
         assert nothing or all(number.quantity != "none" for number in found), config
         assert len({(number.name, number.year) for number in found}) == 1, config
 
 
-NUMBERS = [number for found in gallery.numbers().values() for number in found if number.quantity != "none"]
+NUMBERS = [number for found in papers.numbers().values() for number in found if number.quantity != "none"]
 UNITS = {"params": {"": 1.0, "M": 1e6}, "macs": {"M": 1e6, "G": 1e9}, "connections": {"": 1.0}}
 
 
 def test_numbers_are_of_known_kinds():
     for number in NUMBERS:
-        assert float(number.value) > 0 and number.source and number.read_by in gallery.MARKS, number
+        assert float(number.value) > 0 and number.source and number.read_by in papers.MARKS, number
         assert number.unit in UNITS.get(number.quantity, {"%": 1.0}), number
-        assert number.quantity in UNITS or number.quantity in gallery.ERRORS, number
+        assert number.quantity in UNITS or number.quantity in papers.ERRORS, number
 
 
 def test_families_descend_from_older_ones():
-    years = {family.family: family.year for family in gallery.families()}
-    for family in gallery.families():
+    years = {family.family: family.year for family in papers.families()}
+    for family in papers.families():
         assert all(years[parent["from"]] <= family.year and parent["idea"] for parent in family.descends)
 
 
@@ -67,8 +67,8 @@ def test_families_descend_from_older_ones():
 def test_differences_are_explained(entry):
     """Where a count does not round to what the paper prints, a note says why."""
     row = next(row for row in rows() if row.arch == entry.network)
-    family = next(family for family in gallery.families() if entry in family.entries)
-    for number in gallery.numbers()[row.config]:
+    family = next(family for family in papers.families() if entry in family.entries)
+    for number in papers.numbers()[row.config]:
         if number.quantity in ("params", "macs"):
             unit = UNITS[number.quantity][number.unit]
             half = 0.5 * unit * 10 ** -len(number.value.partition(".")[2])  # of the last digit printed

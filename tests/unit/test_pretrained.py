@@ -22,12 +22,13 @@ from porting import difference, randomise
 from torch import nn
 
 from archs.arguments import ArchitectureError
-from weights import counterparts, freezing, released
+from weights import counterparts, export, freezing, released
 from weights.checkpoint import read_weights
+from weights.preprocessing import Preprocessing, of_timm, of_torchvision
 
 CASES = [compared for compared in cases() if compared.source != "pytorchcv"]
-TO = {"timm": released.to_timm, "torchvision": released.to_torchvision}
-IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+TO = {"timm": export.to_timm, "torchvision": export.to_torchvision}
+IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, 0.875, "bilinear")
 MEMBERS = [  # the largest of a family, AlexNet and NASNet are left to the proofs
     case("vgg11", "timm", "vgg11"),
     case("resnet18", "torchvision", "resnet18"),
@@ -47,7 +48,7 @@ MEMBERS = [  # the largest of a family, AlexNet and NASNet are left to the proof
 
 
 def load(network: nn.Module, file: Path | str, published: Mapping | None = None, **options) -> list[str]:
-    return released.load(network, str(file), {}, published or {}, *IMAGENET, **options)
+    return released.load(network, str(file), {}, published or {}, IMAGENET, **options)
 
 
 def check_round_trip(compared: Case, folder: Path) -> None:
@@ -107,6 +108,8 @@ def test_released_names_are_the_table():
             assert entry.get("name", "") == expected, f"{name}, {library}"
             assert entry.keys() - {"name"} <= cfg.arch.keys(), f"{name}, {library}"
             if expected:
+                record = of_timm(expected) if library == "timm" else of_torchvision(expected)
+                assert record is None or record.resolution <= 600
                 completed = dict(cfg.arch) | dict(entry)
                 words = [word.removeprefix("arch.") for word in case(name, library, expected).config.split()[1:]]
                 assert all(str(completed[w.split("=")[0]]) == _plain(w.split("=")[1]) for w in words)
@@ -146,7 +149,7 @@ def test_networks_without_counterpart():
         state = build(config, device="meta").state_dict()
         assert counterparts.their_names(state, "timm") is None, config
         with pytest.raises(ArchitectureError, match="timm has no network"):
-            released.to_timm(state)
+            export.to_timm(state)
 
 
 def test_another_head_and_other_channels(tmp_path):
@@ -172,10 +175,12 @@ def test_a_file_needs_its_arguments(tmp_path):
     torch.save(build_oracle(case("efficientnet_b1", "timm", "efficientnet_b1")).state_dict(), tmp_path / "theirs.pth")
     network, cfg = build("efficientnet_b1", num_classes=CLASSES), composed("efficientnet_b1", "imagenet").copy()
     with pytest.raises(ArchitectureError, match="are timm's and need arch.norm_eps=1e-05"):
-        released.load(network, str(tmp_path / "theirs.pth"), cfg.arch, cfg.published, *IMAGENET)
+        released.load(network, str(tmp_path / "theirs.pth"), cfg.arch, cfg.published, IMAGENET)
     cfg.arch.norm_eps = 1e-5
-    notes = released.load(network, str(tmp_path / "theirs.pth"), cfg.arch, cfg.published, *IMAGENET)
-    assert "datamodule.mean=[0.5,0.5,0.5] datamodule.std=[0.5,0.5,0.5]" in notes[-1]
+    notes = released.load(network, str(tmp_path / "theirs.pth"), cfg.arch, cfg.published, IMAGENET)
+    seen, _, here = notes[0].partition("; here ")
+    assert "seen as timm's efficientnet_b1." in seen and "mean [0.5,0.5,0.5]" in seen
+    assert "bilinear" in here and "mean [0.485,0.456,0.406]" in here
 
 
 @pytest.mark.parametrize(
@@ -196,7 +201,7 @@ def test_weights_of_another_function(config, theirs, sentence, tmp_path):
         torch.save(build_oracle(case(config.split()[0], *theirs)).state_dict(), tmp_path / "theirs.pth")
     cfg, network = composed(config, "imagenet"), build(config, num_classes=CLASSES, initialise=False)
     with pytest.raises(ArchitectureError, match=sentence):
-        released.load(network, str(tmp_path / "theirs.pth"), cfg.arch, cfg.published, *IMAGENET)
+        released.load(network, str(tmp_path / "theirs.pth"), cfg.arch, cfg.published, IMAGENET)
 
 
 @pytest.mark.parametrize(
@@ -407,9 +412,12 @@ def test_released_weights_evaluate(tmp_path):
     words = ["arch=timm", "arch.model_name=resnet10t", "trainer=debug"]
     done = command(tmp_path, "evaluate.py", *words, "pretrained=weights.pth")
     assert done.returncode == 1 and "evaluation needs weights with a classifier for these data" in done.stderr
-    done = with_cache(tmp_path, "evaluate.py", *words, "pretrained=timm", "datamodule.num_classes=1000")
+    words += ["pretrained=timm", "datamodule.num_classes=1000", "resolution=32"]
+    done = with_cache(tmp_path, "evaluate.py", *words)
     assert done.returncode == 0, done.stderr
-    assert "starts from the weights of timm's resnet10t.c3_in1k" in " ".join(done.stdout.split())
+    said = " ".join(done.stdout.split())
+    assert "starts from the weights of timm's resnet10t.c3_in1k, seen at 224 px, crop 0.95, bicubic" in said
+    assert "; here 32 px" in said
 
 
 @pytest.mark.parametrize("config", ["resnet18", "nasnet_a_mobile", "googlenet", "timm", "densenet121"])
@@ -452,6 +460,6 @@ def test_a_runs_weights_know_their_network(tmp_path):
     arch = OmegaConf.to_container(cfg.arch, resolve=True) | {"dropout": 0.5, "stride_in_1x1": True}
     torch.save({"state_dict": inside, "averages": [], "arch": arch}, tmp_path / "last.ckpt")
     with pytest.raises(ArchitectureError, match="of arch.stride_in_1x1=true, and this one has .*=false"):
-        released.load(network, str(tmp_path / "last.ckpt"), cfg.arch, cfg.published, *IMAGENET)
+        released.load(network, str(tmp_path / "last.ckpt"), cfg.arch, cfg.published, IMAGENET)
     cfg.arch.stride_in_1x1 = True
-    assert len(released.load(network, str(tmp_path / "last.ckpt"), cfg.arch, cfg.published, *IMAGENET)) == 1
+    assert len(released.load(network, str(tmp_path / "last.ckpt"), cfg.arch, cfg.published, IMAGENET)) == 1

@@ -1,0 +1,143 @@
+"""The network of airbench94: 94 % on CIFAR-10 in 3.29 seconds on a GPU (Jordan 2024), arXiv 2404.00498.
+
+A 2x2 convolution whose filters whiten the patches of the training images, computed from them and not trained, then
+three groups of two 3x3 convolutions. In the paper, with its procedure (recipe=speedrun), CIFAR-10 accuracy 94.01 %
+(mean of 1,000 runs) after 9.9 epochs, 3.6e14 floating point operations; (128, 384, 384) wide and 15 epochs long 95 %.
+
+All as in the authors' code (legacy/airbench94.py): batch normalisation has scales of one, momentum 0.4 and eps 1e-12;
+convolutions start as the identity on their first input channels; logits are divided by 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from archs.arguments import Channels, Classes, Count
+from archs.blocks import NoClassifier
+from archs.network import Network, Stage
+
+
+class WhiteningConv(nn.Conv2d):
+    """2x2 filters that make the patches of natural images uncorrelated, each twice, of either sign.
+
+    (B, C, H, W) -> (B, 8C, H - 1, W - 1). The filters are computed, see `start_from`; the bias is trained, until
+    `keep_bias`.
+    """
+
+    bias: nn.Parameter
+    is_kept: Tensor
+    kept_bias: Tensor
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__(in_channels, 8 * in_channels, 2)
+        self.weight.requires_grad_(False)
+        self.register_buffer("is_kept", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("kept_bias", torch.zeros_like(self.bias))
+
+    @torch.no_grad()
+    def start_from(self, images: Tensor, eps: float = 5e-4) -> None:
+        """Filters from the eigenvectors of the covariance of all patches, over the roots of eigenvalue + eps."""
+        patches = images.unfold(2, 2, 1).unfold(3, 2, 1)  # (B, C, H - 1, W - 1, 2, 2)
+        flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, self.in_channels * 4).float()
+        eigenvalues, eigenvectors = torch.linalg.eigh((flat.T @ flat / len(flat)).cpu())
+        scaled = eigenvectors.T.flip(0) / torch.sqrt(eigenvalues.flip(0)[:, None] + eps)  # the largest first
+        filters = scaled.view(-1, self.in_channels, 2, 2)
+        self.weight.copy_(torch.cat((filters, -filters)))
+
+    @torch.no_grad()
+    def keep_bias(self) -> None:
+        """From here on the bias stays: gradients of zero reach the parameter, which has no effect any more."""
+        self.kept_bias.copy_(torch.where(self.is_kept, self.kept_bias, self.bias))
+        self.is_kept.fill_(True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, torch.where(self.is_kept, self.kept_bias, self.bias))
+
+
+class Group(nn.Sequential):
+    """3x3, 2x2 pooling, BN, GELU, 3x3, BN, GELU: (B, in, H, W) -> (B, out, H/2, W/2)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.pool = nn.MaxPool2d(2)
+        self.norm1 = nn.BatchNorm2d(out_channels, eps=1e-12, momentum=0.4)
+        self.act1 = nn.GELU()
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels, eps=1e-12, momentum=0.4)
+        self.act2 = nn.GELU()
+
+
+class Scale(nn.Module):
+    """Times a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+    def extra_repr(self) -> str:
+        return f"{self.factor:g}"
+
+
+class Airbench(Network):
+    """Whitening, GELU, three groups, max pooling of what is left, linear without bias, 1/9.
+
+    Args:
+        widths: of the groups.
+        whiten_bias_share: share of training after which the whitening's bias stays: 3 of 9.9 epochs.
+    """
+
+    min_size = 17  # two pixels for the last convolution: 17 -> 16 -> 8 -> 4 -> 2
+    images_to_start_from = 5000
+    classifiers = ("head.linear",)
+
+    def __init__(
+        self,
+        widths: Sequence[Count] = (64, 256, 256),
+        num_classes: Classes = 10,
+        in_channels: Channels = 3,
+        whiten_bias_share: Annotated[float, "0 <= x <= 1"] = 3 / 9.9,
+    ) -> None:
+        super().__init__()
+        self.whiten_bias_share = whiten_bias_share
+        self.stem = nn.Sequential(WhiteningConv(in_channels), nn.GELU())
+        inputs = (8 * in_channels, *widths[:-1])
+        self.stages = nn.Sequential(
+            *(Stage(Group(channels, width)) for channels, width in zip(inputs, widths, strict=True))
+        )
+        self.last = nn.Identity()
+        self.head = nn.Sequential()
+        self.head.add_module("pool", nn.AdaptiveMaxPool2d(1))  # 3x3 at 32 pixels
+        self.head.add_module("flatten", nn.Flatten(1))
+        self.head.add_module("linear", self.make_classifier(widths[-1], num_classes))
+        self.head.add_module("scale", Scale(1 / 9))
+        self.apply(self.initialise)
+
+    def make_classifier(self, in_features: int, num_classes: int) -> nn.Module:
+        return nn.Linear(in_features, num_classes, bias=False) if num_classes else NoClassifier(in_features)
+
+    def initialise(self, module: nn.Module) -> None:
+        """Identity on the first channels, over torch's own; the scales of batch normalisation stay one."""
+        if isinstance(module, nn.Conv2d) and not isinstance(module, WhiteningConv):
+            nn.init.dirac_(module.weight.data[: module.in_channels])
+        elif isinstance(module, nn.BatchNorm2d):
+            module.weight.requires_grad_(False)
+
+    def start_from_data(self, images: Tensor) -> None:
+        """Compute the whitening from the first normalised training images, (5000, C, H, W)."""
+        self._whitening().start_from(images)
+
+    def set_progress(self, share: float) -> None:
+        if share >= self.whiten_bias_share:
+            self._whitening().keep_bias()
+
+    def _whitening(self) -> WhiteningConv:
+        return cast(WhiteningConv, self.stem[0])  # type: ignore[index]

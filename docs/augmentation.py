@@ -1,0 +1,108 @@
+"""What the network sees of a photograph under each procedure, as a picture and as a number: make docs"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from typing import cast
+
+import numpy
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from docs.recipes import PICTURES, SETS, recipe, resolution
+from recipes.device_augmentation import DeviceAugmentation
+from recipes.mixing import draw_mix, mix_images
+from recipes.policies import per_image_operation
+from recipes.recipe import Recipe
+from recipes.resizing import pil_centre_crop
+from recipes.worker_augmentation import BatchOfOneSize, BatchOfPhotographs, to_batch
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # ImageNet's
+SMALL = 32  # pixels at which a procedure of small images is shown its photographs
+DRAWS = 32  # of which the strength is the mean
+SIZE, COLUMNS, ROWS, SIDE, LABEL = (1280, 720), 6, 5, 104, 24  # of the picture, in pixels
+
+
+def photographs() -> list[Image.Image]:
+    """scikit-learn's two: china.jpg and flower.jpg, 640 x 427."""
+    from sklearn.datasets import load_sample_images
+
+    return [Image.fromarray(pixels) for pixels in load_sample_images().images]
+
+
+def seen(name: str, count: int) -> tuple[Tensor, Tensor]:
+    """`count` draws of the first photograph, and what an evaluation would see of it.
+
+    Returns:
+        (count, 3, side, side) and (3, side, side) float32, normalised.
+    """
+    own = replace(recipe(name), train_res=resolution(name), test_res=resolution(name))
+    pair = photographs()
+    small = own.crop in ("pad", "none")
+    side = SMALL if small else own.train_res
+    plain = to_batch([pil_centre_crop(image, side, side, own.interpolation) for image in pair])
+    operation = per_image_operation(own, MEAN)
+    augment = DeviceAugmentation(
+        own, seed=0, hflip=own.hflip, mean=MEAN, std=STD, crop_here=small and operation is None
+    )
+    found = [draw(own, pair, plain, operation, augment, number) for number in range(count)]
+    return torch.stack(found), augment.normalise(plain[0])
+
+
+def draw(own: Recipe, pair, plain: Tensor, operation, augment: DeviceAugmentation, number: int) -> Tensor:
+    """One draw of the first photograph of a batch of two, mixed with the second where the recipe mixes."""
+    origin = torch.tensor([[number, sample, 0] for sample in range(2)])
+    if own.crop not in ("pad", "none"):
+        images = BatchOfPhotographs(own, seed=0, hflip=own.hflip, operation=operation)(pair, origin)
+    elif operation is not None:
+        images = BatchOfOneSize(own, seed=0, hflip=own.hflip, mean=MEAN, operation=operation)(plain, origin)
+    else:
+        images = plain
+    pixels = augment(images, origin)
+    mix = draw_mix(own, pixels.shape[2], pixels.shape[3], 0, number)
+    if mix is not None:
+        pixels = mix_images(pixels, mix._replace(partner="reversed"))  # of two, the other one
+    return pixels[0]
+
+
+def strength(name: str) -> float:
+    """The mean distance of a pixel from the plain photograph's, in deviations."""
+    drawn, plain = seen(name, DRAWS)
+    return float((drawn - plain).abs().mean())
+
+
+def picture() -> Image.Image:
+    """Two draws of each procedure, under its name."""
+    names = [name for names in SETS.values() for name in names]
+    sheet = Image.new("RGB", SIZE, "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(20)
+    for place, name in enumerate(names):
+        left, top = place % COLUMNS * (SIZE[0] // COLUMNS), place // COLUMNS * (SIZE[1] // ROWS)
+        pen.text((left + 2, top + 2), name, fill="black", font=font)
+        for column, pixels in enumerate(seen(name, 2)[0]):
+            tile = to_image(pixels)
+            filter = Image.Resampling.NEAREST if tile.width == SMALL else Image.Resampling.LANCZOS
+            sheet.paste(tile.resize((SIDE, SIDE), filter), (left + 1 + column * (SIDE + 2), top + LABEL + 4))
+    return sheet
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """(3, H, W) normalised to PIL."""
+    levels = pixels * torch.tensor(STD).view(-1, 1, 1) + torch.tensor(MEAN).view(-1, 1, 1)
+    array = (levels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return Image.fromarray(cast(numpy.ndarray, array))
+
+
+def main() -> None:
+    names = [name for names in SETS.values() for name in names]
+    with open(PICTURES / "strength.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("recipe", "strength"))
+        writer.writerows((name, f"{strength(name):.2f}") for name in names)
+    picture().save(PICTURES / "augmentation.jpg", quality=82, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What the papers print, tests/golden/papers.csv, and what is said of them, docs/papers.yaml."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parents[1]
+DRAWINGS = ROOT / "docs" / "architectures"
+GOLDEN = ROOT / "tests" / "golden"
+
+# Whoever compared a number with its paper, and the mark of one that only others did, or nobody.
+MARKS = {"paper": "", "authors' release": "", "third party": "†", "nobody": "‡"}
+ERRORS = {
+    "top1_error": "top-1",
+    "top5_error": "top-5",
+    "mnist_error": "MNIST",
+    "cifar10_error": "CIFAR-10",
+    "cifar100_error": "CIFAR-100",
+    "svhn_error": "SVHN",
+}
+
+
+class Number(NamedTuple):
+    """A row of tests/golden/papers.csv; of `quantity` none, a network of which the paper prints no number."""
+
+    config: str  # what follows arch= on the command line
+    name: str
+    year: str
+    quantity: str
+    value: str  # as printed, without its unit
+    unit: str  # M, G, % or nothing
+    source: str  # table, section or page
+    read_by: str  # who compared it with the paper: see MARKS
+    note: str  # under which conditions
+
+    def __str__(self) -> str:
+        """As a cell of the page has it: "3.8 G†"."""
+        value = f"{int(self.value):,}" if len(self.value) > 4 and self.value.isdecimal() else self.value
+        unit = {"connections": " connections", "macs": f" {self.unit}", "params": f" {self.unit}".rstrip()}
+        return f"{value}{unit.get(self.quantity, '')}{MARKS[self.read_by]}"
+
+
+@functools.cache
+def numbers() -> dict[str, list[Number]]:
+    """What the papers print, by config."""
+    found: dict[str, list[Number]] = {}
+    with open(GOLDEN / "papers.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["config"], []).append(Number(**row))
+    return found
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network of the page; `network` is what follows arch= on the command line."""
+
+    network: str
+    notes: str = ""
+    also: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return numbers()[self.network][0].name
+
+    @property
+    def drawing(self) -> Path:
+        return DRAWINGS / (re.sub(r"[ .=]+", "_", self.network.replace("arch.", "")) + ".svg")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A section: the networks of a paper, and the families that it grew out of, each with the idea taken or changed."""
+
+    title: str
+    family: str
+    year: int
+    paper: str
+    idea: str
+    entries: list[Entry]
+    descends: list[dict[str, str]] = field(default_factory=list)
+    notes: str = ""
+
+
+def families() -> list[Family]:
+    found: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "docs" / "papers.yaml"))
+    return [Family(**family | {"entries": [Entry(**entry) for entry in family["entries"]]}) for family in found]
+
+
+def entries() -> list[Entry]:
+    return [entry for family in families() for entry in family.entries]

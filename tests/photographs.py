@@ -1,0 +1,31 @@
+"""Real photographs, for tests that compare pixels: scikit-learn's two, and 1,000 of ImageNet where they lie beside."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from pathlib import Path
+
+import torch
+from doors import ROOT
+from PIL import Image
+
+SAMPLES = Path(os.environ.get("LINEAGE_DATA", ROOT.parent / "shared" / "data")) / "imagenet-sample" / "train"
+
+
+@functools.cache
+def photographs() -> list[Image.Image]:
+    """Five of different shapes, cut from two; the last is grey."""
+    spec = importlib.util.find_spec("sklearn")
+    assert spec is not None and spec.submodule_search_locations is not None
+    folder = Path(spec.submodule_search_locations[0]) / "datasets" / "images"
+    china, flower = (Image.open(folder / name).convert("RGB") for name in ("china.jpg", "flower.jpg"))
+    cut = [flower.crop((100, 40, 431, 405)), china.crop((3, 20, 90, 420)), flower.crop((50, 100, 640, 161))]
+    return [china, *cut, china.crop((0, 0, 300, 301)).convert("L")]
+
+
+def origins(count: int, epoch: int = 3) -> torch.Tensor:
+    """Epoch, sample and repetition of so many images."""
+    samples = torch.arange(count)
+    return torch.stack((torch.full_like(samples, epoch), samples, samples % 3), dim=1)

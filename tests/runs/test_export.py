@@ -1,0 +1,169 @@
+"""export.py: what it writes is what the libraries that it is for read, with what goes with it; it says why it cannot."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+from doors import cold, command, results
+from networks import build
+from porting import difference
+from runs.states import SHORT
+
+from archs.arguments import ArchitectureError
+from weights.checkpoint import read_weights
+from weights.export import Model, export
+from weights.preprocessing import Preprocessing, of_timm_record
+
+pytestmark = pytest.mark.xdist_group("export")  # one worker, one fixture
+
+SHOWN = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 64, 0.95, "bicubic")
+LABELS = ["ant", "bee", "cat"]
+
+
+def model(config: str, shown: Preprocessing = SHOWN, published: dict | None = None, **arguments) -> Model:
+    """A network whose batch normalisation has seen images, so that nothing about it is one or zero."""
+    torch.manual_seed(0)
+    network = build(" ".join([config, *(f"arch.{key}={value}" for key, value in arguments.items())]), num_classes=3,
+                    channels=len(shown.mean))  # fmt: skip
+    network.train()(torch.randn(4, len(shown.mean), shown.resolution, shown.resolution))
+    return Model(network.eval(), arguments, published or {}, shown, LABELS)
+
+
+def answers(network, exported: Model, count: int = 2) -> float:
+    """How far a library's network is from ours on images that it has not been exported with."""
+    images = torch.randn(count, len(exported.shown.mean), 64, 64)
+    with torch.no_grad():
+        return difference(network(images), exported.network(images))
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_timm(tmp_path, channels):
+    """A folder that timm itself loads, with its eyes, even of another epsilon than its own releases have."""
+    import timm
+
+    shown = SHOWN if channels == 3 else Preprocessing((0.3,), (0.3,), 64, 1.0, "bilinear")
+    exported = model("mobilenet_v2", shown, {"timm": {"name": "mobilenetv2_100", "norm_eps": 1e-5}}, norm_eps=1e-3)
+    export(exported, "timm", tmp_path / "folder")
+    back = timm.create_model(f"local-dir:{tmp_path}/folder", pretrained=True).eval()
+    assert answers(back, exported) < 1e-5
+    assert of_timm_record(back.pretrained_cfg, "") == shown
+    assert json.loads((tmp_path / "folder" / "config.json").read_text())["label_names"] == LABELS
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert read_weights(tmp_path / "folder" / "model.safetensors").seen.size == shown.size
+
+
+def test_torchvision(tmp_path):
+    import torchvision
+
+    exported = model("resnet18", published={"torchvision": {"name": "resnet18", "stride_in_1x1": False}},
+                     stride_in_1x1=False)  # fmt: skip
+    export(exported, "torchvision", tmp_path / "a.pth")
+    back = torchvision.models.resnet18(num_classes=3)
+    back.load_state_dict(torch.load(tmp_path / "a.pth", weights_only=True))
+    assert answers(back.eval(), exported) < 1e-5
+
+
+def test_safetensors(tmp_path):
+    exported = model("resnet_cifar", depth=8)
+    export(exported, "safetensors", tmp_path / "a.safetensors")
+    saved = read_weights(tmp_path / "a.safetensors")
+    assert saved.seen == SHOWN and saved.arch == {"depth": 8}
+    assert all(torch.equal(tensor, saved.tensors[name]) for name, tensor in exported.network.state_dict().items())
+
+
+def test_torch_export(tmp_path):
+    exported = model("resnet_cifar", depth=8)
+    export(exported, "torch_export", tmp_path / "a.pt2")
+    facts = {"facts.json": ""}
+    program = torch.export.load(tmp_path / "a.pt2", extra_files=facts)
+    assert answers(program.module(), exported, count=5) < 1e-6
+    assert json.loads(facts["facts.json"])["labels"] == LABELS
+
+
+@pytest.mark.proofs
+def test_onnx(tmp_path):
+    runtime = pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install onnx onnxscript onnxruntime")
+    exported = model("resnet_cifar", depth=8)
+    export(exported, "onnx", tmp_path / "a.onnx")
+    session = runtime.InferenceSession(tmp_path / "a.onnx")
+    told = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    assert told["labels"] == LABELS and of_timm_record(told, "") == SHOWN
+    run = lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])  # noqa: E731
+    assert answers(run, exported, count=5) < 1e-5
+
+
+RESNET = {"timm": {"name": "resnet18"}, "torchvision": {"name": "resnet18"}}
+
+
+@pytest.mark.parametrize(
+    ("config", "to", "published", "sentence"),
+    [
+        ("resnet_cifar", "timm", {}, "no such network. to=safetensors"),
+        ("se_resnet50", "torchvision", {"timm": {"name": "legacy_seresnet50"}}, "no such network. timm has one"),
+        ("resnet18 arch.stem=cifar", "timm", RESNET, "conv1.weight is .64, 3, 3, 3. here, and .64, 3, 7, 7. there"),
+        ("resnet34", "torchvision", RESNET, "another network: layer1.2"),
+        ("resnet18", "timm", {"timm": {"name": "resnet18", "ceil_pool": True}}, "its network has arch.ceil_pool=True"),
+    ],
+)
+def test_what_a_library_cannot_take(tmp_path, config, to, published, sentence):
+    exported = Model(build(config, num_classes=3, initialise=False).eval(), {}, published, SHOWN, LABELS)
+    with pytest.raises(ArchitectureError, match=sentence):
+        export(exported, to, tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_answers_otherwise(tmp_path):
+    """Nothing stands where what was read back is not the network."""
+    exported = model("resnet18 arch.ceil_pool=true", published=RESNET)
+    with pytest.raises(ArchitectureError, match="answers otherwise: its logits differ by"):
+        export(exported, "torchvision", tmp_path / "x.pth")
+    assert not list(tmp_path.iterdir())
+
+
+def test_onnx_without_its_packages(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ArchitectureError, match="pip install onnx onnxscript onnxruntime"):
+        export(model("resnet_cifar", depth=8), "onnx", tmp_path / "a.onnx")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A folder with a finished run, which is only read."""
+    folder = tmp_path_factory.mktemp("runs")
+    done = command(folder, "train.py", *SHORT, "run=short")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_run_goes_out_and_comes_back(run):
+    """With its eyes: on another data set it sees as in training, and the test is the run's own."""
+    done = command(run, "export.py", "run=sh", "to=safetensors", "checkpoint=best", "output=best.safetensors")
+    assert done.returncode == 0, done.stderr
+    done = command(run, "export.py", "run=short", "to=safetensors")
+    assert done.returncode == 0, done.stderr
+    assert "classes    0, 1, 2, 3, 4, ... 10 in all" in done.stdout and "not finished" not in done.stdout
+    words = ("pretrained=exports/short.safetensors", "datamodule.mean=[0.3047]", "trainer=cpu")
+    back = command(run, "evaluate.py", *words)
+    assert f"test_loss  {results(run / 'runs' / 'short')['test_loss']:.6f}" in back.stdout, back.stderr
+    again = command(run, "export.py", "run=short", "to=safetensors")
+    assert again.returncode == 1 and "is there already: remove it, or name another place" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "Nothing to export: name run=NAME"),
+        ("run=short", "to=null: it is one of timm, torchvision, safetensors, onnx, torch_export"),
+        ("run=short to=tim", "to=tim: it is one of timm"),
+        ("run=short to=onnx trainer=cpu", "export.py does not read trainer"),
+        ("run=none to=onnx", "holds no run"),
+    ],
+)
+def test_wrong_words(run, words, sentence):
+    """In one line, before torch is imported."""
+    done = cold(run, "export.py", *words.split())
+    assert done.returncode == 1 and sentence in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,264 @@
+"""What the network sees of an image, against timm and torchvision for the same draws, and as a function of its origin."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from photographs import origins, photographs
+from PIL import Image
+from replaying import Replayed
+from test_recipes import recipe_of
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from recipes import boxes, erasing
+from recipes.device_augmentation import EIGENVALUES, EIGENVECTORS, DeviceAugmentation
+from recipes.policies import apply_to, per_image_operation
+from recipes.randomness import normal_noise, normal_quantiles, number, reseed_python, uniform
+from recipes.recipe import RecipeError
+from recipes.views import logits_of_views
+from recipes.worker_augmentation import BatchOfOneSize, BatchOfPhotographs
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+AUGMENTED = {
+    "wrn": {},
+    "rsb_a2": {},
+    "resnet": {"train_res": 32, "crop_scale": [36, 64]},
+    "resnet_cifar": {"erasing_prob": 0.5, "color_jitter": 0.4},
+    "sgd_step": {"crop": "rrc", "crop_scale": [0.3, 1], "crop_ratio": [1, 1], "trivial_augment": True, "cutout": 8},
+    "densenet": {"hflip_alternating": True, "erasing_prob": 0.5, "erasing_mode": "constant", "pca_lighting": 0.1},
+}
+
+
+def augmented(name):
+    recipe = recipe_of("wrn" if name == "densenet" else name, **AUGMENTED[name])
+    return augmentation(recipe)
+
+
+def augmentation(recipe, hflip=0.5, mean=MEAN, std=STD):
+    """Both parts for images of one size: workers (None if they have nothing to do), device."""
+    operation = per_image_operation(recipe, mean)
+    workers = None
+    if operation is not None:
+        workers = BatchOfOneSize(recipe, seed=0, hflip=hflip, mean=mean, operation=operation)
+    device = DeviceAugmentation(recipe, seed=0, hflip=hflip, mean=mean, std=std, crop_here=workers is None)
+    return workers, device
+
+
+def random_images(count, channels=3):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, channels, 32, 32), dtype=torch.uint8, generator=generator)
+
+
+# ---- as a whole
+
+
+@pytest.mark.parametrize("name", AUGMENTED)
+def test_augmentation_is_a_function_of_image_and_origin(name):
+    workers, device = augmented(name)
+    images = random_images(12)
+
+    def apply(part: slice) -> torch.Tensor:
+        batch, origin = images[part], origins(12)[part]
+        return device(batch if workers is None else workers(batch, origin), origin)
+
+    whole = apply(slice(None))
+    assert whole.shape == images.shape and whole.dtype == torch.float32
+    assert torch.equal(torch.cat((apply(slice(0, 5)), apply(slice(5, 12)))), whole)
+    assert not torch.equal(whole, device.normalise(images))
+
+
+@pytest.mark.parametrize("name", AUGMENTED)
+def test_the_devices_part_never_waits_and_workers_have_no_device_state(name):
+    """Tensors on "meta" have no values to wait for; padding with the mean colour stays on the host."""
+    workers, device = augmented(name)
+    device.to("meta")
+    images = random_images(2)
+    assert workers is None or workers(images, origins(2)).device.type == "cpu"
+    assert device(images.to("meta"), origins(2).to("meta")).device.type == "meta"
+
+
+class Launches(TorchDispatchMode):
+    """Counts operations that compute something: those that return no view."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += not function.is_view
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_micro_batch_of_cifar_is_augmented_in_forty_operations():
+    _, device = augmentation(recipe_of("wrn"))
+    images, origin = random_images(8), origins(8)
+    with Launches() as launches:
+        device(images, origin)
+    assert 10 < launches.count <= 40
+
+
+def test_photographs_of_any_size():
+    recipe = recipe_of("rsb_a2", train_res=16)
+    workers = BatchOfPhotographs(recipe, seed=0, hflip=0.5, operation=per_image_operation(recipe, MEAN))
+    whole = workers(photographs()[:4], origins(4))
+    assert whole.shape == (4, 3, 16, 16)
+    assert torch.equal(workers(photographs()[2:4], origins(4)[2:]), whole[2:])
+    for name in ("wrn", "sgd_step"):
+        with pytest.raises(RecipeError, match="recipe.crop=pad needs images of one size.*\n.*recipe.crop=rrc"):
+            BatchOfPhotographs(recipe_of(name), seed=0, hflip=0.5, operation=None)
+
+
+def test_grey_images():
+    workers, device = augmentation(recipe_of("rsb_a2", pca_lighting=0.1), hflip=0.0, mean=[0.3], std=[0.3])
+    images = random_images(4, channels=1)
+    assert workers(images, origins(4)).shape == images.shape and device.lighting == 0
+    assert device(images, origins(4)).shape == images.shape
+
+
+def test_progressive_resolution():
+    recipe = recipe_of("wrn", train_res=32, progressive_res=[16, 24, 32], epochs=9)
+    _, device = augmentation(recipe)
+    photos = recipe_of("rsb_a2", train_res=48, progressive_res=[32, 48], epochs=2)
+    workers = BatchOfPhotographs(photos, seed=0, hflip=0.0, operation=None)
+    for epoch, side in ((0, 16), (2, 16), (3, 24), (8, 32)):
+        assert device(random_images(2), origins(2, epoch)).shape[2:] == (side, side)
+    for epoch, side in ((0, 32), (1, 48)):
+        assert workers(photographs()[:2], origins(2, epoch)).shape[2:] == (side, side)
+
+
+def test_an_alternating_flip_is_drawn_once():
+    _, device = augmentation(recipe_of("wrn", hflip_alternating=True, crop="none"))
+    images = random_images(400)
+    first, second, third = (device(images, origins(400, epoch)) for epoch in range(3))
+    assert torch.equal(second, first.flip(3)) and torch.equal(third, first)
+    flipped = (first == device.normalise(images).flip(3)).flatten(1).all(1)
+    assert flipped.float().mean() == pytest.approx(0.5, abs=0.08)
+
+
+# ---- operations on single images
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rand_augment", "rand-m7-mstd0.5-inc1"), ("rand_augment", "rand-m9-mstd0.5-inc1"), ("auto_augment", "v0"),
+     ("auto_augment", "original"), ("color_jitter", 0.4)],
+)  # fmt: skip
+def test_policies_and_jitter_are_timms_image_by_image(key, value):
+    from timm.data import create_transform
+
+    recipe, policy = recipe_of("rsb_a2", rand_augment=""), value if key != "color_jitter" else None
+    setattr(recipe, key, value)
+    operation = per_image_operation(recipe, MEAN)
+    _, theirs, _ = create_transform(
+        224, is_training=True, auto_augment=policy, color_jitter=0.4, interpolation="bicubic", mean=tuple(MEAN), separate=True
+    )
+    images = [image.resize((224, 224)) for image in photographs()[:4]]
+    for sample in range(24):
+        image, key_of_image = images[sample % 4], (1, sample, 0)
+        found = apply_to(image, operation, 0, key_of_image)
+        reseed_python(0, "per image", *key_of_image)
+        expected = theirs(image) if policy else jitter_of_torchvision(image, 0.4)
+        assert found.tobytes() == expected.tobytes()
+
+
+def jitter_of_torchvision(image: Image.Image, strength: float) -> Image.Image:
+    from torchvision.transforms import functional
+
+    operations = [functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation]
+    random.shuffle(operations)
+    for operation in operations:
+        image = operation(image, random.uniform(1 - strength, 1 + strength))
+    return image
+
+
+def test_trivial_augment_is_torchvisions_image_by_image():
+    from torchvision.transforms import InterpolationMode, TrivialAugmentWide
+
+    operation = per_image_operation(recipe_of("wrn", trivial_augment=True), MEAN)
+    theirs = TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)
+    for sample in range(40):
+        image = photographs()[sample % 4]
+        found = apply_to(image, operation, 0, (1, sample, 0))
+        torch.manual_seed(number(0, "per image", 1, sample, 0))
+        assert found.tobytes() == theirs(image).tobytes()
+
+
+def test_jitter_follows_a_policy():
+    operation = per_image_operation(recipe_of("rsb_a2", color_jitter=0.4), MEAN)
+    assert [type(step).__name__ for step in operation.args[0]] == ["RandAugment", "ColorJitter"]
+
+
+# ---- on the device
+
+
+def test_lighting_is_alexnets():
+    device = augmentation(recipe_of("wrn", crop="none", pca_lighting=0.1), hflip=0.0)[1]
+    images = random_images(6)
+    added = (device(images, origins(6)) - device.normalise(images)).mean((2, 3)) * torch.tensor(STD)
+    alpha = torch.special.ndtri(uniform(0, "lighting", origins(6), 3).double()) * 0.1
+    expected = torch.stack([torch.tensor(EIGENVECTORS).double() @ (a * torch.tensor(EIGENVALUES)) for a in alpha])
+    torch.testing.assert_close(added.double(), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["pixel", "constant"])
+def test_erased_boxes_are_timms_and_torchvisions_for_the_same_draws(mode, monkeypatch):
+    import inspect
+
+    from timm.data import random_erasing
+    from torchvision.transforms import RandomErasing
+
+    (low, high), (narrow, wide) = erasing.RANGES[mode]
+    recipe, shape = recipe_of("wrn", erasing_prob=0.6, erasing_mode=mode), (200, 3, 24, 40)
+    draws = {name: uniform(0, name, origins(200), count) for name, count in erasing.erasing_draws(recipe).items()}
+    found = erasing.erase(recipe, draws, torch.full(shape, 9.0), normal_quantiles()) != 9
+    theirs = random_erasing.RandomErasing(0.6, low, high, narrow, wide, device="cpu")
+    for i in range(200):
+        monkeypatch.setattr(random_erasing, "random", Replayed(draws["erasing"][i], float(draws["erased"][i])))
+        assert torch.equal(found[i], theirs(torch.full(shape[1:], 9.0)) != 9)
+    facts = theirs if mode == "pixel" else inspect.signature(RandomErasing).parameters
+    if mode == "pixel":
+        default = random_erasing.RandomErasing()
+        assert (default.min_area, default.max_area, default.log_aspect_ratio) == (low, high, facts.log_aspect_ratio)
+    else:
+        assert [facts[name].default for name in ("scale", "ratio", "value")] == [(low, high), (narrow, wide), 0]
+
+
+def test_erasing_is_the_same_on_a_device_that_is_not_looked_at(monkeypatch):
+    pixels, quantiles = torch.randn(5, 3, 16, 20), normal_quantiles()
+    found = boxes.random_erasing(uniform(0, "erasing", origins(5), 40), 16, 20, *erasing.RANGES["pixel"])
+    ours, state = pixels.clone(), torch.arange(5) << 40
+    erasing.fill_boxes_with_noise(ours, found, quantiles, state)
+    noise = normal_noise(quantiles, state, 3, torch.arange(16), torch.arange(20))
+    assert torch.equal(ours, torch.where(erasing.inside(pixels, found)[:, None], noise, pixels))
+
+
+def test_cutout_is_the_papers():
+    recipe, ones = recipe_of("wrn", cutout=8), torch.ones(300, 1, 20, 30)
+    draws = {"cutout": uniform(0, "cutout", origins(300), 2)}
+    found = erasing.erase(recipe, draws, ones.clone(), None)[:, 0] == 0
+    for y, x, image in zip(*(draws["cutout"] * torch.tensor([20, 30])).long().unbind(1), found, strict=True):
+        expected = torch.zeros(20, 30, dtype=torch.bool)
+        expected[max(0, y - 4) : min(20, y + 4), max(0, x - 4) : min(30, x + 4)] = True
+        assert torch.equal(image, expected)
+
+
+# ---- views
+
+
+def test_views_are_airbenchs():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 5))
+    images = torch.randn(2, 3, 8, 8)
+
+    def mirrored(images):
+        return 0.5 * network(images) + 0.5 * network(images.flip(-1))
+
+    padded = F.pad(images, (1,) * 4, "reflect")
+    shifted = torch.stack([mirrored(padded[:, :, 0:8, 0:8]), mirrored(padded[:, :, 2:10, 2:10])]).mean(0)
+    for views, expected in (
+        ("", network(images)),
+        ("flip", mirrored(images)),
+        ("flip_translate", 0.5 * mirrored(images) + 0.5 * shifted),
+    ):
+        torch.testing.assert_close(logits_of_views(views, network, images), expected)

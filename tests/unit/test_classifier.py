@@ -1,0 +1,90 @@
+"""Steps of a classifier in a real trainer, on digits."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+from conftest import composed
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import assemble
+
+SMALL = ("arch=resnet_cifar", "arch.depth=8", "recipe.epochs=1", "recipe.schedule=constant", "recipe.decay_epochs=[]")
+SMALL += ("recipe.decay_rate=0", "trainer=cpu", "datamodule.val_size=1341", "trainer.limit_val_batches=1")
+
+
+def fitted(*words: str, inside=nullcontext):
+    """The classifier after three steps of 32 of 96 images."""
+    cfg = composed(*SMALL, "recipe.batch_size=32", *words)
+    network = assemble.network(cfg)
+    trainer = assemble.trainer(cfg, network)
+    data = assemble.data(cfg)
+    classifier = assemble.classifier(cfg, network, data, trainer)
+    with inside():
+        trainer.fit(classifier, datamodule=data)
+    return classifier
+
+
+def weights(classifier) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in classifier.network.parameters()])
+
+
+class NoFloat64(TorchDispatchMode):
+    """Apple's GPUs have none."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        result = function(*arguments, **(keywords or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            assert not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float64, function
+        return result
+
+
+def test_a_device_without_float64_trains_and_validates(monkeypatch):
+    monkeypatch.setattr(assemble, "_has_float64", lambda trainer: False)
+    words = (
+        "recipe=rsb_a2",
+        "recipe.batch_size=32",
+        "recipe.rand_augment=''",
+        "recipe.ema=0.9",
+        "recipe.warmup_epochs=0",
+    )
+    fitted(*words, "recipe.warmup_lr=0", "recipe.repeated_aug=0", "recipe.erasing_prob=0.5", inside=NoFloat64)
+
+
+def test_a_sum_over_the_step_is_the_mean_times_its_images():
+    mean = fitted("recipe.lr=0.032", "recipe.weight_decay=0")
+    summed = fitted("recipe.lr=0.001", "recipe.weight_decay=0", "recipe.loss_sum=true", "trainer.max_per_device=8")
+    split = fitted("recipe.lr=0.032", "recipe.weight_decay=0", "trainer.max_per_device=8")
+    torch.testing.assert_close(weights(summed), weights(split), rtol=1e-4, atol=1e-6)
+    assert not torch.equal(weights(summed), weights(mean))  # normalised over 32 images, not 8
+
+
+def test_the_fine_tuned_classifier_alone_moves():
+    before = assemble.network(composed(*SMALL))
+    found = fitted("recipe.finetune=classifier", "recipe.momentum=0", "recipe.nesterov=false").network
+    moved = {
+        name
+        for (name, old), new in zip(before.state_dict().items(), found.state_dict().values(), strict=True)
+        if not torch.equal(old, new)
+    }
+    last = [name.rpartition(".")[0] for name in before.state_dict() if name.endswith("running_mean")][-1]
+    statistics = {f"{last}.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+    assert moved == {"head.linear.weight", "head.linear.bias", *statistics}
+
+
+@pytest.mark.parametrize("words", [("recipe.swa=1",), ("recipe.precise_bn=64", "recipe.ema=0.5")], ids=str)
+def test_statistics_are_recomputed_before_an_evaluation(words):
+    """By one pass over training images, from which the momentum's are far away after three steps."""
+    plain = fitted(*(("recipe.ema=0.5",) if "recipe.ema=0.5" in words else ())).network
+    found = fitted(*words)
+    counted = {m.num_batches_tracked.item() for m in found.averages[0].network.modules() if hasattr(m, "running_mean")}
+    assert counted == {2 if "recipe.precise_bn=64" in words else 3}  # batches of 32: of 64 images, of all
+    torch.testing.assert_close(weights(found), torch.cat([p.detach().flatten() for p in plain.parameters()]))
+
+
+def test_a_plateau_decays_and_then_ends_the_training():
+    words = ("recipe.schedule=plateau", "recipe.decay_rate=0.1", "recipe.patience=1", "recipe.max_decays=2")
+    found = fitted(*words, "recipe.decay_epochs=[]", "recipe.epochs=30", "recipe.lr=1e-12")
+    assert found.plateau.ended and found.trainer.current_epoch < 8

@@ -1,0 +1,152 @@
+"""Crops: boxes against timm and torchvision for the same draws, pixels against PIL's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy
+import pytest
+import torch
+from photographs import SAMPLES, origins, photographs
+from PIL import Image
+from replaying import Replayed
+from test_recipes import recipe_of
+from torch.nn import functional as F
+
+from recipes import boxes, geometry
+from recipes.randomness import uniform
+from recipes.resizing import PIL_FILTERS, pil_centre_crop, pil_resized_crop, resized_crop
+from recipes.worker_augmentation import EvaluationCrop
+
+SIZES = [(375, 500), (500, 333), (64, 64), (40, 400), (400, 40), (3, 5)]
+
+
+def tensor(image: Image.Image) -> torch.Tensor:
+    array = numpy.array(image)
+    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+
+
+# ---- boxes
+
+
+def test_boxes_of_random_resized_crop_are_timms_for_the_same_draws(monkeypatch):
+    from timm.data import transforms
+
+    draws, kinds = uniform(0, "crop", origins(600), 40), len(SIZES)
+    height, width = (torch.tensor([SIZES[i % kinds][axis] for i in range(600)]) for axis in (0, 1))
+    found = boxes.random_resized_crop(draws, height, width, [0.08, 1.0], [3 / 4, 4 / 3])
+    for i, box in enumerate(found.tolist()):
+        monkeypatch.setattr(transforms, "random", Replayed(draws[i]))
+        image = Image.new("L", (int(width[i]), int(height[i])))
+        theirs = transforms.RandomResizedCropAndInterpolation.get_params(image, (0.08, 1.0), (3 / 4, 4 / 3))
+        assert tuple(box) == theirs
+
+
+def test_boxes_of_scale_jitter_are_those_of_a_resize_and_a_crop():
+    draws = uniform(0, "crop", origins(3000), 3)
+    height, width = torch.full((3000,), 375), torch.full((3000,), 500)
+    top, left, h, w = boxes.scale_jitter(draws, height, width, [256, 480], 224).unbind(1)
+    short = (224 * 375 / h).round()
+    assert short.min() == 256 and short.max() == 480 and len(short.unique()) == 225
+    long = (short * 500 / 375).floor()
+    torch.testing.assert_close(w, 224 * 500 / long)
+    corners = torch.stack((top * short / 375, left * long / 500))
+    torch.testing.assert_close(corners, corners.round())
+    assert corners.min() == 0 and (top + h).max() == 375 and (left + w).max() == 500
+
+
+# ---- pixels
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(224, 224), (12, 70)])
+def test_crops_of_a_batch_are_pils_pass_by_pass(interpolation, size):
+    for number, image in enumerate(photographs()):
+        draws = uniform(0, "crop", origins(9)[number : number + 1], 40)
+        sides = torch.tensor([image.height]), torch.tensor([image.width])
+        box = boxes.random_resized_crop(draws, *sides, [0.08, 1.0], [3 / 4, 4 / 3])
+        found = resized_crop(tensor(image)[None], box, size, interpolation, beyond=False)[0]
+        top, left, height, width = map(int, box[0])
+        cut = image.crop((left, top, left + width, top + height))
+        rows = cut.resize((size[1], height), PIL_FILTERS[interpolation])
+        assert torch.equal(found, tensor(rows.resize(size[::-1], PIL_FILTERS[interpolation])))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_crops_of_photographs_are_torchvisions(interpolation):
+    from torchvision.transforms import InterpolationMode, functional
+
+    for number, image in enumerate(photographs()):
+        draws = uniform(1, "crop", origins(9)[number : number + 1], 40)
+        sides = torch.tensor([image.height]), torch.tensor([image.width])
+        box = boxes.random_resized_crop(draws, *sides, [0.08, 1.0], [3 / 4, 4 / 3])[0].tolist()
+        theirs = functional.resized_crop(image, *map(int, box), [96, 96], InterpolationMode(interpolation))
+        assert pil_resized_crop(image, box, (96, 96), interpolation, beyond=False).tobytes() == theirs.tobytes()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_scale_jitter_is_a_resize_and_then_a_crop(interpolation):
+    for number, image in enumerate(photographs()):
+        draws = uniform(0, "crop", origins(9)[number : number + 1], 3)
+        sides = torch.tensor([image.height]), torch.tensor([image.width])
+        box = boxes.scale_jitter(draws, *sides, [64, 90], 56)
+        short = round(float(56 * min(image.size) / box[0, 2:].min()))
+        width, height = boxes.short_side_size(*image.size, short)
+        top, left = round(float(box[0, 0] * height / image.height)), round(float(box[0, 1] * width / image.width))
+        whole = image.resize((width, image.height), PIL_FILTERS[interpolation])
+        whole = whole.resize((width, height), PIL_FILTERS[interpolation])
+        theirs = tensor(whole.crop((left, top, left + 56, top + 56))).int()
+        batch = resized_crop(tensor(image)[None], box, (56, 56), interpolation, beyond=True)[0]
+        assert (batch - theirs).abs().max() <= 1
+        one = tensor(pil_resized_crop(image, box[0].tolist(), (56, 56), interpolation, beyond=True))
+        # PIL's passes may come in the other order, which moves roundings, and where bicubic overshoots what is clipped.
+        assert (one - theirs).abs().max() <= {"bilinear": 1, "bicubic": 8}[interpolation]
+
+
+def test_padded_shift():
+    image = torch.arange(25, dtype=torch.uint8).view(1, 1, 5, 5)
+    fill, shift = torch.tensor([9], dtype=torch.uint8), torch.tensor([[0, 3]])
+    for mode, value in (("zero", 0), ("mean", 9)):
+        out = geometry.padded_shift(image, 2, mode, fill, shift)
+        assert torch.equal(out[0, 0, 2:, :4], image[0, 0, :3, 1:]) and (out[0, 0, :2] == value).all()
+    reflected = geometry.padded_shift(image, 2, "reflect", fill, shift)
+    expected = F.pad(image.float(), (2, 2, 2, 2), mode="reflect")[0, 0, :5, 3:8]
+    assert torch.equal(reflected[0, 0].float(), expected)
+    centre = geometry.padded_shift(image, 2, "reflect", fill, torch.tensor([[2, 2]]))
+    assert torch.equal(centre, image)
+
+
+# ---- evaluation
+
+
+def test_the_short_sides_size_is_torchvisions_for_every_image():
+    from torchvision.transforms.functional import _compute_resized_output_size
+
+    for width in range(64, 641, 3):
+        for height in range(64, 641):
+            ours = boxes.short_side_size(width, height, 256)
+            assert list(ours[::-1]) == _compute_resized_output_size((height, width), [256])
+
+
+@pytest.mark.parametrize(("size", "ratio", "interpolation"), [(224, 0.95, "bicubic"), (96, 0.875, "bilinear"), (75, 1, "bicubic")])
+def test_evaluation_shows_what_timm_shows(size, ratio, interpolation):
+    from timm.data import create_transform
+
+    theirs = create_transform(size, interpolation=interpolation, crop_pct=ratio, normalize=False)
+    recipe = recipe_of("rsb_a2", test_res=size, test_crop_ratio=ratio, test_interpolation=interpolation)
+    found = EvaluationCrop(recipe)(photographs()[:4], origins(4))
+    assert torch.equal(found, torch.stack([theirs(image) for image in photographs()[:4]]))
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize(("size", "ratio", "interpolation"), [(224, 0.95, "bicubic"), (224, 224 / 232, "bilinear")])
+def test_evaluation_shows_what_timm_shows_of_a_thousand_photographs(size, ratio, interpolation):
+    from timm.data import create_transform
+
+    if not SAMPLES.is_dir():
+        pytest.skip("no photographs: set LINEAGE_DATA to a folder that holds imagenet-sample/train")
+    theirs = create_transform(size, interpolation=interpolation, crop_pct=ratio, normalize=False)
+    for path in sorted(SAMPLES.rglob("*.JPEG")):
+        image = Image.open(path).convert("RGB")
+        found = pil_centre_crop(image, size, math.floor(size / ratio), interpolation)
+        assert torch.equal(tensor(found), theirs(image)), path

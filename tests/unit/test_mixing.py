@@ -1,0 +1,124 @@
+"""Mixup and CutMix against timm's for the same draws, and their draws against timm's."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+import torch
+from distributions import distance_from_uniform, distance_of_samples
+from test_recipes import recipe_of
+
+from recipes import mixing
+from recipes.mixing import Mix, cutmix_box, draw_mix, mix_images, partners, soft_targets
+
+
+class Drawn:
+    """A generator whose draws are known."""
+
+    def __init__(self, cut: bool, share: float, y: int, x: int) -> None:
+        self.cut, self.share, self.places = cut, share, [x, y]
+
+    def random(self) -> float:
+        return 0.1 if self.cut else 0.9
+
+    rand = random
+
+    def betavariate(self, alpha: float, beta: float) -> float:
+        return self.share
+
+    beta = betavariate
+
+    def randrange(self, length: int) -> int:
+        return self.places.pop()
+
+    def randint(self, low: int, high: int, size: None) -> int:
+        return self.places.pop()
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_mixing_is_timms_for_the_same_draws(cut, smoothing, monkeypatch):
+    from timm.data.mixup import Mixup, rand_bbox
+
+    if cut:
+        monkeypatch.setattr(numpy, "random", Drawn(True, 0.91, 10, 10))
+        if rand_bbox((1, 3, 30, 30), 0.91)[1] != 15:
+            pytest.skip("this timm makes odd sides of a box even, as before 1.0.29")
+    recipe = recipe_of("rsb_a2", label_smoothing=smoothing)
+    theirs = Mixup(0.1, 1.0, num_classes=10, label_smoothing=smoothing)
+    images, labels = torch.randn(6, 3, 30, 41), torch.tensor([0, 1, 2, 3, 1, 0])
+    for share, y, x in ((0.3, 3, 40), (0.91, 15, 20), (0.995, 29, 0), (1e-9, 4, 5), (1.0, 7, 7)):
+        monkeypatch.setattr(numpy, "random", Drawn(cut, share, y, x))
+        expected = theirs(images.clone(), labels)
+        monkeypatch.setattr(mixing, "generator", lambda *key, d=Drawn(cut, share, y, x): d)
+        mix = draw_mix(recipe, 30, 41, 0)
+        assert torch.equal(mix_images(images.clone(), mix), expected[0])
+        assert torch.equal(soft_targets(recipe, labels, 10, mix), expected[1])
+
+
+def test_a_mix_is_a_function_of_its_key_and_its_share_the_boxs_area():
+    recipe = recipe_of("rsb_a2")
+    drawn = [draw_mix(recipe, 32, 32, 0, step) for step in range(1000)]
+    assert drawn == [draw_mix(recipe, 32, 32, 0, step) for step in range(1000)]
+    cut = [mix for mix in drawn if mix.box]
+    assert len(cut) == pytest.approx(500, abs=60)
+    for mix in cut:
+        top, bottom, left, right = mix.box
+        assert mix.share == 1 - (bottom - top) * (right - left) / 1024
+    assert draw_mix(recipe_of("wrn"), 32, 32, 0, 1) is None
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize("side", [32, 224])
+def test_shares_and_boxes_are_distributed_as_in_theory_and_in_timm(side):
+    from timm.data.mixup import cutmix_bbox_and_lam
+
+    count, theirs = 30_000, numpy.random.RandomState(0)
+    numpy.random.seed(0)
+    mixup, cutmix = (
+        recipe_of("rsb_a2", mixup_alpha=a, cutmix_alpha=b) for a, b in ((0.1, 0.0), (0.0, 1.0))
+    )
+    shares = torch.tensor([draw_mix(mixup, side, side, 0, i).share for i in range(count)])
+    assert distance_of_samples(shares, torch.from_numpy(theirs.beta(0.1, 0.1, count)).float()) < 1.63
+    flat = torch.tensor([draw_mix(recipe_of("rsb_a2", cutmix_alpha=0.0, mixup_alpha=1.0), side, side, i).share for i in range(300)])
+    assert distance_from_uniform(flat) < 1.63
+    found = [draw_mix(cutmix, side, side, 0, i) for i in range(count)]
+    drawn = [cutmix_bbox_and_lam((side, side), theirs.beta(1, 1)) for _ in range(count)]
+    ours = torch.tensor([[*mix.box, mix.share] for mix in found]).T
+    for numbers, expected in zip(ours, torch.tensor([[*box, share] for box, share in drawn]).T, strict=True):
+        assert distance_of_samples(numbers, expected) < 1.63
+
+
+def test_partners():
+    batch = torch.arange(40)
+    assert partners(Mix(0.5, None), batch).tolist() == list(range(39, -1, -1))
+    assert partners(Mix(0.5, None, "rolled"), batch).tolist() == [39, *range(39)]
+    one, two = (partners(Mix(0.5, None, "random", (0, step)), batch) for step in (1, 2))
+    assert one.sort().values.equal(batch) and not one.equal(two)
+    assert partners(Mix(0.5, None, "random", (0, 1)), batch).equal(one)
+    assert draw_mix(recipe_of("rsb_a2", mix_partner="random"), 8, 8, 3, 4)[2:] == ("random", (3, 4))
+
+
+@pytest.mark.parametrize("partner", ["reversed", "rolled", "random"])
+def test_targets_follow_the_partner(partner):
+    images, labels = torch.eye(9)[:, :, None, None], torch.arange(9)
+    for box in (None, (0, 1, 0, 1)):
+        mix = Mix(0.0 if box else 0.3, box, partner, (5,))
+        mixed = mix_images(images.clone(), mix)[:, :, 0, 0]
+        torch.testing.assert_close(soft_targets(recipe_of("rsb_a2"), labels, 9, mix), mixed)
+
+
+def test_multi_hot_targets():
+    """A1 of RSB: 1 - eps + eps / K of each mixed class, once where both are the same, eps / K of the others."""
+    recipe = recipe_of("rsb_a2", label_smoothing=0.1, multi_hot=True)
+    found = soft_targets(recipe, torch.tensor([0, 2, 2, 1]), 4, Mix(0.9, None))
+    on, off = 0.925, 0.025
+    expected = [[on, on, off, off], [off, off, on, off], [off, off, on, off], [on, on, off, off]]
+    torch.testing.assert_close(found, torch.tensor(expected))
+    alone = soft_targets(recipe, torch.tensor([0, 1]), 4, Mix(1.0, (0, 0, 0, 0)))
+    torch.testing.assert_close(alone, torch.tensor([[on, off, off, off], [off, on, off, off]]))
+
+
+def test_a_box_is_clipped_and_keeps_an_odd_side():
+    assert cutmix_box(0.91, 30, 30, 10, 29) == (6, 15, 25, 30)
+    assert cutmix_box(0.0, 8, 8, 4, 4) == (0, 8, 0, 8)

@@ -1,0 +1,189 @@
+"""What images weights saw: read from the libraries' records, and shown pixel for pixel as the libraries show them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from conftest import composed
+from doors import ROOT
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from networks import build, uninitialised
+from omegaconf import DictConfig
+from PIL import Image
+
+import assemble
+from archs.arguments import ArchitectureError
+from recipes.worker_augmentation import EvaluationCrop
+from running.completion import complete
+from user_error import UserError
+from weights import export, released
+from weights.preprocessing import (
+    Preprocessing,
+    from_values,
+    named_like,
+    of_timm,
+    of_timm_record,
+    of_torchvision,
+    timm_record,
+)  # fmt: skip
+
+OURS = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 160, 0.95, "bicubic")
+SAMPLE = ROOT.parent / "shared" / "data" / "imagenet-sample" / "train"
+
+
+def photographs() -> list[Image.Image]:
+    """Real ones where they are at hand, else noise, wide, high, small and of odd sides."""
+    files = sorted(SAMPLE.glob("*/*"))[::350]
+    if files:
+        return [Image.open(file).convert("RGB") for file in files]
+    generator = numpy.random.default_rng(0)
+    sides = [(375, 500), (501, 333), (97, 61)]
+    return [Image.fromarray(generator.integers(0, 256, (*side, 3), dtype=numpy.uint8)) for side in sides]
+
+
+def shown_here(image: Image.Image, record: Preprocessing) -> torch.Tensor:
+    values = {"test_res": record.resolution, "test_crop_ratio": record.crop, "test_interpolation": record.interpolation}
+    recipe: Any = SimpleNamespace(**values)
+    pixels = EvaluationCrop(recipe)([image], torch.zeros(1, 3, dtype=torch.int64))[0].float() / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in (record.mean, record.std))
+    return (pixels - mean) / std
+
+
+@pytest.mark.parametrize("name", ["resnet50.a1_in1k", "tf_efficientnet_lite0.in1k"])
+def test_as_timm_shows(name):
+    import timm
+
+    record = of_timm(name)
+    values = timm.data.resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict(), use_test_size=True)
+    transform = timm.data.create_transform(**values, is_training=False)
+    for image in photographs():
+        assert torch.allclose(shown_here(image, record), transform(image), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["resnet50.IMAGENET1K_V2", "inception_v3"])
+def test_as_torchvision_shows(name):
+    """Its Inception v3 turns the normalisation around inside the network."""
+    import torchvision
+
+    model, _, version = name.partition(".")
+    transform = getattr(torchvision.models.get_model_weights(model), version or "DEFAULT").transforms()
+    record = of_torchvision(name)
+    for image in photographs():
+        theirs = transform(image)
+        if model == "inception_v3":
+            network: Any = SimpleNamespace(transform_input=True)
+            theirs = torchvision.models.Inception3._transform_input(network, theirs[None])[0]
+        assert torch.allclose(shown_here(image, record), theirs, atol=1e-5)
+
+
+def test_there_and_back():
+    assert from_values(json.loads(json.dumps(dataclasses.asdict(OURS)))) == OURS
+    assert of_timm_record(timm_record(OURS), "") == OURS
+    assert OURS.differences(OURS) == ""
+    other = dataclasses.replace(OURS, resolution=224, mean=(0.5, 0.5, 0.5))
+    assert OURS.differences(other) == "224 px, mean [0.5,0.5,0.5]"
+    assert of_timm("efficientnet_b5.sw_in12k_ft_in1k").crop_mode == "squash"
+
+
+@pytest.mark.parametrize(
+    "values", [{"resolution": 10**9}, {"mean": [0.5, "x", 1]}, {"crop": float("nan")}, {"std": [0.0] * 3}, {"more": 1}]
+)
+def test_a_damaged_record(values):
+    with pytest.raises(ArchitectureError, match="damaged"):
+        from_values({**dataclasses.asdict(OURS), **values})
+
+
+def seen(config: str, file: Path) -> Preprocessing | None:
+    cfg: DictConfig = composed(*f"arch={config}".split(), "datamodule=imagenet")
+    return released.seen(str(file), cfg.published, lambda: build(config, num_classes=10, device="meta"))
+
+
+def test_files(tmp_path):
+    """What a file says itself; else the library's whose names it has, by the file's name where that is known."""
+    with uninitialised():
+        state = build("resnet18", num_classes=10, initialise=False).state_dict()
+    torch.save({"state_dict": state, "preprocessing": dataclasses.asdict(OURS)}, tmp_path / "last.ckpt")
+    assert seen("resnet18", tmp_path / "last.ckpt") == OURS
+    torch.save(state, tmp_path / "ours.pth")
+    assert seen("resnet18", tmp_path / "ours.pth") is None
+    torch.save(export.to_torchvision(state), tmp_path / "resnet18-f37072fd.pth")
+    assert seen("resnet18", tmp_path / "resnet18-f37072fd.pth") == of_torchvision("resnet18")
+    os.link(tmp_path / "resnet18-f37072fd.pth", tmp_path / "weights.pth")
+    guessed = seen("resnet18", tmp_path / "weights.pth")
+    assert "or timm's resnet18.a1_in1k, 288 px, crop 1, bicubic" in guessed.source  # named alike: both are told
+    assert dataclasses.replace(guessed, source="") == dataclasses.replace(of_torchvision("resnet18"), source="")
+
+
+def test_a_folder_of_timms_hub(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file(build("timm", num_classes=10).state_dict(), tmp_path / "model.safetensors")
+    record = {**timm_record(OURS), "tag": "mine"}
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "pretrained_cfg": record}))
+    found = seen("timm", tmp_path / "model.safetensors")
+    assert found == dataclasses.replace(OURS, source="timm's resnet18.mine")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ArchitectureError, match="config.json is damaged"):
+        seen("timm", tmp_path / "model.safetensors")
+
+
+def test_names_of_files():
+    assert named_like(Path("resnet50-0676ba61.pth"), "torchvision", "resnet50") == "resnet50.IMAGENET1K_V1"
+    assert named_like(Path("a/tf_efficientnet_lite0-0aa007d2.pth"), "timm", "tf_efficientnet_lite0")
+    assert named_like(Path("mine.pth"), "torchvision", "resnet50") is None
+
+
+def completed(door: str, words: str) -> DictConfig:
+    """The config of a command line, as far as it comes without building anything."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose(door, words.split(), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    try:
+        complete(cfg)
+    finally:
+        HydraConfig.instance().cfg = None
+    return cfg
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("datamodule=imagenet", (288, 1.0, "bicubic")),
+        ("datamodule=imagenet resolution=224 crop=0.9", (224, 0.9, "bicubic")),
+        ("datamodule=imagenet recipe.test_res=224 recipe.interpolation=bilinear", (224, 1.0, "bilinear")),
+        ("datamodule=imagenet recipe=rsb_a2", (224, 0.95, "bicubic")),
+        ("datamodule=cifar10", (288, 1.0, "bilinear")),
+    ],
+)
+def test_evaluation_takes_all_but_what_the_command_says(words, expected):
+    """timm's ResNet-50 was tested at 288 pixels. Images of one size are brought to another, and are not cropped."""
+    shown = assemble.shown(completed("evaluate", f"arch=resnet50 pretrained=timm {words}"))
+    assert (shown.resolution, shown.crop, shown.interpolation) == expected
+    assert shown.mean == (0.485, 0.456, 0.406)
+
+
+def test_training_takes_mean_and_deviation():
+    """Sizes and crop are the recipe's; images of another number of channels keep the data's."""
+    words = "arch=inception_v3 pretrained=timm datamodule={} "
+    cfg, plain = completed("train", words.format("imagenet")), composed("arch=inception_v3", "datamodule=imagenet")
+    assert cfg.datamodule.mean == cfg.datamodule.std == [0.5, 0.5, 0.5]
+    assert cfg.recipe == plain.recipe
+    cfg = completed("train", words.format("cifar10") + "datamodule.std=[0.1,0.2,0.3]")
+    assert cfg.datamodule.mean == [0.5, 0.5, 0.5] and cfg.datamodule.std == [0.1, 0.2, 0.3]
+    assert completed("train", words.format("digits")).datamodule.mean == [0.3047]
+
+
+def test_a_crop_that_is_not_made():
+    words = "arch=efficientnet_b5 pretrained=timm datamodule=imagenet"
+    with pytest.raises(UserError, match="crop_mode squash"):
+        completed("evaluate", words)
+    assert assemble.shown(completed("evaluate", f"{words} crop=1")).resolution == 448

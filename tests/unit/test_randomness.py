@@ -1,0 +1,62 @@
+"""The randomness that everything is a function of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from distributions import distance_from_uniform
+from photographs import origins
+
+from recipes.randomness import ImageDraws, normal, normal_noise, normal_quantiles, number, permutation, uniform
+
+
+def test_uniform_is_a_function_of_the_origin_alone():
+    whole = uniform(0, "flip", origins(1000), 4)
+    assert torch.equal(uniform(0, "flip", origins(1000)[500:], 4), whole[500:])
+    assert torch.equal(uniform(0, "flip", origins(1000), 2), whole[:, :2])
+    for other in (uniform(1, "flip", origins(1000), 4), uniform(0, "crop", origins(1000), 4)):
+        assert (other == whole).float().mean() < 0.01
+    assert (uniform(0, "flip", origins(1000, epoch=4), 4) == whole).float().mean() < 0.01
+
+
+def test_one_hash_draws_the_same_as_many():
+    draws = ImageDraws(0, {"crop": 3, "flip": 1}, once=["flip"])
+    found, later = draws(origins(100)), draws(origins(100, epoch=4))
+    assert torch.equal(found["crop"], uniform(0, "crop", origins(100), 3))
+    assert torch.equal(found["flip"], uniform(0, "flip", origins(100, epoch=0), 1))
+    assert torch.equal(found["flip"], later["flip"]) and not torch.equal(found["crop"], later["crop"])
+
+
+def test_numbers_never_change():
+    assert number(0, "flip") == 6230295094555943024
+    assert uniform(0, "flip", torch.tensor([[1, 2, 3]]), 2).tolist() == [[0.7484459280967712, 0.10167115926742554]]
+    assert permutation(6, torch.device("cpu"), 0).tolist() == [3, 4, 2, 1, 0, 5]
+
+
+def test_uniform_and_normal_numbers_are_so_distributed():
+    u = uniform(0, "u", origins(20_000), 4)
+    z = normal(normal_quantiles(), uniform(0, "z", origins(20_000), 2))
+    assert u.min() >= 0 and u.max() < 1
+    assert distance_from_uniform(u) < 1.63 and distance_from_uniform(torch.special.ndtr(z)) < 1.63
+    # between columns, neighbouring samples, epochs and repetitions
+    epochs, repetitions = origins(20_000, epoch=4), origins(20_000) + torch.tensor([0, 0, 1])
+    others = [uniform(0, "u", origin, 1) for origin in (epochs, repetitions)]
+    both = torch.cat((u, u[:, :1].roll(1, 0), *others), dim=1)
+    assert (torch.corrcoef(both.T) - torch.eye(7)).abs().max() < 0.025
+
+
+@pytest.mark.parametrize("channels", [1, 3, 6])
+def test_noise_is_normal_and_a_function_of_image_and_place(channels):
+    quantiles, state = normal_quantiles(), torch.tensor([2**60 + 1, 5, -7])
+    rows, columns = torch.arange(40), torch.arange(30)
+    whole = normal_noise(quantiles, state, channels, rows, columns)
+    assert whole.shape == (3, channels, 40, 30)
+    assert torch.equal(normal_noise(quantiles, state[1:2], channels, rows[5:9], columns[7:])[0], whole[1, :, 5:9, 7:])
+    assert distance_from_uniform(torch.special.ndtr(whole)) < 1.63
+    assert (torch.corrcoef(whole.flatten(0, 1).flatten(1)) - torch.eye(3 * channels)).abs().max() < 0.12
+
+
+def test_a_permutation_is_one():
+    order = permutation(1000, torch.device("cpu"), 0, "step")
+    assert torch.equal(order.sort().values, torch.arange(1000)) and not torch.equal(order, torch.arange(1000))
+    assert torch.equal(order, permutation(1000, torch.device("cpu"), 0, "step"))
