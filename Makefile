@@ -1,6 +1,6 @@
 # make train ARGS="arch=resnet18 datamodule=mnist"   install what is needed and train
 # make test | check | proofs                          tests; lint and types; the slow part of the tests
-# make docs                                           docs/architectures.md and its drawings, from docs/papers.yaml
+# make docs                                           docs/architectures.md, docs/recipes.md and their pictures
 PYTHON ?= python3
 BIN = .venv/bin
 
@@ -22,6 +22,8 @@ check: .venv/installed-dev
 
 docs: .venv/installed
 	$(BIN)/python -m docs.gallery
+	$(BIN)/python -m docs.augmentation
+	$(BIN)/python -m docs.recipes
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -16,9 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from datamodules.order import Order, check_last_step, split_batch
-from recipes.classifier import Classifier
 from recipes.device_augmentation import DeviceAugmentation, Normalise
-from recipes.evaluation import Evaluator
 from recipes.policies import per_image_operation
 from recipes.recipe import Recipe
 from recipes.worker_augmentation import BatchOfOneSize, BatchOfPhotographs, EvaluationCrop
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
 
     from datamodules.base import ImageDataModule
+    from recipes.classifier import Classifier  # imports Lightning, which describe.py does without
+    from recipes.evaluation import Evaluator
     from running.trainer import Trainer
 
 EVALUATION_BATCH = 256  # most images of a forward pass without gradients
@@ -61,13 +61,13 @@ def seen(cfg: DictConfig) -> Preprocessing | None:
     Raises:
         ArchitectureError: there are no such weights.
     """
-    from weights import released
+    from weights import origin
 
     def build() -> nn.Module:
         with torch.device("meta"):
             return instantiate(cfg.arch)
 
-    return released.seen(str(cfg.pretrained), cfg.published, build)
+    return origin.seen(str(cfg.pretrained), cfg.published, build)
 
 
 def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, device: str | None = None) -> nn.Module:
@@ -131,7 +131,7 @@ def data(cfg: DictConfig, *, share: bool = False) -> ImageDataModule:
 
 
 def class_names(cfg: DictConfig) -> list[str]:
-    """A name for each class, of a data set that is not read: where only its files know, and are not here, its number."""
+    """A name for each class, of a data set that is not read; its number where only absent files know one."""
     return instantiate(cfg.datamodule).class_names()
 
 
@@ -165,6 +165,8 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     Raises:
         RecipeError, DataError: the recipe does not suit the data or the number of devices.
     """
+    from recipes.classifier import Classifier
+
     procedure, images, seed = recipe(cfg), data.train, cfg.seed
     order = Order(len(images), procedure.batch_size, procedure.repeated_aug, procedure.drop_last, seed)
     split = split_batch(procedure.batch_size, trainer.world_size, trainer.max_per_device)
@@ -200,6 +202,8 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
 
 def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, trainer: Trainer) -> Evaluator:
     """What Lightning tests: of the recipe only the test's size, crop and loss are read."""
+    from recipes.evaluation import Evaluator
+
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
     normalise = Normalise(data.mean, data.std)

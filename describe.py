@@ -24,11 +24,13 @@ def main(cfg: DictConfig) -> None:
     from rich.text import Text
 
     import assemble
+    from anatomy.cost import WithoutValues
     from anatomy.drawing import write
     from anatomy.report import NOTES, tabulate
     from anatomy.table import dissect
 
-    network: Any = assemble.network(cfg, device="meta")
+    with WithoutValues():
+        network: Any = assemble.network(cfg, device="meta")
     side = assemble.test_side(cfg)
     anatomy = dissect(network, cfg.datamodule.channels, side)
     hydra_config = HydraConfig.get()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig
@@ -27,12 +28,13 @@ def main(cfg: DictConfig) -> None:
     import assemble
     from running.directory import is_finished
     from running.screen import show_plan
-    from weights.export import Model, export
+    from weights.export import export
+    from weights.libraries import Model
 
-    network = assemble.network(cfg, weights=True, new_head=False).eval()
+    network: Any = assemble.network(cfg, weights=True, new_head=False).eval()
     labels, shown = assemble.class_names(cfg), assemble.shown(cfg)
-    arch, published = (OmegaConf.to_container(node, resolve=True) for node in (cfg.arch, cfg.published))
-    read_back = export(Model(network, arch, published, shown, labels), cfg.to, Path(cfg.output))
+    values: Any = OmegaConf.to_container(cfg, resolve=True)
+    read_back = export(Model(network, values["arch"], values["published"], shown, labels), cfg.to, Path(cfg.output))
     rows = {
         "weights": str(cfg.pretrained),
         "images": str(shown),

@@ -175,7 +175,7 @@ def place_texts(page: Page, drawing: Drawing, dx: float, dy: float, floor: float
                 text = str(item.node.channels)
                 place(page, [(text, x, bottom + 24, anchor, False) for x, anchor in ends], taken, floor)
     frames = [item for item in drawing.canvas.items if isinstance(item, Frame)]
-    for slab in (slab for slab in drawing.slabs[:-1] if slab.node.index in drawing.labelled):  # the head has a caption
+    for slab in (slab for slab in drawing.slabs if slab.node.index in drawing.labelled):
         ends = [frame.y + frame.height + dy for frame in frames if frame.x <= slab.x < frame.x + frame.width]
         box = ground(slab, dx, dy)
         place(page, spots_of(slab, box, max([box[3], *ends])), taken, floor, box, slab)

@@ -6,7 +6,6 @@ up detail for room.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -180,31 +179,22 @@ def caption(name: str, groups: Sequence[Group], level: int) -> Caption:
 
 def lay_out(anatomy: Anatomy, height: Callable[[int], float]) -> Drawing:
     """The drawing of a network; `height` tells how high it may be over so many lines of captions."""
-    towers = 1 + has_towers(anatomy)
-    vector = max(math.sqrt(node.channels / towers) for node in anatomy.nodes if node.side == (1, 1))
     plain = [(False, 0), (False, 1)] if len(anatomy.nodes) < MANY else []
     for folded, level in (*plain, (True, 0), (True, 1), (True, 2), (True, 3)):
         groups = groups_of(anatomy, folded)
         parts = [(caption(name, members, level), members) for name, members in sections(anatomy, groups)]
         room = height(max(part.lines for part, _ in parts))
 
-        def draw(scale: Scale, parts: Parts = parts, room: float = room) -> Drawing:
-            return assemble(anatomy, parts, scale, room)
+        def fits(scale: Scale, share: float = 1.0, parts: Parts = parts, room: float = room) -> bool:
+            canvas = assemble(anatomy, parts, scale, room).canvas
+            return canvas.width <= WIDTH - 2 * MARGIN and canvas.up + canvas.down <= share * room
 
-        channel = largest(lambda x: is_narrow(draw(Scale(1.0, x))), min(WIDEST, 0.85 / towers * room / vector))  # noqa: B023
+        channel = largest(lambda x: fits(Scale(0.0, x), 0.9), WIDEST)  # noqa: B023  # heights that are not pixels
         if channel >= NARROWEST * (1 if folded else 1.5):
             break
-    spread = largest(lambda x: is_narrow(draw(Scale(1.0, channel, x))), 4.0)
-    pixel = largest(lambda x: is_low(draw(Scale(x, channel, spread)), room), room / anatomy.nodes[0].side[0])
-    return draw(Scale(pixel, channel, spread))
-
-
-def is_narrow(drawing: Drawing) -> bool:
-    return drawing.canvas.width <= WIDTH - 2 * MARGIN
-
-
-def is_low(drawing: Drawing, room: float) -> bool:
-    return drawing.canvas.up + drawing.canvas.down <= room
+    spread = largest(lambda x: fits(Scale(0.0, channel, x)), 4.0)
+    pixel = largest(lambda x: fits(Scale(x, channel, spread)), room / anatomy.nodes[0].side[0])
+    return assemble(anatomy, parts, Scale(pixel, channel, spread), room)
 
 
 def largest(fits: Callable[[float], bool], most: float) -> float:
@@ -268,11 +258,12 @@ def names_of(anatomy: Anatomy) -> dict[int, str]:
 
 def labelled_of(parts: Parts) -> Iterator[int]:
     """Layers in a row; not those of branches, and of blocks only where the caption does not list them."""
+    last = parts[-1][1][-1].run[-1]
     for words, groups in parts:
         for block in (block for group in groups for block in group.blocks):
             first = block.nodes[0]
-            if first.kind == "avg" and first.side == (1, 1):
-                continue
+            if (first.kind == "avg" and first.side == (1, 1)) or (first.kind == "linear" and block is last):
+                continue  # the caption of the head says it
             if first.kind == "concat" or len(block.nodes) == 1:
                 yield first.index
             elif not words.count:

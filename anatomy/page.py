@@ -59,8 +59,10 @@ class Page:
         size = f'x="{number(x)}" y="{number(y)}" width="{number(right - x)}" height="{number(bottom - y)}"'
         self.mark(f"<rect {size}", fill, ink, line, more)
 
-    def circle(self, x: float, y: float, radius: float, fill: str = "none", ink: str = INK, line: float = 1.5) -> None:
-        self.mark(f'<circle cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"', fill, ink, line, {})
+    def circle(
+        self, x: float, y: float, radius: float, fill: str = "none", ink: str = INK, line: float = 1.5, **more: str
+    ) -> None:
+        self.mark(f'<circle cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"', fill, ink, line, more)
 
     def path(self, commands: str, ink: str = INK, line: float = 1.5, **more: str) -> None:
         self.mark(f'<path d="{commands}"', "none", ink, line, more)
@@ -73,7 +75,9 @@ class Page:
     def polyline(self, points: Sequence[Point], ink: str = SOFT, line: float = 1.5) -> None:
         self.path("M" + " L".join(f"{number(x)} {number(y)}" for x, y in points), ink, line)
 
-    def box_of(self, text: str, x: float, y: float, anchor: str = "start", size: float = FONT, turned: bool = False) -> Box:
+    def box_of(
+        self, text: str, x: float, y: float, anchor: str = "start", size: float = FONT, turned: bool = False
+    ) -> Box:
         """The ground of a text whose baseline starts, has its middle, or ends at (x, y); turned, it is read upwards."""
         length = width_of(text, size)
         before = {"start": 0.0, "middle": length / 2, "end": length}[anchor]
@@ -83,24 +87,31 @@ class Page:
 
     def write(
         self, text: str, x: float, y: float, anchor: str = "start", size: float = FONT, turned: bool = False,
-        ink: str = INK, bold: bool = False,
+        ink: str = INK, bold: bool = False, halo: bool = False,
     ) -> None:  # fmt: skip
+        """Bold is drawn as an outline; a halo is white, over lines that cross."""
         self.texts[self.box_of(text, x, y, anchor, size, turned)] = text
-        place = f'transform="translate({number(x)} {number(y)}) rotate(-90)"' if turned else f'x="{number(x)}" y="{number(y)}"'
+        place = f'x="{number(x)}" y="{number(y)}"'
+        if turned:
+            place = f'transform="translate({number(x)} {number(y)}) rotate(-90)"'
+        room = f'textLength="{number(width_of(text, size))}" lengthAdjust="spacingAndGlyphs"'
         side = "" if anchor == "start" else f' text-anchor="{anchor}"'
         weight = f' stroke="{ink}" stroke-width="{number(size / 30)}"' if bold else ""
+        if halo:
+            self.marks.append(
+                f'<text {place} font-size="{number(size)}"{side} stroke="#ffffff" stroke-width="5" '
+                f'stroke-linejoin="round" {room}>{escape(cross(text))}</text>'
+            )
         self.marks.append(
-            f'<text {place} font-size="{number(size)}"{side} fill="{ink}"{weight} '
-            f'textLength="{number(width_of(text, size))}" lengthAdjust="spacingAndGlyphs">{escape(cross(text))}</text>'
+            f'<text {place} font-size="{number(size)}"{side} fill="{ink}"{weight} {room}>{escape(cross(text))}</text>'
         )
 
     def svg(self) -> str:
         """The same marks are the same bytes."""
-        frame = f'<rect width="{WIDTH}" height="{number(self.height)}" fill="#ffffff"/>'
-        return "\n".join([
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {number(self.height)}" font-family="{FAMILIES}">',
-            f"<title>{escape(self.title)}</title>", frame, *self.marks, "</svg>\n",
-        ])  # fmt: skip
+        size = f'viewBox="0 0 {WIDTH} {number(self.height)}"'
+        start = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{FAMILIES}">'
+        ground = f'<rect width="{WIDTH}" height="{number(self.height)}" fill="#ffffff"/>'
+        return "\n".join([start, f"<title>{escape(self.title)}</title>", ground, *self.marks, "</svg>\n"])
 
 
 def png(svg: str, width: int = WIDTH) -> bytes:

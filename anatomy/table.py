@@ -14,7 +14,7 @@ from anatomy.trace import Field, Node, Output, Trace, trace
 
 SPLIT = ("stages", "blocks", "layers")  # children of these are rows; of the last two, timm's, if they hold blocks
 WIDEST = 44  # letters of the columns of Inception modules
-CONTAINERS = ("Sequential", "ModuleList", "Chain", "DenseBlock")  # they hold blocks and are none
+CONTAINERS = ("Sequential", "Stage", "ModuleList", "Chain", "DenseBlock")  # they hold blocks and are none
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """One forward pass as a graph: convolutions, poolings, linear layers and joins, with what each of them costs and sees.
 
-It runs on the meta device, without data, in evaluation mode. The receptive field follows Araujo, Norris, Sim 2019,
+Nothing is computed (anatomy/cost.py). Layers are in evaluation mode. The receptive field follows Araujo, Norris, Sim 2019,
 "Computing receptive fields of convolutional neural networks" (Distill): layer by layer, the union over all paths.
 """
 
@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from anatomy.cost import multiply_adds, on_meta
+from anatomy.cost import Shapes, multiply_adds, name_of, unwritten
 
 JOINS = ("add", "concat", "gate")
 
@@ -101,7 +100,7 @@ def shape(tensor: Tensor) -> tuple[int, tuple[int, int]]:
     return tensor.shape[-1], (side, side)
 
 
-class Trace(TorchDispatchMode):
+class Trace(Shapes):
     """Records the operations of a forward pass; see `trace`."""
 
     def __init__(self, image: Tensor) -> None:
@@ -130,12 +129,12 @@ class Trace(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        out = func(*args, **kwargs)
+        out = self.run(func, args, kwargs)
         module = self.calls[-1]
         self.macs[module] = self.macs.get(module, 0.0) + multiply_adds(func, args, kwargs, out)
         first = out[0] if isinstance(out, tuple | list) else out
         if isinstance(first, Tensor):
-            value = self.read(func._overloadpacket.__name__.removesuffix("_"), args, kwargs, first)
+            value = self.read(name_of(func).removesuffix("_"), args, kwargs, first)
             if value is not None:
                 for tensor in out if isinstance(out, tuple | list) else (out,):
                     if isinstance(tensor, Tensor):
@@ -285,9 +284,9 @@ def trace(network: nn.Module, channels: int, resolution: int) -> Trace:
 
     Auxiliary heads, which answer in training only, run too. The network is left as it is: a copy without data runs.
     """
-    shadow = on_meta(network)
+    shadow = unwritten(network)
     shadow.training = bool(getattr(network, "aux_weights", ()))  # its own way only: layers stay in evaluation mode
-    image = torch.empty(1, channels, resolution, resolution, device="meta")
+    image = torch.empty(1, channels, resolution, resolution)
     recorder = Trace(image)
     with hooked(shadow, recorder), torch.no_grad(), recorder:
         answer = shadow(image)

@@ -74,7 +74,8 @@ def build(
 
 def _load(network: Network, pretrained: str, arguments: dict[str, Any], published: dict[str, Any]) -> None:
     """Fill the network. Here alone a file under archs/ asks another room: what a name builds, it fills."""
-    from weights.released import load, seen
+    from weights.origin import seen
+    from weights.released import load
 
     shown: Any = seen(pretrained, published, lambda: network)  # None: nobody recorded it, and `load` says nothing
     network.preprocessing = shown

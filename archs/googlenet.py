@@ -107,7 +107,7 @@ class GoogLeNet(Network):
         stem: Stem = "imagenet",
         aux_heads: bool = False,
         dropout: Rate = 0.0,
-        aux_dropout: Rate = 0.0,
+        aux_dropout: Rate = 0.7,
     ) -> None:
         super().__init__()
         if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":

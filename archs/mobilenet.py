@@ -69,7 +69,7 @@ class MobileNetV1(MobileNet):
         stem: Stem = "imagenet",
         act: Literal["relu", "relu6"] = "relu",
         dropout: Rate = 0.0,
-        norm_eps: Positive = 1e-5,
+        norm_eps: Positive = 1e-3,
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class MobileNetV2(MobileNet):
         stem: Stem = "imagenet",
         drop_path: Rate = 0.0,
         dropout: Rate = 0.0,
-        norm_eps: Positive = 1e-5,
+        norm_eps: Positive = 1e-3,
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()

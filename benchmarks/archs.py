@@ -3,6 +3,7 @@
     python benchmarks/archs.py                            every network that has a counterpart there
     python benchmarks/archs.py resnet50 densenet121       these
     OMP_NUM_THREADS=1 python benchmarks/archs.py --batch 2 --seconds 15 --size 224
+    python benchmarks/archs.py --recompute                what checkpoint_gradients saves, a network a family
 
 One forward and backward pass in training mode, ours and theirs in turn in one process, so that both meet the same state
 of the machine. The ratio is the median of those of neighbouring passes. Activation memory is what the graph keeps for
@@ -24,9 +25,15 @@ from torch import Tensor, nn
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from networks import build, rows  # noqa: E402
+from networks import build, channels_of, first_row, rows  # noqa: E402
 from oracles import CLASSES, Case, build_oracle, case  # noqa: E402
 from porting import outputs, port, still  # noqa: E402
+
+FAMILIES = (
+    "lenet5 alexnet vgg16_bn googlenet bn_inception inception_v2 inception_v3 inception_v4 inception_resnet_v2 "
+    "resnet50 preact_resnet50 resnext50_32x4d se_resnet50 wideresnet densenet121 xception mobilenet_v1 mobilenet_v2 "
+    "nasnet_a_mobile efficientnet_b0"
+).split()
 
 
 def comparisons(names: list[str]) -> list[tuple[Case, int]]:
@@ -94,6 +101,21 @@ def compare(pair: Case, side: int, batch: int, allowed: float) -> tuple[float, f
     return statistics.median(times[0]), statistics.median(times[1]), ratio, memory[0], memory[1]
 
 
+def recomputation(batch: int, largest: int) -> None:
+    """Print activation memory with and without `checkpoint_gradients`, of a network a family."""
+    print("| arch | image | kept, MiB | recomputed, MiB | ratio |")
+    print("|---|---|---|---|---|")
+    for name in FAMILIES:
+        network = build(name, num_classes=CLASSES).train()
+        side = max(min(first.input_size if (first := first_row(name)) else 224, largest), network.min_size)
+        images = torch.randn(batch, channels_of(name), side, side)
+        kept = activation_bytes(network, images)
+        network.checkpoint_gradients()
+        recomputed = activation_bytes(network, images)
+        shown = f"{kept / 2**20:.1f} | {recomputed / 2**20:.1f} | {recomputed / kept:.3f}"
+        print(f"| {name} | {side} | {shown} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="files of conf/arch; all that have a counterpart")
@@ -102,7 +124,10 @@ def main() -> None:
     parser.add_argument(
         "--size", type=int, default=224, help="largest side of the images; smaller where the paper's is"
     )
+    parser.add_argument("--recompute", action="store_true", help="memory with and without recomputation, alone")
     arguments = parser.parse_args()
+    if arguments.recompute:
+        return recomputation(arguments.batch, arguments.size)
 
     pairs = comparisons(arguments.names)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {arguments.batch}\n")

@@ -27,6 +27,7 @@ class Order:
             and sees as many times fewer images.
         drop_last: leave out a last part of a batch; else it is a smaller step.
         seed: of the run.
+        passes: times that an epoch goes through the data, in a new permutation each; 0 and 1: once.
 
     An epoch shorter than one step runs on into further permutations until the step is full.
     """
@@ -36,18 +37,23 @@ class Order:
     repeats: int
     drop_last: bool
     seed: int
+    passes: int = 0
+
+    @property
+    def offered(self) -> int:
+        """Images of an epoch, before its last step is dropped or filled."""
+        return self.samples * max(self.passes, 1)
 
     @property
     def steps_per_epoch(self) -> int:
-        if self.samples < self.batch_size:
-            return 1
-        return (math.floor if self.drop_last else math.ceil)(self.samples / self.batch_size)
+        whole, rest = divmod(self.offered, self.batch_size)
+        return max(whole if self.drop_last else whole + bool(rest), 1)
 
     @property
     def images_per_epoch(self) -> int:
-        if self.samples < self.batch_size or self.drop_last:
+        if self.offered < self.batch_size or self.drop_last:
             return self.steps_per_epoch * self.batch_size
-        return self.samples
+        return self.offered
 
     def epoch(self, epoch: int) -> Tensor:
         """The epoch's images in order: (images_per_epoch, 3) int64 of epoch, sample, repetition."""

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from docs.recipes import PICTURES, SETS, recipe, resolution
+from docs.procedures import PICTURES, SETS, recipe, resolution
 from recipes.device_augmentation import DeviceAugmentation
 from recipes.mixing import draw_mix, mix_images
 from recipes.policies import per_image_operation
@@ -96,11 +96,9 @@ def to_image(pixels: Tensor) -> Image.Image:
 
 
 def main() -> None:
-    names = [name for names in SETS.values() for name in names]
+    measured = [(name, f"{strength(name):.2f}") for names in SETS.values() for name in names]
     with open(PICTURES / "strength.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("recipe", "strength"))
-        writer.writerows((name, f"{strength(name):.2f}") for name in names)
+        csv.writer(file, lineterminator="\n").writerows([("recipe", "strength"), *measured])
     picture().save(PICTURES / "augmentation.jpg", quality=82, optimize=True)
 
 

@@ -11,9 +11,9 @@ from recipes.schedules import learning_rate
 WIDTH, HEIGHT = 1280, 720
 TOP, ROW = 30, 25.4  # pixels of the heading and of a procedure
 NAME, FIRST, STRIP, GAP = 8, 262, 246, 10  # pixels: where names begin, where strips do, how wide they are and apart
-POINTS = 240  # of a curve
+POINTS = 120  # of a curve
 STEPS = 1000  # of an epoch
-DECADES = (-6.5, 0.5)  # of the learning rate: 10^-6.5 to 10^0.5
+DECADES = (-6.0, 0.5)  # of the learning rate: 10^-6 to 10^0.5
 STRENGTHS, RESOLUTIONS = 1.6, 400  # the full height of a strip: deviations, pixels
 COLOURS = {"learning rate": "#3b6ea8", "momentum": "#6a9c5b", "augmentation": "#c98b3a", "resolution": "#8d6aa6"}
 FONT = 'font-family="DejaVu Sans, Verdana, sans-serif"'
@@ -82,4 +82,5 @@ def left(column: int) -> int:
 
 def text(x: float, y: float, words: str, colour: str, size: int, bold: bool = False, end: bool = False) -> str:
     weight, anchor = ' font-weight="bold"' if bold else "", ' text-anchor="end"' if end else ""
-    return f'<text x="{x:g}" y="{y:.1f}" {FONT} font-size="{size}" fill="{colour}"{weight}{anchor}>{words}</text>'
+    place = f'x="{x:g}" y="{y:.1f}" {FONT} font-size="{size}"{weight}{anchor}'
+    return f'<text {place} fill="{colour}" stroke="white" stroke-width="4" paint-order="stroke">{words}</text>'

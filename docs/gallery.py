@@ -35,9 +35,8 @@ beside it; † and ‡ say under a table where one was not. All numbers, with th
 it.
 
 Batch normalisation has the epsilon and the momentum of the authors' release, where there is one, else of the library
-that the paper was made with. Two exceptions: where TF-slim's momentum is 0.0003 or 0.003 (Inception, MobileNet, NASNet
-on ImageNet), which needs ten thousand steps before an evaluation means anything, it is PyTorch's 0.1; and MobileNet's
-epsilon, 1e-5, is that of timm's and torchvision's weights.
+that the paper was made with. One exception: where TF-slim's momentum is 0.0003 or 0.003 (Inception, MobileNet, NASNet
+on ImageNet), which needs ten thousand steps before an evaluation means anything, it is PyTorch's 0.1.
 
 This page is made by `make docs`, and a test holds it against the networks.
 """

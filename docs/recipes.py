@@ -6,39 +6,30 @@ tests/golden/recipes.csv; the prose is the headers'.
 
 from __future__ import annotations
 
-import csv
-import functools
-import re
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
-from pathlib import Path
-from typing import Any, NamedTuple, cast
-
-from omegaconf import OmegaConf
+from typing import Any
 
 from docs import curves
+from docs.procedures import (
+    DIFFERS,
+    MARKS,
+    NETWORKS,
+    PICTURES,
+    ROOT,
+    SETS,
+    TABLE_2,
+    Cell,
+    cells,
+    header,
+    is_idle,
+    recipe,
+    resolution,
+    strengths,
+)
 from recipes.recipe import Recipe
 
-ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "recipes.md"
-PICTURES = ROOT / "docs" / "recipes"
-GOLDEN = ROOT / "tests" / "golden" / "recipes.csv"
-
-TABLE_2 = ("resnet", "pytorch", "fixres", "deit", "fams", "rsb_a1", "rsb_a2", "rsb_a3")
-FAMILIES = (
-    "alexnet", "vgg", "googlenet", "inception", "xception", "senet", "mobilenet", "efficientnet", "torchvision_v2",
-    "fixres_finetune",
-)  # fmt: skip
-SMALL = (
-    "lenet_1998", "resnet_cifar", "wrn", "wrn_svhn", "densenet_cifar", "resnext_cifar", "nasnet_cifar", "speedrun",
-    "sgd_step",
-)  # fmt: skip
-SETS = {
-    'Table 2 of "ResNet strikes back"': TABLE_2,
-    "The families' own, on ImageNet": FAMILIES,
-    "Small images": SMALL,
-}
-
 # The paper's words for its rows, and the keys that say the same.
 ROWS = {
     "Train res": "train_res", "Test res": "test_res", "Epochs": "epochs", "# of forward pass": "steps",
@@ -51,13 +42,6 @@ ROWS = {
     "PCA lighting": "pca_lighting", "SWA": "swa", "EMA": "ema", "Test crop ratio": "test_crop_ratio", "Loss": "loss",
     "Mixed precision": "mixed_precision", "Top-1, %": "top1",
 }  # fmt: skip
-
-NETWORKS = 0  # a resolution that is the network's
-
-# How well a value is known, and the mark of one that its authors did not publish.
-
-MARKS = {"table": "", "paper": "", "code": "", "third party": "†", "unverified": "‡", "ours": "§"}
-
 INTRODUCTION = """# Procedures
 
 Every landmark training procedure, as a column of the table in which they are compared most often: Table 2 of "ResNet
@@ -67,11 +51,11 @@ rows, and `python train.py arch=ANY datamodule=ANY recipe=NAME` trains any netwo
 The values below are read from those files, and a test holds each of them against
 [recipes.csv](../tests/golden/recipes.csv), which says who published it. A value without a mark is printed in a paper,
 or stands in its authors' code. † is a third party's account of it; ‡ was not compared with anything; § is decided here,
-since the authors say nothing or say it without a number. A dash is a thing that a procedure does not use.
+since the authors say nothing or say it without a number. ≠ is a place where published code differs from the published
+table; the remark of that number says how. A dash is a thing that a procedure does not use.
 
 This page is made by `make docs`, and a test holds it against the files.
 """
-
 SCHEDULES = """## Over a training
 
 ![Learning rate, momentum, augmentation and resolution of all procedures](recipes/schedules.svg)
@@ -89,64 +73,11 @@ Small images are shown as they are, 32 pixels wide.
 """
 
 
-class Cell(NamedTuple):
-    """A line of tests/golden/recipes.csv: a value in the words of the schema, and how well it is known."""
-
-    recipe: str
-    key: str
-    printed: str  # by the source, where it has other words
-    value: str
-    source: str
-    certainty: str
-    note: str
-
-
-@functools.cache
-def cells() -> dict[tuple[str, str], Cell]:
-    """By recipe and key."""
-    with open(GOLDEN, newline="") as file:
-        return {(row["recipe"], row["key"]): Cell(**row) for row in csv.DictReader(file)}
-
-
-def header(name: str) -> dict[str, str]:
-    """The header of a recipe's file: its title, under "", and its lines by their first word."""
-    found, word = {"": ""}, ""
-    for line in (ROOT / "conf" / "recipe" / f"{name}.yaml").read_text().splitlines():
-        if not line.startswith("# "):
-            break
-        text = line[2:]
-        start = re.match(r"([A-Z][a-z]+): +(.*)", text)
-        word, text = start.groups() if start else (word, text.strip())
-        found[word] = f"{found.get(word, '')} {text}".strip()
-    return found
-
-
-@functools.cache
-def recipe(name: str) -> Recipe:
-    """As its file and its parent's have it; where they leave a resolution to the network, it is NETWORKS."""
-    cfg = OmegaConf.create({"recipe": OmegaConf.structured(Recipe), "published": {"resolution": NETWORKS}})
-    for part in reversed(lineage(name)):
-        cfg.recipe = OmegaConf.merge(cfg.recipe, part)
-    return cast(Recipe, OmegaConf.to_object(cfg.recipe))
-
-
-def lineage(name: str) -> list[Any]:
-    """The keys of a recipe's file, then those of its parent."""
-    own: Any = OmegaConf.load(ROOT / "conf" / "recipe" / f"{name}.yaml")
-    parents = [parent for parent in own.pop("defaults", []) if parent != "_self_"]
-    return [own, *(part for parent in parents for part in lineage(parent))]
-
-
-def resolution(name: str) -> int:
-    """Of the images in training; where it is the network's, of the one that the recipe was made for."""
-    return recipe(name).train_res or int(cells()[name, "train_res"].value)
-
-
 def page() -> str:
     """The text of docs/recipes.md."""
     parts = [INTRODUCTION, SCHEDULES]
     for title, names in SETS.items():
-        parts += [f"## {title}\n", table(names), remarks(names), beside(names)]
+        parts += [f"## {title}\n", table(names), beside(names), remarks(names)]
     return "\n".join([*parts, "## Each procedure\n", *(article(name) for names in SETS.values() for name in names)])
 
 
@@ -173,8 +104,8 @@ def shown(name: str, key: str) -> str:
     """A cell: the value, in the table's words where it has some, its mark, and the number of its remark."""
     cell, value = cells().get((name, key)), getattr(recipe(name), key, None)
     if key in ("steps", "top1"):
-        return f"{cell.printed or cell.value}{number(cell)}" if cell else "–"
-    if key not in ROWS.values() and is_off(key, value):
+        return f"{(cell.printed or cell.value).rstrip('%')}{number(cell)}" if cell else "–"
+    if key not in ROWS.values() and (is_off(key, value) or is_idle(name, key)):
         return "–"
     if key in ("train_res", "test_res") and value == NETWORKS and cell:
         return f"network's, {cell.value}"
@@ -188,11 +119,11 @@ def printed(cell: Cell) -> str:
 
 def words(key: str, value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(f"{item:g}" for item in value) or "–"
+        return ", ".join(f"{item:.4g}".replace("e-0", "e-") for item in value) or "–"
     if isinstance(value, bool):
         return "✓" if value else "–"
     if isinstance(value, float):
-        return f"{value:.7g}" if value else "–"
+        return f"{value:.7g}".replace("e-0", "e-") if value else "–"
     return str(value or "–").replace("none", "–")
 
 
@@ -218,8 +149,8 @@ def number(cell: Cell | None) -> str:
     if cell is None or not cell.note:
         return ""
     names = next(names for names in SETS.values() if cell.recipe in names)
-    notes = [other.note for other in remarked(names)]
-    return f" [{notes.index(cell.note) + 1}]"
+    place = [other.note for other in remarked(names)].index(cell.note) + 1
+    return f" {'≠ ' if cell.note.startswith(DIFFERS) else ''}[{place}]"
 
 
 def remarks(names: Sequence[str]) -> str:
@@ -237,7 +168,7 @@ def article(name: str) -> str:
     """The header of a recipe, as text."""
     told = header(name)
     lines = [f"### {name}", "", told[""], "", f"    {told['Command']}", ""]
-    lines += [f"- {word}: {told[word]}" for word in ("Source", "Expected", "Cost", "Differs", "Uncertain") if word in told]
+    lines += [f"- {word}: {text}" for word, text in told.items() if word not in ("", "Command")]
     return "\n".join([*lines, f"- File: [conf/recipe/{name}.yaml](../conf/recipe/{name}.yaml)", ""])
 
 
@@ -245,12 +176,6 @@ def picture() -> str:
     """The text of docs/recipes/schedules.svg."""
     names = [name for names in SETS.values() for name in names]
     return curves.draw({name: (recipe(name), resolution(name)) for name in names}, strengths())
-
-
-def strengths() -> dict[str, float]:
-    """What python -m docs.augmentation measured."""
-    with open(PICTURES / "strength.csv", newline="") as file:
-        return {row["recipe"]: float(row["strength"]) for row in csv.DictReader(file)}
 
 
 def main() -> None:

@@ -42,8 +42,8 @@ def random_resized_crop(draws: Tensor, height: Tensor, width: Tensor, scale: Seq
 def scale_jitter(draws: Tensor, height: Tensor, width: Tensor, scale: Sequence[float], size: int) -> Tensor:
     """He et al. 2015 (arXiv 1512.03385, section 3.4), as in fb.resnet.torch: resize, then a random crop of `size`.
 
-    The short side becomes a whole number in [low, high], the long one is rounded down. As a box in the image the crop is
-    a fraction of a pixel off its grid, and the filter sees beyond its border, as after a resize of the whole.
+    The short side becomes a whole number in [low, high], the long one is rounded down. As a box in the image the crop
+    is a fraction of a pixel off its grid, and the filter sees beyond its border, as after a resize of the whole.
 
     Args:
         draws: (B, 3) in [0, 1): short side, top, left.

@@ -49,7 +49,7 @@ class DeviceAugmentation(nn.Module):
 
     fill: Tensor
     colours: Tensor
-    quantiles: Tensor | None
+    quantiles: Tensor
 
     def __init__(
         self, recipe: Recipe, *, seed: int, hflip: float, mean: Sequence[float], std: Sequence[float], crop_here: bool
@@ -63,8 +63,8 @@ class DeviceAugmentation(nn.Module):
         self.register_buffer("fill", fill_colour(mean), persistent=False)
         components = torch.tensor(EIGENVALUES) * torch.tensor(EIGENVECTORS)  # a component a column
         self.register_buffer("colours", components, persistent=False)
-        quantiles = normal_quantiles() if self.lighting or "noise" in self.draw.counts else None
-        self.register_buffer("quantiles", quantiles, persistent=False)
+        needs_normal = self.lighting or "noise" in self.draw.counts
+        self.register_buffer("quantiles", normal_quantiles() if needs_normal else torch.zeros(0), persistent=False)
 
     def forward(self, images: Tensor, origin: Tensor) -> Tensor:
         draws = self.draw(origin)
@@ -75,7 +75,10 @@ class DeviceAugmentation(nn.Module):
         pixels = images / self.normalise.white
         if self.lighting:
             alpha = normal(self.quantiles, draws["lighting"]) * self.lighting
-            colour = sum(alpha[:, i : i + 1] * self.colours[:, i] for i in range(3))  # (B, 3), in this order everywhere
+            first, second, third = (
+                alpha[:, i : i + 1] * self.colours[:, i] for i in range(3)
+            )  # (B, 3), a component each
+            colour = first + second + third  # in this order on every device, as a product of matrices is not
             pixels += colour[:, :, None, None]
         pixels.sub_(self.normalise.mean).div_(self.normalise.std)
         return erase(self.recipe, draws, pixels, self.quantiles)

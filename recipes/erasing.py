@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from recipes import boxes
-from recipes.randomness import normal_noise
+from recipes.randomness import GOLDEN, normal_noise
 from recipes.recipe import Recipe
 
 # Shares of the area and ratios of height to width: timm's of noise, torchvision's of a constant.
@@ -21,7 +23,7 @@ def erasing_draws(recipe: Recipe) -> dict[str, int]:
     return {**counts, **noise, **({"cutout": 2} if recipe.cutout else {})}
 
 
-def erase(recipe: Recipe, draws: dict[str, Tensor], pixels: Tensor, quantiles: Tensor | None) -> Tensor:
+def erase(recipe: Recipe, draws: dict[str, Tensor], pixels: Tensor, quantiles: Tensor) -> Tensor:
     """Erase what the recipe says, in place.
 
     Args:
@@ -32,7 +34,7 @@ def erase(recipe: Recipe, draws: dict[str, Tensor], pixels: Tensor, quantiles: T
     if recipe.erasing_prob:
         chosen = draws["erased"] < recipe.erasing_prob
         found = boxes.random_erasing(draws["erasing"], height, width, *RANGES[recipe.erasing_mode]) * chosen
-        if quantiles is None or recipe.erasing_mode == "constant":
+        if recipe.erasing_mode == "constant":
             fill_boxes(pixels, found)
         else:
             high, low = (draws["noise"] * 2**24).long().unbind(1)
@@ -47,28 +49,41 @@ def fill_boxes(pixels: Tensor, found: Tensor) -> None:
     if pixels.device.type != "cpu":  # without a look at the boxes, for which the host would have to wait
         pixels.masked_fill_(inside(pixels, found)[:, None], 0.0)
         return
-    for image, (rows, columns) in zip(pixels, _slices(found), strict=True):
-        image[:, rows, columns] = 0.0
+    for i, rows, columns in _boxes(found):
+        pixels[i, :, rows.start : rows.stop, columns.start : columns.stop] = 0.0
 
 
 def fill_boxes_with_noise(pixels: Tensor, found: Tensor, quantiles: Tensor, state: Tensor) -> None:
     """Set them to normal noise, a function of the image's state (B,) int64, and of the place."""
-    _, channels, *size = pixels.shape
-    down, across = (torch.arange(side, device=pixels.device) for side in size)
+    _, channels, height, width = pixels.shape
+    rows_of_all, fours = counters(channels, height, width, pixels.device)
     if pixels.device.type != "cpu":
         at_once = max(1, AT_ONCE // pixels[0].numel())
         chosen = inside(pixels, found)[:, None]
         for part, where, states in zip(*(whole.split(at_once) for whole in (pixels, chosen, state)), strict=True):
-            part.copy_(torch.where(where, normal_noise(quantiles, states, channels, down, across), part))
+            noise = normal_noise(quantiles, states[:, None, None, None] + rows_of_all + fours)[..., :width]
+            part.copy_(torch.where(where, noise, part))
         return
-    for image, own, (rows, columns) in zip(pixels, state.split(1), _slices(found), strict=True):
-        if rows.stop > rows.start:
-            image[:, rows, columns] = normal_noise(quantiles, own, channels, down[rows], across[columns])[0]
+    states = state.tolist()
+    for i, rows, columns in _boxes(found):
+        own = rows_of_all[:, rows.start : rows.stop] + states[i]
+        first = columns.start // 4
+        noise = normal_noise(quantiles, own + fours[first : -(-columns.stop // 4)])
+        box = pixels[i, :, rows.start : rows.stop, columns.start : columns.stop]
+        box.copy_(noise.narrow(2, columns.start - 4 * first, len(columns)))
 
 
-def _slices(found: Tensor) -> list[tuple[slice, slice]]:
-    corners = ([int(number) for number in box] for box in found.tolist())
-    return [(slice(top, top + height), slice(left, left + width)) for top, left, height, width in corners]
+def counters(channels: int, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of rows, (C, H, 1) int64, and of columns, a number for every four of them: what the noise of a place is of."""
+    channel, row, four = (torch.arange(length, device=device) for length in (channels, height, -(-width // 4)))
+    return ((channel[:, None, None] << 40) + (row[:, None] << 20)) * GOLDEN, four * GOLDEN
+
+
+def _boxes(found: Tensor) -> Iterator[tuple[int, range, range]]:
+    """Those that are not empty: image, rows, columns."""
+    for i, (top, left, height, width) in enumerate(found.long().tolist()):
+        if height and width:
+            yield i, range(top, top + height), range(left, left + width)
 
 
 def inside(pixels: Tensor, found: Tensor) -> Tensor:

@@ -71,7 +71,8 @@ def partners(mix: Mix, batch: Tensor) -> Tensor:
 def mix_images(images: Tensor, mix: Mix) -> Tensor:
     """Mix each image of (B, C, H, W) with its partner, in place."""
     if mix.box is None:
-        return images.mul_(mix.share).add_(partners(mix, images).mul_(1 - mix.share))
+        others = partners(mix, images).mul_(1 - mix.share)
+        return images.mul_(mix.share).add_(others)
     top, bottom, left, right = mix.box
     window = images[:, :, top:bottom, left:right]
     window.copy_(partners(mix, window))

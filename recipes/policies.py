@@ -56,7 +56,7 @@ def timm_policy(recipe: Recipe, fill: tuple[int, ...]) -> PerImage:
 
 
 def trivial_augment(recipe: Recipe) -> PerImage:
-    """TrivialAugmentWide (Mueller and Hutter 2021, arXiv 2103.10158) of torchvision; what moves in is black, as there."""
+    """torchvision's TrivialAugmentWide (Mueller and Hutter 2021, arXiv 2103.10158); what moves in is black there."""
     from torchvision.transforms import InterpolationMode, TrivialAugmentWide
 
     return TrivialAugmentWide(interpolation=InterpolationMode(recipe.interpolation))

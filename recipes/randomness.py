@@ -65,8 +65,9 @@ class ImageDraws(nn.Module):
 
 def scramble(x: Tensor) -> Tensor:
     """The finaliser of splitmix64, but for its last step, which the upper 31 bits do not feel."""
-    x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * -4658895280553007687
-    return (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * -7723592293110705685
+    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
+        x = ((x >> shift) & (2 ** (64 - shift) - 1)).bitwise_xor_(x).mul_(factor)  # the mask makes it a logical shift
+    return x
 
 
 def uniform(seed: int, name: str, origin: Tensor, count: int) -> Tensor:
@@ -93,21 +94,12 @@ def normal(quantiles: Tensor, uniform: Tensor) -> Tensor:
     return quantiles[(uniform * len(quantiles)).long()]
 
 
-def normal_noise(quantiles: Tensor, state: Tensor, channels: int, rows: Tensor, columns: Tensor) -> Tensor:
-    """Standard normal numbers at the pixels of `rows` (h,) and `columns` (w,): (n, channels, h, w) float32.
-
-    Each is a function of its image's state and its place; the four parts of 16 bits of a hash serve four channels.
-
-    Args:
-        state: (n,) int64.
-    """
-    groups = torch.arange(-(-channels // 4), device=state.device)
-    place = (groups[:, None, None] << 32) + (rows[:, None] << 16) + columns  # (groups, h, w)
-    bits = scramble(place * GOLDEN + state[:, None, None, None])
-    bits = bits ^ ((bits >> 31) & 0x1FFFFFFFF)
-    parts = bits.view(torch.int16).view(*bits.shape, 4)[:, :, :, :, : min(channels, 4)]
-    found = quantiles[parts.long()]  # a negative number counts from the end
-    return found.permute(0, 1, 4, 2, 3).flatten(1, 2)[:, :channels]
+def normal_noise(quantiles: Tensor, counters: Tensor) -> Tensor:
+    """Standard normal numbers of counters, (..., w) int64 -> (..., 4 w): a hash has four times 16 bits."""
+    bits = scramble(counters)
+    bits ^= (bits >> 31) & 0x1FFFFFFFF
+    parts = bits.view(torch.int16).int().add_(2**15)  # -2^15 ... 2^15 - 1 to 0 ... 2^16 - 1
+    return quantiles.index_select(0, parts.flatten()).view(parts.shape)
 
 
 def reseed(device: torch.device, *key: object) -> None:

@@ -31,9 +31,7 @@ def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], interpola
     return _rounded(torch.einsum("bchj,bih->bcij", rows, down)).to(torch.uint8)
 
 
-def resize_matrix(
-    start: Tensor, length: Tensor, source: int, target: int, interpolation: str, beyond: bool
-) -> Tensor:
+def resize_matrix(start: Tensor, length: Tensor, source: int, target: int, interpolation: str, beyond: bool) -> Tensor:
     """The matrices (B, target, source), in units of 1 / ONE, that resize the spans [start, start + length)."""
     start, length = start[:, None, None], length[:, None, None]
     pixels = torch.arange(source, device=start.device)
@@ -56,7 +54,7 @@ def pil_resized_crop(
     corners = (left, top, left + width, top + height)
     if beyond:
         return image.resize(size[::-1], PIL_FILTERS[interpolation], box=corners)
-    return image.crop(tuple(map(int, corners))).resize(size[::-1], PIL_FILTERS[interpolation])
+    return image.crop(corners).resize(size[::-1], PIL_FILTERS[interpolation])
 
 
 def pil_centre_crop(image: Image.Image, size: int, short: int, interpolation: str) -> Image.Image:

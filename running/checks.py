@@ -34,8 +34,8 @@ READ = {
     "evaluate": (
         "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "trainer", "trainer.*", "experiment", "published.*",
         "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation",
-        "recipe.test_views", "recipe.loss", "recipe.mixed_precision", "pretrained", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*",
-        "hydra.*",
+        "recipe.test_views", "recipe.loss", "recipe.mixed_precision",
+        "pretrained", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*", "hydra.*",
     ),
     "export": (
         "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "experiment", "published.*",

@@ -10,7 +10,11 @@ from recipes.averaging import initial_share
 from recipes.recipe import Recipe
 
 # What a recipe asks of the network, and the argument by which a network takes it.
-ASKED_OF_ARCH = {"drop_path": "it has no residual branch to drop", "dropout": "it has no dropout"}
+ASKED_OF_ARCH = {
+    "drop_path": "it has no residual branch to drop",
+    "dropout": "it has no dropout",
+    "zero_init_last": "it has no residual branch that could start at zero",
+}
 
 
 def what_does_not_apply(cfg: DictConfig, arch: str, data: str, one_size: bool, steps_per_epoch: int) -> list[str]:

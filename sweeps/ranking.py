@@ -1,10 +1,11 @@
-"""The table at the end of a sweep: its jobs by validation accuracy, and those that failed."""
+"""The tables at the end of a sweep: its jobs by validation accuracy, means over seeds, and those that failed."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from rich.console import Console
@@ -16,13 +17,17 @@ from sweeps.jobs import Job, is_done, load_jobs
 
 
 def show_ranking(sweep: Path, runs: Path) -> bool:
-    """Print the table of all jobs of a sweep, best first, and what is missing; whether nothing is."""
+    """Print the tables of all jobs of a sweep, best first, and what is missing; whether nothing is."""
     jobs = load_jobs(sweep)
     done = [(job, load_results(job.folder)) for job in jobs if is_done(job)]
     missing = [job for job in jobs if not is_done(job)]
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print()
     console.print(ranking(sorted(done, key=lambda entry: -_top1(entry[1]))))
+    groups = by_seed(done)
+    if len(groups) < len(done):
+        console.print()
+        console.print(means_over_seeds(groups))
     for job in missing:
         how = "still running" if is_in_use(job.folder) else "failed"
         line = f"{how}: {job.number} {job.folder.name}, see {job.folder}/train.log"
@@ -44,3 +49,34 @@ def ranking(ranked: Sequence[tuple[Job, dict[str, Any]]]) -> Table:
         seconds, name = f"{results['seconds']:.0f}", Text(job.folder.name, overflow="fold")
         table.add_row(str(place), *numbers, seconds, str(job.number), name)
     return table
+
+
+def by_seed(done: Iterable[tuple[Job, dict[str, Any]]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """The results of jobs that differ in their seed alone, by the other words of their command."""
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for job, results in done:
+        words = tuple(word for word in job.words if word.split("=")[0] != "seed")
+        found.setdefault(words, []).append(results)
+    return found
+
+
+def means_over_seeds(groups: dict[tuple[str, ...], list[dict[str, Any]]]) -> Table:
+    """Mean and deviation (of a sample, n - 1) over the seeds of each group, best mean validation accuracy first.
+
+    A group is named by the words that not all have.
+    """
+    shared = set.intersection(*map(set, groups))
+    table = Table("", "val top-1", "test top-1", "test loss", "seeds", "jobs", box=None, padding=(0, 2, 0, 0))
+    ranked = sorted(groups.items(), key=lambda group: -fmean(map(_top1, group[1])))
+    for place, (words, runs) in enumerate(ranked, start=1):
+        numbers = [_mean_and_deviation(runs, key) for key in ("val_top1", "test_top1", "test_loss")]
+        name = Text(" ".join(word for word in words if word not in shared) or "all", overflow="fold")
+        table.add_row(str(place), *numbers, str(len(runs)), name)
+    return table
+
+
+def _mean_and_deviation(runs: Sequence[dict[str, Any]], key: str) -> str:
+    values = [results[key] for results in runs if key in results]
+    if len(values) < 2:
+        return f"{values[0]:.4f}" if values else "-"
+    return f"{fmean(values):.4f} ± {stdev(values):.4f}"

@@ -62,7 +62,10 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    return {"state_dict": tensors, **{key: json.loads(header[key]) for key in ("arch", "preprocessing") if key in header}}
+    return {
+        "state_dict": tensors,
+        **{key: json.loads(header[key]) for key in ("arch", "preprocessing") if key in header},
+    }
 
 
 def network_weights(content: Mapping[str, Any]) -> Tensors:

@@ -40,7 +40,7 @@ def torchvision_models(model: str) -> Any:
 
 
 def torchvision_weights(name: str) -> Any:
-    """"resnet50" is the model's default weights, "resnet50.IMAGENET1K_V1" others."""
+    """ "resnet50" is the model's default weights, "resnet50.IMAGENET1K_V1" others."""
     model, _, version = name.partition(".")
     every = torchvision_models(model)
     try:

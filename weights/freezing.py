@@ -14,7 +14,7 @@ def freeze(network: nn.Module, last: str) -> str:
     normalisation does not move and nothing in them is dropped.
 
     Args:
-        last: "stem", "stages.0", ..., or what stands between stages and head ("norm", "last"); of a timm model any of
+        last: "stem", "stages.0", ..., or what stands between stages and head ("last"); of a timm model any of
             its children before the classifier.
 
     Raises:

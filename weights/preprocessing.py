@@ -1,4 +1,4 @@
-"""What images weights saw: mean, deviation, resolution, crop and interpolation, as whoever released them recorded it."""
+"""What images weights saw: mean, deviation, resolution, crop and interpolation, as their makers recorded it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Preprocessing:
             raise ArchitectureError(f"The record of what images the weights saw is damaged: {asdict(self)}.")
         if self.interpolation not in RESIZES:
             raise ArchitectureError(
-                f"The weights saw images resized by interpolation {self.interpolation}; here it is {' or '.join(RESIZES)}."
+                f"The weights saw images resized by {self.interpolation}, and here it is {' or '.join(RESIZES)}."
             )
 
     def __str__(self) -> str:
@@ -109,7 +109,7 @@ def of_timm_record(record: Mapping[str, Any], source: str) -> Preprocessing:
 
 
 def of_timms_folder(file: Path) -> Preprocessing | None:
-    """Of the config.json beside a file of weights, in the layout in which timm's hub keeps a model; None: it is none."""
+    """Of the config.json beside a file of weights, in the layout of timm's hub; None: there is none."""
     config = file.with_name("config.json")
     if file.name not in ("model.safetensors", "pytorch_model.bin") or not config.is_file():
         return None
@@ -168,7 +168,7 @@ def named_like(path: Path, library: str, name: str) -> str | None:
         import timm
 
         tags = timm.list_pretrained(f"{model}.*")
-        urls = {tag: timm.get_pretrained_cfg(tag).url for tag in tags}
+        urls: dict[str, Any] = {tag: getattr(timm.get_pretrained_cfg(tag), "url", None) for tag in tags}
     else:
         from weights.fetching import torchvision_models
 

@@ -6,8 +6,7 @@ Nothing is left over or missing in silence: what does not fit is an error, what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from archs.arguments import ArchitectureError
-from weights.checkpoint import Tensors, read_weights
-from weights.counterparts import their_names
+from weights.checkpoint import read_weights
 from weights.fetching import Weights, from_timm, from_torchvision
-from weights.preprocessing import Preprocessing, named_like, of_timm, of_torchvision
-
-LIBRARIES = ("torchvision", "timm")
-Entries = dict[str, Mapping[str, Any]]  # by library: the name of its weights, and the arguments that these need
+from weights.origin import LIBRARIES, Entries, entries_of, named_as, names_of, record_of, seen_of_names
+from weights.preprocessing import Preprocessing
 
 # Arguments that do not change what a network computes from its weights, or that a new classifier or stem makes good.
 ANY_VALUE = (
@@ -55,7 +51,7 @@ def load(
         ArchitectureError: there are no such weights, they cannot be reached, or they are of another network, which is
             then left as it was.
     """
-    entries = _entries(published)
+    entries = entries_of(published)
     weights = _find(network, pretrained, entries)
     for key, value in entries.get(weights.library or "", {}).items():
         if key != "name" and _plain(arch.get(key)) != _plain(value):
@@ -68,28 +64,10 @@ def load(
                 f"The weights of {weights.title} are of another network: of arch.{key}={_word(value)}, "
                 f"and this one has arch.{key}={_word(arch[key])}."
             )
-    return [f"starts from the weights of {weights.title}{_about_images(weights, shown)}", *fill(network, weights, new_head)]
-
-
-def seen(pretrained: str, published: Mapping[str, Any], build: Callable[[], nn.Module]) -> Preprocessing | None:
-    """How the images were shown that the weights saw; None: nobody recorded it.
-
-    Args:
-        pretrained, published: as `load` takes them.
-        build: makes the network, of any values or none (device "meta"), where a file is known by its names.
-    """
-    entries = _entries(published)
-    if pretrained in entries:
-        return _record(pretrained, str(entries[pretrained]["name"]))
-    if pretrained in LIBRARIES:
-        return None
-    path = Path(pretrained)
-    saved = read_weights(path)
-    return saved.seen or _seen_of_names(path, entries, _named_as(build(), saved.tensors, entries))
-
-
-def _entries(published: Mapping[str, Any]) -> Entries:
-    return {library: published[library] for library in LIBRARIES if published.get(library)}
+    return [
+        f"starts from the weights of {weights.title}{_about_images(weights, shown)}",
+        *fill(network, weights, new_head),
+    ]
 
 
 def _find(network: nn.Module, pretrained: str, entries: Entries) -> Weights:
@@ -99,7 +77,7 @@ def _find(network: nn.Module, pretrained: str, entries: Entries) -> Weights:
         raise ArchitectureError(f"pretrained={pretrained}: it has no released weights of this network.")
     name = str(entries[pretrained]["name"])
     weights = from_timm(name) if pretrained == "timm" else from_torchvision(name)
-    return weights._replace(seen=_record(pretrained, name))
+    return weights._replace(seen=record_of(pretrained, name))
 
 
 def _about_images(weights: Weights, shown: Preprocessing) -> str:
@@ -124,8 +102,8 @@ def _word(value: Any) -> str:
 def from_file(network: nn.Module, path: Path, entries: Entries) -> Weights:
     """The weights of a file, by whose names most of them go: ours, torchvision's, timm's."""
     saved = read_weights(path)
-    libraries = _named_as(network, saved.tensors, entries)
-    record = saved.seen or _seen_of_names(path, entries, libraries)
+    libraries = named_as(network, saved.tensors, entries)
+    record = saved.seen or seen_of_names(path, entries, libraries)
     if libraries:
         return Weights(str(path), saved.tensors, libraries[0], saved.arch, record)
     if "timm" in entries:  # an older release, whose names timm brings up to date
@@ -134,43 +112,13 @@ def from_file(network: nn.Module, path: Path, entries: Entries) -> Weights:
     raise ArchitectureError(f"pretrained={path}: these weights are of another network ({found}, ...).")
 
 
-def _named_as(network: nn.Module, tensors: Tensors, entries: Entries) -> list[str | None]:
-    """The libraries (None: ours) whose names most of the tensors have, best first; none of them if it is none's.
-
-    Where torchvision and timm share their names, as of ResNets, the first is that which has released weights of these.
-    """
-    candidates: list[str | None] = ["timm"] if is_timms(network) else [None, *LIBRARIES]
-    known = {library: _names(network, library) or {} for library in candidates}
-    shared = {library: len(tensors.keys() & {n.split()[0] for n in names.values()}) for library, names in known.items()}
-    most = max(shared.values())
-    best = [library for library in shared if shared[library] == most > len(network.state_dict()) / 2]
-    return sorted(best, key=lambda library: (library is not None, library not in entries))
-
-
-def _seen_of_names(path: Path, entries: Entries, libraries: Sequence[str | None]) -> Preprocessing | None:
-    """The record of the library whose names a file has: of the weights whose file is called so, else of the default."""
-    if libraries[:1] == [None]:
-        return None
-    names = {str(library): str(entries[library]["name"]) for library in libraries or ["timm"] if library in entries}
-    for library, name in names.items():
-        if exact := named_like(path, library, name):
-            return _record(library, exact)
-    records = [record for library, name in names.items() if (record := _record(library, name))]
-    others = [f"or {other.source}, {said}" for other in records[1:] if (said := records[0].differences(other))]
-    return replace(records[0], source=", ".join([records[0].source, *others])) if records else None
-
-
-def _record(library: str, name: str) -> Preprocessing | None:
-    return of_timm(name) if library == "timm" else of_torchvision(name)
-
-
 def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[str]:
     """Copy tensors into the network by our names, all or none; returns what was replaced or left out.
 
     A classifier of another number of classes stays as it was initialised. For another number of input channels the
     first convolution's filters are summed over colours (one channel) or repeated, as timm does.
     """
-    names = _names(network, weights.library)
+    names = names_of(network, weights.library)
     if names is None:
         raise ArchitectureError(f"The weights of {weights.title} are of another network.")
     first = next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
@@ -226,18 +174,6 @@ def _misfit(network: nn.Module, name: str, tensor: Tensor, theirs: str, value: T
         return f"they have no {theirs} for {name}."
     hint = " Try arch.stem=imagenet." if name.startswith("stem") and hasattr(network, "stem") else ""
     return f"{name} is {tuple(tensor.shape)}, and {tuple(value.shape)} there.{hint}"
-
-
-def _names(network: nn.Module, library: str | None) -> dict[str, str] | None:
-    own = network.state_dict()
-    if library is None or (library == "timm" and is_timms(network)):
-        return {name: name for name in own}
-    return their_names(own, library)
-
-
-def is_timms(network: nn.Module) -> bool:
-    """Whether it is one of timm's own, of arch=timm."""
-    return type(network).__module__.startswith("timm.")
 
 
 def _classifiers(network: nn.Module) -> set[str]:

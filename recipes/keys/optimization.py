@@ -19,19 +19,16 @@ class Optimization:
     momentum: float = key(high=1, below=True)  # of SGD and RMSProp; beta1 of Adam and LAMB
     nesterov: bool = False  # SGD only
     beta2: float = key(0.0, high=1, below=True)  # of Adam and LAMB; decay of the squared gradient in RMSProp
-    eps: float = key(0.0, high=10)  # of Adam, LAMB and RMSProp
+    eps: float = key(0.0, high=10)  # of Adam, LAMB, LARS and RMSProp
     lamb_clip: float = key(0.0, high=1e9)  # LAMB only: bound on the global gradient norm in the optimiser (timm: 1.0)
+    lars_trust: float = key(0.0, high=1e3)  # LARS only: its trust coefficient eta (arXiv 1708.03888: 0.001)
     weight_decay: float = key(high=1e3)
     decay_norm: bool = key()  # whether weight decay acts on normalisation's weights and biases
     decay_bias: bool = key()  # and on the biases of convolutions and linear layers
     no_decay_depthwise: bool = False  # and not on depthwise filters (arXiv 1704.04861, section 3.2)
-    norm_bias_lr_factor: float = key(
-        0.0, high=1e4
-    )  # rate of BN's biases over lr; their decay is divided by it
+    norm_bias_lr_factor: float = key(0.0, high=1e4)  # rate of BN's biases over lr; their decay is divided by it
     layer_decay: float = key(0.0, high=1)  # rate of each layer over that of the one behind it (arXiv 2106.08254)
-    lookahead: float = key(
-        0.0, high=1, below=True
-    )  # decay of slow weights (arXiv 1907.08610) at the end
+    lookahead: float = key(0.0, high=1, below=True)  # decay of slow weights (arXiv 1907.08610) at the end
     lookahead_steps: int = key(0, high=1000)  # steps between two meetings with the slow weights
 
     def check_optimization(self) -> None:
@@ -44,12 +41,16 @@ class Optimization:
             raise RecipeError(f"recipe.beta2, recipe.eps: {name} needs both, 0.999 and 1e-8 for example.")
         if name == "lion" and not self.beta2:
             raise RecipeError("recipe.beta2: lion needs it, 0.99 for example.")
-        if name in ("sgd", "lars") and (self.beta2 or self.eps):
-            raise RecipeError(f"recipe.beta2, recipe.eps: {name} uses neither; set both to 0.")
-        if name == "lion" and self.eps:
-            raise RecipeError("recipe.eps: lion does not use it; set 0.")
+        if name in ("sgd", "lars") and self.beta2:
+            raise RecipeError(f"recipe.beta2={self.beta2:g}: {name} does not use it; set 0.")
+        if name in ("sgd", "lion") and self.eps:
+            raise RecipeError(f"recipe.eps={self.eps:g}: {name} does not use it; set 0.")
         if self.lamb_clip and name != "lamb":
             raise RecipeError(f"recipe.lamb_clip: {name} is not lamb; recipe.grad_clip is for every optimiser.")
+        if (name == "lars") != bool(self.lars_trust):
+            raise RecipeError(
+                f"recipe.lars_trust={self.lars_trust:g}: lars needs it, 0.001 for example, the others have none."
+            )
         if (self.lr_scaling != "none") != bool(self.lr_batch):
             raise RecipeError(
                 f"recipe.lr_scaling={self.lr_scaling}, recipe.lr_batch={self.lr_batch}: linear and sqrt need "

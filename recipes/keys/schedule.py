@@ -16,9 +16,7 @@ class Schedule:
     schedule: str = key(choices=SCHEDULES)
     schedule_interval: str = key(choices=INTERVALS)  # the rate changes every "epoch" (timm, the papers) or every "step"
     decay_rate: float = key(0.0, high=1)  # step, multistep, exponential, plateau: factor of each decay
-    decay_epochs: list[float] = key(
-        [], high=1_000_000, above=True
-    )  # multistep, list: when; else a period
+    decay_epochs: list[float] = key([], high=1_000_000, above=True)  # multistep, list: when; else a period
     lrs: list[float] = key([], high=1e9)  # list: the rates before, between and after decay_epochs; lr is the first
     patience: int = key(0, high=100_000)  # plateau: epochs without a better val_top1 before a decay
     max_decays: int = key(0, high=1000)  # plateau: decays in all; a further one ends the training
@@ -39,8 +37,11 @@ class Schedule:
         if name in ("multistep", "list"):
             if not self.decay_epochs or sorted(set(self.decay_epochs)) != self.decay_epochs:
                 raise RecipeError(f"recipe.decay_epochs={decays}: schedule {name} needs them in order, [30,60].")
-            if self.decay_epochs[-1] >= self.epochs:
-                raise RecipeError(f"recipe.decay_epochs={decays}: recipe.epochs={self.epochs} end before the last one.")
+            length = self.epochs - (self.warmup_epochs if self.after_warmup else 0)
+            if self.decay_epochs[-1] >= length:
+                raise RecipeError(
+                    f"recipe.decay_epochs={decays}: the schedule's {length:g} epochs end before the last."
+                )
         decaying = name in ("step", "multistep", "exponential", "plateau")
         if decaying != bool(self.decay_rate):
             raise RecipeError(
@@ -71,6 +72,12 @@ class Schedule:
         for name in ("warmup_lr", "warmup_factor", "after_warmup"):
             if getattr(self, name) and not self.warmup_epochs:
                 raise RecipeError(f"recipe.{name}={shown_value(getattr(self, name))}: it needs recipe.warmup_epochs.")
+        if self.after_warmup and self.warmup_epochs == self.epochs:
+            raise RecipeError("recipe.after_warmup=true: warm-up takes all epochs; nothing is left for the schedule.")
+        if self.warmup_lr > self.lr:
+            raise RecipeError(
+                f"recipe.warmup_lr={self.warmup_lr:g}: it is above recipe.lr={self.lr:g}, where it leads."
+            )
         if self.warmup_lr and self.warmup_factor:
             raise RecipeError("recipe.warmup_lr and recipe.warmup_factor: choose one.")
         if self.warmup_epochs and not (self.warmup_lr or self.warmup_factor) and self.schedule_interval == "epoch":

@@ -1,9 +1,10 @@
-"""evaluate.py: the run's own test again, on other data, sizes and devices; a run's directory from elsewhere is data."""
+"""evaluate.py and export.py: the run's own test again, on other data, sizes and devices, and its network for others; a
+run's directory from elsewhere is data."""
 
 from __future__ import annotations
 
 import pytest
-from doors import command, results
+from doors import cold, command, results
 from omegaconf import OmegaConf
 from runs.pictures import write_folders
 from runs.states import EVERYTHING, PAIR, SHORT
@@ -48,6 +49,28 @@ def test_what_does_not_fit(runs, words, hint):
     done = command(runs, "evaluate.py", *words.split())
     assert done.returncode == 1 and hint in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_a_run_goes_out_and_comes_back(runs):
+    done = command(runs, "export.py", "run=short", "to=safetensors")
+    assert done.returncode == 0, done.stderr
+    assert "0, 1, 2, 3, 4, ... 10 in all" in done.stdout and "not finished" not in done.stdout
+    back = command(runs, "evaluate.py", "pretrained=exports/short.safetensors", "trainer=cpu")
+    assert f"test_loss  {results(runs / 'runs' / 'short')['test_loss']:.6f}" in back.stdout, back.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "Nothing to export: name run=NAME"),
+        ("run=short to=tim", "to=tim: it is one of timm, torchvision, safetensors, onnx, torch_export"),
+        ("run=short to=timm output=runs", "runs is there already: remove it, or name another place, output=FILE"),
+    ],
+)
+def test_wrong_words_of_an_export(runs, words, sentence):
+    """In one line, before torch is imported."""
+    done = cold(runs, "export.py", *words.split())
+    assert done.returncode == 1 and done.stderr.strip().startswith(sentence), done.stderr
 
 
 def test_more_devices_than_images(tmp_path):

@@ -1,4 +1,4 @@
-"""export.py: what it writes is what the libraries that it is for read, with what goes with it; it says why it cannot."""
+"""Weights out: what is written is what the libraries read, with what goes with it. test_evaluate.py has the command."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ import sys
 
 import pytest
 import torch
-from doors import cold, command, results
 from networks import build
 from porting import difference
-from runs.states import SHORT
 
 from archs.arguments import ArchitectureError
 from weights.checkpoint import read_weights
-from weights.export import Model, export
+from weights.export import export
+from weights.libraries import Model
 from weights.preprocessing import Preprocessing, of_timm_record
-
-pytestmark = pytest.mark.xdist_group("export")  # one worker, one fixture
 
 SHOWN = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 64, 0.95, "bicubic")
 LABELS = ["ant", "bee", "cat"]
@@ -74,6 +71,7 @@ def test_safetensors(tmp_path):
     assert all(torch.equal(tensor, saved.tensors[name]) for name, tensor in exported.network.state_dict().items())
 
 
+@pytest.mark.proofs
 def test_torch_export(tmp_path):
     exported = model("resnet_cifar", depth=8)
     export(exported, "torch_export", tmp_path / "a.pt2")
@@ -105,7 +103,12 @@ RESNET = {"timm": {"name": "resnet18"}, "torchvision": {"name": "resnet18"}}
         ("se_resnet50", "torchvision", {"timm": {"name": "legacy_seresnet50"}}, "no such network. timm has one"),
         ("resnet18 arch.stem=cifar", "timm", RESNET, "conv1.weight is .64, 3, 3, 3. here, and .64, 3, 7, 7. there"),
         ("resnet34", "torchvision", RESNET, "another network: layer1.2"),
-        ("resnet18", "timm", {"timm": {"name": "resnet18", "ceil_pool": True}}, "its network has arch.ceil_pool=True"),
+        (
+            "resnet18",
+            "timm",
+            {"timm": {"name": "resnet18", "ceil_pool": True}},
+            "its network has arch.ceil_pool=True, and this one has None",
+        ),
     ],
 )
 def test_what_a_library_cannot_take(tmp_path, config, to, published, sentence):
@@ -127,43 +130,3 @@ def test_onnx_without_its_packages(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ArchitectureError, match="pip install onnx onnxscript onnxruntime"):
         export(model("resnet_cifar", depth=8), "onnx", tmp_path / "a.onnx")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A folder with a finished run, which is only read."""
-    folder = tmp_path_factory.mktemp("runs")
-    done = command(folder, "train.py", *SHORT, "run=short")
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def test_a_run_goes_out_and_comes_back(run):
-    """With its eyes: on another data set it sees as in training, and the test is the run's own."""
-    done = command(run, "export.py", "run=sh", "to=safetensors", "checkpoint=best", "output=best.safetensors")
-    assert done.returncode == 0, done.stderr
-    done = command(run, "export.py", "run=short", "to=safetensors")
-    assert done.returncode == 0, done.stderr
-    assert "classes    0, 1, 2, 3, 4, ... 10 in all" in done.stdout and "not finished" not in done.stdout
-    words = ("pretrained=exports/short.safetensors", "datamodule.mean=[0.3047]", "trainer=cpu")
-    back = command(run, "evaluate.py", *words)
-    assert f"test_loss  {results(run / 'runs' / 'short')['test_loss']:.6f}" in back.stdout, back.stderr
-    again = command(run, "export.py", "run=short", "to=safetensors")
-    assert again.returncode == 1 and "is there already: remove it, or name another place" in again.stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        ("", "Nothing to export: name run=NAME"),
-        ("run=short", "to=null: it is one of timm, torchvision, safetensors, onnx, torch_export"),
-        ("run=short to=tim", "to=tim: it is one of timm"),
-        ("run=short to=onnx trainer=cpu", "export.py does not read trainer"),
-        ("run=none to=onnx", "holds no run"),
-    ],
-)
-def test_wrong_words(run, words, sentence):
-    """In one line, before torch is imported."""
-    done = cold(run, "export.py", *words.split())
-    assert done.returncode == 1 and sentence in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr

@@ -13,7 +13,10 @@ import sys
 import checks
 import pytest
 import torch
-from networks import ROOT, build, channels_of, configs, family, in_channels, rows, stage_tables
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from networks import ROOT, build, channels_of, composed, configs, family, in_channels, rows, stage_tables
 from oracles import case
 from porting import PortingError, difference, port
 from torch import nn
@@ -22,6 +25,7 @@ from anatomy.cost import MultiplyAdds, count_macs, count_parameters
 from archs import (
     blocks,
     branches,
+    catalogue,
     cells,
     densenet,
     efficientnet,
@@ -39,6 +43,7 @@ from archs.arguments import ArchitectureError
 
 # For each file under archs/: a small network for what costs steps or tracing, and a pair for the logits.
 MEMBERS: dict[str, tuple[str, tuple[str, str, str] | None]] = {
+    "airbench": ("airbench", None),
     "alexnet": ("alexnet arch.variant=2014", ("alexnet arch.variant=2014", "torchvision", "alexnet")),
     "bn_inception": ("bn_inception arch.se=true", ("bn_inception", "pytorchcv", "bninception")),
     "densenet": (
@@ -320,6 +325,53 @@ def test_wrong_arguments(config, sentence):
 def test_unknown_words_of_layers(layer, sentence):
     with pytest.raises(ArchitectureError, match=sentence):
         branches.Chain(3, ["1x1 8", [["max"], [layer]]])
+
+
+@pytest.mark.parametrize("config", ["se_resnext50_32x4d", "efficientnet_b3", "wideresnet arch.depth=16"])
+def test_catalogue_is_the_command(config):
+    """By name in Python and by the words of a command, the same network starts with the same weights."""
+    cfg = composed(config, "cifar10")
+    torch.manual_seed(0)
+    by_command = instantiate(cfg.arch).state_dict()
+    by_name = build(config, "cifar10", num_classes=10).state_dict()
+    assert by_command.keys() == by_name.keys()
+    assert all(torch.equal(by_command[key], by_name[key]) for key in by_name)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("resnet5O", {}, "Nearest: resnet50"),
+        ("resnet50", {"depth": 50}, "has no argument depth. Nearest: depths"),
+        ("resnet_cifar", {"dept": 20}, "has no argument dept. Nearest: depth"),
+        ("lenet5", {"resolution": 28}, "at least 32"),
+    ],
+)
+def test_wrong_words_of_the_catalogue(name, arguments, sentence):
+    with pytest.raises(ArchitectureError, match=re.escape(sentence)):
+        catalogue.build(name, **arguments)
+
+
+def test_catalogue_reads_weights_and_leaves_hydra(tmp_path):
+    """What released weights need is set; a caller's own Hydra stays as it was."""
+    network = catalogue.build("mobilenet_v2", num_classes=5, width_mult=0.25)
+    torch.save(network.state_dict(), tmp_path / "mine.pt")
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        again = catalogue.build("mobilenet_v2", 5, width_mult=0.25, pretrained=str(tmp_path / "mine.pt"))
+        assert GlobalHydra.instance().is_initialized()
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
+    assert "starts from the weights" in again.notes[0]
+
+
+def test_python_page(tmp_path, monkeypatch, capsys):
+    """The lines of docs/python.md, as a user would run them."""
+    torch.save(catalogue.build("resnet_cifar", num_classes=100, depth=20).state_dict(), tmp_path / "resnet20.pt")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "python.md").read_text()
+    exec(compile(page.split("```python\n")[1].split("```")[0], "docs/python.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert "head.linear is new: 10 classes" in shown
+    assert "16 1 (32, 16, 32, 32)" in shown and "torch.Size([32, 64]) 64" in shown
 
 
 def test_imports():

@@ -1,4 +1,4 @@
-"""What the network sees of an image, against timm and torchvision for the same draws, and as a function of its origin."""
+"""What the network sees of an image: a function of its origin, and timm's and torchvision's for the same draws."""
 
 from __future__ import annotations
 
@@ -151,7 +151,13 @@ def test_policies_and_jitter_are_timms_image_by_image(key, value):
     setattr(recipe, key, value)
     operation = per_image_operation(recipe, MEAN)
     _, theirs, _ = create_transform(
-        224, is_training=True, auto_augment=policy, color_jitter=0.4, interpolation="bicubic", mean=tuple(MEAN), separate=True
+        224,
+        is_training=True,
+        auto_augment=policy,
+        color_jitter=0.4,
+        interpolation="bicubic",
+        mean=tuple(MEAN),
+        separate=True,
     )
     images = [image.resize((224, 224)) for image in photographs()[:4]]
     for sample in range(24):
@@ -229,14 +235,15 @@ def test_erasing_is_the_same_on_a_device_that_is_not_looked_at(monkeypatch):
     found = boxes.random_erasing(uniform(0, "erasing", origins(5), 40), 16, 20, *erasing.RANGES["pixel"])
     ours, state = pixels.clone(), torch.arange(5) << 40
     erasing.fill_boxes_with_noise(ours, found, quantiles, state)
-    noise = normal_noise(quantiles, state, 3, torch.arange(16), torch.arange(20))
+    rows, fours = erasing.counters(3, 16, 20, pixels.device)
+    noise = normal_noise(quantiles, state[:, None, None, None] + rows + fours)
     assert torch.equal(ours, torch.where(erasing.inside(pixels, found)[:, None], noise, pixels))
 
 
 def test_cutout_is_the_papers():
     recipe, ones = recipe_of("wrn", cutout=8), torch.ones(300, 1, 20, 30)
     draws = {"cutout": uniform(0, "cutout", origins(300), 2)}
-    found = erasing.erase(recipe, draws, ones.clone(), None)[:, 0] == 0
+    found = erasing.erase(recipe, draws, ones.clone(), normal_quantiles())[:, 0] == 0
     for y, x, image in zip(*(draws["cutout"] * torch.tensor([20, 30])).long().unbind(1), found, strict=True):
         expected = torch.zeros(20, 30, dtype=torch.bool)
         expected[max(0, y - 4) : min(20, y + 4), max(0, x - 4) : min(30, x + 4)] = True

@@ -128,7 +128,9 @@ def test_the_short_sides_size_is_torchvisions_for_every_image():
             assert list(ours[::-1]) == _compute_resized_output_size((height, width), [256])
 
 
-@pytest.mark.parametrize(("size", "ratio", "interpolation"), [(224, 0.95, "bicubic"), (96, 0.875, "bilinear"), (75, 1, "bicubic")])
+@pytest.mark.parametrize(
+    ("size", "ratio", "interpolation"), [(224, 0.95, "bicubic"), (96, 0.875, "bilinear"), (75, 1, "bicubic")]
+)
 def test_evaluation_shows_what_timm_shows(size, ratio, interpolation):
     from timm.data import create_transform
 

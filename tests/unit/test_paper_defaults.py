@@ -40,7 +40,8 @@ TABLES = {
     preact_resnet.PreActResNet: preact_resnet.VARIANTS,
     densenet.DenseNet: densenet.VARIANTS,
     nasnet.NASNet: nasnet.VARIANTS,
-    vgg.VGG: {f"vgg{depth}_bn": {"batch_norm": True} for depth in (11, 13, 16, 19)},
+    vgg.VGG: {name: {"depths": depths} for name, depths in vgg.VARIANTS.items()}
+    | {f"{name}_bn": {"depths": depths, "batch_norm": True} for name, depths in vgg.VARIANTS.items()},
     efficientnet.EfficientNet: {
         name: {"width_mult": width, "depth_mult": depth} for name, (width, depth, _) in efficientnet.PUBLISHED.items()
     },
@@ -83,8 +84,6 @@ def test_count_from_python(config):
 
 # What conf/arch states otherwise than the paper, and than the name of the file.
 DEPARTURES = {
-    "archs.resnet.ResNet": {"zero_init_last"},  # as networks of ImageNet are trained since 2017
-    "archs.googlenet.GoogLeNet": {"aux_dropout"},
     "archs.airbench.Airbench": {"whiten_bias_share"},  # rounded
 }
 

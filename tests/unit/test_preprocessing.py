@@ -25,7 +25,7 @@ from archs.arguments import ArchitectureError
 from recipes.worker_augmentation import EvaluationCrop
 from running.completion import complete
 from user_error import UserError
-from weights import export, released
+from weights import libraries, origin
 from weights.preprocessing import (
     Preprocessing,
     from_values,
@@ -63,7 +63,9 @@ def test_as_timm_shows(name):
     import timm
 
     record = of_timm(name)
-    values = timm.data.resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict(), use_test_size=True)
+    values = timm.data.resolve_data_config(
+        {}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict(), use_test_size=True
+    )
     transform = timm.data.create_transform(**values, is_training=False)
     for image in photographs():
         assert torch.allclose(shown_here(image, record), transform(image), atol=1e-6)
@@ -104,7 +106,7 @@ def test_a_damaged_record(values):
 
 def seen(config: str, file: Path) -> Preprocessing | None:
     cfg: DictConfig = composed(*f"arch={config}".split(), "datamodule=imagenet")
-    return released.seen(str(file), cfg.published, lambda: build(config, num_classes=10, device="meta"))
+    return origin.seen(str(file), cfg.published, lambda: build(config, num_classes=10, device="meta"))
 
 
 def test_files(tmp_path):
@@ -113,9 +115,11 @@ def test_files(tmp_path):
         state = build("resnet18", num_classes=10, initialise=False).state_dict()
     torch.save({"state_dict": state, "preprocessing": dataclasses.asdict(OURS)}, tmp_path / "last.ckpt")
     assert seen("resnet18", tmp_path / "last.ckpt") == OURS
+    words = f"arch=resnet18 datamodule=imagenet pretrained={tmp_path / 'last.ckpt'}"
+    assert assemble.shown(completed("evaluate", words)) == OURS
     torch.save(state, tmp_path / "ours.pth")
     assert seen("resnet18", tmp_path / "ours.pth") is None
-    torch.save(export.to_torchvision(state), tmp_path / "resnet18-f37072fd.pth")
+    torch.save(libraries.to_torchvision(state), tmp_path / "resnet18-f37072fd.pth")
     assert seen("resnet18", tmp_path / "resnet18-f37072fd.pth") == of_torchvision("resnet18")
     os.link(tmp_path / "resnet18-f37072fd.pth", tmp_path / "weights.pth")
     guessed = seen("resnet18", tmp_path / "weights.pth")

@@ -22,12 +22,12 @@ from porting import difference, randomise
 from torch import nn
 
 from archs.arguments import ArchitectureError
-from weights import counterparts, export, freezing, released
+from weights import counterparts, freezing, libraries, released
 from weights.checkpoint import read_weights
 from weights.preprocessing import Preprocessing, of_timm, of_torchvision
 
 CASES = [compared for compared in cases() if compared.source != "pytorchcv"]
-TO = {"timm": export.to_timm, "torchvision": export.to_torchvision}
+TO = {"timm": libraries.to_timm, "torchvision": libraries.to_torchvision}
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, 0.875, "bilinear")
 MEMBERS = [  # the largest of a family, AlexNet and NASNet are left to the proofs
     case("vgg11", "timm", "vgg11"),
@@ -98,21 +98,28 @@ def test_names(compared):
 
 
 def test_released_names_are_the_table():
-    """conf/arch names the counterparts of the golden table, and the arguments that its comparisons need."""
-    listed = {row.arch: row for row in rows() if " " not in row.arch}
+    """conf/arch names the counterparts of the golden table, the arguments that its comparisons need, and what has a
+    record of its images."""
     for name in sorted(path.stem for path in (ROOT / "conf" / "arch").glob("*.yaml") if path.stem != "timm"):
         cfg = composed(name, dataset_of(name))
-        for library in released.LIBRARIES:
-            expected = getattr(listed.get(name), f"{library}_name", "")
+        for library, record_of in (("timm", of_timm), ("torchvision", of_torchvision)):
             entry = cfg.published.get(library) or {}
-            assert entry.get("name", "") == expected, f"{name}, {library}"
             assert entry.keys() - {"name"} <= cfg.arch.keys(), f"{name}, {library}"
+            completed = dict(cfg.arch) | dict(entry)
+            config = next((row.arch for row in rows() if is_of(row.arch, name, completed)
+                           and getattr(row, f"{library}_name")), "")  # fmt: skip
+            expected = next((getattr(row, f"{library}_name") for row in rows() if row.arch == config), "")
+            assert entry.get("name", "") == expected, f"{name}, {library}"
             if expected:
-                record = of_timm(expected) if library == "timm" else of_torchvision(expected)
-                assert record is None or record.resolution <= 600
-                completed = dict(cfg.arch) | dict(entry)
-                words = [word.removeprefix("arch.") for word in case(name, library, expected).config.split()[1:]]
-                assert all(str(completed[w.split("=")[0]]) == _plain(w.split("=")[1]) for w in words)
+                assert is_of(case(config, library, expected).config, name, completed)
+                assert (record := record_of(expected)) is None or record.resolution <= 600
+
+
+def is_of(config: str, name: str, arguments: Mapping) -> bool:
+    """Whether a row of the golden table is this network under these arguments."""
+    first, *words = config.split()
+    pairs = [word.removeprefix("arch.").split("=") for word in words]
+    return first == name and all(str(arguments[key]) in (value, _plain(value)) for key, value in pairs)
 
 
 def _plain(word: str) -> str:
@@ -149,14 +156,14 @@ def test_networks_without_counterpart():
         state = build(config, device="meta").state_dict()
         assert counterparts.their_names(state, "timm") is None, config
         with pytest.raises(ArchitectureError, match="timm has no network"):
-            export.to_timm(state)
+            libraries.to_timm(state)
 
 
 def test_another_head_and_other_channels(tmp_path):
     """The classifier is new and the rest is loaded; grey images answer as their copies in three channels."""
     oracle = build_oracle(case("mobilenet_v2", "timm", "mobilenetv2_100"))
     torch.save(oracle.state_dict(), tmp_path / "theirs.pth")
-    network = build("mobilenet_v2", num_classes=7, channels=1)
+    network = build("mobilenet_v2 arch.norm_eps=1e-5", num_classes=7, channels=1)
     notes = load(network, tmp_path / "theirs.pth")
     assert any("head.linear is new: 7 classes, and 10" in note for note in notes)
     assert any("3 channels are summed, to 1" in note for note in notes)
@@ -164,7 +171,7 @@ def test_another_head_and_other_channels(tmp_path):
     with torch.no_grad():
         features = network.eval().forward_features(grey)
         assert difference(features, oracle.eval().forward_features(grey.expand(-1, 3, -1, -1))) < 1e-4
-    six = build("mobilenet_v2", num_classes=7, channels=6).eval()
+    six = build("mobilenet_v2 arch.norm_eps=1e-5", num_classes=7, channels=6).eval()
     load(six, tmp_path / "theirs.pth")
     with torch.no_grad():
         assert difference(six.forward_features(grey.expand(-1, 6, -1, -1)), features) < 1e-4
@@ -191,7 +198,7 @@ def test_a_file_needs_its_arguments(tmp_path):
         ("resnext101_32x4d arch.ceil_pool=true", ("timm", "resnext101_32x4d"), "timm's and need arch.ceil_pool=false"),
         ("se_resnet50 arch.stride_in_1x1=false", ("timm", "legacy_seresnet50"), "need arch.stride_in_1x1=true"),
         ("preact_resnet18 arch.share_first=true", ("timm", "resnetv2_18"), "need arch.share_first=false"),
-        ("mobilenet_v2 arch.stem=cifar", ("torchvision", "mobilenet_v2"), "need arch.stem=imagenet"),
+        ("mobilenet_v2 arch.stem=cifar arch.norm_eps=1e-5", ("torchvision", "mobilenet_v2"), "need arch.stem=imagenet"),
         ("inception_resnet_v2 arch.scale=[1,1,1]", ("timm", "inception_resnet_v2"), "arch.scale=.0.17,0.1,0.2"),
     ],
 )
@@ -332,7 +339,7 @@ def test_torchvision_loads(tmp_path, monkeypatch):
             state = {old_name(key): value for key, value in state.items() if "num_batches" not in key}
         url = torchvision.models.get_model_weights(name).DEFAULT.url
         torch.save(state, tmp_path / "checkpoints" / Path(url).name)
-        network = build(name)
+        network = build(f"{name} arch.norm_eps=1e-5" if name == "mobilenet_v2" else name)
         notes = load(network, "torchvision", {"torchvision": {"name": name}})
         assert len(notes) == 1
         images = checks.noise(1, 3, 64, 64)

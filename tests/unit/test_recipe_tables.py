@@ -1,12 +1,10 @@
-"""Every recipe is the table of facts, cell by cell; its header says what a reader needs, and docs/recipes.md shows it."""
+"""Every recipe is the table of facts, cell by cell; its header says what a reader needs; docs/recipes.md shows both."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import functools
 import re
-from typing import NamedTuple
 
 import pytest
 import yaml
@@ -14,116 +12,129 @@ from conftest import composed
 from doors import ROOT
 from omegaconf import MISSING, OmegaConf
 
+from docs import procedures
+from docs import recipes as document
 from recipes.recipe import Recipe
 
 NAMES = sorted(file.stem for file in (ROOT / "conf" / "recipe").glob("*.yaml"))
-CERTAINTIES = {"table", "paper", "code", "third party", "unverified", "ours"}
+ABLATIONS = sorted(file.stem for file in (ROOT / "conf" / "recipe" / "rsb_a2_without").glob("*.yaml"))
+A2 = procedures.recipe("rsb_a2")
 NOT_KEYS = ("steps", "top1")  # what the table prints beside the settings
-
-# Values that say nothing while another one is off.
-BESIDE = {
-    "erasing_mode": ("erasing_prob",),
-    "mix_partner": ("mixup_alpha", "cutmix_alpha"),
-    "mix_per": ("mixup_alpha", "cutmix_alpha"),
-}
+RESOLUTIONS = ("train_res", "test_res")
 
 
-class Cell(NamedTuple):
-    """A line of tests/golden/recipes.csv: a value in the words of the schema, and how well it is known."""
-
-    recipe: str
-    key: str
-    printed: str  # by the source, where it has other words
-    value: str
-    source: str
-    certainty: str
-    note: str
+def facts(name: str) -> list[procedures.Cell]:
+    return [cell for (recipe, _), cell in procedures.cells().items() if recipe == name]
 
 
-@functools.cache
-def golden() -> dict[str, dict[str, Cell]]:
-    found: dict[str, dict[str, Cell]] = {}
-    with open(ROOT / "tests" / "golden" / "recipes.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            cell = Cell(**row)
-            assert cell.key not in found.setdefault(cell.recipe, {}), f"twice: {cell.recipe} {cell.key}"
-            found[cell.recipe][cell.key] = cell
-    return found
-
-
-def header(name: str) -> str:
-    lines = (ROOT / "conf" / "recipe" / f"{name}.yaml").read_text().splitlines()
-    return "\n".join(line[2:] for line in lines if line.startswith("# "))
-
-
-@functools.cache
-def recipe_of(name: str) -> Recipe:
-    """With the command of its header, so that it stands beside the network that it was made for."""
-    command = re.search(r"^Command: +python train\.py ?(.*?)(?: {3,}.*)?$", header(name), re.MULTILINE)
-    assert command, f"conf/recipe/{name}.yaml: no line with its command"
-    cfg = composed(*command.group(1).split())
-    recipe = OmegaConf.to_object(cfg.recipe)
-    assert isinstance(recipe, Recipe)
-    recipe.check()
-    return recipe
-
-
-def number(text: str) -> object:
-    value = yaml.safe_load(text)
+def assert_equal(found: object, cell: procedures.Cell) -> None:
+    expected = yaml.safe_load(cell.value)
     try:
-        return float(value) if not isinstance(value, (bool, list)) else value
+        numbers = [float(item) for item in expected] if isinstance(expected, list) else float(expected)
     except ValueError:
-        return value
+        assert found == expected, cell
+    else:
+        assert found == pytest.approx(numbers), cell
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_value_is_the_table_of_facts(name):
-    recipe = recipe_of(name)
-    for cell in golden()[name].values():
-        assert cell.certainty in CERTAINTIES and cell.source, cell
-        if cell.key in NOT_KEYS:
-            continue
-        expected, found = number(cell.value), getattr(recipe, cell.key)
-        if isinstance(expected, list):
-            assert found == pytest.approx([float(item) for item in expected]), cell
-        else:
-            assert found == (pytest.approx(expected) if isinstance(expected, float) else expected), cell
+    recipe = procedures.recipe(name)
+    for cell in facts(name):
+        assert cell.certainty in procedures.MARKS and cell.source, cell
+        networks = cell.key in RESOLUTIONS and getattr(recipe, cell.key) == procedures.NETWORKS
+        if cell.key not in NOT_KEYS and not networks:
+            assert_equal(getattr(recipe, cell.key), cell)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_acting_value_has_a_source(name):
-    recipe, known = recipe_of(name), golden()[name]
+    recipe, known = procedures.recipe(name), {cell.key for cell in facts(name)}
     for field in dataclasses.fields(Recipe):
         value = getattr(recipe, field.name)
-        off = field.default_factory() if callable(field.default_factory) else field.default
-        idle = field.name in BESIDE and not any(getattr(recipe, key) for key in BESIDE[field.name])
-        if off == MISSING and not idle or value != off and off != MISSING:
-            assert field.name in known, f"{name}: recipe.{field.name}={value} is nowhere in tests/golden/recipes.csv"
+        off = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        acts = not procedures.is_idle(name, field.name) if off == MISSING else value != off
+        assert not acts or field.name in known, f"recipe.{field.name}={value} is nowhere in tests/golden/recipes.csv"
 
 
-def test_the_table_of_facts_has_no_other_recipes():
-    assert sorted(golden()) == NAMES
+def test_the_table_of_facts_is_of_all_recipes_and_says_nothing_twice():
+    with open(procedures.GOLDEN, newline="") as file:
+        lines = [(row["recipe"], row["key"]) for row in csv.DictReader(file)]
+    assert len(lines) == len(set(lines)) and sorted({recipe for recipe, _ in lines}) == NAMES
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "steps" in golden()[name]])
+@pytest.mark.parametrize("name", procedures.TABLE_2)
 def test_epochs_are_the_forward_passes_that_the_paper_prints(name):
-    recipe = recipe_of(name)
+    recipe = procedures.recipe(name)
     steps = recipe.total_epochs * 1_281_167 / recipe.batch_size
-    assert round(steps / 1000) * 1000 == float(golden()[name]["steps"].value)
+    assert round(steps / 1000) * 1000 == float(procedures.cells()[name, "steps"].value)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_keys_are_in_the_order_of_the_schema(name):
+def test_a_file_reads_as_the_schema_does(name):
+    """Its keys in the schema's order; over them the paper, the command, what to expect, and what is not certain."""
     lines = (ROOT / "conf" / "recipe" / f"{name}.yaml").read_text().splitlines()
     keys = [line.split(":")[0] for line in lines if not line.startswith(("#", "defaults"))]
-    order = [field.name for field in dataclasses.fields(Recipe)]
-    assert keys == sorted(keys, key=order.index)
+    assert keys == sorted(keys, key=[field.name for field in dataclasses.fields(Recipe)].index)
+    told, unsure = procedures.header(name), [cell.key for cell in facts(name) if cell.certainty == "unverified"]
+    assert told[""] and told["Command"].startswith("python train.py") and told["Expected"] and told["Cost"]
+    assert "Uncertain" in told or not unsure, f"the header does not say that {unsure} are uncertain"
 
 
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_differs_from_a2_in_what_its_name_says(name):
+    own = OmegaConf.load(ROOT / "conf" / "recipe" / "rsb_a2_without" / f"{name}.yaml")
+    ingredient, *others = [key for key in own if key != "defaults"]
+    assert ingredient.startswith({"bce": "loss"}.get(name, name)) and own[ingredient] != getattr(A2, ingredient)
+    assert all(own[key] != getattr(A2, key) for key in others)
+
+
+def test_an_ablation_composes():
+    recipe = OmegaConf.to_object(composed("recipe=rsb_a2_without/crop", "arch=resnet_cifar").recipe)
+    recipe.check()
+    changed = {"crop": "scale_jitter", "crop_scale": [256.0, 256.0], "crop_ratio": []}
+    assert recipe == dataclasses.replace(A2, **changed)
+
+
+def test_the_ablation_names_every_ingredient():
+    text = (ROOT / "conf" / "experiment" / "ablation_rsb.yaml").read_text()
+    assert sorted(re.findall(r"rsb_a2_without/(\w+)", text)) == ABLATIONS
+
+
+# ---- docs/recipes.md
+
+
+def test_every_recipe_is_shown():
+    assert sorted(name for names in procedures.SETS.values() for name in names) == NAMES
+
+
+def test_page_is_current():
+    assert document.PAGE.read_text() == document.page(), "stale: make docs"
+
+
+def test_picture_is_current():
+    assert (procedures.PICTURES / "schedules.svg").read_text() == document.picture(), "stale: make docs"
+
+
+@pytest.mark.proofs
 @pytest.mark.parametrize("name", NAMES)
-def test_the_header_says_what_a_reader_needs(name):
-    words = ["Command", "Expected", *(["Cost", "Differs"] if name != "sgd_step" else [])]
-    for word in words:
-        assert re.search(rf"^{word}: +\S", header(name), re.MULTILINE), f"{name}: no line {word}"
-    unsure = [cell.key for cell in golden()[name].values() if cell.certainty == "unverified"]
-    assert "Uncertain:" in header(name) or not unsure, f"{name}: the header does not say that {unsure} are uncertain"
+def test_the_command_of_a_header_composes(name):
+    """With the network that it was made for, whose resolution is the one in the table of facts."""
+    words = procedures.header(name)["Command"].removeprefix("python train.py")
+    cfg = composed(*words.split())
+    recipe = OmegaConf.to_object(cfg.recipe)
+    assert isinstance(recipe, Recipe)
+    recipe.check()
+    assert cfg.datamodule.resolution in (None, recipe.train_res)
+    for cell in facts(name):
+        if cell.key in RESOLUTIONS:
+            assert_equal(getattr(recipe, cell.key), cell)
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize("name", NAMES)
+def test_the_strength_of_an_augmentation_is_what_was_measured(name):
+    """Within what versions of Pillow and of the libraries' operations make of it."""
+    from docs.augmentation import strength
+
+    assert strength(name) == pytest.approx(procedures.strengths()[name], rel=0.05, abs=0.01)

@@ -1,102 +1,115 @@
-"""The procedures' pure functions against timm, torch and PIL, and the randomness that they are functions of."""
+"""What a recipe refuses: values outside their keys' ranges, and values that make no sense beside each other."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import math
+
 import pytest
-import torch
 from conftest import composed
 from omegaconf import OmegaConf
-from torch import nn
-from torch.nn import functional as F
 
-from recipes.optimizers import build_optimizer, parameter_groups
-from recipes.recipe import OPTIMIZERS
-from recipes.schedules import learning_rate
+from recipes.recipe import Recipe, RecipeError
 
 
-def recipe_of(name: str, **changes):
-    recipe = OmegaConf.to_object(composed(f"recipe={name}").recipe)
+@functools.cache
+def config(name: str):
+    return composed(f"recipe={name}").recipe
+
+
+def recipe_of(name: str, **changes) -> Recipe:
+    recipe = OmegaConf.to_object(config(name))
+    assert isinstance(recipe, Recipe)
     for key, value in changes.items():
         setattr(recipe, key, value)
     return recipe
 
 
-# ---- schedule
+RANGES = [field for field in dataclasses.fields(Recipe) if field.metadata and field.metadata["high"] is not None]
+CHOICES = [field for field in dataclasses.fields(Recipe) if field.metadata and field.metadata["choices"]]
 
 
-def test_cosine_with_warmup_is_timms():
-    from timm.scheduler import CosineLRScheduler
-
-    recipe = recipe_of("rsb_a2")
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=recipe.lr)
-    theirs = CosineLRScheduler(optimizer, 300, lr_min=1e-6, warmup_t=5, warmup_lr_init=1e-4)
-    for epoch in range(300):
-        theirs.step(epoch)
-        first, last = (learning_rate(recipe, epoch * 625 + i, 625) for i in (0, 624))
-        assert first == last == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("name", "epochs_and_rates"),
-    [
-        ("resnet", {0: 0.1, 29: 0.1, 30: 0.01, 60: 0.001, 89: 0.001}),
-        ("wrn", {0: 0.1, 59: 0.1, 60: 0.02, 120: 0.004, 160: 0.0008}),
-        ("resnet_cifar", {81: 0.1, 82: 0.01, 123: 0.001}),
-    ],
-)
-def test_steps_are_the_papers(name, epochs_and_rates):
-    recipe = recipe_of(name)
-    for epoch, rate in epochs_and_rates.items():
-        assert learning_rate(recipe, epoch * 10, 10) == pytest.approx(rate)
+def beyond(facts) -> list[float]:
+    """Numbers just outside a range, and those that are none."""
+    low, high = facts["low"], facts["high"]
+    return [
+        low if facts["above"] else math.nextafter(low, -math.inf),
+        high if facts["below"] else math.nextafter(high, math.inf),
+        -math.inf,
+        math.inf,
+        math.nan,
+    ]
 
 
-def test_linear_and_exponential_by_the_step():
-    linear = recipe_of("sgd_step", schedule="linear", schedule_interval="step", epochs=10, lr=1.0, min_lr=0.1)
-    assert learning_rate(linear, 50, 10) == pytest.approx(0.55)
-    decay = recipe_of(
-        "sgd_step", schedule="exponential", schedule_interval="step", decay_rate=0.02, decay_epochs=[400.0]
-    )
-    assert learning_rate(decay, 2000, 10) == pytest.approx(0.02 * 0.02**0.5)
+@pytest.mark.parametrize("field", RANGES, ids=lambda field: field.name)
+def test_a_number_outside_its_range_is_refused(field):
+    recipe = recipe_of("sgd_step")
+    many = isinstance(getattr(recipe, field.name), list)
+    for number in beyond(field.metadata):
+        setattr(recipe, field.name, [1, number] if many else number)
+        with pytest.raises(RecipeError, match=rf"^recipe\.{field.name}="):
+            recipe.check()
 
 
-# ---- optimiser and averages
+@pytest.mark.parametrize("field", CHOICES, ids=lambda field: field.name)
+def test_a_word_that_is_no_choice_is_refused(field):
+    with pytest.raises(RecipeError, match=rf"^recipe\.{field.name}=xyz: it is one of"):
+        recipe_of("sgd_step", **{field.name: "xyz"}).check()
 
 
-def test_groups_and_optimizers():
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
-    decayed, free = parameter_groups(network, 0.1, False, False)
-    assert {p.ndim for p in decayed["params"]} == {4, 2} and {p.ndim for p in free["params"]} == {1}
-    assert free["weight_decay"] == 0 and len(parameter_groups(network, 0.1, True, True)) == 1
-    lamb = build_optimizer(recipe_of("rsb_a2"), network)
-    assert type(lamb).__name__ == "Lamb"
-    found = lamb.param_groups[0]
-    assert (found["betas"], found["eps"], found["max_grad_norm"]) == ((0.9, 0.999), 1e-6, 1.0)
-    assert not found["always_adapt"] and not found["trust_clip"] and found["weight_decay"] == 0.02
-    sgd = build_optimizer(recipe_of("wrn"), network)
-    assert sgd.param_groups[0]["nesterov"] and sgd.param_groups[0]["weight_decay"] == 5e-4
+def test_every_number_has_a_range():
+    free = {field.name for field in dataclasses.fields(Recipe)} - {field.name for field in RANGES + CHOICES}
+    recipe = recipe_of("sgd_step")
+    assert {type(getattr(recipe, name)) for name in free} <= {bool, str}
 
 
-SETTINGS = {
-    "sgd": {"beta2": 0.0, "eps": 0.0, "lamb_clip": 0.0},
-    "lars": {"beta2": 0.0, "eps": 0.0, "lamb_clip": 0.0},
-    "lion": {"beta2": 0.99, "eps": 0.0, "lamb_clip": 0.0},
-    "lamb": {},
-    **dict.fromkeys(("adamw", "adam", "nadamw", "rmsproptf"), {"lamb_clip": 0.0}),
-}
+# Each a recipe, what is changed in it, and the word that the message names first.
+TOGETHER = [
+    ("rsb_a2", {"min_lr": 0.1}, "min_lr"),
+    ("rsb_a2", {"warmup_lr": 0.1}, "warmup_lr"),
+    ("rsb_a2", {"warmup_lr": 0.0}, "warmup_lr"),
+    ("rsb_a2", {"warmup_factor": 0.1}, "warmup_lr"),
+    ("rsb_a2", {"warmup_epochs": 301.0}, "warmup_epochs"),
+    ("rsb_a2", {"warmup_epochs": 300.0, "after_warmup": True}, "after_warmup"),
+    ("rsb_a2", {"decay_rate": 0.1}, "decay_rate"),
+    ("rsb_a2", {"decay_epochs": [30.0]}, "decay_epochs"),
+    ("wrn", {"decay_epochs": [60.0, 200.0]}, "decay_epochs"),
+    ("wrn", {"decay_epochs": [60.0, 30.0]}, "decay_epochs"),
+    ("wrn", {"decay_epochs": [60.0, 60.0]}, "decay_epochs"),
+    ("wrn", {"decay_epochs": []}, "decay_epochs"),
+    ("wrn", {"min_lr": 1e-3}, "min_lr"),
+    ("wrn", {"decay_epochs": [197.0], "warmup_epochs": 5.0, "warmup_lr": 1e-3, "after_warmup": True}, "decay_epochs"),
+    ("wrn", {"warmup_factor": 0.1}, "warmup_factor"),
+    ("wrn", {"lrs": [0.1]}, "lrs"),
+    ("wrn", {"patience": 5}, "patience"),
+    ("wrn", {"swa_lr": 0.1}, "swa_lr"),
+    ("wrn", {"swa": 5, "cooldown_epochs": 5}, "swa"),
+    ("wrn", {"swa": 201}, "swa"),
+    ("resnet", {"decay_epochs": [30.0, 60.0]}, "decay_epochs"),
+    ("lenet_1998", {"lr": 1e-3}, "lrs"),
+    ("alexnet", {"max_decays": 0}, "patience"),
+    ("alexnet", {"warmup_epochs": 5.0, "warmup_lr": 1e-3}, "warmup_epochs"),
+    ("wrn", {"optimizer": "adam"}, "nesterov"),
+    ("wrn", {"momentum": 0.0}, "nesterov"),
+    ("wrn", {"beta2": 0.9}, "beta2"),
+    ("wrn", {"eps": 1e-8}, "eps"),
+    ("wrn", {"lamb_clip": 1.0}, "lamb_clip"),
+    ("wrn", {"lars_trust": 1e-3}, "lars_trust"),
+    ("wrn", {"lr_batch": 256}, "lr_scaling"),
+    ("wrn", {"lr_scaling": "linear"}, "lr_scaling"),
+    ("wrn", {"lookahead": 0.5}, "lookahead"),
+    ("wrn", {"layer_decay": 0.5, "norm_bias_lr_factor": 64.0}, "layer_decay"),
+    ("rsb_a2", {"beta2": 0.0}, "beta2"),
+    ("rsb_a2", {"optimizer": "lion", "lamb_clip": 0.0}, "eps"),
+    ("rsb_a2", {"optimizer": "lars", "lamb_clip": 0.0, "beta2": 0.0}, "lars_trust"),
+    ("rsb_a2", {"progressive_res": [128, 160]}, "progressive_res"),
+    ("rsb_a2", {"epochs": 5, "progressive_res": [128] * 5 + [224]}, "progressive_res"),
+]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_takes_two_steps_that_lower_the_loss(name):
-    recipe = recipe_of("rsb_a2", optimizer=name, lr=1e-3, **SETTINGS[name])
-    recipe.check()
-    torch.manual_seed(0)
-    network, images = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), torch.randn(32, 3, 2, 2)
-    labels = (images.sum((1, 2, 3)) > 0).long()
-    optimizer, losses = build_optimizer(recipe, network), []
-    for _ in range(3):
-        loss = F.cross_entropy(network(images), labels)
-        losses.append(loss.item())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert losses[2] < losses[1] < losses[0]
+@pytest.mark.parametrize(("name", "changes", "word"), TOGETHER, ids=str)
+def test_what_makes_no_sense_together_is_refused(name, changes, word):
+    with pytest.raises(RecipeError) as caught:
+        recipe_of(name, **changes).check()
+    assert str(caught.value).startswith(f"recipe.{word}") and "\n" not in str(caught.value)

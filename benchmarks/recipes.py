@@ -1,0 +1,157 @@
+"""What the procedures cost, beside the libraries that do the same: python benchmarks/recipes.py
+
+    python benchmarks/recipes.py workers | erasing | mixing | draws    [--rounds 9]
+
+The two sides take turns on one thread; the medians of the pairs' ratios hold where single times drift.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.spine import ROOT, compare
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def recipe_of(name: str, **changes: Any) -> Any:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from running import schema  # noqa: F401
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        recipe: Any = OmegaConf.to_object(compose("train", [f"recipe={name}"]).recipe)
+    for key, value in changes.items():
+        setattr(recipe, key, value)
+    return recipe
+
+
+def origins(count: int) -> Any:
+    import torch
+
+    samples = torch.arange(count)
+    return torch.stack((samples, samples, samples), dim=1)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def each(transform: Any, images: list[Any]) -> Any:
+    import torch
+
+    return torch.stack([transform(image) for image in images])
+
+
+def workers(rounds: int) -> None:
+    """32 decoded photographs of 640x427: RSB A2's crop, flip and RandAugment to a uint8 batch, against timm's."""
+    from PIL import Image
+    from timm.data import create_transform
+
+    from recipes.policies import per_image_operation
+    from recipes.worker_augmentation import BatchOfPhotographs
+
+    spec = importlib.util.find_spec("sklearn")
+    assert spec is not None and spec.origin is not None
+    photograph = Image.open(Path(spec.origin).parent / "datasets" / "images" / "china.jpg").convert("RGB")
+    images, origin, policy = [photograph] * 32, origins(32), "rand-m7-mstd0.5-inc1"
+    for name in (policy, ""):
+        recipe = recipe_of("rsb_a2", rand_augment=name)
+        operation = per_image_operation(recipe, MEAN)
+        ours = BatchOfPhotographs(recipe, seed=0, hflip=0.5, operation=operation)
+        options: dict[str, Any] = {"interpolation": "bicubic", "normalize": False, "color_jitter": None}
+        theirs: Any = create_transform(224, is_training=True, auto_augment=name or None, **options)
+        print(f" {name or 'crop and flip alone'}")
+        sides = partial(ours, images, origin), partial(each, theirs, images)
+        compare(rounds, lineage=partial(seconds, sides[0]), timm=partial(seconds, sides[1]))
+
+
+def erasing(rounds: int) -> None:
+    """Random erasing of 256 images of 224x224 by noise, with probability 0.25, against timm's."""
+    import torch
+    from timm.data.random_erasing import RandomErasing
+
+    from recipes.erasing import erase, erasing_draws
+    from recipes.randomness import ImageDraws, normal_quantiles
+
+    pixels, origin, quantiles = torch.randn(256, 3, 224, 224), origins(256), normal_quantiles()
+
+    def erased(recipe: Any, draw: ImageDraws) -> None:
+        erase(recipe, draw(origin), pixels, quantiles)
+
+    for mode, theirs in (("pixel", "pixel"), ("constant", "const")):
+        recipe = recipe_of("rsb_a2", erasing_prob=0.25, erasing_mode=mode)
+        draw, other = ImageDraws(0, erasing_draws(recipe)), RandomErasing(0.25, mode=theirs, device="cpu")
+        print(f" {mode}")
+        sides = partial(erased, recipe, draw), partial(other, pixels)
+        compare(rounds, lineage=partial(seconds, sides[0]), timm=partial(seconds, sides[1]))
+
+
+def mixing(rounds: int) -> None:
+    """Mixup or CutMix and the targets of 128 images of 32x32, against a ResNet-20 step of them, and against timm's."""
+    import torch
+    from timm.data.mixup import Mixup
+    from torch.nn import functional as F
+
+    from archs.resnet import resnet_cifar
+    from recipes.mixing import draw_mix, mix_images, soft_targets
+
+    recipe, steps = recipe_of("rsb_a2"), iter(range(1_000_000))
+    images, labels = torch.randn(128, 3, 32, 32), torch.arange(128) % 10
+    network = resnet_cifar(20, num_classes=10, shortcut="A", stem="cifar")
+    theirs = Mixup(0.1, 1.0, label_smoothing=0.0, num_classes=10)
+
+    def ours() -> None:
+        mix = draw_mix(recipe, 32, 32, 0, next(steps))
+        assert mix is not None
+        mix_images(images, mix)
+        soft_targets(recipe, labels, 10, mix)
+
+    compare(
+        rounds,
+        lineage=lambda: seconds(ours),
+        timm=lambda: seconds(lambda: theirs(images, labels)),
+        resnet20_step=lambda: seconds(lambda: F.cross_entropy(network(images), labels).backward()),
+    )
+
+
+def draws(rounds: int) -> None:
+    """All that is drawn of 512 images of CIFAR, against normalising them."""
+    import torch
+
+    from recipes.device_augmentation import Normalise
+    from recipes.geometry import crop_and_flip_draws
+
+    draw, normalise = crop_and_flip_draws(recipe_of("wrn"), 0, 0.5), Normalise(MEAN, STD)
+    images, origin = torch.randint(0, 256, (512, 3, 32, 32), dtype=torch.uint8), origins(512)
+    compare(rounds, draws=lambda: seconds(lambda: draw(origin)), normalise=lambda: seconds(lambda: normalise(images)))
+
+
+def main() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    benchmarks = {f.__name__: f for f in (workers, erasing, mixing, draws)}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*benchmarks, []], default=[])
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    for name in arguments.names or benchmarks:
+        print(f"{name}: {(benchmarks[name].__doc__ or '').strip()}")
+        benchmarks[name](arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

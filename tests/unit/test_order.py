@@ -1,0 +1,57 @@
+"""Epochs of several passes, and repeated augmentation against the samplers of FixRes, timm and torchvision."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy
+import pytest
+import torch
+from timm.data.distributed_sampler import RepeatAugSampler
+
+from datamodules.order import Order, Split
+
+
+def fixres(order: Order, passes: int) -> list[int]:
+    """RASampler of FixRes's samplers.py: an image several times in a row, permutation after permutation."""
+    drawn: list[int] = []
+    for i in range(passes):
+        permutation = numpy.random.default_rng((order.seed, 0, i)).permutation(order.samples)
+        drawn += [int(image) for image in permutation for _ in range(max(order.repeats, 1))]
+    return drawn[: order.samples * passes]
+
+
+@pytest.mark.parametrize("repeats", [0, 3])
+@pytest.mark.parametrize("passes", [1, 2, 5])
+def test_an_epoch_of_several_passes_is_fixress(passes, repeats):
+    order = Order(50, 8, repeats, True, 0, passes)
+    found = order.epoch(0)
+    assert order.steps_per_epoch == 50 * passes // 8 and len(found) == order.steps_per_epoch * 8
+    assert found[:, 1].tolist() == fixres(order, passes)[: len(found)]
+    assert len(set(map(tuple, found.tolist()))) == len(found)  # no augmentation is drawn twice
+    assert not torch.equal(found[:, 1], order.epoch(1)[:, 1])
+
+
+def test_a_last_part_counts_over_all_passes():
+    whole = Order(50, 8, 0, False, 0, 3)
+    assert whole.steps_per_epoch == 19 and whole.images_per_epoch == 150
+    assert Counter(whole.epoch(0)[:, 1].tolist()) == dict.fromkeys(range(50), 3)
+    assert Order(50, 128, 0, True, 0, 2).images_per_epoch == 128  # runs on until the step is full
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 8])
+def test_repeated_augmentation_shows_the_images_of_timms_sampler(ranks, monkeypatch):
+    """RepeatAugSampler, of the same permutation; it leaves out what exceeds a multiple of 256."""
+    order = Order(1000, 256, 3, True, 0)
+    permutation = torch.from_numpy(numpy.random.default_rng((0, 0, 0)).permutation(1000))
+    monkeypatch.setattr(torch, "randperm", lambda *arguments, **options: permutation)
+    theirs: Counter = Counter()
+    for rank in range(ranks):
+        theirs.update(map(int, RepeatAugSampler(range(1000), ranks, rank, num_repeats=3)))
+    ours: Counter = Counter()
+    images, split = order.epoch(0)[:, 1], Split(ranks)
+    for rank in range(ranks):
+        for step in images.split(256):
+            for chunk in split.of(rank):
+                ours.update(step[chunk :: split.chunks].tolist())
+    assert ours == theirs and sum(ours.values()) == 768 and set(ours.values()) == {3}

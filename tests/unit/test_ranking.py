@@ -1,0 +1,56 @@
+"""The tables at the end of a sweep."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from rich.console import Console
+
+from sweeps.jobs import jobs_of, save_jobs
+from sweeps.ranking import by_seed, means_over_seeds, show_ranking
+
+JOBS = {
+    ("recipe=wrn", "seed=0"): 0.5,
+    ("recipe=wrn", "seed=1"): 0.7,
+    ("recipe=rsb_a2", "seed=0"): 0.9,
+    ("recipe=rsb_a2", "seed=1"): 0.9,
+}
+
+
+def finished(folder, results):
+    sweep = folder / "grid"
+    jobs = jobs_of(sweep, list(results))
+    save_jobs(sweep, jobs)
+    for job, top1 in zip(jobs, results.values(), strict=True):
+        job.folder.mkdir()
+        found = {"val_top1": top1, "test_top1": top1 - 0.1, "test_loss": 1.0, "seconds": 3.0}
+        (job.folder / "results.json").write_text(json.dumps(found))
+    return sweep, jobs
+
+
+def printed(table) -> list[list[str]]:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table)
+    return [line.split() for line in console.export_text().splitlines()]
+
+
+def test_means_and_deviations_over_seeds_are_ranked(tmp_path):
+    _, jobs = finished(tmp_path, JOBS)
+    groups = by_seed((job, json.loads((job.folder / "results.json").read_text())) for job in jobs)
+    best, other = printed(means_over_seeds(groups))[1:]
+    assert best == "1 0.9000 ± 0.0000 0.8000 ± 0.0000 1.0000 ± 0.0000 2 recipe=rsb_a2".split()
+    assert other == "2 0.6000 ± 0.1414 0.5000 ± 0.1414 1.0000 ± 0.0000 2 recipe=wrn".split()  # 0.2 / sqrt(2)
+
+
+def test_a_sweep_with_one_seed_has_one_table(tmp_path, capsys):
+    sweep, _ = finished(tmp_path, {words: top1 for words, top1 in JOBS.items() if "seed=0" in words})
+    assert show_ranking(sweep, tmp_path)
+    assert capsys.readouterr().out.count("val top-1") == 1
+
+
+def test_a_sweep_over_seeds_ends_in_their_means(tmp_path, capsys):
+    sweep, _ = finished(tmp_path, JOBS)
+    assert show_ranking(sweep, tmp_path)
+    out = capsys.readouterr().out
+    assert out.count("val top-1") == 2 and "0.6000 ± 0.1414" in out.split("val top-1")[2]
