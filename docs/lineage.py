@@ -153,7 +153,7 @@ def paint_axes(page: Page, place_of: dict[str, float]) -> None:
         ("cifar10_error", (8, 4), "CIFAR-10, error, % (LeNet-5: MNIST, times ten)"),
     ):
         top = (IMAGENET if quantity == "top1_error" else SMALL)[0]
-        page.write(name, 24, top - 14, size=TICK, ink=SOFT)
+        page.write(name, LEFT + 46, top - 14, size=TICK, ink=SOFT)
         for error in errors:
             y = height(quantity, error)
             page.path(f"M{LEFT - 16:.1f} {y:.1f} H{RIGHT:.1f}", "#d9d9d9", 1)

@@ -70,6 +70,7 @@ def crop_and_flip(
 
 
 def train_side(recipe: Recipe, epoch: int) -> int:
+    """train_res, or the size of progressive_res in an epoch: of n sizes the i-th from epoch ceil(i epochs / n) on."""
     sizes = recipe.progressive_res or [recipe.train_res]
     return sizes[min(epoch * len(sizes) // recipe.epochs, len(sizes) - 1)]
 

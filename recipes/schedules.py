@@ -1,8 +1,8 @@
 """The learning rate as a pure function of the step; no scheduler object, no state to save.
 
-Time is counted in ticks: epochs with schedule_interval "epoch", as in the papers and in timm, or optimiser steps. What a
-YAML says in epochs becomes ticks without rounding, 2.4 epochs of 625 steps are 1,500, so that a rate falls at the first
-tick that is not before its instant, as an integer would tell it.
+Time is counted in ticks: epochs with schedule_interval "epoch", as in the papers and in timm, or optimiser steps. What
+a YAML says in epochs becomes ticks without rounding, 2.4 epochs of 625 steps are 1,500, so that a rate falls at the
+first tick that is not before its instant, as integers tell it.
 """
 
 from __future__ import annotations

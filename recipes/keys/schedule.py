@@ -75,9 +75,7 @@ class Schedule:
         if self.after_warmup and self.warmup_epochs == self.epochs:
             raise RecipeError("recipe.after_warmup=true: warm-up takes all epochs; nothing is left for the schedule.")
         if self.warmup_lr > self.lr:
-            raise RecipeError(
-                f"recipe.warmup_lr={self.warmup_lr:g}: it is above recipe.lr={self.lr:g}, where it leads."
-            )
+            raise RecipeError(f"recipe.warmup_lr={self.warmup_lr:g}: warm-up leads to recipe.lr={self.lr:g}, below it.")
         if self.warmup_lr and self.warmup_factor:
             raise RecipeError("recipe.warmup_lr and recipe.warmup_factor: choose one.")
         if self.warmup_epochs and not (self.warmup_lr or self.warmup_factor) and self.schedule_interval == "epoch":

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import functools
+import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 import torch
 from doors import command
-from networks import build, channels_of, configs, first_row
+from networks import ROOT, build, channels_of, configs, first_row
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from anatomy import drawing, structure
-from anatomy.layout import COLUMNS, count_columns, fold, lay_out
+from anatomy import drawing, key, structure
+from anatomy.cells import cells_of
+from anatomy.layout import Drawing, groups_of, lay_out
+from anatomy.page import FONT, HEIGHT, WIDTH, overlap
+from anatomy.placing import Slab, Wire
 from anatomy.table import Anatomy, dissect
 from anatomy.trace import trace
 from archs.blocks import SqueezeExcite
 from archs.branches import Branches
+from archs.nasnet import NORMAL_A, REDUCTION_A
+from docs import lineage
+from docs.papers import families
 
 
 @functools.cache
 def anatomy(config: str, resolution: int = 224) -> Anatomy:
     return dissect(build(config, device="meta"), channels_of(config), resolution)
+
+
+def side_of(config: str) -> int:
+    row = first_row(config)
+    return row.input_size if row else 224
 
 
 # Araujo, Norris, Sim 2019, "Computing receptive fields of convolutional neural networks" (Distill), the table of
@@ -105,30 +120,47 @@ def test_windows():
 @pytest.mark.parametrize(
     ("config", "stage", "words"),
     [
-        ("resnet50", "stage 1", "3 x bottleneck 1x1, 3x3, 1x1"),
-        ("efficientnet_b0", "stage 3", "2 x MBConv 1x1, 5x5 dw, SE, 1x1"),
-        ("vgg16_bn arch.se=true", "stage 2", "3 x conv 3x3, SE; max pool 2x2/2"),
-        ("densenet121", "stage 4", "16 x dense layer 1x1, 3x3"),
-        ("alexnet", "stage 1", "conv 5x5 (2 groups); max pool 3x3/2"),
-        ("googlenet arch.aux_heads=true", "aux", "in training only"),
-        ("lenet5 arch.variant=1998", "head", "linear 84; radial basis"),
+        ("resnet50", "stage 1", "[1x1, 64; 3x3, 64; 1x1, 256] x 3"),
+        ("resnext50_32x4d", "stage 1", "[1x1, 128; 3x3, 128, C=32; 1x1, 256] x 3"),
         (
-            "googlenet",
+            "efficientnet_b0",
             "stage 3",
-            "max pool 3x3/2; 2 x Inception 1x1 | 1x1, 3x3 | 1x1, 5x5 | max 3x3, 1x1",
+            "[1x1, 144; 5x5 dw, 144; SE; 1x1, 40]\n[1x1, 240; 5x5 dw, 240; SE; 1x1, 40]",
+        ),
+        ("vgg16_bn arch.se=true", "stage 2", "3x3, 256, SE x 3\nmax pool 2x2/2"),
+        ("densenet121", "stage 4", "[1x1, 128; 3x3, 32] x 16"),
+        ("alexnet", "stage 1", "5x5, 256, C=2\nmax pool 3x3/2"),
+        ("lenet5 arch.variant=1998", "head", "linear 84\nradial basis"),
+        (
+            "googlenet",  # Table 1 of the paper
+            "stage 3",
+            "max pool 3x3/2\n"
+            "   1x1 | 1x1, 3x3 | 1x1, 5x5 | max 3x3, 1x1\n"
+            "5a 256 | 160, 320 |  32, 128 |          128\n"
+            "5b 384 | 192, 384 |  48, 128 |          128",
+        ),
+        (
+            "inception_v4",
+            "stage 1",
+            "[1x1 96 | 1x1 64, 3x3 96 | 1x1 64, 3x3 96, 3x3 96 | avg 3x3, 1x1 96] x 4",
+        ),
+        (
+            "googlenet arch.aux_heads=true",
+            "aux",
+            "in training only: [avg 5x5; 1x1, 128; linear 1024; linear 1000] x 2",
         ),
         (
             "nasnet_a_mobile",
             "stage 3",
-            "reduction cell 5x5 dw, 7x7 dw, max 3x3, avg 3x3, 3x3 dw; 4 x normal cell 3x3 dw, 5x5 dw, avg 3x3",
+            "reduction cell 5x5 dw, 7x7 dw, max 3x3, avg 3x3, 3x3 dw\nnormal cell 3x3 dw, 5x5 dw, avg 3x3 x 4",
         ),
-        ("timm arch.model_name=convnext_atto", "stage 2", "conv 2x2/2; 2 x ConvNeXtBlock 7x7 dw, 1x1, 1x1"),
-        ("timm", "layer4", "2 x BasicBlock 3x3, 3x3"),
+        ("timm arch.model_name=convnext_atto", "stage 2", "2x2/2, 80\n[7x7 dw, 80; 1x1, 320; 1x1, 80] x 2"),
+        ("timm", "layer4", "[3x3, 512; 3x3, 512] x 2"),
     ],
 )
 def test_words(config, stage, words):
-    found = anatomy(config, 227 if config == "alexnet" else 32 if config.startswith("lenet") else 224)
-    assert {row.name: row.operator for row in found.rows}[stage] == words
+    """A stage as the paper's table prints it."""
+    assert {row.name: row.operator for row in anatomy(config, side_of(config)).rows}[stage] == words
 
 
 def test_structure():
@@ -140,53 +172,161 @@ def test_structure():
     assert structure.describe(series) == "1x1 | 1x1, (1x3 | 3x1) | max 3x3, 1x1"
 
 
+def test_auxiliary_heads_are_apart():
+    """They are in the table and in the drawing, and in no sum but that of the parameters."""
+    plain, found = anatomy("googlenet"), anatomy("googlenet arch.aux_heads=true")
+    assert (found.macs, found.depth, found.field) == (plain.macs, plain.depth, plain.field)
+    assert found.parameters == 13_378_280
+    shown = [slab.node for slab in drawn("googlenet arch.aux_heads=true").slabs if slab.node.auxiliary]
+    assert [node.channels for node in shown if node.weighted] == [128, 1024, 1000] * 2
+
+
 @pytest.mark.parametrize("config", [config for config in configs() if first_row(config) is None])
 def test_networks_without_facts(config):
     """Formulas and timm's models are described too."""
     found = anatomy(config)
-    assert found.parameters > 0 and found.macs > 0 and lay_out(found).slabs
+    assert found.parameters > 0 and found.macs > 0 and drawn(config).slabs
 
 
-def test_drawing_is_to_scale():
-    look = lay_out(anatomy("vgg16"))
-    maps = [slab for slab in look.slabs if slab.node.side != (1, 1) and slab.node.kind != "image"]
-    for slab in maps:
-        assert slab.height == pytest.approx(slab.node.side[0] * look.per_pixel)
-        assert slab.width == pytest.approx(slab.node.channels * look.per_channel)
+DRAWN = [
+    "lenet5 arch.variant=1998", "alexnet", "vgg16", "googlenet arch.aux_heads=true", "inception_v4",
+    "resnet50", "resnet152", "densenet121", "nasnet_a_mobile", "efficientnet_b0", "xception",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("config", ["resnet152", "inception_v4", "densenet121", "nasnet_a_mobile", "xception"])
-def test_nothing_overlaps(config):
-    """No two slabs of a drawing share ground, and everything is within its bounds."""
-    look = lay_out(anatomy(config, 299 if "inception" in config else 224))
-    for i, a in enumerate(look.slabs):
-        assert -look.down <= a.y - a.height / 2 and a.y + a.height / 2 <= look.up and a.x + a.width <= look.width
-        for b in look.slabs[i + 1 :]:
-            beside = a.x + a.width <= b.x + 1e-6 or b.x + b.width <= a.x + 1e-6
-            over = abs(a.y - b.y) >= (a.height + b.height) / 2 - 1e-6
-            assert beside or over, (a, b)
+@functools.cache
+def drawn(config: str) -> Drawing:
+    return lay_out(anatomy(config, side_of(config)), lambda lines: 500.0 - 28 * lines)
+
+
+@pytest.mark.parametrize("config", DRAWN)
+def test_a_page_of_a_lecture(config):
+    """No two texts share ground, all are on the page, and none is smaller than 18 points on a slide."""
+    page = drawing.draw(anatomy(config, side_of(config)), config)
+    boxes = list(page.texts)
+    for i, box in enumerate(boxes):
+        assert box[0] >= 0 and box[1] >= 0 and box[2] <= WIDTH and box[3] <= HEIGHT, page.texts[box]
+        over = [page.texts[other] for other in boxes[i + 1 :] if overlap(box, other)]
+        assert not over, (page.texts[box], over)
+    sizes = [float(size) for mark in page.marks for size in re.findall(r'font-size="([\d.]+)"', mark)]
+    assert min(sizes) >= FONT and FONT / WIDTH * 13.333 * 72 >= 18  # inches of a slide, points an inch
+
+
+@pytest.mark.parametrize("config", DRAWN)
+def test_drawing_is_to_scale(config):
+    """Widths are square roots of channels, heights pixels, the narrowest layer's too; no two slabs share ground."""
+    look = drawn(config)
+    for slab in look.slabs:
+        if slab.node.side != (1, 1):
+            assert slab.width == pytest.approx(look.scale.channel * slab.maps**0.5)
+            assert slab.height == pytest.approx(look.scale.pixel * slab.node.side[0])
+        else:
+            assert slab.height == pytest.approx(look.scale.channel * slab.maps**0.5)
+    boxes = [(s.x + 0.01, s.y - s.height / 2 + 0.01, s.x + s.width, s.y + s.height / 2) for s in look.slabs]
+    assert not any(overlap(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    assert all(-look.canvas.up - 0.1 <= box[1] and box[3] <= look.canvas.down + 0.1 for box in boxes)
+
+
+@pytest.mark.parametrize("config", DRAWN)
+def test_key_names_every_kernel(config):
+    nodes = [slab.node for slab in drawn(config).slabs if slab.node.kind == "conv"]
+    text = " ".join(words for row in key.rows(nodes) for _, words in row)
+    assert all(structure.kernel(node) in text for node in nodes)
+    assert ("depthwise" in text) == any(node.depthwise for node in nodes)
 
 
 def test_folding():
     """Equal neighbours are drawn once where there are too many columns; their number is kept."""
     found = anatomy("resnet152")
-    groups = fold(found)
+    groups = groups_of(found, folded=True)
     assert [len(group.run) for group in groups if len(group.run) > 1] == [2, 7, 35, 2]
     assert sum(len(group.run) for group in groups) == sum(len(row.blocks) for row in found.rows)
-    assert sum(count_columns(block) for group in groups for block in group.blocks) <= COLUMNS
-    assert all(len(group.run) == 1 for group in fold(anatomy("resnet18")))
+    assert all(len(group.run) == 1 for group in groups_of(found, folded=False))
+
+
+def test_names_of_the_papers():
+    assert list(drawn("lenet5 arch.variant=1998").names.values()) == ["C1", "S2", "C3", "S4", "C5", "F6", "output"]
+    assert list(drawn("googlenet").names.values()) == "3a 3b 4a 4b 4c 4d 4e 5a 5b".split()
+
+
+def test_towers():
+    """AlexNet's two rows cross where the paper's GPUs talk: into conv3, fc6 and fc7; half the maps are in each."""
+    look = drawn("alexnet")
+    towers = [slab for slab in look.slabs if slab.node.index in look.names and slab.y != 0]
+    assert [slab.maps for slab in towers if slab.y < 0] == [48, 48, 128, 128, 192, 192, 128, 128, 2048, 2048]
+    wires = [item.points for item in look.canvas.items if isinstance(item, Wire)]
+    ends = {end[0] for start, end in wires if start[1] * end[1] < 0}
+    found = [look.names[slab.node.index] for slab in towers if isinstance(slab, Slab) and slab.x in ends and slab.y < 0]
+    assert found == ["conv3", "fc6", "fc7"]
+
+
+def test_growth():
+    """What each block of DenseNet-121 concatenates: the size is the block's own, not the transition's."""
+    captions = {band.caption.name: band.caption.size for band in drawn("densenet121").bands}
+    assert captions["block 1"][0].startswith("56x56") and captions["block 1"][-1] == "64 + 6x32"
+    assert captions["block 4"][-1] == "512 + 16x32"
+
+
+def test_cells_are_the_papers():
+    """The cells read off the graph are the tables that the network was built from, Figure 4 of the paper."""
+    found = {cell.name: cell for cell in cells_of(anatomy("nasnet_a_mobile"))}
+    for name, table in (("normal cell", NORMAL_A), ("reduction cell", REDUCTION_A)):
+        cell = found[name]
+        states = {"h[i]": 0, "h[i-1]": 1}
+        number = {index: states[text] for index, text in cell.inputs.items()}
+        number |= {index: i + 2 for i, index in enumerate(cell.sums)}
+        rows = [{(number[o.source], o.text) for o in row} for row in cell.sums.values()]
+        words = [{(row[0], words_of(row[1])), (row[2], words_of(row[3]))} for row in table.rows]
+        assert rows == words
+        assert sorted(number[index] for index in cell.outputs) == sorted(table.concat)
+
+
+def words_of(operation: str) -> str:
+    return operation.replace("_pool", "").replace("_", " ")
 
 
 def test_files(tmp_path):
-    """The same network is the same SVG, byte for byte; it is well-formed and carries its digest."""
+    """The same network is the same SVG, byte for byte; the PNG is drawn from it, at the size of a slide."""
     found = anatomy("resnet18")
     files = [tmp_path / "once" / "a.svg", tmp_path / "again" / "a.svg", tmp_path / "a.png"]
     drawing.write(found, "ResNet-18", files)
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert drawing.digest(found, "ResNet-18") in files[0].read_text()
-    assert drawing.digest(found, "ResNet-18") != drawing.digest(found, "ResNet-34")
     ElementTree.parse(files[0])
-    assert files[2].read_bytes()[:4] == b"\x89PNG" and files[2].stat().st_size < 60_000
+    with Image.open(files[2]) as image:
+        assert image.size == (WIDTH, HEIGHT) and len(image.convert("RGB").getcolors(10**6)) > 10
+
+
+COLD = """
+import sys
+import assemble
+from anatomy.cost import WithoutValues
+from anatomy.drawing import draw
+from anatomy.table import dissect
+from archs.catalogue import build
+import torch
+with WithoutValues(), torch.device("meta"):
+    network = build("resnet50", 10)
+draw(dissect(network, 3, 224), "ResNet-50").svg()
+heavy = {"pytorch_lightning", "timm", "torchmetrics", "torchvision", "matplotlib", "torch._dynamo", "sympy"}
+print(*sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_what_a_description_does_not_import():
+    """Each of these takes longer than all that describe.py does after torch."""
+    done = subprocess.run([sys.executable, "-c", COLD], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+def test_lineage_is_current():
+    """Every family has its name in it, and every idea that came from another."""
+    page = lineage.draw()
+    assert lineage.FILES[0].read_text() == page.svg(), "stale: make docs"
+    texts, boxes = set(page.texts.values()), list(page.texts)
+    for family in families():
+        assert lineage.NAMES.get(family.family, family.title) in texts
+        assert {arrow["idea"] for arrow in family.descends} <= texts
+    assert not any(overlap(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
 
 def test_describe(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy
 import pytest
 import torch
-from distributions import distance_from_uniform, distance_of_samples
 from test_recipes import recipe_of
 
 from recipes import mixing
@@ -67,24 +66,6 @@ def test_a_mix_is_a_function_of_its_key_and_its_share_the_boxs_area():
         top, bottom, left, right = mix.box
         assert mix.share == 1 - (bottom - top) * (right - left) / 1024
     assert draw_mix(recipe_of("wrn"), 32, 32, 0, 1) is None
-
-
-@pytest.mark.proofs
-@pytest.mark.parametrize("side", [32, 224])
-def test_shares_and_boxes_are_distributed_as_in_theory_and_in_timm(side):
-    from timm.data.mixup import cutmix_bbox_and_lam
-
-    count, theirs = 30_000, numpy.random.RandomState(0)
-    numpy.random.seed(0)
-    recipes = [recipe_of("rsb_a2", mixup_alpha=a, cutmix_alpha=b) for a, b in ((0.1, 0.0), (1.0, 0.0), (0.0, 1.0))]
-    sharp, flat = (torch.tensor([draw_mix(one, side, side, 0, i).share for i in range(count)]) for one in recipes[:2])
-    assert distance_of_samples(sharp, torch.from_numpy(theirs.beta(0.1, 0.1, count)).float()) < 1.63
-    assert distance_from_uniform(flat) < 1.63  # Beta(1, 1)
-    found = [draw_mix(recipes[2], side, side, 0, i) for i in range(count)]
-    drawn = [cutmix_bbox_and_lam((side, side), theirs.beta(1, 1)) for _ in range(count)]
-    ours = torch.tensor([[*mix.box, mix.share] for mix in found]).T
-    for numbers, expected in zip(ours, torch.tensor([[*box, share] for box, share in drawn]).T, strict=True):
-        assert distance_of_samples(numbers, expected) < 1.63
 
 
 def test_partners():

@@ -1,0 +1,49 @@
+"""A thousand photographs as timm shows them, and 30,000 draws of mixing as timm draws them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy
+import pytest
+import torch
+from distributions import distance_from_uniform, distance_of_samples
+from photographs import SAMPLES
+from PIL import Image
+from test_recipes import recipe_of
+
+from recipes.mixing import draw_mix
+from recipes.resizing import pil_centre_crop
+from recipes.worker_augmentation import to_batch
+
+pytestmark = pytest.mark.proofs
+
+
+@pytest.mark.parametrize(("size", "ratio", "interpolation"), [(224, 0.95, "bicubic"), (224, 224 / 232, "bilinear")])
+def test_evaluation_shows_what_timm_shows_of_a_thousand_photographs(size, ratio, interpolation):
+    from timm.data import create_transform
+
+    if not SAMPLES.is_dir():
+        pytest.skip("no photographs: set LINEAGE_DATA to a folder that holds imagenet-sample/train")
+    theirs = create_transform(size, interpolation=interpolation, crop_pct=ratio, normalize=False)
+    for path in sorted(SAMPLES.rglob("*.JPEG")):
+        image = Image.open(path).convert("RGB")
+        found = pil_centre_crop(image, size, math.floor(size / ratio), interpolation)
+        assert torch.equal(to_batch([found])[0], theirs(image)), path
+
+
+@pytest.mark.parametrize("side", [32, 224])
+def test_shares_and_boxes_are_distributed_as_in_theory_and_in_timm(side):
+    from timm.data.mixup import cutmix_bbox_and_lam
+
+    count, theirs = 30_000, numpy.random.RandomState(0)
+    numpy.random.seed(0)
+    recipes = [recipe_of("rsb_a2", mixup_alpha=a, cutmix_alpha=b) for a, b in ((0.1, 0.0), (1.0, 0.0), (0.0, 1.0))]
+    sharp, flat = (torch.tensor([draw_mix(one, side, side, 0, i).share for i in range(count)]) for one in recipes[:2])
+    assert distance_of_samples(sharp, torch.from_numpy(theirs.beta(0.1, 0.1, count)).float()) < 1.63
+    assert distance_from_uniform(flat) < 1.63  # Beta(1, 1)
+    found = [draw_mix(recipes[2], side, side, 0, i) for i in range(count)]
+    drawn = [cutmix_bbox_and_lam((side, side), theirs.beta(1, 1)) for _ in range(count)]
+    ours = torch.tensor([[*mix.box, mix.share] for mix in found]).T
+    for numbers, expected in zip(ours, torch.tensor([[*box, share] for box, share in drawn]).T, strict=True):
+        assert distance_of_samples(numbers, expected) < 1.63
