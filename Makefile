@@ -1,6 +1,6 @@
 # make train ARGS="arch=resnet18 datamodule=mnist"   install what is needed and train
 # make test | check | proofs                          tests; lint and types; the slow part of the tests
-# make docs                                           docs/architectures.md, docs/recipes.md and their pictures
+# make docs                                           docs/architectures.md, docs/recipes.md, docs/lineage.svg and the pictures
 PYTHON ?= python3
 BIN = .venv/bin
 
@@ -22,6 +22,7 @@ check: .venv/installed-dev
 
 docs: .venv/installed
 	$(BIN)/python -m docs.gallery
+	$(BIN)/python -m docs.lineage
 	$(BIN)/python -m docs.augmentation
 	$(BIN)/python -m docs.recipes
 

@@ -6,6 +6,7 @@ completed (running/checks.py, running/completion.py) and writes nothing.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +19,7 @@ from torch import nn
 from datamodules.order import Order, check_last_step, split_batch
 from recipes.device_augmentation import DeviceAugmentation, Normalise
 from recipes.policies import per_image_operation
-from recipes.recipe import Recipe
+from recipes.recipe import Recipe, RecipeError
 from recipes.worker_augmentation import BatchOfOneSize, BatchOfPhotographs, EvaluationCrop
 from user_error import UserError
 from weights.preprocessing import Preprocessing
@@ -167,12 +168,16 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     """
     from recipes.classifier import Classifier
 
-    procedure, images, seed = recipe(cfg), data.train, cfg.seed
-    order = Order(len(images), procedure.batch_size, procedure.repeated_aug, procedure.drop_last, seed)
+    procedure, images, seed = _suited(recipe(cfg), data), data.train, cfg.seed
+    if procedure.loss == "rbf" and not getattr(network, "answers_with_distances", False):
+        raise RecipeError("recipe.loss=rbf: it needs distances to codes, as arch=lenet5 arch.variant=1998 answers.")
+    order = Order(
+        len(images), procedure.batch_size, procedure.repeated_aug, procedure.drop_last, seed, procedure.passes
+    )
     split = split_batch(procedure.batch_size, trainer.world_size, trainer.max_per_device)
     check_last_step(order, split)
 
-    hflip = procedure.hflip if data.mirror else 0.0
+    hflip = procedure.hflip
     operation = per_image_operation(procedure, data.mean)
     in_workers: Any = None
     if not images.one_size:
@@ -209,12 +214,17 @@ def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, traine
     normalise = Normalise(data.mean, data.std)
     return Evaluator(
         network,
-        recipe(cfg),
+        _suited(recipe(cfg), data),
         normalise,
         num_classes=data.num_classes,
         channels_last=trainer.channels_last,
         exact=_has_float64(trainer),
     )
+
+
+def _suited(procedure: Recipe, data: ImageDataModule) -> Recipe:
+    """Without mirror images, where those of the data are of no class."""
+    return procedure if data.mirror else dataclasses.replace(procedure, hflip=0.0, test_views="")
 
 
 def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> None:

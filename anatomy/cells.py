@@ -71,7 +71,9 @@ def read(block: Block, last: int) -> Cell:
         return Operation(index, tuple(layers))
 
     table = {node.index: tuple(map(walk, node.inputs)) for node in sums}
-    states = dict.fromkeys(operation.source for row in table.values() for operation in row if operation.source not in table)
+    states = dict.fromkeys(
+        operation.source for row in table.values() for operation in row if operation.source not in table
+    )
     inputs = {state: INPUTS[not leads(own, state, last)] for state in states}
     mains = [operation.main for row in table.values() for operation in row]
     drawn = [replace(node, groups=1, depthwise=False) for node in mains if node is not None]  # not striped: "sep"
@@ -87,7 +89,7 @@ def draw(page: Page, cell: Cell, left: float, top: float) -> Point:
     """Draw a cell; returns its right and lower ends. Operations that feed one sum stand one over the other."""
     level: dict[int, int] = {}
     for index, row in cell.sums.items():
-        level[index] = 1 + max((level.get(operation.source, 0) for operation in row))
+        level[index] = 1 + max(level.get(operation.source, 0) for operation in row)
     column = max(width_of(operation.text) for row in cell.sums.values() for operation in row) + 16
     rows = max(2 * list(level.values()).count(number) for number in level.values())
     height = rows * STEP

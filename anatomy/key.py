@@ -94,4 +94,6 @@ def paint_joint(page: Page, kind: str, box: Box) -> None:
     if kind == "add":
         page.path(f"M{x - r:.1f} {y:.1f} h{2 * r:.1f} M{x:.1f} {y - r:.1f} v{2 * r:.1f}", line=2)
     else:
-        page.path(f"M{x - r:.1f} {y - r:.1f} l{2 * r:.1f} {2 * r:.1f} m0 {-2 * r:.1f} l{-2 * r:.1f} {2 * r:.1f}", line=2)
+        page.path(
+            f"M{x - r:.1f} {y - r:.1f} l{2 * r:.1f} {2 * r:.1f} m0 {-2 * r:.1f} l{-2 * r:.1f} {2 * r:.1f}", line=2
+        )

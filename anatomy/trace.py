@@ -1,7 +1,7 @@
 """One forward pass as a graph: convolutions, poolings, linear layers and joins, with what each of them costs and sees.
 
-Nothing is computed (anatomy/cost.py). Layers are in evaluation mode. The receptive field follows Araujo, Norris, Sim 2019,
-"Computing receptive fields of convolutional neural networks" (Distill): layer by layer, the union over all paths.
+Nothing is computed (anatomy/cost.py). Layers are in evaluation mode. The receptive field follows Araujo, Norris, Sim
+2019, "Computing receptive fields of convolutional neural networks" (Distill): layer by layer, the union over all paths.
 """
 
 from __future__ import annotations

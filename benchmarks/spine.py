@@ -255,10 +255,10 @@ def preparation(rounds: int) -> None:
 def main() -> None:
     benchmarks = {f.__name__: f for f in (startup, lenet, logging, resnet18, preparation)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*benchmarks, []], default=list(benchmarks))
+    parser.add_argument("names", nargs="*", choices=[*benchmarks, []], default=[])
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    for name in arguments.names:
+    for name in arguments.names or benchmarks:
         print(f"{name}: {(benchmarks[name].__doc__ or '').strip()}")
         benchmarks[name](arguments.rounds)
 

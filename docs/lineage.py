@@ -109,7 +109,7 @@ def place(page: Page, text: str, spots: list[tuple[float, float, str]], taken: l
     """Write at the first spot that is free; None: nowhere."""
     for x, y, anchor in spots:
         box = page.box_of(text, x, y, anchor, size)
-        if LEFT - 20 < box[0] and box[2] < WIDTH - 4 and not any(overlap(box, other) for other in taken):
+        if box[0] > LEFT - 20 and box[2] < WIDTH - 4 and not any(overlap(box, other) for other in taken):
             taken.append(box)
             return box
     return None

@@ -17,10 +17,15 @@ class Lookahead:
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         self.decay, self.every = recipe.lookahead, recipe.lookahead_steps
+        self.parameters = sum(parameter.is_floating_point() for parameter in network.parameters())
         self.slow = [tensor.detach().clone() for tensor in _tensors(network)]
 
     def to(self, device: torch.device) -> None:
         self.slow = [tensor.to(device) for tensor in self.slow]
+
+    def statistics(self) -> list[Tensor]:
+        """The slow buffers, which on several devices differ."""
+        return self.slow[self.parameters :]
 
     def restart(self, network: nn.Module) -> None:
         """From the weights as they are now."""

@@ -6,7 +6,7 @@ import functools
 import random
 from collections.abc import Callable, Sequence
 
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
 from recipes import geometry
 from recipes.randomness import reseed_python
@@ -50,9 +50,21 @@ def timm_policy(recipe: Recipe, fill: tuple[int, ...]) -> PerImage:
     name = "rand_augment" if recipe.rand_augment else "auto_augment"
     build = rand_augment_transform if recipe.rand_augment else auto_augment_transform
     try:
-        return build(getattr(recipe, name), options)
+        transform = build(getattr(recipe, name), options)
     except (AssertionError, ValueError, KeyError) as error:
         raise RecipeError(f"recipe.{name}={getattr(recipe, name)}: timm does not understand it.") from error
+    policy = transform.ops if recipe.rand_augment else [one for several in transform.policy for one in several]
+    for one in policy:
+        if one.aug_fn.__name__ == "posterize":
+            one.aug_fn = posterize
+    return transform
+
+
+def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
+    """timm's, of no bits too: black, as Pillow made it before it came to refuse them (version 13)."""
+    if bits >= 8:
+        return image
+    return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
 
 
 def trivial_augment(recipe: Recipe) -> PerImage:

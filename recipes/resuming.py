@@ -74,7 +74,7 @@ class Resumable(pl.LightningModule):
     # ---- statistics of batch normalisation
 
     def refresh_statistics(self) -> None:
-        """Before an evaluation: average the devices' own (timm's "dist-bn reduce"), compute anew what the recipe says."""
+        """Before an evaluation: compute anew what the recipe says, average the devices' own (timm's "dist-bn reduce")."""
         recipe = self.recipe
         if self.statistics_are_stale and (recipe.precise_bn or recipe.swa):
             if recipe.precise_bn:
@@ -113,7 +113,8 @@ class Resumable(pl.LightningModule):
 
     def _statistics(self) -> list[Tensor]:
         networks = [self.network, *(average.network for average in self.averages)]
-        return [b for network in networks for b in network.buffers() if b.is_floating_point()]
+        buffers = [b for network in networks for b in network.buffers() if b.is_floating_point()]
+        return buffers + [buffer for lookahead in self.lookaheads for buffer in lookahead.statistics()]
 
     # ---- stopping and going on
 

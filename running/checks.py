@@ -198,6 +198,8 @@ def _check_together(cfg: DictConfig) -> None:
         raise UserError(
             f"trainer.max_time={trainer.max_time}: it is DD:HH:MM:SS, 00:11:50:00 for ten minutes less than 12 hours."
         )
+    if recipe.schedule == "plateau" and trainer.get("limit_val_batches") == 0:
+        raise UserError("recipe.schedule=plateau: it waits for validation, and trainer.limit_val_batches=0 has none.")
     if cfg.get("test_weights") == "best" and trainer.get("limit_val_batches") == 0:
         raise UserError("test_weights=best: without validation (trainer.limit_val_batches=0) no epoch is the best.")
     _check_pretrained(cfg)

@@ -42,6 +42,8 @@ def _of_data(cfg: DictConfig, data: str) -> list[str]:
     recipe, notes = cfg.recipe, []
     if recipe.hflip and not cfg.datamodule.mirror:
         notes.append(f"recipe.hflip={recipe.hflip} is off: a mirrored image of {data} is not of its class")
+    if recipe.test_views and not cfg.datamodule.mirror:
+        notes.append(f"recipe.test_views={recipe.test_views} is off: a mirrored image of {data} is not of its class")
     if recipe.pca_lighting and cfg.datamodule.channels != 3:
         notes.append(f"recipe.pca_lighting={recipe.pca_lighting} is off: {data} has no colour")
     if cfg.datamodule.val_size == 0:

@@ -108,7 +108,7 @@ class Run:
         self.parameters = count_parameters(classifier.network)
         self.macs = count_macs(classifier.network, data.channels, side)
         sizes = f"{len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} test"
-        steps = order.steps_per_epoch * (trainer.max_epochs or cfg.recipe.epochs)
+        steps = order.steps_per_epoch * (trainer.max_epochs or 0)
         per_device = cfg.recipe.batch_size // split.chunks
         self.notes = [
             *getattr(classifier.network, "notes", ()),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from doors import ROOT
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from recipes.recipe import Recipe
 from running import schema  # noqa: F401
 
 torch.set_num_threads(1)  # two threads on busy cores wait for each other
@@ -20,6 +23,17 @@ def composed(*words: str, door: str = "train") -> DictConfig:
     """The config of a command line."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose(door, list(words))
+
+
+_composed_once = functools.cache(composed)
+
+
+def recipe_of(name: str, **changes: Any) -> Recipe:
+    """A recipe of conf/recipe, some of its values changed."""
+    recipe: Any = OmegaConf.to_object(_composed_once(f"recipe={name}").recipe)
+    for key, value in changes.items():
+        setattr(recipe, key, value)
+    return recipe
 
 
 @pytest.fixture

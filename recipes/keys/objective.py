@@ -40,13 +40,9 @@ class Objective:
             if getattr(self, name) and self.loss != "bce":
                 raise RecipeError(f"recipe.{name}: it acts on loss bce alone; leave it out.")
         if self.bce_threshold and (self.label_smoothing or self.multi_hot):
-            raise RecipeError(
-                "recipe.bce_threshold: it erases label_smoothing and multi_hot; choose one."
-            )
+            raise RecipeError("recipe.bce_threshold: it erases label_smoothing and multi_hot; choose one.")
         if self.multi_hot and not mixes:
-            raise RecipeError(
-                "recipe.multi_hot=true: without mixup_alpha or cutmix_alpha no image has two classes."
-            )
+            raise RecipeError("recipe.multi_hot=true: without mixup_alpha or cutmix_alpha no image has two classes.")
         if self.loss == "rbf" and (self.label_smoothing or mixes):
             raise RecipeError("recipe.loss=rbf: it knows no smoothed or mixed labels.")
         if self.rbf_competition and self.loss != "rbf":

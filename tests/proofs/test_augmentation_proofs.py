@@ -7,10 +7,11 @@ import math
 import numpy
 import pytest
 import torch
+from conftest import composed
 from distributions import distance_from_uniform, distance_of_samples
+from omegaconf import OmegaConf
 from photographs import SAMPLES
 from PIL import Image
-from test_recipes import recipe_of
 
 from recipes.mixing import draw_mix
 from recipes.resizing import pil_centre_crop
@@ -38,7 +39,11 @@ def test_shares_and_boxes_are_distributed_as_in_theory_and_in_timm(side):
 
     count, theirs = 30_000, numpy.random.RandomState(0)
     numpy.random.seed(0)
-    recipes = [recipe_of("rsb_a2", mixup_alpha=a, cutmix_alpha=b) for a, b in ((0.1, 0.0), (1.0, 0.0), (0.0, 1.0))]
+    alphas = ((0.1, 0.0), (1.0, 0.0), (0.0, 1.0))
+    words = [
+        ("recipe=rsb_a2", f"recipe.mixup_alpha={mixup}", f"recipe.cutmix_alpha={cutmix}") for mixup, cutmix in alphas
+    ]
+    recipes = [OmegaConf.to_object(composed(*of_one).recipe) for of_one in words]
     sharp, flat = (torch.tensor([draw_mix(one, side, side, 0, i).share for i in range(count)]) for one in recipes[:2])
     assert distance_of_samples(sharp, torch.from_numpy(theirs.beta(0.1, 0.1, count)).float()) < 1.63
     assert distance_from_uniform(flat) < 1.63  # Beta(1, 1)

@@ -17,8 +17,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from anatomy import drawing, key, structure
+from anatomy.captions import groups_of
 from anatomy.cells import cells_of
-from anatomy.layout import Drawing, groups_of, lay_out
+from anatomy.layout import Drawing, lay_out
 from anatomy.page import FONT, HEIGHT, WIDTH, overlap
 from anatomy.placing import Slab, Wire
 from anatomy.table import Anatomy, dissect
@@ -128,7 +129,7 @@ def test_windows():
             "[1x1, 144; 5x5 dw, 144; SE; 1x1, 40]\n[1x1, 240; 5x5 dw, 240; SE; 1x1, 40]",
         ),
         ("vgg16_bn arch.se=true", "stage 2", "3x3, 256, SE x 3\nmax pool 2x2/2"),
-        ("densenet121", "stage 4", "[1x1, 128; 3x3, 32] x 16"),
+        ("densenet121", "stage 4", "1x1, 512\navg pool 2x2/2\n[1x1, 128; 3x3, 32] x 16"),
         ("alexnet", "stage 1", "5x5, 256, C=2\nmax pool 3x3/2"),
         ("lenet5 arch.variant=1998", "head", "linear 84\nradial basis"),
         (
@@ -209,7 +210,7 @@ def test_a_page_of_a_lecture(config):
         over = [page.texts[other] for other in boxes[i + 1 :] if overlap(box, other)]
         assert not over, (page.texts[box], over)
     sizes = [float(size) for mark in page.marks for size in re.findall(r'font-size="([\d.]+)"', mark)]
-    assert min(sizes) >= FONT and FONT / WIDTH * 13.333 * 72 >= 18  # inches of a slide, points an inch
+    assert min(sizes) >= FONT and FONT * 960 / WIDTH >= 18  # a slide is 960 points wide
 
 
 @pytest.mark.parametrize("config", DRAWN)

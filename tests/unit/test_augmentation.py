@@ -6,10 +6,10 @@ import random
 
 import pytest
 import torch
+from conftest import recipe_of
 from photographs import origins, photographs
 from PIL import Image
 from replaying import Replayed
-from test_recipes import recipe_of
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 

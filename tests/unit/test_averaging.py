@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_recipes import recipe_of
+from conftest import recipe_of
 from torch import nn
 from torch.optim.swa_utils import update_bn
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy
 import pytest
 import torch
+from conftest import recipe_of
 from photographs import origins, photographs
 from PIL import Image
 from replaying import Replayed
-from test_recipes import recipe_of
 from torch.nn import functional as F
 
 from recipes import boxes, geometry

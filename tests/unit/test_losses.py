@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_recipes import recipe_of
+from conftest import recipe_of
 from torch.nn import functional as F
 
 from recipes.losses import binary_cross_entropy, distillation_loss, evaluation_loss, radial_basis, training_loss

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import pytest
 import torch
-from test_recipes import recipe_of
+from conftest import recipe_of
 
 from recipes import mixing
 from recipes.mixing import Mix, cutmix_box, draw_mix, mix_images, partners, soft_targets

@@ -7,8 +7,8 @@ import copy
 import pytest
 import timm.optim
 import torch
+from conftest import recipe_of
 from networks import build, configs, family
-from test_recipes import recipe_of
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 

@@ -7,8 +7,7 @@ import functools
 import math
 
 import pytest
-from conftest import composed
-from omegaconf import OmegaConf
+from conftest import composed, recipe_of
 
 from recipes.recipe import Recipe, RecipeError
 
@@ -16,14 +15,6 @@ from recipes.recipe import Recipe, RecipeError
 @functools.cache
 def config(name: str):
     return composed(f"recipe={name}").recipe
-
-
-def recipe_of(name: str, **changes) -> Recipe:
-    recipe = OmegaConf.to_object(config(name))
-    assert isinstance(recipe, Recipe)
-    for key, value in changes.items():
-        setattr(recipe, key, value)
-    return recipe
 
 
 RANGES = [field for field in dataclasses.fields(Recipe) if field.metadata and field.metadata["high"] is not None]

@@ -9,8 +9,8 @@ from itertools import product
 
 import pytest
 import torch
+from conftest import recipe_of
 from doors import ROOT
-from test_recipes import recipe_of
 from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler, StepLRScheduler
 from torch.optim import lr_scheduler
 

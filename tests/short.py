@@ -1,0 +1,36 @@
+"""Any recipe, made short enough for a test: what it does stays, how long it takes and how large images are does not."""
+
+from __future__ import annotations
+
+from conftest import composed
+from doors import ROOT
+
+RECIPES = sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml"))
+# What a recipe for images of one size needs for files of any size: the command's own hint.
+OF_ANY_SIZE = "recipe.crop=rrc recipe.crop_scale=[0.3,1] recipe.crop_ratio=[0.75,1.3333] recipe.crop_padding=0".split()
+OF_ANY_SIZE = [*OF_ANY_SIZE, "recipe.crop_padding_mode=none"]
+
+
+def shortened(name: str, side: int = 32, batch_size: int = 8) -> list[str]:
+    """Words for two epochs of a recipe at a small rate."""
+    recipe = composed(f"recipe={name}").recipe
+    words = {
+        "epochs": 2, "batch_size": batch_size, "lr": 1e-3, "train_res": side, "test_res": side, "min_lr": 0,
+        "warmup_epochs": min(recipe.warmup_epochs, 1), "warmup_lr": min(recipe.warmup_lr, 1e-4),
+        "swa": min(recipe.swa, 1), "patience": min(recipe.patience, 1), "cutout": min(recipe.cutout, side // 2),
+        "precise_bn": min(recipe.precise_bn, 16), "lookahead_steps": min(recipe.lookahead_steps, 2),
+    }  # fmt: skip
+    if recipe.decay_epochs:
+        words["decay_epochs"] = "[1]"
+    if recipe.schedule == "list":
+        words["lrs"] = "[1e-3,1e-4]"
+    if recipe.crop == "scale_jitter":
+        words["crop_scale"] = f"[{side + 4},{2 * side}]"
+    return [f"recipe={name}", *(f"recipe.{key}={value}" for key, value in words.items())]
+
+
+def arch_of(name: str) -> list[str]:
+    """A small network that has what the recipe asks for."""
+    if composed(f"recipe={name}").recipe.loss == "rbf":
+        return ["arch=lenet5", "arch.variant=1998"]
+    return ["arch=resnet18", "arch.widths=[8,8,16,16]"]
