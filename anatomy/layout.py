@@ -49,7 +49,7 @@ class Drawing:
     bands: list[Band]
     names: dict[int, str]  # of the papers, by node
     labelled: set[int]  # nodes with kernel and channels beside them: their captions do not tell
-    notes: list[tuple[str, float, float]] = field(default_factory=list)  # texts that end at a point
+    notes: list[tuple[str, float, float]] = field(default_factory=list)  # texts that start at a point
 
     @property
     def slabs(self) -> list[Slab]:

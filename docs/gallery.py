@@ -13,6 +13,7 @@ import re
 from hydra import compose, initialize_config_dir
 
 import assemble
+from anatomy.cost import WithoutValues
 from anatomy.drawing import draw, write
 from anatomy.table import Anatomy, dissect
 from docs.papers import DRAWINGS, ERRORS, GOLDEN, ROOT, Entry, Family, Number, entries, families, numbers
@@ -23,9 +24,10 @@ PAGE = ROOT / "docs" / "architectures.md"
 INTRODUCTION = """# Architectures
 
 Every network of this project, drawn to scale, with the numbers of its paper beside those counted here. A slab is the
-output of a layer: its height is the resolution, its width the channels; the scale stands under each drawing. Bars are
-vectors. Circles with a plus are sums, dark bars concatenations, yellow circles the gates of squeeze-and-excitation.
-What a frame holds is repeated as often as is written under it; "3 of 16" are three layers drawn of sixteen.
+output of a layer: its height is the resolution, its width the square root of the channels; the key under each drawing
+has the scale, and the colour of each kernel. Bars are vectors, as high as the square root of their length. Circles with
+a plus are sums, dark bars concatenations, circles beside a slab the gates of squeeze-and-excitation. What a frame holds
+is repeated as often as is written over it; "3 of 16" under it are three layers drawn of sixteen.
 
 Parameters are exact. Multiply-adds are those of one image, in convolutions and linear layers. The receptive field is
 that of the last map, over all paths. The errors, in per cent, are the papers' own; on ImageNet they are of the
@@ -64,7 +66,9 @@ def anatomy(network: str) -> Anatomy:
     row = counted()[network][0]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [f"datamodule={row['dataset']}", *f"arch={network}".split()])
-    return dissect(assemble.network(cfg, device="meta"), cfg.datamodule.channels, int(row["input_size"]))
+    with WithoutValues():
+        network = assemble.network(cfg, device="meta")
+    return dissect(network, cfg.datamodule.channels, int(row["input_size"]))
 
 
 def page() -> str:

@@ -74,7 +74,7 @@ class Resumable(pl.LightningModule):
     # ---- statistics of batch normalisation
 
     def refresh_statistics(self) -> None:
-        """Before an evaluation: compute anew what the recipe says, average the devices' own (timm's "dist-bn reduce")."""
+        """Before an evaluation: compute anew what the recipe says; average the devices' (timm's "dist-bn reduce")."""
         recipe = self.recipe
         if self.statistics_are_stale and (recipe.precise_bn or recipe.swa):
             if recipe.precise_bn:

@@ -313,6 +313,7 @@ print(*sorted(heavy & set(sys.modules)))
 """
 
 
+@pytest.mark.proofs
 def test_what_a_description_does_not_import():
     """Each of these takes longer than all that describe.py does after torch."""
     done = subprocess.run([sys.executable, "-c", COLD], cwd=ROOT, capture_output=True, text=True, timeout=120)

@@ -10,7 +10,7 @@ from conftest import composed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import assemble
-from recipes import boxes
+from recipes import boxes, resizing
 
 SMALL = ("arch=resnet_cifar", "arch.depth=8", "recipe.epochs=1", "recipe.schedule=constant", "recipe.decay_epochs=[]")
 SMALL += ("recipe.decay_rate=0", "trainer=cpu", "datamodule.val_size=1341", "trainer.limit_val_batches=1")
@@ -44,7 +44,8 @@ class NoFloat64(TorchDispatchMode):
 
 def test_a_device_without_float64_trains_and_validates(monkeypatch):
     monkeypatch.setattr(assemble, "_has_float64", lambda trainer: False)
-    monkeypatch.setattr(boxes, "double", torch.Tensor.float)  # as it is where the device has none
+    for module in (boxes, resizing):
+        monkeypatch.setattr(module, "double", torch.Tensor.float)  # as it is where the device has none
     words = (
         "recipe=rsb_a2",
         "recipe.batch_size=32",
