@@ -5,7 +5,6 @@ On one thread, on ResNet-50; the sides take turns, and the medians of the pairs'
 
 from __future__ import annotations
 
-import argparse
 import copy
 import sys
 from functools import partial
@@ -13,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.recipes import recipe_of, seconds
-from benchmarks.spine import compare
+from benchmarks.recipes import recipe_of
+from benchmarks.sides import command, compare, seconds
 
 
 def lamb(rounds: int) -> None:
@@ -40,16 +39,8 @@ def lamb(rounds: int) -> None:
     compare(rounds, **{name: partial(seconds, step) for name, step in steps.items()})
 
 
-def main() -> None:
+if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
-    print(f"lamb: {(lamb.__doc__ or '').strip()}")
-    lamb(rounds)
-
-
-if __name__ == "__main__":
-    main()
+    command(__doc__, lamb, rounds=15)

@@ -7,18 +7,15 @@ The two sides take turns on one thread; the medians of the pairs' ratios hold wh
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.spine import ROOT, compare
+from benchmarks.sides import ROOT, command, compare, seconds
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -41,12 +38,6 @@ def origins(count: int) -> Any:
 
     samples = torch.arange(count)
     return torch.stack((samples, samples, samples), dim=1)
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def each(transform: Any, images: list[Any]) -> Any:
@@ -144,19 +135,8 @@ def draws(rounds: int) -> None:
     compare(rounds, draws=lambda: seconds(lambda: draw(origin)), normalise=lambda: seconds(lambda: normalise(images)))
 
 
-def main() -> None:
+if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
-    benchmarks = {f.__name__: f for f in (workers, erasing, mixing, draws)}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*benchmarks, []], default=[])
-    parser.add_argument("--rounds", type=int, default=9)
-    arguments = parser.parse_args()
-    for name in arguments.names or benchmarks:
-        print(f"{name}: {(benchmarks[name].__doc__ or '').strip()}")
-        benchmarks[name](arguments.rounds)
-
-
-if __name__ == "__main__":
-    main()
+    command(__doc__, workers, erasing, mixing, draws, rounds=9)

@@ -9,32 +9,17 @@ Times on a shared machine drift, so the two sides take turns and the median of t
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-
-def compare(rounds: int, **sides: Callable[[], float]) -> None:
-    """Print each side's median seconds and the median of the first side's ratio to each of the others."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
-            times[name].append(side())
-    first, *others = sides
-    for name in sides:
-        print(f"  {name:28s} {statistics.median(times[name]):8.4f} s")
-    for name in others:
-        ratios = [a / b for a, b in zip(times[first], times[name], strict=True)]
-        print(f"  {first} / {name}: {statistics.median(ratios):.3f}  ({min(ratios):.3f} to {max(ratios):.3f})")
+from benchmarks.sides import ROOT, command, compare
 
 
 def wall(*words: str) -> float:
@@ -252,16 +237,5 @@ def preparation(rounds: int) -> None:
     compare(max(rounds, 20), preparation=prepare, resnet20_step=step)
 
 
-def main() -> None:
-    benchmarks = {f.__name__: f for f in (startup, lenet, logging, resnet18, preparation)}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*benchmarks, []], default=[])
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    for name in arguments.names or benchmarks:
-        print(f"{name}: {(benchmarks[name].__doc__ or '').strip()}")
-        benchmarks[name](arguments.rounds)
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, startup, lenet, logging, resnet18, preparation, rounds=5)

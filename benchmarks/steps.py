@@ -7,7 +7,6 @@ The sides take turns on one thread; the medians of the pairs' ratios hold where 
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from functools import partial
@@ -16,8 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.recipes import MEAN, STD, origins, recipe_of, seconds
-from benchmarks.spine import ROOT, compare
+from benchmarks.recipes import MEAN, STD, origins, recipe_of
+from benchmarks.sides import ROOT, command, compare, seconds
 
 
 def ingredients(rounds: int) -> None:
@@ -94,19 +93,8 @@ def memory(rounds: int) -> None:
     compare(max(rounds // 3, 3), kept=partial(evaluated, True), given_back=partial(evaluated, False))
 
 
-def main() -> None:
+if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
-    benchmarks = {f.__name__: f for f in (ingredients, average, memory)}
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*benchmarks, []], default=[])
-    parser.add_argument("--rounds", type=int, default=9)
-    arguments = parser.parse_args()
-    for name in arguments.names or benchmarks:
-        print(f"{name}: {(benchmarks[name].__doc__ or '').strip()}")
-        benchmarks[name](arguments.rounds)
-
-
-if __name__ == "__main__":
-    main()
+    command(__doc__, ingredients, average, memory, rounds=9)

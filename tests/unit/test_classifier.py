@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from conftest import composed
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import assemble
@@ -16,11 +17,13 @@ SMALL = ("arch=resnet_cifar", "arch.depth=8", "recipe.epochs=1", "recipe.schedul
 SMALL += ("recipe.decay_rate=0", "trainer=cpu", "datamodule.val_size=1341", "trainer.limit_val_batches=1")
 
 
-def fitted(*words: str, inside=nullcontext):
+def fitted(*words: str, inside=nullcontext, precision=None):
     """The classifier after three steps of 32 of 96 images."""
     cfg = composed(*SMALL, "recipe.batch_size=32", *words)
     network = assemble.network(cfg)
     trainer = assemble.trainer(cfg, network)
+    if precision is not None:
+        trainer.strategy.precision_plugin = precision
     data = assemble.data(cfg)
     classifier = assemble.classifier(cfg, network, data, trainer)
     with inside():
@@ -91,3 +94,15 @@ def test_a_plateau_decays_and_then_ends_the_training():
     words = ("recipe.schedule=plateau", "recipe.decay_rate=0.1", "recipe.patience=1", "recipe.max_decays=2")
     found = fitted(*words, "recipe.decay_epochs=[]", "recipe.epochs=30", "recipe.lr=1e-12")
     assert found.plateau.ended and found.trainer.current_epoch < 8
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_gradients_are_clipped_once_they_are_unscaled(optimizer):
+    """With fp16's scaler, in its form for the CPU: the same three steps, but for rounding."""
+    words = [f"recipe.optimizer={optimizer}", "recipe.grad_clip=0.1", "recipe.lr=0.01"]
+    words += ["recipe.beta2=0.999", "recipe.eps=1e-3"] if optimizer == "adamw" else []
+    precision = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))
+    scaled, plain = (weights(fitted(*words, precision=one)) for one in (precision, None))
+    assert precision.scaler.get_scale() == 1024 and precision.scaler._get_growth_tracker() == 3  # no step overflowed
+    before = torch.cat([p.detach().flatten() for p in assemble.network(composed(*SMALL)).parameters()])
+    assert (scaled - plain).norm() < 0.25 * (plain - before).norm()
