@@ -67,8 +67,8 @@ def anatomy(network: str) -> Anatomy:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [f"datamodule={row['dataset']}", *f"arch={network}".split()])
     with WithoutValues():
-        network = assemble.network(cfg, device="meta")
-    return dissect(network, cfg.datamodule.channels, int(row["input_size"]))
+        built = assemble.network(cfg, device="meta")
+    return dissect(built, cfg.datamodule.channels, int(row["input_size"]))
 
 
 def page() -> str:
