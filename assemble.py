@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from hydra.utils import instantiate
@@ -18,9 +18,9 @@ from torch import nn
 
 from datamodules.order import Order, check_last_step, split_batch
 from recipes.device_augmentation import DeviceAugmentation, Normalise
+from recipes.host_augmentation import CentralView, OneSize, Photographs, after_cut
 from recipes.policies import per_image_operation
 from recipes.recipe import Recipe, RecipeError
-from recipes.worker_augmentation import BatchOfOneSize, BatchOfPhotographs, EvaluationCrop
 from user_error import UserError
 from weights.preprocessing import Preprocessing
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
 
     from datamodules.base import ImageDataModule
+    from datamodules.images import View
     from recipes.classifier import Classifier  # imports Lightning, which describe.py does without
     from recipes.evaluation import Evaluator
     from running.trainer import Trainer
@@ -177,17 +178,16 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     split = split_batch(procedure.batch_size, trainer.world_size, trainer.max_per_device)
     check_last_step(order, split)
 
-    hflip = procedure.hflip
-    operation = per_image_operation(procedure, data.mean)
-    in_workers: Any = None
-    if not images.one_size:
-        in_workers = BatchOfPhotographs(procedure, seed=seed, hflip=hflip, operation=operation)
-    elif operation is not None:
-        in_workers = BatchOfOneSize(procedure, seed=seed, hflip=hflip, mean=data.mean, operation=operation)
+    operation, hflip = per_image_operation(procedure, data.mean), procedure.hflip
+    left = procedure if images.one_size else after_cut(procedure)
+    each = None
+    if operation is not None:
+        each = OneSize(left, seed=seed, hflip=hflip, mean=data.mean, operation=operation)
+    view: View | None = each if images.one_size else Photographs(procedure, seed=seed, then=each)
     augment = DeviceAugmentation(
-        procedure, seed=seed, hflip=hflip, mean=data.mean, std=data.std, crop_here=in_workers is None
+        left, seed=seed, hflip=hflip, mean=data.mean, std=data.std, crop_here=operation is None
     )
-    data.connect_training(order, split, in_workers)
+    data.connect_training(order, split, view, procedure.total_epochs)
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
     built = Classifier(
@@ -228,8 +228,8 @@ def _suited(procedure: Recipe, data: ImageDataModule) -> Recipe:
 
 
 def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> None:
-    crop = None if data.test.one_size else EvaluationCrop(recipe(cfg))
-    data.connect_evaluation(min(trainer.max_per_device, EVALUATION_BATCH), crop)
+    view = None if data.test.one_size else CentralView(recipe(cfg), exact=getattr(data, "exact_evaluation", True))
+    data.connect_evaluation(min(trainer.max_per_device, EVALUATION_BATCH), view)
 
 
 def _has_float64(trainer: Trainer) -> bool:

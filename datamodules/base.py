@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy
 import pytorch_lightning as pl
 import torch
 
-from datamodules.images import FileImages, TensorImages
-from datamodules.loader import EvaluationLoader, Fetch, MicroBatch, TrainLoader, Transform, fetch_all
+from datamodules.images import Fault, Images, View
+from datamodules.loader import EvaluationLoader, MicroBatch, Request, Stream, TrainLoader
 from datamodules.order import DataError, Order, Split
+from datamodules.pool import PART, Job, Pool
 
-Images = TensorImages | FileImages
+log = logging.getLogger(__name__)
 
 
 class ImageDataModule(pl.LightningDataModule, ABC):
@@ -34,6 +36,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     Attributes:
         names: of the classes, where they have any.
         notes: what the user should know about these files, in sentences.
+        skipped: images that could not be read, and were left out, with the reason.
     """
 
     names: Sequence[str] = ()
@@ -58,15 +61,26 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         self.resolution, self.val_size, self.split_seed = resolution, val_size, split_seed
         self.workers = workers
         self.notes: list[str] = []
-        self.train_transform: Transform | None = None
+        self.skipped: dict[str, str] = {}
+        self.training_view: View | None = None
+        self.test_view: View | None = None
+        self._made: tuple[dict[str, Job], Pool] | None = None
+        self._streams: dict[str, Stream] = {}
 
     def class_names(self) -> list[str]:
         """A name for each class in the order of the labels; numbers where the data set has no names, or others."""
         return list(self.names) if len(self.names) == self.num_classes else list(map(str, range(self.num_classes)))
 
     @abstractmethod
-    def read(self, share: bool) -> tuple[Images, Images]:
-        """Training and test images; with `share`, processes of this machine hold one copy. Raises DataError."""
+    def read(self, share: bool) -> tuple[Images, Images] | tuple[Images, Images, Images]:
+        """Training and test images, or training, validation and test images.
+
+        Args:
+            share: whether processes of this machine hold one copy.
+
+        Raises:
+            DataError: files are missing or damaged.
+        """
 
     def load(self, *, share: bool = False) -> None:
         """Read the files and set `train`, `val` and `test`.
@@ -74,26 +88,40 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         Raises:
             DataError: files are missing, damaged, or fewer than val_size asks for.
         """
-        whole, self.test = self.read(share)
+        whole, *own, self.test = self.read(share)
+        if own:
+            self.train, self.val = whole, own[0]
+            return
         if not 0 <= self.val_size < len(whole):
             raise DataError(f"datamodule.val_size={self.val_size}: there are {len(whole):,} training images.")
         order = torch.from_numpy(numpy.random.default_rng(self.split_seed).permutation(len(whole)))
         self.train = whole.subset(order[self.val_size :].sort().values) if self.val_size else whole
         self.val = whole.subset(order[: self.val_size].sort().values) if self.val_size else self.test
 
-    # ---- what the loaders shall do; transforms run in the workers
+    # ---- what the loaders shall do
 
-    def connect_training(self, order: Order, split: Split, transform: Transform | None) -> None:
-        self.order, self.split, self.train_transform = order, split, transform
+    def connect_training(self, order: Order, split: Split, view: View | None, epochs: int) -> None:
+        self.order, self.split, self.training_view, self.epochs = order, split, view, epochs
 
-    def connect_evaluation(self, batch_size: int, transform: Transform | None) -> None:
-        self.evaluation_batch, self.test_transform = batch_size, transform
+    def connect_evaluation(self, batch_size: int, view: View | None) -> None:
+        self.evaluation_batch, self.test_view = batch_size, view
 
     def train_dataloader(self) -> TrainLoader:
         assert self.trainer is not None
-        images, workers, pin = self._place(self.train, self.train_transform)
-        rank = self.trainer.global_rank
-        return TrainLoader(images, self.order, self.split, rank, self.train_transform, workers, pin)
+        last = min(self.epochs, self.trainer.max_epochs or self.epochs) - 1
+        return TrainLoader(self._stream("train"), self.order, self.split, self.trainer.global_rank, last)
+
+    def val_dataloader(self) -> EvaluationLoader:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> EvaluationLoader:
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, job: str) -> EvaluationLoader:
+        assert self.trainer is not None
+        return EvaluationLoader(
+            self._stream(job), self.evaluation_batch, self.trainer.world_size, self.trainer.global_rank
+        )
 
     def training_images(self, count: int, epoch: int | None) -> Iterator[MicroBatch]:
         """This rank's share of the first `count` images of an epoch, 0: of all, without taking a step.
@@ -102,43 +130,65 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             epoch: whose order and augmentation; None: the first ones of the files, as in a test.
         """
         assert self.trainer is not None
-        transform = self.test_transform if epoch is None else self.train_transform
-        images, workers, pin = self._place(self.train, transform)
+        stream = self._new_stream("start" if epoch is None else "train")
         if epoch is None:
-            samples = torch.arange(min(count, len(images)) or len(images))
+            samples = torch.arange(min(count, len(self.train)) or len(self.train))
             origin = torch.stack((torch.zeros_like(samples), samples, torch.zeros_like(samples)), dim=1)
         else:
             order = self.order.epoch(epoch)
             origin = order[: count or len(order)][self.trainer.global_rank :: self.trainer.world_size]
-        size = -(-self.order.batch_size // self.split.chunks)
-        parts = origin.to(images.labels.device).tensor_split(max(1, -(-len(origin) // size)))
-        return fetch_all(Fetch(images, transform), [(part, 0, 1.0) for part in parts], workers, pin)
+        origin = origin.to(stream.made.images.labels.device)
+        parts = origin.tensor_split(max(1, -(-len(origin) // self._micro_batch())))
+        return stream((Request((0, i), part, 0, 1.0) for i, part in enumerate(parts)), len(parts))
 
-    def val_dataloader(self) -> EvaluationLoader:
-        return self._evaluation_loader(self.val)
+    # ---- who makes the batches
 
-    def test_dataloader(self) -> EvaluationLoader:
-        return self._evaluation_loader(self.test)
+    def report(self, faults: Iterable[Fault]) -> None:
+        """Images that cannot be read. Raises DataError, naming the first."""
+        first = next(iter(faults))
+        raise DataError(f"{first.name} cannot be read as an image ({first.reason}). Fetch it again or remove it.")
 
-    def _evaluation_loader(self, images: Images) -> EvaluationLoader:
-        trainer, transform = self.trainer, self.test_transform
-        assert trainer is not None
-        images, workers, pin = self._place(images, transform)
-        return EvaluationLoader(
-            images, self.evaluation_batch, trainer.world_size, trainer.global_rank, transform, workers, pin
-        )
+    def _stream(self, job: str) -> Stream:
+        """The stream of a job, with what it has begun."""
+        images, view = self._jobs()[job]
+        known = self._streams.get(job)
+        if known is None or known.source is not images or known.made.view is not view:
+            self._streams[job] = self._new_stream(job)
+        return self._streams[job]
 
-    def _place(self, images: Images, transform: Transform | None) -> tuple[Images, int, bool]:
-        """Where images lie, how many workers make batches of them, and whether in pinned memory.
-
-        What is in memory and not transformed on the host lies on the device and needs no workers.
-        """
+    def _new_stream(self, job: str) -> Stream:
+        """What is in memory and not transformed on the host lies on the device; others need worker processes."""
         assert self.trainer is not None
-        device = self.trainer.strategy.root_device
-        needs_workers = transform is not None or not images.in_memory
-        if not needs_workers:
-            return images.to(device), 0, False
-        return images, self._worker_count(), device.type == "cuda"
+        device, made = self.trainer.strategy.root_device, self._jobs()[job]
+        if made.needs_host:
+            return Stream(job, made, device, self._pool if self._worker_count() else None, self.report)
+        return Stream(job, Job(made.images.to(device), None), device, None, self.report, source=made.images)
+
+    def _jobs(self) -> dict[str, Job]:
+        jobs = {"val": Job(self.val, self.test_view), "test": Job(self.test, self.test_view)}
+        if hasattr(self, "order"):
+            jobs["train"] = Job(self.train, self.training_view)
+            jobs["start"] = Job(self.train, self.test_view)
+        return jobs
+
+    def _pool(self) -> Pool:
+        """The worker processes; they live as long as what they make is the same."""
+        jobs = {name: job for name, job in self._jobs().items() if job.needs_host}
+        if self._made is not None and self._made[0] == jobs:
+            return self._made[1]
+        if self._made is not None:
+            self._made[1].close()
+        assert self.trainer is not None
+        workers, micro_batch = self._worker_count(), self._micro_batch()
+        counts = {"train": micro_batch, "start": micro_batch}
+        epochs = getattr(self, "epochs", 1)
+        most = max(job.most_bytes(counts.get(name, self.evaluation_batch), epochs) for name, job in jobs.items())
+        ahead = 2 + -(-workers * PART // micro_batch)  # each process has a part, and the next is begun
+        self._made = jobs, Pool(jobs, workers, most, ahead, self.trainer.strategy.root_device)
+        return self._made[1]
+
+    def _micro_batch(self) -> int:
+        return -(-self.order.batch_size // self.split.chunks) if hasattr(self, "order") else self.evaluation_batch
 
     def _worker_count(self) -> int:
         if self.workers is not None:
@@ -158,4 +208,39 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             raise DataError(
                 f"The run was started with {before:,} training images, and there are {len(self.train):,} now: "
                 "bring them back, or choose another name, run=NAME."
+            )
+
+
+class EncodedDataModule(ImageDataModule):
+    """A data set of encoded images, of which some may be unreadable.
+
+    Args:
+        on_error: what an image that cannot be read does: "fail", end the run, or "skip", be left out of its batch.
+        max_errors: with "skip", the most images to leave out, on each device.
+        exact_evaluation: whether tests see Pillow's own pixels, as published accuracies do; else nearly those, in less
+            than half the time.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_error: Literal["fail", "skip"],
+        max_errors: Annotated[int, "x >= 0"],
+        exact_evaluation: bool,
+        **facts: Any,
+    ) -> None:
+        super().__init__(**facts)
+        self.on_error, self.max_errors, self.exact_evaluation = on_error, max_errors, exact_evaluation
+
+    def report(self, faults: Iterable[Fault]) -> None:
+        if self.on_error == "fail":
+            super().report(faults)
+        for fault in faults:
+            if fault.name not in self.skipped:
+                self.skipped[fault.name] = fault.reason
+                log.warning("left out: %s cannot be read as an image (%s)", fault.name, fault.reason)
+        if len(self.skipped) > self.max_errors:
+            raise DataError(
+                f"{len(self.skipped)} images cannot be read, more than datamodule.max_errors={self.max_errors}; "
+                f"the last is {list(self.skipped)[-1]}.\npython prepare.py check=true lists them all."
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -12,10 +12,19 @@ from filelock import FileLock
 from datamodules.order import DataError
 
 
-def download(name: str, root: Path, folder: Path, found: Callable[[], list[Path] | None]) -> list[Path]:
+def download(
+    name: str,
+    root: Path,
+    folder: Path,
+    found: Callable[[], list[Path] | None],
+    arguments: Mapping[str, str] | None = None,
+) -> list[Path]:
     """Have torchvision fetch the data set `name` into `root`; the files that `found` finds afterwards.
 
     Of several processes one does, and the others wait for it.
+
+    Args:
+        arguments: of torchvision's class, where they are not `root` alone.
 
     Raises:
         DataError: there is no network, or a checksum is wrong.
@@ -27,7 +36,7 @@ def download(name: str, root: Path, folder: Path, found: Callable[[], list[Path]
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{name}.lock"), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             if not found():
-                getattr(torchvision.datasets, name)(str(root), download=True)
+                getattr(torchvision.datasets, name)(**{"root": str(root), **(arguments or {})}, download=True)
     except Exception as error:  # torchvision lets through whatever its mirrors raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(

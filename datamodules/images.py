@@ -1,36 +1,84 @@
-"""Sources of images: a tensor that fits in memory, or files.
+"""Images in memory: one tensor, of one size.
 
-Two facts of a source: whether it is `in_memory`, so that it can lie on the training device, and whether its images have
-`one_size`, so that a batch is one tensor. (Whether workers are needed follows from what is done with it: base.py.)
+Three facts of a source of images decide how batches are made of it: whether it is `in_memory`, so that it can lie on
+the training device; whether its images have `one_size`, so that a batch is one tensor; and whether something is done on
+the host (a View), image by image, so that worker processes are needed (base.py).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from typing import NamedTuple, Protocol
 
-import numpy
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from datamodules.order import DataError
+
+class Fault(NamedTuple):
+    """An image that cannot be read: the row of the batch that waits for it, its name, and why not."""
+
+    row: int
+    name: str
+    reason: str
+
+
+class View(Protocol):
+    """What a recipe does on the host (recipes/host_augmentation.py).
+
+    shown: height and width of the result in an epoch, of images of one native size or, None, of any.
+    The call: (B, C, H, W) uint8 of one size, and origin -> (B, C, *shown) uint8.
+    """
+
+    def shown(self, native: tuple[int, int] | None, epoch: int) -> tuple[int, int]: ...
+    def __call__(self, images: Tensor, origin: Tensor) -> Tensor: ...
+
+
+class Images(Protocol):
+    """A source of images with labels (N,) int64."""
+
+    labels: Tensor
+    channels: int
+    in_memory: bool
+    one_size: bool
+
+    @property
+    def native(self) -> tuple[int, int] | None:
+        """Height and width of images of one size."""
+
+    def __len__(self) -> int: ...
+    def to(self, device: torch.device) -> Images: ...
+    def subset(self, samples: Tensor) -> Images: ...
+
+    def fill(self, out: Tensor, origin: Tensor, view: View | None) -> list[Fault]:
+        """Write images, as the view shows them, to `out`, (B, C, *shown) uint8.
+
+        Args:
+            origin: (B, 3) int64, the epoch, sample and repetition of each.
+        """
 
 
 class TensorImages:
-    """Images as one uint8 tensor (N, C, H, W): a batch is a gather. With `samples`, only those of them."""
+    """One uint8 tensor (N, C, H, W): a batch is a gather. With `samples`, only those of them."""
 
     in_memory = one_size = True
 
     def __init__(self, images: Tensor, labels: Tensor, samples: Tensor | None = None) -> None:
         self.images, self.labels, self.samples = images, labels, samples
+        self.channels = images.shape[1]
+
+    @property
+    def native(self) -> tuple[int, int]:
+        return self.images.shape[2], self.images.shape[3]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, samples: Tensor) -> Tensor:
         return self.images[samples if self.samples is None else self.samples[samples]]
+
+    def fill(self, out: Tensor, origin: Tensor, view: View | None) -> list[Fault]:
+        images = self[origin[:, 1]]
+        out.copy_(images if view is None else view(images, origin))
+        return []
 
     def to(self, device: torch.device) -> TensorImages:
         """On the training device; on the host nothing is copied, so that ranks go on sharing one tensor."""
@@ -41,34 +89,3 @@ class TensorImages:
 
     def subset(self, samples: Tensor) -> TensorImages:
         return TensorImages(self.images, self.labels[samples], samples)
-
-
-class FileImages:
-    """Image files. Paths are one array of bytes, which worker processes share; a list of strings they would copy."""
-
-    in_memory = one_size = False
-
-    def __init__(self, paths: Sequence[str], labels: Tensor, channels: int) -> None:
-        self.paths = numpy.array([os.fsencode(path) for path in paths], dtype=numpy.bytes_)
-        self.labels, self.mode = labels, "L" if channels == 1 else "RGB"
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, samples: Tensor) -> list[Image.Image]:
-        return [self._read(Path(os.fsdecode(self.paths[i]))) for i in samples.tolist()]
-
-    def _read(self, path: Path) -> Image.Image:
-        try:
-            with Image.open(path) as image:
-                return image.convert(self.mode)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path} cannot be read as an image ({error}). Fetch it again or remove it.") from None
-
-    def to(self, device: torch.device) -> FileImages:
-        return self
-
-    def subset(self, samples: Tensor) -> FileImages:
-        part = FileImages([], self.labels[samples], 1 if self.mode == "L" else 3)
-        part.paths = self.paths[samples.numpy()]
-        return part

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from datamodules.order import DataError, Order, Split
-
-Transform = Callable[[Any, Tensor], Tensor]  # (images, origin) -> (n, C, H, W) uint8
+from datamodules.images import Fault, Images
+from datamodules.order import Order, Split
+from datamodules.pool import Asked, Job, Pool
 
 
 class MicroBatch(NamedTuple):
@@ -30,87 +30,92 @@ class MicroBatch(NamedTuple):
     weight: float
 
 
-class Images(Protocol):
-    """A source of images: `images[samples]` is a uint8 tensor (n, C, H, W), or a list of PIL images."""
+class Request(NamedTuple):
+    """A micro-batch to be made. key: its place in the run, unlike that of any other of the same stream."""
 
-    labels: Tensor  # (N,) int64
-    in_memory: bool
-    one_size: bool
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, samples: Tensor) -> Any: ...
-    def to(self, device: torch.device) -> Images: ...
+    key: tuple[int, int]
+    origin: Tensor
+    chunk: int
+    weight: float
 
 
-class Fetch:
-    """Makes a micro-batch of a request (origin, chunk, weight), here or in a worker process."""
+class Stream:
+    """Makes micro-batches of requests, in their order: in this process, or ahead of time in those of a pool.
 
-    def __init__(self, images: Images, transform: Transform | None) -> None:
-        self.images, self.transform = images, transform
-
-    def __getitem__(self, request: tuple[Tensor, int, float]) -> MicroBatch | DataError:
-        """The error as a value: torch would wrap one that is raised in a worker into a traceback as text."""
-        origin, chunk, weight = request
-        samples = origin[:, 1]
-        try:
-            images = self.images[samples]
-            if self.transform is not None and len(samples):
-                images = self.transform(images, origin)
-        except DataError as error:
-            return error
-        if isinstance(images, list):  # a rank without images
-            images = torch.zeros(0, 0, 0, 0, dtype=torch.uint8)
-        return MicroBatch(images, self.images.labels[samples], origin, chunk, weight)
-
-
-def leave_signals_to_the_run(worker: int) -> None:
-    """A scheduler tells all processes of a run to stop; the run still needs its workers for the step that it saves."""
-    for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
-def fetch_all(fetch: Fetch, requests: Sequence[Any], workers: int, pin: bool) -> Iterator[MicroBatch]:
-    """The micro-batches of the requests in order; each is made by one of the workers, or here if there are none.
-
-    Raises:
-        DataError: an image cannot be read.
+    Args:
+        job: the pool's name for it.
+        made: what the batches are of.
+        device: where they go.
+        pool: makes the pool at first use; None: this process makes them.
+        report: is told what cannot be read; raises DataError if that is too much.
+        source: the images that those of `made` are a copy of, on the device; None: they are no copy.
     """
-    made: Any = map(fetch.__getitem__, requests)
-    if workers and requests:
-        made = DataLoader(
-            fetch,  # type: ignore[arg-type]  # a map from requests; it has no length and needs none
-            sampler=requests,
-            batch_size=None,
-            num_workers=min(workers, len(requests)),
-            pin_memory=pin,
-            worker_init_fn=leave_signals_to_the_run,
-        )
-    for item in made:
-        if isinstance(item, DataError):
-            raise item
-        yield item
+
+    def __init__(
+        self,
+        job: str,
+        made: Job,
+        device: torch.device,
+        pool: Callable[[], Pool] | None,
+        report: Callable[[Iterable[Fault]], None],
+        source: Images | None = None,
+    ) -> None:
+        self.source = source or made.images
+        self.job, self.made, self.device, self.pool, self.report = job, made, device, pool, report
+        self.begun: deque[tuple[Request, Asked]] = deque()
+
+    def __call__(self, requests: Iterator[Request], count: int) -> Iterator[MicroBatch]:
+        """The first `count` of the requests. Some after them are begun, for the next call that asks for them."""
+        if self.pool is None:
+            yield from map(self._here, islice(requests, count))
+            return
+        pool = self.pool()
+        requests = self._not_begun(pool, requests)
+        for _ in range(count):
+            for request in islice(requests, pool.ahead - len(self.begun)):
+                self.begun.append((request, pool.ask(self.job, request.origin)))
+            request, asked = self.begun.popleft()
+            yield self._taken(request, *pool.take(asked))
+
+    def _not_begun(self, pool: Pool, requests: Iterator[Request]) -> Iterator[Request]:
+        """Those of the requests that are not begun; if others are than the first ones, forget those."""
+        first = list(islice(requests, len(self.begun)))
+        if [request.key for request in first] == [request.key for request, _ in self.begun]:
+            return requests
+        while self.begun:
+            pool.drop(self.begun.popleft()[1])
+        return chain(first, requests)
+
+    def _here(self, request: Request) -> MicroBatch:
+        images, view = self.made
+        if images.in_memory and view is None:
+            return self._taken(request, images[request.origin[:, 1]], [])  # type: ignore[index]
+        epoch = int(request.origin[0, 0]) if len(request.origin) else 0
+        out = torch.empty(self.made.shape(len(request.origin), epoch), dtype=torch.uint8)
+        faults = images.fill(out, request.origin, view) if len(out) else []
+        return self._taken(request, out.to(self.device), faults)
+
+    def _taken(self, request: Request, images: Tensor, faults: list[Fault]) -> MicroBatch:
+        """Without the images that could not be read."""
+        origin = request.origin
+        labels = self.made.images.labels[origin[:, 1]].to(self.device)
+        if faults:
+            self.report(faults)
+            bad = {fault.row for fault in faults}
+            kept = torch.tensor([row for row in range(len(origin)) if row not in bad], dtype=torch.int64)
+            origin, images, labels = origin[kept], images[kept.to(images.device)], labels[kept.to(labels.device)]
+        return MicroBatch(images, labels, origin.to(self.device), request.chunk, request.weight)
 
 
 class TrainLoader:
     """Iterates over the steps of an epoch; can be saved between any two and goes on from there.
 
     Args:
-        workers: processes that make micro-batches; 0 where nothing is done image by image.
+        last_epoch: after which nothing more is made ahead.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        order: Order,
-        split: Split,
-        rank: int,
-        transform: Transform | None,
-        workers: int,
-        pin: bool,
-    ) -> None:
-        self.images, self.order, self.split, self.rank = images, order, split, rank
-        self.fetch, self.workers, self.pin = Fetch(images, transform), workers, pin
+    def __init__(self, stream: Stream, order: Order, split: Split, rank: int, last_epoch: int) -> None:
+        self.stream, self.order, self.split, self.rank, self.last_epoch = stream, order, split, rank, last_epoch
         self.epoch = self.next_step = 0
 
     def __len__(self) -> int:
@@ -124,22 +129,24 @@ class TrainLoader:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[MicroBatch]]:
-        first = self.next_step % len(self)  # 0 after a whole epoch
-        batches = fetch_all(self.fetch, self.requests(first), self.workers, self.pin)
+        first, each = self.next_step % len(self), self.split.accumulation  # 0 after a whole epoch
+        requests = chain(self.requests(self.epoch, first), self.requests(self.epoch + 1, 0))
+        batches = self.stream(requests, (len(self) - first) * each)
         for step in range(first, len(self)):
             self.next_step = step + 1
-            yield [next(batches) for _ in range(self.split.accumulation)]
+            yield [next(batches) for _ in range(each)]
 
-    def requests(self, first: int) -> list[tuple[Tensor, int, float]]:
-        """What this rank computes in this epoch from step `first` on, a micro-batch an entry."""
-        origin = self.order.epoch(self.epoch).to(self.images.labels.device)
-        size, requests = self.order.batch_size, []
+    def requests(self, epoch: int, first: int) -> Iterator[Request]:
+        """What this rank computes in an epoch from step `first` on."""
+        if epoch > max(self.epoch, self.last_epoch):
+            return
+        origin, size = self.order.epoch(epoch).to(self.stream.made.images.labels.device), self.order.batch_size
         for step in range(first, len(self)):
             images = origin[step * size : (step + 1) * size]
             for chunk in self.split.of(self.rank):
                 share = images[chunk :: self.split.chunks]
-                requests.append((share, chunk, len(share) * self.split.devices / len(images)))
-        return requests
+                key = (epoch, step * self.split.chunks + chunk)
+                yield Request(key, share, chunk, len(share) * self.split.devices / len(images))
 
     def state_dict(self) -> dict[str, int]:
         return {"next": self.next_step % len(self)}
@@ -151,24 +158,17 @@ class TrainLoader:
 class EvaluationLoader:
     """Every image once over all ranks, in batches; every rank makes as many batches, if need be an empty one."""
 
-    def __init__(
-        self,
-        images: Images,
-        batch_size: int,
-        ranks: int,
-        rank: int,
-        transform: Transform | None,
-        workers: int,
-        pin: bool,
-    ) -> None:
-        self.fetch, self.workers, self.pin = Fetch(images, transform), workers, pin
+    def __init__(self, stream: Stream, batch_size: int, ranks: int, rank: int) -> None:
+        images = stream.made.images
         most = -(-len(images) // ranks)  # images of the rank that has most
         mine = torch.arange(len(images), device=images.labels.device)[rank::ranks]
         origin = torch.stack((torch.zeros_like(mine), mine, torch.zeros_like(mine)), dim=1)
-        self.requests = [(part, rank, 1.0) for part in origin.tensor_split(max(1, -(-most // batch_size)))]
+        parts = origin.tensor_split(max(1, -(-most // batch_size)))
+        self.requests = [Request((0, i), part, rank, 1.0) for i, part in enumerate(parts)]
+        self.stream = stream
 
     def __len__(self) -> int:
         return len(self.requests)
 
     def __iter__(self) -> Iterator[MicroBatch]:
-        return fetch_all(self.fetch, self.requests, self.workers, self.pin)
+        return self.stream(iter(self.requests), len(self))

@@ -9,11 +9,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from user_error import UserError
-
-
-class DataError(UserError):
-    """Data that cannot be read or split as asked; the message is one or two lines for the user."""
+from datamodules.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -11,13 +12,14 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from datamodules.decoding import Decoded
+from datamodules.resampling import centre_as_pillow
 from docs.procedures import PICTURES, SETS, recipe, resolution
 from recipes.device_augmentation import DeviceAugmentation
+from recipes.host_augmentation import OneSize, Photographs, after_cut
 from recipes.mixing import draw_mix, mix_images
 from recipes.policies import per_image_operation
 from recipes.recipe import Recipe
-from recipes.resizing import pil_centre_crop
-from recipes.worker_augmentation import BatchOfOneSize, BatchOfPhotographs, to_batch
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # ImageNet's
 SMALL = 32  # pixels at which a procedure of small images is shown its photographs
@@ -25,11 +27,11 @@ DRAWS = 32  # of which the strength is the mean
 SIZE, COLUMNS, ROWS, SIDE, LABEL = (1280, 720), 6, 5, 104, 24  # of the picture, in pixels
 
 
-def photographs() -> list[Image.Image]:
-    """scikit-learn's two: china.jpg and flower.jpg, 640 x 427."""
+def photographs() -> list[numpy.ndarray]:
+    """scikit-learn's two: china.jpg and flower.jpg, (427, 640, 3) uint8."""
     from sklearn.datasets import load_sample_images
 
-    return [Image.fromarray(pixels) for pixels in load_sample_images().images]
+    return list(load_sample_images().images)
 
 
 def seen(name: str, count: int) -> tuple[Tensor, Tensor]:
@@ -41,25 +43,37 @@ def seen(name: str, count: int) -> tuple[Tensor, Tensor]:
     own = replace(recipe(name), train_res=resolution(name), test_res=resolution(name))
     pair = photographs()
     small = own.crop in ("pad", "none")
-    side = SMALL if small else own.train_res
-    plain = to_batch([pil_centre_crop(image, side, side, own.interpolation) for image in pair])
-    operation = per_image_operation(own, MEAN)
-    augment = DeviceAugmentation(
-        own, seed=0, hflip=own.hflip, mean=MEAN, std=STD, crop_here=small and operation is None
-    )
-    found = [draw(own, pair, plain, operation, augment, number) for number in range(count)]
-    return torch.stack(found), augment.normalise(plain[0])
+    size = (SMALL if small else own.train_res,) * 2
+    plain = [centre_as_pillow(pixels, whole_of(pixels, size[0]), size, own.interpolation) for pixels in pair]
+    left = own if small else after_cut(own)
+    operation, each = per_image_operation(own, MEAN), None
+    if operation is not None:
+        each = OneSize(left, seed=0, hflip=own.hflip, mean=MEAN, operation=operation)
+    augment = DeviceAugmentation(left, seed=0, hflip=own.hflip, mean=MEAN, std=STD, crop_here=operation is None)
+    view = Photographs(own, seed=0, then=each)
+    found = [draw(own, plain if small else pair, None if small else view, each, augment, i) for i in range(count)]
+    return torch.stack(found), augment.normalise(batch_of(plain)[0])
 
 
-def draw(own: Recipe, pair, plain: Tensor, operation, augment: DeviceAugmentation, number: int) -> Tensor:
+def batch_of(pictures: Sequence[numpy.ndarray]) -> Tensor:
+    return torch.from_numpy(numpy.stack(pictures)).permute(0, 3, 1, 2)
+
+
+def whole_of(pixels: numpy.ndarray, short: int) -> tuple[int, int]:
+    height, width = pixels.shape[:2]
+    return height * short // min(height, width), width * short // min(height, width)
+
+
+def draw(
+    own: Recipe, pair: Sequence[numpy.ndarray], view: Photographs | None, each: OneSize | None,
+    augment: DeviceAugmentation, number: int,
+) -> Tensor:  # fmt: skip
     """One draw of the first photograph of a batch of two, mixed with the second where the recipe mixes."""
     origin = torch.tensor([[number, sample, 0] for sample in range(2)])
-    if own.crop not in ("pad", "none"):
-        images = BatchOfPhotographs(own, seed=0, hflip=own.hflip, operation=operation)(pair, origin)
-    elif operation is not None:
-        images = BatchOfOneSize(own, seed=0, hflip=own.hflip, mean=MEAN, operation=operation)(plain, origin)
-    else:
-        images = plain
+    if view is not None:
+        cuts = view.cuts(origin, torch.tensor([pixels.shape[:2] for pixels in pair]))
+        pair = [Decoded(pixels).seen(cut) for pixels, cut in zip(pair, cuts, strict=True)]
+    images = batch_of(pair) if each is None else each(batch_of(pair), origin)
     pixels = augment(images, origin)
     mix = draw_mix(own, pixels.shape[2], pixels.shape[3], 0, number)
     if mix is not None:

@@ -81,6 +81,21 @@ def square(draws: Tensor, height: int, width: int, side: int) -> Tensor:
     return torch.stack((top, left, bottom - top, right - left), dim=1)
 
 
+def centre(sizes: Tensor, short: int, side: int) -> Tensor:
+    """The box that becomes the central square of `side` pixels once the short side is resized to `short`.
+
+    Args:
+        sizes: (B, 2) of height and width.
+
+    Returns:
+        (B, 4) float64; the square's corner is at the nearest pixel of the resized image, as in torchvision.
+    """
+    sizes = double(sizes)
+    resized = torch.floor(short * sizes / sizes.amin(dim=1, keepdim=True))
+    corner, scale = torch.round((resized - side) / 2), sizes / resized
+    return torch.cat((corner * scale, side * scale), dim=1)
+
+
 def short_side_size(width: int, height: int, short: int) -> tuple[int, int]:
     """Width and height after a resize of the short side; the long one is rounded down, as in torchvision."""
     least = min(width, height)

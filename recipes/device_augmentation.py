@@ -70,7 +70,9 @@ class DeviceAugmentation(nn.Module):
         draws = self.draw(origin)
         if self.crop_here:
             mirror = mirrored(self.recipe, self.hflip, draws, origin[:, 0])
-            size = shown_size(self.recipe, images, origin)
+            # To know the epoch the host waits for a device.
+            epoch = int(origin[0, 0]) if self.recipe.progressive_res else 0
+            size = shown_size(self.recipe, (images.shape[2], images.shape[3]), epoch)
             images = crop_and_flip(self.recipe, draws, images, self.fill, mirror, size)
         pixels = images / self.normalise.white
         if self.lighting:

@@ -39,6 +39,11 @@ def mirrored(recipe: Recipe, hflip: float, draws: dict[str, Tensor], epoch: Tens
     return drawn ^ (epoch % 2 == 1) if recipe.hflip_alternating else drawn
 
 
+def cuts(recipe: Recipe) -> bool:
+    """Whether the recipe's crop is a box of the image, which a source can read alone."""
+    return recipe.crop in ("rrc", "scale_jitter")
+
+
 def crop_boxes(recipe: Recipe, draws: Tensor, height: Tensor, width: Tensor) -> Tensor:
     """Boxes (B, 4) of a crop that is one: rrc or scale_jitter, of images of heights and widths (B,)."""
     if recipe.crop == "rrc":
@@ -55,7 +60,7 @@ def crop_and_flip(
         fill: (C,) uint8, the colour that `mean` pads with.
         mirror: (B,) bool, which are mirrored.
     """
-    if recipe.crop in ("rrc", "scale_jitter"):
+    if cuts(recipe):
         height, width = _sides(images)
         cut = crop_boxes(recipe, draws["crop"], height, width)
         images = resized_crop(images, cut, size, recipe.interpolation, beyond=recipe.crop == "scale_jitter")
@@ -75,13 +80,10 @@ def train_side(recipe: Recipe, epoch: int) -> int:
     return sizes[min(epoch * len(sizes) // recipe.epochs, len(sizes) - 1)]
 
 
-def shown_size(recipe: Recipe, images: Tensor, origin: Tensor) -> tuple[int, int]:
-    """Height and width at which images of one size (B, C, H, W) are shown: their own.
-
-    progressive_res scales it as it scales train_res; to know the epoch the host then waits for a device.
-    """
-    share = train_side(recipe, int(origin[0, 0])) / recipe.train_res if recipe.progressive_res else 1
-    height, width = (max(1, round(length * share)) for length in images.shape[2:])
+def shown_size(recipe: Recipe, native: tuple[int, int], epoch: int) -> tuple[int, int]:
+    """Height and width at which images of one size are shown: their own; progressive_res scales it as train_res."""
+    share = train_side(recipe, epoch) / recipe.train_res if recipe.progressive_res else 1
+    height, width = (max(1, round(length * share)) for length in native)
     return height, width
 
 

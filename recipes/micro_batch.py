@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recipes.device_augmentation import DeviceAugmentation
 from recipes.losses import distillation_loss, training_loss
-from recipes.mixing import draw_mix, mix_images, soft_targets
+from recipes.mixing import Mix, draw_mix, mix_images, soft_targets
 from recipes.recipe import Recipe
 
 
@@ -28,6 +28,16 @@ class Step(NamedTuple):
     chunk: int
 
 
+def seen(
+    recipe: Recipe, augment: DeviceAugmentation, images: Tensor, origin: Tensor, step: Step
+) -> tuple[Tensor, Mix | None]:
+    """What the network sees of a micro-batch, (n, C, H, W) float32, and how its images were mixed."""
+    pixels = augment(images, origin)
+    key = (step.seed, step.number) if recipe.mix_per == "step" else tuple(step)
+    mix = draw_mix(recipe, pixels.shape[2], pixels.shape[3], *key)
+    return pixels if mix is None else mix_images(pixels, mix), mix
+
+
 def micro_batch_loss(
     network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, images: Tensor, labels: Tensor, origin: Tensor,
     *, num_classes: int, step: Step, memory_format: torch.memory_format, teacher: nn.Module | None = None,
@@ -42,11 +52,7 @@ def micro_batch_loss(
     """
     device = images.device.type
     with torch.autocast(device, enabled=False):
-        pixels = augment(images, origin)
-        key = (step.seed, step.number) if recipe.mix_per == "step" else tuple(step)
-        mix = draw_mix(recipe, pixels.shape[2], pixels.shape[3], *key)
-        if mix is not None:
-            pixels = mix_images(pixels, mix)
+        pixels, mix = seen(recipe, augment, images, origin, step)
         pixels = pixels.contiguous(memory_format=memory_format)
     targets = labels
     if mix is not None or recipe.loss == "bce":

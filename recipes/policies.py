@@ -46,7 +46,7 @@ def timm_policy(recipe: Recipe, fill: tuple[int, ...]) -> PerImage:
     from timm.data.auto_augment import auto_augment_transform, rand_augment_transform
 
     colour = fill * 3 if len(fill) == 1 else fill
-    options = {"img_mean": colour, "interpolation": PIL_FILTERS[recipe.interpolation]}
+    options = {"img_mean": colour, "interpolation": PIL_FILTERS[_of_turns(recipe)]}
     name = "rand_augment" if recipe.rand_augment else "auto_augment"
     build = rand_augment_transform if recipe.rand_augment else auto_augment_transform
     try:
@@ -71,7 +71,12 @@ def trivial_augment(recipe: Recipe) -> PerImage:
     """torchvision's TrivialAugmentWide (Mueller and Hutter 2021, arXiv 2103.10158); what moves in is black there."""
     from torchvision.transforms import InterpolationMode, TrivialAugmentWide
 
-    return TrivialAugmentWide(interpolation=InterpolationMode(recipe.interpolation))
+    return TrivialAugmentWide(interpolation=InterpolationMode(_of_turns(recipe)))
+
+
+def _of_turns(recipe: Recipe) -> str:
+    """The filter of rotations and shears; a mean over an area is for shrinking."""
+    return "bilinear" if recipe.interpolation == "area" else recipe.interpolation
 
 
 class ColorJitter:

@@ -1,4 +1,5 @@
-"""One resizer: PIL's, for a PIL image or for a batch of tensors, which it equals bit for bit, pass by pass.
+"""PIL's resizer for a batch of tensors, which equals it bit for bit, pass by pass (datamodules/resampling.py has it for
+single images, which are read from files).
 
 PIL widens its filter where it shrinks (antialiasing), its bicubic has a = -0.5 unlike torch's -0.75, and it rounds to
 whole levels after each of two passes: along rows, then along columns. (Pillow 13 turns the passes round for some images
@@ -11,9 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from recipes.boxes import double, short_side_size
+from recipes.boxes import double
 
-PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+PIL_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "area": Image.Resampling.BOX,
+}
 ONE = 2.0**22  # PIL's weights are whole multiples of 1 / ONE
 
 
@@ -22,55 +27,46 @@ def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], interpola
 
     Args:
         boxes: (B, 4) of top, left, height, width.
+        interpolation: area, the mean of the pixels whose centres a new pixel covers, is for shrinking: a box that grows
+            in a direction is resized by bilinear.
         beyond: whether the filter sees pixels beyond the box, or the box is cut out first.
     """
     top, left, height, width = double(boxes).unbind(1)
-    across = resize_matrix(left, width, images.shape[3], size[1], interpolation, beyond)
-    down = resize_matrix(top, height, images.shape[2], size[0], interpolation, beyond)
+    grows = (height < size[0]) | (width < size[1])
+    across = resize_matrix(left, width, images.shape[3], size[1], interpolation, beyond, grows)
+    down = resize_matrix(top, height, images.shape[2], size[0], interpolation, beyond, grows)
     rows = _rounded(torch.einsum("bchw,bjw->bchj", double(images), across))
     return _rounded(torch.einsum("bchj,bih->bcij", rows, down)).to(torch.uint8)
 
 
-def resize_matrix(start: Tensor, length: Tensor, source: int, target: int, interpolation: str, beyond: bool) -> Tensor:
+def resize_matrix(
+    start: Tensor, length: Tensor, source: int, target: int, interpolation: str, beyond: bool, grows: Tensor
+) -> Tensor:
     """The matrices (B, target, source), in units of 1 / ONE, that resize the spans [start, start + length)."""
     start, length = start[:, None, None], length[:, None, None]
     pixels = torch.arange(source, device=start.device)
     scale = length / target
     widening = scale.clamp(min=1)
     centre = (torch.arange(target, device=start.device)[:, None] + 0.5) * scale
-    x = ((pixels - start - centre + 0.5) / widening).abs()
-    weights = _bilinear(x) if interpolation == "bilinear" else _bicubic(x)
+    x = (pixels - start - centre + 0.5) * (1 / widening)
+    weights = _bicubic(x) if interpolation == "bicubic" else _bilinear(x)
+    if interpolation == "area":  # a pixel right on the edge is one side's: PIL's rounding says whose
+        low, high = (torch.floor(centre + side * widening + 0.5) for side in (-0.5, 0.5))
+        covered = double((pixels - start >= low) & (pixels - start < high) & (x > -0.5) & (x <= 0.5))
+        weights = torch.where(grows[:, None, None], weights, covered)
     if not beyond:
         weights = weights * ((pixels >= start) & (pixels < start + length))
     weights = weights / weights.sum(dim=2, keepdim=True) * ONE
     return torch.trunc(weights + torch.where(weights < 0, -0.5, 0.5))
 
 
-def pil_resized_crop(
-    image: Image.Image, box: list[float], size: tuple[int, int], interpolation: str, beyond: bool
-) -> Image.Image:
-    """The same of one PIL image."""
-    top, left, height, width = box
-    corners = (left, top, left + width, top + height)
-    if beyond:
-        return image.resize(size[::-1], PIL_FILTERS[interpolation], box=corners)
-    return image.crop(corners).resize(size[::-1], PIL_FILTERS[interpolation])
-
-
-def pil_centre_crop(image: Image.Image, size: int, short: int, interpolation: str) -> Image.Image:
-    """Resize the short side, then the central square of `size` pixels, its corner at the nearest pixel: torchvision."""
-    width, height = short_side_size(*image.size, short)
-    image = image.resize((width, height), PIL_FILTERS[interpolation])
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return image.crop((left, top, left + size, top + size))
-
-
 def _bilinear(x: Tensor) -> Tensor:
-    return (1 - x).clamp(min=0)
+    return (1 - x.abs()).clamp(min=0)
 
 
 def _bicubic(x: Tensor) -> Tensor:
     """Keys 1981 with a = -0.5."""
+    x = x.abs()
     near, far = (1.5 * x - 2.5) * x * x + 1, (((x - 5) * x + 8) * x - 4) * -0.5
     return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
 

@@ -43,9 +43,19 @@ READ = {
         "pretrained", "run", "runs", "checkpoint", "to", "output", "resolution", "crop", "hydra/*", "hydra.*",
     ),
     "describe": (
-        "arch", "arch.*", "datamodule", "datamodule.num_classes", "datamodule.channels", "datamodule.resolution",
-        "recipe", "recipe.test_res", "recipe.dropout", "recipe.drop_path", "experiment", "freeze",
-        "published.*", "resolution", "output", "hydra/*", "hydra.*",
+        "arch", "arch.*", "datamodule", "datamodule.root", "datamodule.name", "datamodule.config",
+        "datamodule.*_split", "datamodule.*_column", "datamodule.num_classes", "datamodule.channels",
+        "datamodule.resolution", "recipe", "recipe.test_res", "recipe.dropout", "recipe.drop_path", "experiment",
+        "freeze", "published.*", "resolution", "output", "hydra/*", "hydra.*",
+    ),
+    "preview": (
+        "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "recipe.*", "trainer", "trainer.accelerator",
+        "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.max_per_device", "experiment", "seed",
+        "teacher", "published.*", "output", "images", "epoch", "step", "hydra/*", "hydra.*",
+    ),
+    "prepare": (
+        "datamodule", "datamodule.[!w]*", "out", "max_size", "quality", "shard_size", "check", "seed", "hydra/*",
+        "hydra.*",  # of the data neither workers nor window
     ),
 }  # fmt: skip
 
@@ -84,14 +94,22 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     _check_read(door, words)
     _check_keys(cfg)
     _check_recipe(cfg)
-    for path, node in built(cfg):
-        _check_node(path, node)
-    _check_together(cfg)
+    check_parts(cfg)
+    _check_root(cfg, door)
     if door == "export" and Path(str(cfg.output)).exists():
         raise UserError(f"{cfg.output} is there already: remove it, or name another place, output=FILE.")
+    if door == "prepare":
+        _check_prepare(cfg, words)
     if door == "train":
         check_teacher(cfg)
         _check_directory(cfg, hydra, words)
+
+
+def check_parts(cfg: DictConfig) -> None:
+    """Refuse arguments that a class does not take, and values that do not go together. Raises UserError."""
+    for path, node in built(cfg):
+        _check_node(path, node)
+    _check_together(cfg)
 
 
 def built(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
@@ -154,8 +172,10 @@ def _check_node(path: str, node: DictConfig) -> None:
     signature = arguments(str(target))
     if signature is None:
         return
-    known = signature.arguments
+    known, written = signature.arguments, cast(dict[str, Any], OmegaConf.to_container(node, resolve=False))
     for name, value in values.items():
+        if value is None and str(written[name]).startswith("${datamodule."):  # found in the data, then checked again
+            continue
         if name.startswith("_") and name.endswith("_"):  # Hydra's: _partial_, _convert_
             continue
         key = f"{path}.{name}"
@@ -205,6 +225,15 @@ def _check_together(cfg: DictConfig) -> None:
     _check_pretrained(cfg)
 
 
+def _check_root(cfg: DictConfig, door: str) -> None:
+    """A folder of images that is not there is missed before torch is imported; other data are downloaded."""
+    folders = ("datamodules.folders.", "datamodules.imagenet.")
+    if door in ("train", "evaluate", "prepare") and str(cfg.datamodule._target_).startswith(folders):
+        root = Path(str(cfg.datamodule.root)).absolute()
+        if not root.is_dir():
+            raise UserError(f"{root} is not a folder. Name the one that holds the images: datamodule.root=FOLDER")
+
+
 def _check_pretrained(cfg: DictConfig) -> None:
     pretrained, published = cfg.pretrained, cfg.get("published") or {}
     libraries = [name for name in ("timm", "torchvision") if published.get(name)]
@@ -214,6 +243,21 @@ def _check_pretrained(cfg: DictConfig) -> None:
             raise UserError(f"pretrained={pretrained}: it has no released weights of this network.{others}")
     elif pretrained is not None and not Path(str(pretrained)).is_file():
         raise UserError(f"pretrained={pretrained}: it is timm, torchvision or a file; no such file is here.")
+
+
+def _check_prepare(cfg: DictConfig, words: list[str]) -> None:
+    if (cfg.out is None) == (not cfg.check):
+        raise UserError("prepare.py packs, out=DIR, or reads every image and packs nothing, check=true: say which.")
+    said = {word.split("=")[0] for word in words}
+    unread = [key for key in ("max_size", "quality", "shard_size", "seed") if key in said and cfg.check]
+    if "quality" in said and cfg.max_size is None:
+        unread.append("quality")
+    if unread:
+        why = "check=true packs nothing" if cfg.check else "without max_size files keep their bytes"
+        raise UserError(f"{unread[0]}={cfg[unread[0]]} is not read: {why}.")
+    root = Path(str(cfg.datamodule.root)).resolve()
+    if cfg.out is not None and root in (Path(cfg.out).resolve(), *Path(cfg.out).resolve().parents):
+        raise UserError(f"out={cfg.out}: it lies among the images, {root}, and would be taken for some of them.")
 
 
 def _check_directory(cfg: DictConfig, hydra: Any, words: list[str]) -> None:

@@ -5,6 +5,7 @@ Imports torch only where the command names weights.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,28 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recipes.recipe import Recipe
 from running import directory
+from running.checks import check_parts
 from sweeps.jobs import find_run, job_name
 from user_error import UserError
+
+# Data sets that leave facts to be found, and the functions, of modules without torch, that find them.
+FINDERS = {
+    "datamodules.folders.ImageFolder": "datamodules.layout.find_nulls",
+    "datamodules.huggingface.HuggingFace": "datamodules.hub_facts.find_nulls",
+    "datamodules.packed.Packed": "datamodules.shards.find_nulls",
+}
 
 
 def complete(cfg: DictConfig) -> None:
     """Complete the config in place.
 
     Raises:
-        UserError: the run's directory is of another run; a size or crop that the data cannot have.
+        UserError: the run's directory is of another run; a size or crop that the data cannot have; data that are not
+            there, or do not fit the command.
         ArchitectureError: there are no such weights.
     """
     _add_what_weights_need(cfg)
+    found = _find_what_data_say(cfg)
     _apply_resolution(cfg)
     _apply_crop(cfg)
     if cfg.pretrained is not None:
@@ -36,7 +47,22 @@ def complete(cfg: DictConfig) -> None:
     if hydra.mode == RunMode.MULTIRUN:  # a job of a launcher that runs it in its own process
         cfg.run = f"{cfg.run}/{job_name(list(hydra.overrides.task))}"
     if directory.is_main_process():
-        directory.check_same(directory.folder_of(cfg), cfg)
+        directory.check_same(directory.folder_of(cfg), cfg, found)
+
+
+def _find_what_data_say(cfg: DictConfig) -> list[str]:
+    """Give what a data set leaves null, the number of its classes for example, the values of its files; these keys."""
+    data: Any = OmegaConf.to_container(cfg.datamodule, resolve=True)
+    finder = FINDERS.get(data["_target_"])
+    if finder is None or None not in (data["num_classes"], data["channels"], data["mean"], data["std"]):
+        return []
+    module, _, function = finder.rpartition(".")
+    values = getattr(import_module(module), function)(data)
+    keys = [key for key, value in values.items() if data[key] is None and value is not None]
+    for key in keys:
+        cfg.datamodule[key] = values[key]
+    check_parts(cfg)
+    return [f"datamodule.{key}" for key in keys]
 
 
 def with_run(cfg: DictConfig) -> None:

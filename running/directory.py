@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -98,14 +98,20 @@ def remove_parts(folder: Path) -> None:
 # ---- whose it is
 
 
-def check_same(folder: Path, cfg: DictConfig) -> None:
-    """Raise UserError, naming the first difference, if the folder holds a run of another arch, data, recipe or seed."""
+def check_same(folder: Path, cfg: DictConfig, found: Collection[str] = ()) -> None:
+    """Raise UserError, naming the first difference, if the folder holds a run of another arch, data, recipe or seed.
+
+    Args:
+        found: the keys that the data say, and not the command.
+    """
     saved = folder / "config.yaml"
     if not saved.exists():
         if any((folder / "checkpoints").glob("*.ckpt")):
             raise UserError(f"{folder} has checkpoints and no config.yaml, so what run it is cannot be told.")
         return
     old = read_config(saved)
+    if old.datamodule.get("_target_") == cfg.datamodule.get("_target_"):  # else they are other data altogether
+        _check_found(folder, old, cfg, found)
     for group in SAME:
         before, now = _flat(group, _plain(old.get(group))), _flat(group, _plain(cfg.get(group)))
         for key in sorted((before.keys() | now.keys()) - set(PLACES)):
@@ -114,6 +120,17 @@ def check_same(folder: Path, cfg: DictConfig) -> None:
                     f"{folder} is a run with {key}={before.get(key)}, and this command says {key}={now.get(key)}.\n"
                     "Choose another name, or give the values it was started with."
                 )
+
+
+def _check_found(folder: Path, old: DictConfig, cfg: DictConfig, found: Collection[str]) -> None:
+    """What the data say comes first: arch.num_classes, for one, follows from it."""
+    for key in found:
+        before, now = _plain(OmegaConf.select(old, key)), _plain(OmegaConf.select(cfg, key))
+        if before != now:
+            raise UserError(
+                f"{folder} is a run with {key}={before}, and its images say {now} now.\n"
+                "Bring back those it was started with, or choose another name."
+            )
 
 
 def read_config(path: Path) -> DictConfig:

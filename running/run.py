@@ -151,8 +151,9 @@ class Run:
         test = _metrics(trainer, "test_")
         self.rows.write(trainer, {**test, "epoch": self.clock.epochs})
         self.rows.close(trainer)
+        skipped = results.of_all_ranks(data.skipped)
         if trainer.is_global_zero:
-            found = {**test, **classifier.train_metrics, **validation, **self._facts(trainer)}
+            found = {**test, **classifier.train_metrics, **validation, **self._facts(trainer), "skipped": skipped}
             directory.save_results(self.folder, found)
             screen.show_results(self.console, found, str(self.folder), self._dashboard())
             log.info("results: %s", "  ".join(f"{name} {test[name]:.4f}" for name in test))

@@ -48,3 +48,11 @@ class Keys:
     crop: Annotated[float, "0 < x <= 1"] | None
     output: str
     to: Literal["timm", "torchvision", "safetensors", "onnx", "torch_export"]
+    out: str | None
+    max_size: Annotated[int, "16 <= x <= 65535"] | None
+    quality: Annotated[int, "1 <= x <= 100"] | None
+    shard_size: Annotated[int, "1 <= x <= 1000000"]
+    check: bool
+    images: Annotated[int, "1 <= x <= 64"]
+    epoch: Annotated[int, "x >= 0"]
+    step: Annotated[int, "x >= 0"]

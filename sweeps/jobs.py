@@ -15,6 +15,7 @@ from user_error import UserError
 
 # Where a job runs and what it is called do not make it another job.
 NOT_IN_NAME = ("run", "runs", "trainer", "logger", "hydra", "datamodule.root", "datamodule.workers")
+NAMED_BY_ROOT = ("datamodule=imagefolder", "datamodule=packed")  # of these another folder is another data set
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Job:
 
 def job_name(words: Sequence[str]) -> str:
     """A job's directory: a function of its words, which a shell and Hydra take as it is: recipe-wrn_seed-0."""
-    named = sorted(word for word in words if not _is_left_out(word.split("=")[0].lstrip("+~")))
+    kept = {"datamodule.root"} if set(NAMED_BY_ROOT) & set(words) else set()
+    keys = [word.split("=")[0].lstrip("+~") for word in words]
+    named = sorted(word for word, key in zip(words, keys, strict=True) if key in kept or not _is_left_out(key))
     plain = "_".join(word.lstrip("+~").replace("=", "-", 1) for word in named) or "default"
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain)
     if name != plain or len(name) > 150:  # two words may have become one

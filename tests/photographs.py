@@ -7,9 +7,13 @@ import importlib.util
 import os
 from pathlib import Path
 
+import numpy
 import torch
 from doors import ROOT
 from PIL import Image
+
+from datamodules.decoding import Decoded
+from datamodules.resampling import to_pixels
 
 SAMPLES = Path(os.environ.get("LINEAGE_DATA", ROOT.parent / "shared" / "data")) / "imagenet-sample" / "train"
 
@@ -29,3 +33,11 @@ def origins(count: int, epoch: int = 3) -> torch.Tensor:
     """Epoch, sample and repetition of so many images."""
     samples = torch.arange(count)
     return torch.stack((torch.full_like(samples, epoch), samples, samples % 3), dim=1)
+
+
+def shown(view, images, origin) -> torch.Tensor:
+    """Pillow images as a view of the recipe shows them: (B, C, H, W) uint8."""
+    pictures = [Decoded(to_pixels(image)) for image in images]
+    cuts = view.cuts(origin, torch.tensor([picture.size for picture in pictures]))
+    pixels = [picture.seen(cut) for picture, cut in zip(pictures, cuts, strict=True)]
+    return view(torch.from_numpy(numpy.stack(pixels)).permute(0, 3, 1, 2), origin)

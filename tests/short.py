@@ -6,9 +6,6 @@ from conftest import composed
 from doors import ROOT
 
 RECIPES = sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml"))
-# What a recipe for images of one size needs for files of any size: the command's own hint.
-OF_ANY_SIZE = "recipe.crop=rrc recipe.crop_scale=[0.3,1] recipe.crop_ratio=[0.75,1.3333] recipe.crop_padding=0".split()
-OF_ANY_SIZE = [*OF_ANY_SIZE, "recipe.crop_padding_mode=none"]
 
 
 def shortened(name: str, side: int = 32, batch_size: int = 8) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from archs.arguments import ArchitectureError
 
-RESIZES = ("bilinear", "bicubic")
+RESIZES = ("bilinear", "bicubic", "area")
+TIMMS = {"box": "area"}  # timm's word for it
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Preprocessing:
     mean, std: per channel, of pixels in [0, 1].
     resolution: pixels of a side of what the network sees.
     crop: the short side is resized to resolution / crop, then the central square of `resolution` is cut.
-    interpolation: of that resize, bilinear or bicubic.
+    interpolation: of that resize: bilinear, bicubic or area.
     crop_mode: timm's word for it: center; squash (both sides, whatever the shape) and border are known, and not made.
     source: whose record this is, in words; "" of our own.
 
@@ -46,7 +47,7 @@ class Preprocessing:
             raise ArchitectureError(f"The record of what images the weights saw is damaged: {asdict(self)}.")
         if self.interpolation not in RESIZES:
             raise ArchitectureError(
-                f"The weights saw images resized by {self.interpolation}, and here it is {' or '.join(RESIZES)}."
+                f"The weights saw images resized by {self.interpolation}, and here it is {', '.join(RESIZES)}."
             )
 
     def __str__(self) -> str:
@@ -102,7 +103,7 @@ def of_timm_record(record: Mapping[str, Any], source: str) -> Preprocessing:
         std=tuple(record["std"]),
         resolution=int(size[-1]),
         crop=float(record.get("test_crop_pct") or record["crop_pct"]),
-        interpolation=str(record["interpolation"]),
+        interpolation=TIMMS.get(record["interpolation"], str(record["interpolation"])),
         crop_mode=str(record.get("crop_mode", "center")),
         source=source,
     )
@@ -129,7 +130,7 @@ def timm_record(shown: Preprocessing) -> dict[str, Any]:
         "mean": list(shown.mean),
         "std": list(shown.std),
         "crop_pct": shown.crop,
-        "interpolation": shown.interpolation,
+        "interpolation": {ours: timms for timms, ours in TIMMS.items()}.get(shown.interpolation, shown.interpolation),
         "crop_mode": shown.crop_mode,
     }
 

@@ -10,7 +10,7 @@ from recipes.keys.key import RecipeError, key, shown_value
 
 CROPS = ("none", "pad", "rrc", "scale_jitter")
 PADDING_MODES = ("none", "zero", "mean", "reflect")
-INTERPOLATIONS = ("bilinear", "bicubic")
+INTERPOLATIONS = ("bilinear", "bicubic", "area")
 AUTO_AUGMENTS = ("original", "originalr", "v0", "v0r", "3a")  # timm's policies
 ERASING_MODES = ("pixel", "constant")
 PARTNERS = ("reversed", "random", "rolled")
@@ -26,7 +26,7 @@ class Augmentation:
     crop_padding_mode: str = key("none", choices=PADDING_MODES)  # zero: black; mean: zero once normalised; reflect
     crop_scale: list[float] = key([], high=8192, above=True)  # rrc: share of the area; scale_jitter: short sides
     crop_ratio: list[float] = key([], high=100, above=True)  # rrc: range of width / height
-    interpolation: str = key(choices=INTERPOLATIONS)  # of every resize, in training and in testing
+    interpolation: str = key(choices=INTERPOLATIONS)  # of every resize; area: a box filter, for speed
     rand_augment: str = ""  # timm's notation: rand-m7-mstd0.5-inc1
     auto_augment: str = ""  # timm's notation: original, v0
     trivial_augment: bool = False  # TrivialAugmentWide, arXiv 2103.10158, as torchvision's

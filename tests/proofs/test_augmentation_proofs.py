@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy
 import pytest
 import torch
-from conftest import composed
+from conftest import composed, recipe_of
 from distributions import distance_from_uniform, distance_of_samples
 from omegaconf import OmegaConf
 from photographs import SAMPLES
 from PIL import Image
 
+from datamodules.decoding import open_image
+from recipes.host_augmentation import CentralView
 from recipes.mixing import draw_mix
-from recipes.resizing import pil_centre_crop
-from recipes.worker_augmentation import to_batch
 
 pytestmark = pytest.mark.proofs
 
@@ -27,10 +25,14 @@ def test_evaluation_shows_what_timm_shows_of_a_thousand_photographs(size, ratio,
     if not SAMPLES.is_dir():
         pytest.skip("no photographs: set LINEAGE_DATA to a folder that holds imagenet-sample/train")
     theirs = create_transform(size, interpolation=interpolation, crop_pct=ratio, normalize=False)
+    view = CentralView(
+        recipe_of("rsb_a2", test_res=size, test_crop_ratio=ratio, test_interpolation=interpolation), exact=True
+    )
     for path in sorted(SAMPLES.rglob("*.JPEG")):
-        image = Image.open(path).convert("RGB")
-        found = pil_centre_crop(image, size, math.floor(size / ratio), interpolation)
-        assert torch.equal(to_batch([found])[0], theirs(image)), path
+        picture = open_image(path.read_bytes(), 3)
+        (cut,) = view.cuts(torch.zeros(1, 3), torch.tensor([picture.size]))
+        found = torch.from_numpy(picture.seen(cut)).permute(2, 0, 1)
+        assert torch.equal(found, theirs(Image.open(path).convert("RGB"))), path
 
 
 @pytest.mark.parametrize("side", [32, 224])

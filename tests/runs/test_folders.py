@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import composed
 from doors import command, results
 from runs.pictures import write_folders
-from short import OF_ANY_SIZE, RECIPES, arch_of, shortened
+from short import RECIPES, arch_of, shortened
 
 # Between them: crops of both kinds, policies, mixing in a step and its partners, repetitions, averages and statistics
 # of all kinds, several optimisers and losses.
@@ -14,11 +13,10 @@ OFTEN = ["fams", "resnet", "rsb_a1", "torchvision_v2", "sgd_step"]
 
 
 def words_of(recipe: str, root) -> list[str]:
-    cfg = composed(f"recipe={recipe}")
     return [
         *arch_of(recipe), "datamodule=imagenet", f"datamodule.root={root}", "trainer=cpu", "datamodule.num_classes=2",
         "datamodule.workers=1", *shortened(recipe), "trainer.log_every_n_steps=1", "logger=csv",
-        "trainer.checkpoint_steps=1", *([] if cfg.recipe.crop in ("rrc", "scale_jitter") else OF_ANY_SIZE),
+        "trainer.checkpoint_steps=1",
     ]  # fmt: skip
 
 
@@ -44,12 +42,3 @@ def test_a_recipe_on_a_folder(tmp_path, recipe):
     evaluated = command(tmp_path, "evaluate.py", "run=whole", "trainer=cpu", "crop=0.9")
     again = command(tmp_path, "evaluate.py", "run=whole", "trainer=cpu")
     assert evaluated.returncode == 0 and f"test_loss  {found['test_loss']:.6f}" in again.stdout, again.stderr
-
-
-@pytest.mark.parametrize("recipe", ["sgd_step", "speedrun"])
-def test_a_recipe_for_one_size_says_what_it_needs(tmp_path, recipe):
-    write_folders(tmp_path / "data")
-    words = [word for word in words_of(recipe, tmp_path / "data") if word not in OF_ANY_SIZE]
-    done = command(tmp_path, "train.py", *words)
-    assert done.returncode == 1 and "recipe.crop=rrc" in done.stderr
-    assert not (tmp_path / "runs").exists()

@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 from conftest import recipe_of
-from photographs import origins, photographs
+from photographs import origins, photographs, shown
 from PIL import Image
 from replaying import Replayed
 from torch.nn import functional as F
@@ -15,11 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from recipes import boxes, erasing
 from recipes.device_augmentation import EIGENVALUES, EIGENVECTORS, DeviceAugmentation
+from recipes.host_augmentation import CentralView, OneSize, Photographs, after_cut
 from recipes.policies import apply_to, per_image_operation
 from recipes.randomness import normal_noise, normal_quantiles, number, reseed_python, uniform
-from recipes.recipe import RecipeError
 from recipes.views import logits_of_views
-from recipes.worker_augmentation import BatchOfOneSize, BatchOfPhotographs
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 AUGMENTED = {
@@ -42,7 +41,7 @@ def augmentation(recipe, hflip=0.5, mean=MEAN, std=STD):
     operation = per_image_operation(recipe, mean)
     workers = None
     if operation is not None:
-        workers = BatchOfOneSize(recipe, seed=0, hflip=hflip, mean=mean, operation=operation)
+        workers = OneSize(recipe, seed=0, hflip=hflip, mean=mean, operation=operation)
     device = DeviceAugmentation(recipe, seed=0, hflip=hflip, mean=mean, std=std, crop_here=workers is None)
     return workers, device
 
@@ -98,15 +97,33 @@ def test_a_micro_batch_of_cifar_is_augmented_in_forty_operations():
     assert 10 < launches.count <= 40
 
 
-def test_photographs_of_any_size():
-    recipe = recipe_of("rsb_a2", train_res=16)
-    workers = BatchOfPhotographs(recipe, seed=0, hflip=0.5, operation=per_image_operation(recipe, MEAN))
-    whole = workers(photographs()[:4], origins(4))
-    assert whole.shape == (4, 3, 16, 16)
-    assert torch.equal(workers(photographs()[2:4], origins(4)[2:]), whole[2:])
-    for name in ("wrn", "sgd_step"):
-        with pytest.raises(RecipeError, match="recipe.crop=pad needs images of one size.*\n.*recipe.crop=rrc"):
-            BatchOfPhotographs(recipe_of(name), seed=0, hflip=0.5, operation=None)
+def of_photographs(recipe, hflip=0.5):
+    """All three parts: the view, which cuts, and what follows on the host; the device's."""
+    operation, left, each = per_image_operation(recipe, MEAN), after_cut(recipe), None
+    if operation is not None:
+        each = OneSize(left, seed=0, hflip=hflip, mean=MEAN, operation=operation)
+    device = DeviceAugmentation(left, seed=0, hflip=hflip, mean=MEAN, std=STD, crop_here=each is None)
+    return Photographs(recipe, seed=0, then=each), device
+
+
+@pytest.mark.parametrize("name", ["rsb_a2", "torchvision_v2", "resnet", "wrn", "sgd_step"])
+def test_photographs_of_any_size(name):
+    changes = {"crop_scale": [32, 40]} if name == "resnet" else {}
+    view, device = of_photographs(recipe_of(name, train_res=24, **changes))
+    images, origin = photographs()[:4], origins(4)
+    whole = shown(view, images, origin)
+    assert whole.shape == (4, 3, 24, 24)
+    assert torch.equal(shown(view, images[2:], origin[2:]), whole[2:])
+    assert device(whole, origin).shape == whole.shape
+
+
+def test_what_no_box_is_cut_for_is_the_centre():
+    """Then pad and flip, as of images of one size, on the device."""
+    view, device = of_photographs(recipe_of("wrn", train_res=24))
+    central = CentralView(recipe_of("wrn", test_res=24, test_crop_ratio=1), exact=False)
+    centre = shown(central, photographs()[:4], origins(4))
+    assert torch.equal(shown(view, photographs()[:4], origins(4)), centre)
+    assert torch.equal(device(centre, origins(4)), augmentation(recipe_of("wrn"))[1](centre, origins(4)))
 
 
 def test_grey_images():
@@ -120,11 +137,11 @@ def test_progressive_resolution():
     recipe = recipe_of("wrn", train_res=32, progressive_res=[16, 24, 32], epochs=9)
     _, device = augmentation(recipe)
     photos = recipe_of("rsb_a2", train_res=48, progressive_res=[32, 48], epochs=2)
-    workers = BatchOfPhotographs(photos, seed=0, hflip=0.0, operation=None)
+    view, _ = of_photographs(photos)
     for epoch, side in ((0, 16), (2, 16), (3, 24), (8, 32)):
         assert device(random_images(2), origins(2, epoch)).shape[2:] == (side, side)
     for epoch, side in ((0, 32), (1, 48)):
-        assert workers(photographs()[:2], origins(2, epoch)).shape[2:] == (side, side)
+        assert shown(view, photographs()[:2], origins(2, epoch)).shape[2:] == (side, side)
 
 
 def test_an_alternating_flip_is_drawn_once():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import runpy
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import composed
 from doors import ROOT, cold
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
+from runs.pictures import write_folders
 
 from recipes.recipe import Recipe, RecipeError
 from running import errors
@@ -27,10 +29,23 @@ def said(monkeypatch, capsys, door: str, *words: str) -> tuple[int, str]:
     return end.value.code, capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder of images, where ImageNet would lie."""
+    root = tmp_path_factory.mktemp("data")
+    write_folders(root / "imagenet", count=1)
+    return root
+
+
+NEEDED = {"datamodule=imagefolder": "datamodule.root={}/imagenet"}  # beside a choice
+
+
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_passes(choice, monkeypatch, capsys, tmp_path):
+def test_every_choice_passes(choice, folder, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("LINEAGE_DATA", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     monkeypatch.chdir(tmp_path)
-    assert said(monkeypatch, capsys, "train.py", choice) == (77, "")
+    assert said(monkeypatch, capsys, "train.py", choice, *NEEDED.get(choice, "").format(folder).split()) == (77, "")
     assert not list(tmp_path.iterdir())
 
 

@@ -6,7 +6,6 @@ import gzip
 import pickle
 import subprocess
 import sys
-import warnings
 
 import numpy
 import pytest
@@ -14,15 +13,15 @@ import torch
 from conftest import composed
 from doors import ROOT
 from hydra.utils import instantiate
-from PIL import Image
 
 from datamodules import shared
 from datamodules.cifar import read_batch
-from datamodules.images import FileImages, TensorImages
-from datamodules.loader import EvaluationLoader, TrainLoader
+from datamodules.images import TensorImages
+from datamodules.loader import EvaluationLoader, Stream, TrainLoader
 from datamodules.memory import show_at
 from datamodules.mnist import read_idx
 from datamodules.order import DataError, Order, Split, check_last_step, split_batch
+from datamodules.pool import Job, Pool
 
 
 def tiny(count: int = 50) -> TensorImages:
@@ -30,8 +29,24 @@ def tiny(count: int = 50) -> TensorImages:
     return TensorImages(labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous(), labels)
 
 
-def loader(order: Order, split: Split = Split(), rank: int = 0, workers: int = 0, transform=None) -> TrainLoader:  # noqa: B008
-    return TrainLoader(tiny(order.samples), order, split, rank, transform, workers, pin=False)
+def stream(images, view=None, workers: int = 0) -> Stream:
+    """Batches of images, made here or by worker processes."""
+    made, pools = Job(images, view), []
+
+    def pool() -> Pool:
+        if not pools:
+            pools.append(Pool({"train": made}, workers, made.most_bytes(256, 1), 3, torch.device("cpu")))
+        return pools[0]
+
+    return Stream("train", made, torch.device("cpu"), pool if workers else None, fail)
+
+
+def fail(faults) -> None:
+    raise DataError(f"{faults[0].name}: {faults[0].reason}")
+
+
+def loader(order: Order, split: Split = Split(), rank: int = 0, workers: int = 0, view=None, last=9) -> TrainLoader:  # noqa: B008
+    return TrainLoader(stream(tiny(order.samples), view, workers), order, split, rank, last)
 
 
 # ---- order
@@ -114,22 +129,77 @@ def test_a_loader_goes_on_where_it_was_saved():
 
 
 class AddOrigin:
+    def shown(self, native, epoch):
+        return native
+
     def __call__(self, images, origin):
         return images + origin[:, 2].to(torch.uint8)[:, None, None, None]
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_workers_change_nothing():
+FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+def equal(steps, others) -> bool:
+    return all(
+        torch.equal(x.images, y.images) and torch.equal(x.labels, y.labels) and torch.equal(x.origin, y.origin)
+        for a, b in zip(steps, others, strict=True)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+@FORKS
+def test_workers_change_nothing_in_any_epoch():
+    """Nor what is begun ahead: epochs in a row, one that is broken off, and one that begins in its middle."""
     order = Order(50, 16, 3, True, 0)
-    zero, two = (list(loader(order, Split(1, 2), workers=n, transform=AddOrigin())) for n in (0, 2))
-    for a, b in zip(zero, two, strict=True):
-        for x, y in zip(a, b, strict=True):
-            assert torch.equal(x.images, y.images) and torch.equal(x.labels, y.labels) and x[3:] == y[3:]
+    zero, two = (loader(order, Split(1, 2), workers=n, view=AddOrigin()) for n in (0, 2))
+    for epoch, first, last in ((0, 0, 3), (1, 0, 3), (2, 0, 1), (3, 0, 3), (5, 2, 3)):
+        steps = []
+        for one in (zero, two):
+            one.load_state_dict({"next": first})
+            one.set_epoch(epoch)
+            steps.append([step for _, step in zip(range(last - first), one, strict=False)])
+        assert len(steps[0]) == last - first and equal(*steps)
+
+
+@FORKS
+def test_the_next_epoch_is_begun_before_it_is_asked_for():
+    one = loader(Order(48, 16, 0, True, 0), workers=1, view=AddOrigin(), last=1)
+    list(one)
+    assert [request.key for request, _ in one.stream.begun] == [(1, 0), (1, 1)]
+    one.set_epoch(1)
+    assert len(list(one)) == 3 and not one.stream.begun  # the last
+
+
+@FORKS
+def test_a_worker_that_dies_is_named():
+    one = loader(Order(48, 16, 0, True, 0), workers=2, view=AddOrigin())
+    steps = iter(one)
+    next(steps)
+    for process in one.stream.pool().processes:
+        process.kill()
+    with pytest.raises(DataError, match="has died .exit status -9.*\n.*last saved step"):
+        list(steps)
+        one.set_epoch(1)
+        list(one)
+
+
+class Fails:
+    def shown(self, native, epoch):
+        return native
+
+    def __call__(self, images, origin):
+        raise RuntimeError("of its own")
+
+
+@FORKS
+def test_a_fault_of_the_program_in_a_worker_is_told_whole():
+    with pytest.raises(RuntimeError, match="of its own"):
+        list(loader(Order(48, 16, 0, True, 0), workers=1, view=Fails()))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
 def test_evaluation_sees_every_image_once_and_ranks_make_as_many_batches(ranks):
-    loaders = [EvaluationLoader(tiny(), 8, ranks, rank, None, 0, False) for rank in range(ranks)]
+    loaders = [EvaluationLoader(stream(tiny()), 8, ranks, rank) for rank in range(ranks)]
     assert len({len(one) for one in loaders}) == 1
     seen = [label for one in loaders for batch in one for label in batch.labels.tolist()]
     assert sorted(seen) == list(range(50))
@@ -219,72 +289,6 @@ def test_cifar_files_are_data_not_code(tmp_path):
     (folder / "test_batch").write_bytes(pickle.dumps({"data": Attack(), "labels": [0]}))
     with pytest.raises(DataError, match="damaged.*print"):
         read_batch(folder / "test_batch", "labels")
-
-
-def write_folders(root, classes=("ant", "bee")):
-    rng = numpy.random.default_rng(0)
-    for part in ("train", "val"):
-        for name in classes:
-            (root / part / name).mkdir(parents=True)
-            for i in range(4):
-                pixels = rng.integers(0, 256, (40 + i, 50, 3), dtype=numpy.uint8)
-                Image.fromarray(pixels).save(root / part / name / f"{i}.jpeg")
-
-
-def test_folders(tmp_path):
-    write_folders(tmp_path)
-    words = ("datamodule=imagenet", f"datamodule.root={tmp_path}")
-    with pytest.raises(DataError, match="num_classes=2"):
-        instantiate(composed(*words).datamodule).load()
-    datamodule = instantiate(composed(*words, "datamodule.num_classes=2").datamodule)
-    datamodule.load()
-    assert datamodule.train.labels.tolist() == [0] * 4 + [1] * 4
-    assert datamodule.train[torch.tensor([3])][0].size == (50, 43)
-    broken = tmp_path / "train" / "ant" / "0.jpeg"
-    broken.write_bytes(b"not an image")
-    with pytest.raises(DataError, match="0.jpeg cannot be read"):
-        datamodule.train[torch.tensor([0])]
-    assert isinstance(datamodule.train, FileImages)
-
-
-def test_a_bad_file_seen_in_a_worker_is_named(tmp_path):
-    write_folders(tmp_path)
-    (tmp_path / "train" / "bee" / "2.jpeg").write_bytes(b"\xff\xd8 not an image")
-    datamodule = instantiate(
-        composed("datamodule=imagenet", f"datamodule.root={tmp_path}", "datamodule.num_classes=2").datamodule
-    )
-    datamodule.load()
-    images = datamodule.train
-    train = TrainLoader(images, Order(8, 4, 0, True, 0), Split(), 0, FirstPixels(), 2, pin=False)
-    with pytest.raises(DataError, match="bee/2.jpeg cannot be read"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        list(train)
-
-
-class FirstPixels:
-    def __call__(self, images, origin):
-        return torch.zeros(len(images), 3, 4, 4, dtype=torch.uint8)
-
-
-def test_names_of_any_letters(tmp_path):
-    write_folders(tmp_path / "Bäume 木", classes=("Ameise ä", "b\udcff"))  # the last is no UTF-8
-    words = ("datamodule=imagenet", "datamodule.num_classes=2", f"datamodule.root='{tmp_path}/Bäume 木'")
-    datamodule = instantiate(composed(*words).datamodule)
-    datamodule.load()
-    assert len(datamodule.train[torch.arange(8)]) == 8
-
-
-def test_a_run_goes_on_with_as_many_images(tmp_path):
-    write_folders(tmp_path)
-    datamodule = instantiate(
-        composed("datamodule=imagenet", f"datamodule.root={tmp_path}", "datamodule.num_classes=2").datamodule
-    )
-    datamodule.load()
-    state = datamodule.state_dict()
-    (tmp_path / "train" / "ant" / "0.jpeg").unlink()
-    datamodule.load()
-    with pytest.raises(DataError, match="8 training images, and there are 7"):
-        datamodule.load_state_dict(state)
 
 
 # ---- one copy for the ranks of a machine

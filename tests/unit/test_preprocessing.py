@@ -18,11 +18,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from networks import build, uninitialised
 from omegaconf import DictConfig
+from photographs import shown
 from PIL import Image
 
 import assemble
 from archs.arguments import ArchitectureError
-from recipes.worker_augmentation import EvaluationCrop
+from recipes.host_augmentation import CentralView
 from running.completion import complete
 from user_error import UserError
 from weights import libraries, origin
@@ -53,7 +54,7 @@ def photographs() -> list[Image.Image]:
 def shown_here(image: Image.Image, record: Preprocessing) -> torch.Tensor:
     values = {"test_res": record.resolution, "test_crop_ratio": record.crop, "test_interpolation": record.interpolation}
     recipe: Any = SimpleNamespace(**values)
-    pixels = EvaluationCrop(recipe)([image], torch.zeros(1, 3, dtype=torch.int64))[0].float() / 255
+    pixels = shown(CentralView(recipe), [image], torch.zeros(1, 3, dtype=torch.int64))[0].float() / 255
     mean, std = (torch.tensor(values)[:, None, None] for values in (record.mean, record.std))
     return (pixels - mean) / std
 

@@ -1,0 +1,224 @@
+"""From files to batches, side by side with timm's loader, DALI (where it is installed) and the pure decoder.
+
+python benchmarks/loading.py files augmented evaluation packed cores memory
+
+On one core, in this process, without workers; `cores` is of two. The photographs are ImageNet's where LINEAGE_DATA holds
+imagenet-sample/train, else scikit-learn's two, cut to 500 x 375.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from sides import ROOT, command, compare
+
+COUNT, BATCH, SIDE = 1000, 64, 224
+
+
+@cache
+def folder() -> Path:
+    """ROOT/CLASS/*.JPEG, about a thousand photographs, in the page cache."""
+    sample = Path(os.environ.get("LINEAGE_DATA", ROOT.parent / "shared" / "data")) / "imagenet-sample" / "train"
+    if not sample.is_dir():
+        sample = made()
+    for path in sample.rglob("*.*"):
+        path.read_bytes()
+    return sample
+
+
+def made() -> Path:
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    place = Path(tempfile.mkdtemp()) / "photographs"
+    for label, pixels in enumerate(load_sample_images().images):
+        (place / f"{label}").mkdir(parents=True)
+        image = Image.fromarray(pixels)
+        for i in range(COUNT // 2):
+            left, top = i % 140, i % 52
+            image.crop((left, top, left + 500, top + 375)).save(place / f"{label}" / f"{i}.JPEG", quality=95)
+    return place
+
+
+def cpu_seconds(work: Callable[[], Any]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def images_of(root: Path) -> Any:
+    """Of a folder of classes, or of what prepare.py has packed."""
+    import torch
+
+    from datamodules.encoded import EncodedImages
+    from datamodules.index import FileBlobs, open_index
+    from datamodules.shards import Packing
+
+    packed = (root / "dataset.json").exists()
+    blobs = Packing(str(root)).blobs("train") if packed else FileBlobs(open_index(root))
+    return EncodedImages(blobs, torch.zeros(len(blobs), dtype=torch.int64), 3, turn=False)
+
+
+def lineage(
+    interpolation: str = "bicubic", policy: str = "", evaluate: str = "", root: Path | None = None
+) -> Callable[[], None]:
+    """Batches of all the images, as a run makes them in one of its worker processes."""
+    import torch
+
+    from datamodules.pool import Job
+    from recipes.host_augmentation import CentralView, OneSize, Photographs, after_cut
+    from recipes.policies import per_image_operation
+
+    images, mean = images_of(root or folder()), [0.485, 0.456, 0.406]
+    recipe = recipe_of("rsb_a2", interpolation=interpolation, rand_augment=policy, test_crop_ratio=0.95)
+    operation, each = per_image_operation(recipe, mean), None
+    if operation is not None:
+        each = OneSize(after_cut(recipe), seed=0, hflip=0.5, mean=mean, operation=operation)
+    view: Any = CentralView(recipe, evaluate == "exact") if evaluate else Photographs(recipe, seed=0, then=each)
+    job, samples = Job(images, view), torch.randperm(len(images))
+    origin = torch.stack((torch.zeros_like(samples), samples, torch.zeros_like(samples)), dim=1)
+
+    def work() -> None:
+        for part in origin.split(BATCH):
+            out = torch.empty(job.shape(len(part), 0), dtype=torch.uint8, memory_format=torch.channels_last)
+            assert not images.fill(out, part, view)
+
+    return work
+
+
+def recipe_of(name: str, **changes: Any) -> Any:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from running import schema  # noqa: F401
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        recipe: Any = OmegaConf.to_object(compose("train", [f"recipe={name}"]).recipe)
+    for key, value in changes.items():
+        setattr(recipe, key, value)
+    return recipe
+
+
+def timm(policy: str = "", evaluate: bool = False) -> Callable[[], None]:
+    """timm's dataset, transform and collation, as its loader's workers use them: uint8 batches."""
+    from timm.data import create_dataset, create_transform
+    from timm.data.loader import fast_collate
+    from torch.utils.data import DataLoader
+
+    options: dict[str, Any] = {"interpolation": "bicubic", "use_prefetcher": True}
+    if evaluate:
+        transform = create_transform(SIDE, is_training=False, crop_pct=0.95, **options)
+    else:
+        transform = create_transform(SIDE, is_training=True, color_jitter=None, auto_augment=policy or None, **options)
+    dataset = create_dataset("", root=str(folder()), split="train")
+    dataset.transform = transform
+    loader: Any = DataLoader(dataset, batch_size=BATCH, shuffle=True, collate_fn=fast_collate)
+
+    def work() -> None:
+        for _ in loader:
+            pass
+
+    return work
+
+
+def decoder(root: Path | None = None) -> Callable[[], None]:
+    """simplejpeg alone, of the same bytes, already in memory."""
+    import simplejpeg
+
+    blobs = images_of(root or folder()).blobs
+    files = [blobs.read(i) for i in range(len(blobs))]
+    files = [data for data in files if data[:2] == b"\xff\xd8"]
+
+    def work() -> None:
+        for data in files:
+            simplejpeg.decode_jpeg(data, strict=False)
+
+    return work
+
+
+def dali(bicubic: bool = True) -> Callable[[], None] | None:
+    """DALI on the CPU, one thread: random crops decoded alone, resized, mirrored."""
+    if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
+        return None
+    from nvidia.dali import fn, pipeline_def, types
+
+    @pipeline_def
+    def pipeline() -> Any:
+        files, labels = fn.readers.file(file_root=str(folder()), random_shuffle=True, name="files")
+        images = fn.decoders.image_random_crop(files, device="cpu", output_type=types.RGB, random_area=[0.08, 1])
+        kind = types.INTERP_CUBIC if bicubic else types.INTERP_LINEAR
+        images = fn.resize(images, size=[SIDE, SIDE], interp_type=kind, antialias=True)
+        return fn.flip(images, horizontal=fn.random.coin_flip()), labels
+
+    built = pipeline(batch_size=BATCH, num_threads=1, device_id=None, prefetch_queue_depth=1)
+    built.build()
+
+    def work() -> None:
+        for _ in range(COUNT // BATCH):
+            built.run()
+
+    return work
+
+
+def sides(rounds: int, **works: Callable[[], None] | None) -> None:
+    present: dict[str, Any] = {name: partial(cpu_seconds, work) for name, work in works.items() if work}
+    for work in present.values():  # once, to warm up
+        work()
+    print(f"  seconds of CPU for {COUNT:,} images")
+    compare(rounds, **present)
+
+
+def files(rounds: int) -> None:
+    """Original files, random resized crop of 224 px and flip: bicubic, and area, against timm, DALI and the decoder."""
+    others = {"timm": timm(), "dali": dali(), "decoder": decoder()}
+    for interpolation in ("bicubic", "area"):
+        print(f" {interpolation}")
+        sides(rounds, lineage=lineage(interpolation), **others)
+
+
+def augmented(rounds: int) -> None:
+    """The same with RandAugment."""
+    policy = "rand-m7-mstd0.5-inc1"
+    sides(rounds, lineage=lineage(policy=policy), timm=timm(policy))
+
+
+def evaluation(rounds: int) -> None:
+    """The central 224 px of a short side of 235: Pillow's own pixels, and nearly those."""
+    for kind in ("exact", "fast"):
+        print(f" {kind}")
+        sides(rounds, lineage=lineage(evaluate=kind), timm=timm(evaluate=True))
+
+
+@contextmanager
+def packing(max_size: int) -> Iterator[Path]:
+    place = Path(tempfile.mkdtemp())
+    words = ["datamodule=imagefolder", f"datamodule.root={folder()}", f"out={place / 'packed'}", f"max_size={max_size}"]
+    subprocess.run([sys.executable, str(ROOT / "prepare.py"), *words, "quality=90"], check=True, cwd=place)
+    try:
+        yield place / "packed"
+    finally:
+        shutil.rmtree(place)
+
+
+def packed(rounds: int) -> None:
+    """Shards of images of at most 256 px, area: against the decoder alone. FFCV's ratio to it: 2,065 images/s."""
+    with packing(256) as root:
+        sides(rounds, lineage=lineage("area", root=root), decoder=decoder(root))
+
+
+if __name__ == "__main__":
+    import torch
+
+    torch.set_num_threads(1)
+    command(__doc__, files, augmented, evaluation, packed, rounds=3)

@@ -1,0 +1,112 @@
+"""Where a packed data set lies: a folder, or any URL of fsspec's, whose files are fetched at first use. No torch."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from datamodules.errors import DataError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Files under a root, by their names below it.
+
+    Attributes:
+        root: a folder, or a URL: s3://bucket/folder.
+        folder: the same, or of a URL the folder that keeps what was fetched.
+    """
+
+    root: str
+    folder: Path
+
+    def file(self, name: str, size: int) -> Path:
+        """The local file; of a URL fetched whole if it is not there, by one process while the others wait.
+
+        Raises:
+            DataError: it cannot be fetched, has another size, or there is no room for it.
+        """
+        path = self.folder / name
+        if is_remote(self.root) and not _is_whole(path, size):
+            _fetch(f"{self.root.rstrip('/')}/{name}", path, size)
+        return path
+
+
+def is_remote(root: str) -> bool:
+    return "://" in root
+
+
+def place_of(root: str, cache: str | None, described: bytes) -> Place:
+    """The place of a packing, whose dataset.json is `described`: another packing at the same URL is cached elsewhere.
+
+    Args:
+        cache: the folder for what is fetched; None: in the user's cache.
+    """
+    if not is_remote(root):
+        return Place(root, Path(root))
+    words = re.sub(r"[^A-Za-z0-9_-]+", "-", root.partition("://")[2]).strip("-")[-60:]
+    digest = hashlib.blake2b(root.encode() + described, digest_size=8).hexdigest()
+    return Place(root, (Path(cache) if cache else _user_cache()) / f"{words}-{digest}")
+
+
+def read_small(root: str, name: str) -> bytes | None:
+    """A file's content, of a URL fetched anew; None if there is none. Raises DataError: it cannot be read."""
+    try:
+        if not is_remote(root):
+            return (Path(root) / name).read_bytes()
+        import fsspec
+
+        with fsspec.open(f"{root.rstrip('/')}/{name}", "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception as error:  # whatever a protocol's package makes of its troubles
+        raise DataError(f"{root}/{name} cannot be read ({_reason(error)}).") from None
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "lineage"
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _fetch(url: str, path: Path, size: int) -> None:
+    import fsspec
+
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if _is_whole(path, size):  # by the process that we waited for
+                return
+            system, source = fsspec.core.url_to_fs(url)
+            system.get_file(source, str(part))
+            if part.stat().st_size != size:
+                raise DataError(f"{url} has {part.stat().st_size:,} bytes instead of {size:,}: copy it again.")
+            os.replace(part, path)
+    except DataError:
+        part.unlink(missing_ok=True)
+        raise
+    except Exception as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and (error.errno in FULL or str(error.filename or "").startswith(str(path))):
+            raise DataError(
+                f"{path} cannot be written ({_reason(error)}). Make room, or choose datamodule.cache=FOLDER."
+            ) from None
+        raise DataError(f"{url} cannot be fetched ({_reason(error)}).") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,179 @@
+"""A packed data set: standard tar shards, and an index beside them that makes any image one read. Imports no torch.
+
+    DIR/train-000000.tar, ...         members 000000000012.jpg and 000000000012.cls, its label as text; in random order,
+                                      so that neighbours are of any class
+    DIR/index/train/offset.npy, ...   COLUMNS, a number an image
+    DIR/dataset.json                  classes, channels, mean, deviation; the images of each split; the bytes of each
+                                      file; how it was made
+
+Any tool reads the shards, and the webdataset package as a stream. Validation has shards too where the data bring it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy
+
+from datamodules.errors import DataError
+from datamodules.remote import Place, place_of, read_small
+
+VERSION = 1
+SPLITS = ("train", "val", "test")
+COLUMNS = {
+    "shard": numpy.int32,
+    "offset": numpy.int64,  # bytes before the image in its shard
+    "length": numpy.int32,  # of the image, in bytes
+    "label": numpy.int32,
+    "crc32": numpy.uint32,
+    "height": numpy.int32,
+    "width": numpy.int32,
+}
+MOST_OPEN = 512  # shards that a process keeps open; the usual limit on open files is 1,024
+BLOCKS = 16  # runs of neighbours that a window is made of
+
+
+def shard_name(split: str, shard: int) -> str:
+    return f"{split}-{shard:06d}.tar"
+
+
+def index_name(split: str, column: str) -> str:
+    return f"index/{split}/{column}.npy"
+
+
+class Packing:
+    """A packed data set, opened.
+
+    Args:
+        root: folder or URL.
+        cache: the folder for what is fetched from a URL; None: in the user's cache.
+
+    Attributes:
+        facts: what dataset.json says.
+
+    Raises:
+        DataError: there is none, it is damaged, or of another version.
+    """
+
+    def __init__(self, root: str, cache: str | None = None) -> None:
+        text = read_small(root, "dataset.json")
+        if text is None:
+            raise DataError(
+                f"{root} holds no packed data set (dataset.json). To make one of a folder of images:\n"
+                f"python prepare.py datamodule=imagefolder datamodule.root=FOLDER out={root}"
+            )
+        try:
+            self.facts: dict[str, Any] = json.loads(text)
+            version = self.facts["version"]
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"{root}/dataset.json is damaged: pack again, or copy it again.") from None
+        if version != VERSION:
+            raise DataError(
+                f"{root} is a packing of version {version}, and version {VERSION} is read here: pack again."
+            )
+        self.place = place_of(root, cache, text)
+
+    def blobs(self, split: str) -> ShardBlobs:
+        """Raises DataError: the index is not whole."""
+        return ShardBlobs(self.place, split, self.facts["images"][split], self.facts["files"])
+
+
+def find_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What conf/datamodule/packed.yaml leaves null, by its keys. Raises DataError: there is no such packing."""
+    facts = Packing(data["root"], data["cache"]).facts
+    return {
+        "num_classes": len(facts["classes"]),
+        **{key: facts[key] for key in ("channels", "mean", "std", "mirror")},
+        "val_size": None if "val" in facts["images"] else 0,
+    }
+
+
+class ShardBlobs:
+    """The images of a split as encoded images (datamodules/encoded.py); every read is checked.
+
+    Processes map the index, and read at given places (pread): files that were open before a fork are theirs too.
+    """
+
+    def __init__(self, place: Place, split: str, count: int, files: Mapping[str, int]) -> None:
+        self.place, self.split, self.count, self.files = place, split, count, files
+        self.columns = {column: self._column(column) for column in COLUMNS}
+        self.open: dict[int, int] = {}  # file descriptors by shard
+
+    def __reduce__(self) -> Any:
+        return ShardBlobs, (self.place, self.split, self.count, self.files)
+
+    def __del__(self) -> None:
+        for descriptor in getattr(self, "open", {}).values():
+            os.close(descriptor)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, index: int) -> str:
+        shard = shard_name(self.split, int(self.columns["shard"][index]))
+        return f"{self.place.folder / shard}: {index:012d}"
+
+    def read(self, index: int) -> bytes:
+        """Raises OSError: the shard is gone, cut short, or holds other bytes than were packed."""
+        shard, offset, length, crc32 = (int(self.columns[c][index]) for c in ("shard", "offset", "length", "crc32"))
+        descriptor = self.open.get(shard)
+        data = self._first_read(shard, offset, length) if descriptor is None else os.pread(descriptor, length, offset)
+        if len(data) < length:
+            raise OSError(errno.EIO, "the shard is cut short")
+        if zlib.crc32(data) != crc32:
+            raise OSError(errno.EIO, "its checksum differs: the shard is damaged")
+        return data
+
+    def _first_read(self, shard: int, offset: int, length: int) -> bytes:
+        name = shard_name(self.split, shard)
+        path = self.place.file(name, self.files[name])
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "the shard is no regular file")
+            data = os.pread(descriptor, length, offset)
+            if len(self.open) < MOST_OPEN and self.open.setdefault(shard, descriptor) == descriptor:
+                descriptor = -1  # it stays open
+            return data
+        finally:
+            if descriptor != -1:
+                os.close(descriptor)
+
+    def _column(self, column: str) -> numpy.ndarray:
+        name = index_name(self.split, column)
+        try:
+            path = self.place.file(name, self.files[name])
+            values = numpy.asarray(numpy.load(path, mmap_mode="r", allow_pickle=False))
+            if values.shape != (self.count,) or values.dtype != COLUMNS[column]:
+                raise ValueError
+        except (OSError, EOFError, KeyError, ValueError):
+            raise DataError(
+                f"{self.place.folder / name} is missing or damaged: pack again, or copy it again."
+            ) from None
+        return values
+
+
+def windowed_permutation(samples: int, window: int, rng: numpy.random.Generator) -> numpy.ndarray:
+    """A permutation of range(samples), (samples,) int64, that stays for `window` images in few places of the shards.
+
+    Runs of neighbours are permuted, and the images of every BLOCKS runs are shuffled. Shards hold images in random
+    order, so that a run is a random sample too.
+
+    Args:
+        window: 0: any permutation.
+    """
+    if window == 0:
+        return rng.permutation(samples)
+    run = -(-window // BLOCKS)
+    starts = rng.permutation(numpy.arange(0, samples, run))
+    order = (starts[:, None] + numpy.arange(run)).ravel()
+    order = order[order < samples]
+    for start in range(0, samples, window):
+        rng.shuffle(order[start : start + window])
+    return order

@@ -1,0 +1,234 @@
+"""Every kind of image file against Pillow; damaged ones are named, and skipped only if the command says so."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy
+import pytest
+import torch
+from conftest import recipe_of
+from photographs import SAMPLES, origins, photographs
+from PIL import Image, ImageOps
+
+from datamodules import decoding
+from datamodules.base import EncodedDataModule
+from datamodules.decoding import Decoded, ImageError, Jpeg, Picture, open_image
+from datamodules.encoded import EncodedImages
+from datamodules.order import DataError
+from datamodules.resampling import cut_out
+from recipes.host_augmentation import CentralView, Photographs
+
+
+def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def pillow(data: bytes, mode: str = "RGB") -> numpy.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return numpy.asarray(image.convert(mode))
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"quality": 100}])
+@pytest.mark.parametrize("number", range(5))
+def test_jpeg_is_pillows_to_the_pixel(number, options):
+    data = encoded(photographs()[number], **options)
+    found = open_image(data, 3)
+    assert isinstance(found, Jpeg) and numpy.array_equal(found.whole(), pillow(data))
+    grey = open_image(data, 1)
+    assert numpy.array_equal(grey.whole()[:, :, 0], pillow(data, "L"))
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("bottom", [5, 40, 63, 64, 65, 200, 390, 427])
+def test_rows_below_a_box_are_not_decoded_and_change_nothing(bottom, options):
+    data = encoded(photographs()[0], **options)
+    box, size = (bottom - 5, 3, 5, 90), (5, 90)
+    found = open_image(data, 3).cut(box, size, "bicubic", beyond=False)
+    assert numpy.array_equal(found, pillow(data)[bottom - 5 : bottom, 3:93])
+
+
+@pytest.mark.parametrize(("interpolation", "size"), [("bicubic", 40), ("bilinear", 40), ("area", 60), ("area", 20)])
+def test_what_jpegs_own_scaling_leaves_out_is_hardly_seen(interpolation, size, monkeypatch):
+    image = photographs()[0].resize((2560, 1708), Image.Resampling.BICUBIC)
+    data, box = encoded(image, quality=95), (100, 300, 1500, 2000)
+    decoded = []
+    decode = Jpeg._decode
+
+    def noted(one: Jpeg, *arguments, **options) -> numpy.ndarray:
+        decoded.append(decode(one, *arguments, **options))
+        return decoded[0]
+
+    monkeypatch.setattr(Jpeg, "_decode", noted)
+    small = open_image(data, 3).cut(box, (size, size), interpolation, beyond=False)
+    whole = cut_out(pillow(data), box, (size, size), interpolation, beyond=False)
+    assert len(decoded[0]) <= 1708 / 2
+    assert numpy.abs(small.astype(int) - whole).mean() < (2.5 if interpolation == "area" else 0.8)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_camera_held_sideways(kind, orientation):
+    exif = Image.Exif()
+    exif[decoding.ORIENTATION] = orientation
+    data = encoded(photographs()[0].resize((60, 40)), kind, exif=exif)
+    upright = numpy.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    found = open_image(data, 3)
+    assert found.size == upright.shape[:2] and numpy.array_equal(found.whole(), upright)
+    box = (2, 4, 20, 30)
+    assert numpy.array_equal(found.cut(box, (20, 30), "bilinear", beyond=False), upright[2:22, 4:34])
+    assert numpy.array_equal(open_image(data, 3, turn=False).whole(), pillow(data))
+
+
+def test_kinds_of_pictures():
+    image = photographs()[0].resize((32, 20))
+    pixels = numpy.asarray(image)
+    for kind in ("PNG", "BMP", "PPM", "TIFF"):
+        assert numpy.array_equal(open_image(encoded(image, kind), 3).whole(), pixels)
+    assert numpy.array_equal(open_image(encoded(image, "WEBP", lossless=True), 3).whole(), pixels)
+    for made in (
+        encoded(image.quantize(17), "GIF"),
+        encoded(image.quantize(17), "PNG"),
+        encoded(image.convert("1"), "PNG"),
+    ):
+        assert numpy.array_equal(open_image(made, 3).whole(), pillow(made))
+    cmyk = encoded(image.convert("CMYK"))
+    assert numpy.array_equal(open_image(cmyk, 3).whole(), pillow(cmyk))
+    assert open_image(encoded(image.convert("L")), 3).whole().shape == (20, 32, 3)
+
+
+def test_sixteen_bits_are_not_all_white():
+    ramp = numpy.arange(0, 65536, 257, dtype=numpy.uint16).reshape(16, 16)
+    for kind in ("PNG", "TIFF"):
+        found = open_image(encoded(Image.fromarray(ramp), kind), 1).whole()[:, :, 0]
+        assert numpy.array_equal(found, ramp // 257)
+
+
+def test_what_is_transparent_lies_on_white():
+    pixels = numpy.zeros((4, 4, 4), numpy.uint8)
+    pixels[:2, :, 3] = 255
+    found = open_image(encoded(Image.fromarray(pixels), "PNG"), 3).whole()
+    assert (found[:2] == 0).all() and (found[2:] == 255).all()
+    palette = Image.fromarray(numpy.arange(16, dtype=numpy.uint8).reshape(4, 4), "P")
+    palette.putpalette(list(range(48)))
+    found = open_image(encoded(palette, "PNG", transparency=3), 3).whole()
+    assert (found[0, 3] == 255).all() and found[0, 2].tolist() == [6, 7, 8]
+
+
+# ---- damaged
+
+
+def bomb(side: int = 20000) -> bytes:
+    """The head of a PNG that says it is side x side, and hardly more."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def damaged() -> dict[str, tuple[bytes, str]]:
+    """Files by name, with what is said of them."""
+    whole, png = encoded(photographs()[0]), encoded(photographs()[0], "PNG")
+    high = bytearray(whole)
+    place = high.index(b"\xff\xc0")
+    high[place + 5 : place + 9] = struct.pack(">HH", 60000, 60000)
+    return {
+        "empty": (b"", "empty"),
+        "text": (b"<html>not found</html>", "no image"),
+        "head of a jpeg": (whole[:300], "no image|[Tt]runcated"),
+        "half a jpeg": (whole[: len(whole) // 2], "truncated"),
+        "half a png": (png[: len(png) // 2], "truncated"),
+        "bomb": (bomb(), "400 megapixels|400000000 pixels"),
+        "high jpeg": (bytes(high), "3,600 megapixels"),
+        "floats": (encoded(Image.fromarray(numpy.zeros((4, 4), numpy.float32)), "TIFF"), "floating-point"),
+    }
+
+
+@pytest.mark.parametrize("name", damaged())
+def test_damaged(name):
+    data, said = damaged()[name]
+    with pytest.raises(ImageError, match=said) as caught:
+        open_image(data, 3).whole()
+    assert "\n" not in str(caught.value) and "BytesIO" not in str(caught.value)
+
+
+class InMemory:
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = list(files.items())
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, index: int) -> bytes:
+        if self.files[index][0] == "gone":
+            raise FileNotFoundError(2, "No such file or directory")
+        return self.files[index][1]
+
+    def name(self, index: int) -> str:
+        return self.files[index][0]
+
+
+class OfFiles(EncodedDataModule):
+    def __init__(self, files: dict[str, bytes], **options) -> None:
+        facts = {"root": "", "num_classes": 2, "channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3, "mirror": True}
+        more = {"resolution": None, "val_size": 0, "split_seed": 0, "workers": 0, "exact_evaluation": True}
+        super().__init__(**{**facts, **more, **options})
+        self.files = files
+
+    def read(self, share):
+        images = EncodedImages(InMemory(self.files), torch.arange(len(self.files)) % 2, 3)
+        return images, images
+
+
+def files() -> dict[str, bytes]:
+    sound = encoded(photographs()[0])
+    return {"a": sound, "half": sound[:5000], "b": sound, "gone": b"", "c": sound}
+
+
+def test_rows_that_cannot_be_read_are_named():
+    data = OfFiles(files(), on_error="fail", max_errors=0)
+    data.load()
+    view, origin = Photographs(recipe_of("rsb_a2", train_res=24), seed=0, then=None), origins(5)
+    out = torch.ones(5, 3, 24, 24, dtype=torch.uint8)
+    faults = data.train.fill(out, origin, view)
+    assert [(fault.row, fault.name) for fault in sorted(faults)] == [(1, "half"), (3, "gone")]
+    assert out[[0, 2, 4]].float().std() > 1 and not out[[1, 3]].any()
+    with pytest.raises(DataError, match="half cannot be read as an image .*truncated|gone cannot.*No such file"):
+        data.report(faults)
+
+
+def test_a_budget_of_errors(caplog):
+    data = OfFiles(files(), on_error="skip", max_errors=2)
+    data.load()
+    faults = data.train.fill(
+        torch.ones(5, 3, 24, 24, dtype=torch.uint8), origins(5), CentralView(recipe_of("rsb_a2", test_res=24))
+    )
+    for _ in range(2):  # an image counts once
+        data.report(faults)
+    assert set(data.skipped) == {"half", "gone"} and "half cannot be read" in caplog.text
+    data.max_errors = 1
+    with pytest.raises(DataError, match="2 images cannot be read, more than datamodule.max_errors=1"):
+        data.report(faults)
+
+
+def test_pixels_that_are_decoded_already():
+    pixels = numpy.asarray(photographs()[0])
+    cut = Decoded(pixels).cut((0, 0, 20, 20), (20, 20), "bicubic", beyond=False)
+    assert numpy.array_equal(cut, pixels[:20, :20]) and isinstance(
+        open_image(encoded(photographs()[0], "PNG"), 3), Picture
+    )
+
+
+@pytest.mark.proofs
+def test_a_thousand_photographs_are_pillows():
+    if not SAMPLES.is_dir():
+        pytest.skip("no photographs: set LINEAGE_DATA to a folder that holds imagenet-sample/train")
+    for path in SAMPLES.rglob("*.JPEG"):
+        data = path.read_bytes()
+        assert numpy.array_equal(open_image(data, 3, turn=False).whole(), pillow(data)), path

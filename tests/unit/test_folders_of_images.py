@@ -1,0 +1,287 @@
+"""Folders as people have them: splits under their names, what is null found, ImageNet in each of its layouts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from conftest import composed
+from doors import ROOT, cold
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+from PIL import Image
+from scipy.io import savemat
+
+from datamodules import pixels
+from datamodules.errors import DataError
+from datamodules.images import TensorImages
+from datamodules.layout import find_nulls
+from running.checks import check_parts
+from sweeps.jobs import job_name
+from user_error import UserError
+
+FIRST = ["n01440764", "n01443537", "n01484850"]  # tench, goldfish, great white shark
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def draw(root: Path, *names: str, size: tuple[int, int] | None = None, level: int = 0) -> Path:
+    """Grey pictures in folders that were made long ago, of a size (width, height) each, or of one size."""
+    for i, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", size or (20 + i, 30), level + i).save(root / name)
+    for folder, _, _ in os.walk(root):
+        os.utime(folder, (1e9, 1e9))
+    return root
+
+
+def loaded(kind: str, root: Path, *words: str) -> Any:
+    said = OmegaConf.from_dotlist([word.removeprefix("datamodule.") for word in words])
+    file = OmegaConf.load(ROOT / "conf" / "datamodule" / f"{kind}.yaml")
+    node: Any = OmegaConf.to_container(OmegaConf.merge(file, said, {"root": str(root)}), resolve=True)
+    datamodule = get_class(node.pop("_target_"))(**node)
+    datamodule.load()
+    return datamodule
+
+
+def sizes(datamodule) -> list[int]:
+    return [len(part) for part in (datamodule.train, datamodule.val, datamodule.test)]
+
+
+def classes(count: int, *names: str, ending: str = "png") -> list[str]:
+    return [f"{name}/{i}.{ending}" for name in names for i in range(count)]
+
+
+# ---- imagefolder
+
+
+@pytest.mark.parametrize(
+    ("parts", "words", "expected", "one_set"),
+    [
+        ({"": 10}, "", [18, 2, 2], True),
+        ({"": 10}, "datamodule.val_size=5", [15, 5, 5], True),
+        ({"train": 10}, "", [18, 2, 2], True),
+        ({"Training": 4, "valid": 3}, "", [8, 6, 6], True),
+        ({"train": 10, "testing": 3}, "", [18, 2, 6], False),
+        ({"TRAIN": 4, "dev": 3, "Test": 2}, "", [8, 6, 4], False),
+        ({"train": 4, "val": 3, "test": 2}, "datamodule.val_size=0", [8, 4, 4], False),  # said by running/notes.py
+        ({"train": 4, "validation": 3}, "datamodule.val_size=0", [8, 6, 6], False),
+        ({"train": 4, "val": 3}, "datamodule.val_size=2", [6, 2, 6], False),
+        ({"train": 4, "val": 3, "annotations": 0}, "", [8, 6, 6], True),
+    ],
+)
+def test_splits_under_the_names_that_people_use(tmp_path, parts, words, expected, one_set):
+    for part, count in parts.items():
+        (tmp_path / "data" / part).mkdir(parents=True, exist_ok=True)
+        draw(tmp_path / "data" / part, *classes(count, "ant", "bee"))
+    datamodule = loaded("imagefolder", tmp_path / "data", *words.split())
+    assert sizes(datamodule) == expected and datamodule.class_names() == ["ant", "bee"]
+    assert any("the test set is the validation set" in note for note in datamodule.notes) == one_set
+    seen = set(datamodule.train.samples.tolist() if datamodule.train.samples is not None else ())
+    assert not one_set or datamodule.test is datamodule.val
+    assert datamodule.val.samples is None or not seen & set(datamodule.val.samples.tolist())
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path):
+    datamodule = loaded("imagefolder", draw(tmp_path / "vehicles", *classes(4, "bus", "car", "train")))
+    assert datamodule.class_names() == ["bus", "car", "train"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "said"),
+    [
+        (["val/ant/1.png", "test/ant/1.png"], "", "holds no training images: it has val, test|it has test, val"),
+        (["train/ant/1.png", "val/ant/1.png", "dev/ant/1.png"], "", "holds dev, val: which of them is val"),
+        (["train/1.png", "val/1.png"], "", "train holds 1 images beside its class folders"),
+        (["pets/ant/1.png", "pets/bee/1.png"], "", r"one class folder only, pets. Is it .*root=.*/data/pets\?"),
+        (["train/ant/1.png", "train/bee/list.txt"], "", "class folders without an image: bee"),
+        (["train/a/1.png", "train/b/1.png", "val/c/1.png", "val/d/1.png"], "", "val has classes .* lacks: c, d"),
+        (["ant/1.png", "bee/1.png"], "datamodule.val_size=0", "no folder of validation or test images"),
+        (["ant/1.png", "bee/1.png"], "datamodule.val_size=2", "there are 2 training images"),
+        (["ant/1.png", "bee/1.png"], "datamodule.num_classes=3", "has 2 class folders, and datamodule.num_classes=3"),
+        (["ant/1.png", "bee/1.png"], "datamodule.resolution=40", "sizes from 20x30 to 21x30"),
+    ],
+)
+def test_folders_that_do_not_fit_together(tmp_path, names, words, said):
+    for name in names:
+        if name.endswith(".txt"):
+            (tmp_path / "data" / name).parent.mkdir(parents=True)
+            (tmp_path / "data" / name).touch()
+    draw(tmp_path / "data", *(name for name in names if name.endswith(".png")))
+    with pytest.raises(DataError, match=said):
+        loaded("imagefolder", tmp_path / "data", *words.split())
+
+
+def test_what_is_unequal_is_said_and_labels_follow_the_training_folder(tmp_path):
+    draw(tmp_path / "data" / "train", *classes(1, "ant"), *classes(2, "bee"), *classes(12, "cat"))
+    draw(tmp_path / "data" / "val", *classes(2, "bee"), *classes(1, "cat"))
+    datamodule = loaded("imagefolder", tmp_path / "data")
+    assert datamodule.val.labels.tolist() == [1, 1, 2]
+    summary, unequal, lacks, _ = datamodule.notes
+    assert summary.startswith("imagefolder: 3 classes, 18 images of 20x30 to 34x30 (median 27x30), grey; mean 0.03, ")
+    assert unequal == "the classes are unequal: 12 of cat, 1 of ant" and lacks == "val lacks 1 of the 3 classes: ant"
+
+
+def test_what_the_command_says_goes_before_what_is_found(tmp_path):
+    draw(tmp_path / "data", *classes(4, "ant", "bee"), level=51)
+    data = {"root": tmp_path / "data", "exif_rotation": True, "channels": None, "resolution": None}
+    found = find_nulls(data)
+    assert (found["num_classes"], found["channels"], found["resolution"], found["val_size"]) == (2, 1, None, 1)
+    assert found["mean"] == [pytest.approx((51 + 3.5) / 255, abs=1e-4)]
+    assert len(find_nulls({**data, "channels": 3})["mean"]) == 3
+    datamodule = loaded("imagefolder", tmp_path / "data", "datamodule.mean=[0.5]", "datamodule.num_classes=2")
+    assert datamodule.mean == [0.5] and datamodule.std == found["std"]
+
+
+# ---- squares of one size
+
+
+def test_squares_of_one_size_are_a_data_set_in_memory(tmp_path, monkeypatch):
+    root = draw(tmp_path / "data", *classes(10, "a", "b"), size=(40, 40))
+    datamodule, decoded = loaded("imagefolder", root), pixels._decoded
+    assert isinstance(datamodule.train, TensorImages) and datamodule.resolution == 40
+    assert datamodule.train[torch.arange(18)].shape == (18, 1, 40, 40)
+    assert set(datamodule.train[torch.arange(18)].flatten().tolist()) <= set(range(20))
+
+    monkeypatch.setattr(pixels, "_decoded", None)  # they were kept
+    again = loaded("imagefolder", root)
+    assert torch.equal(again.train[torch.arange(18)], datamodule.train[torch.arange(18)])
+    assert loaded("imagefolder", root, "datamodule.resolution=60").val[torch.arange(2)].shape == (2, 1, 60, 60)
+
+    monkeypatch.setattr(pixels, "_decoded", decoded)
+    Image.new("L", (40, 40), 200).save(root / "a" / "0.png")  # in its place, which no folder's time tells
+    new = loaded("imagefolder", root)
+    assert 200 in torch.cat([part[torch.arange(len(part))] for part in (new.train, new.val)])
+    (root / "a" / "1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="a/1.png cannot be read as an image"):
+        loaded("imagefolder", root)
+
+
+def test_small_squares_are_shown_at_what_networks_take(tmp_path):
+    datamodule = loaded("imagefolder", draw(tmp_path / "data", *classes(4, "a", "b"), size=(28, 28)))
+    assert datamodule.resolution == 32 and "of 28x28, shown at 32x32, grey" in datamodule.notes[0]
+    padded = loaded("imagefolder", tmp_path / "data", "datamodule.show=pad", "datamodule.mean=[0]")
+    assert padded.train[torch.arange(7)][:, :, :2].sum() == 0
+
+
+# ---- commands
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("datamodule.root=nowhere", "nowhere is not a folder. Name the one that holds the images: datamodule.root="),
+        ("datamodule.root=data arch.num_classes=1", "arch.num_classes=1: the data have 2."),
+        ("datamodule.root=data/ant", "ant holds 1 images beside its class folders (0.png)"),
+    ],
+)
+def test_commands_that_are_refused_before_torch(tmp_path, words, said):
+    draw(tmp_path / "data", *classes(1, "ant", "bee"))
+    done = cold(tmp_path, "train.py", "datamodule=imagefolder", *words.split())
+    assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") <= 2, done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("datamodule=imagefolder", "datamodule.root has no value"),
+        ("datamodule=imagefolder datamodule.root=. arch.num_classes=null", "arch.num_classes=null: it cannot be null"),
+        ("datamodule=imagefolder datamodule.root=. datamodule.channels=2", "it is one of 1, 3 or null"),
+        ("datamodule=digits datamodule.num_classes=null", "datamodule.num_classes=null: it cannot be null"),
+    ],
+)
+def test_what_cannot_be_null(words, said):
+    with pytest.raises(UserError, match=said):
+        check_parts(composed(*words.split()))
+
+
+# ---- ImageNet
+
+
+def imagenet(root: Path, *words: str) -> Any:
+    return loaded("imagenet", root, *words)
+
+
+def test_imagenet_in_class_folders(tmp_path):
+    draw(tmp_path / "data" / "val", *classes(2, *FIRST[1:]))
+    datamodule = imagenet(tmp_path / "data")  # no training images, and not of all classes
+    assert datamodule.test.labels.tolist() == [1, 1, 2, 2] and sizes(datamodule) == [0, 4, 4]
+    assert datamodule.class_names()[1] == "goldfish, Carassius auratus" and len(datamodule.class_names()) == 1000
+    assert datamodule.notes[-1].endswith("has no image of 998 of the 1,000 classes")
+    with pytest.raises(DataError, match="no folder train"):
+        datamodule.connect_training(None, None, None, 1)
+    draw(tmp_path / "data" / "train", *classes(2, *FIRST))
+    datamodule = imagenet(tmp_path / "data")
+    assert datamodule.train.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    with pytest.raises(DataError, match="has 3 class folders: set datamodule.num_classes"):
+        datamodule.connect_training(None, None, None, 1)
+    datamodule = imagenet(tmp_path / "data", "datamodule.num_classes=3", "datamodule.test_folder=train")
+    assert datamodule.train.labels.tolist() == datamodule.test.labels.tolist()
+    assert datamodule.class_names()[0] == "tench, Tinca tinca"
+
+
+def with_kit(root: Path) -> None:
+    kit = root / "ILSVRC2012_devkit_t12" / "data"
+    kit.mkdir(parents=True)
+    kinds = [("ILSVRC2012_ID", "i4"), ("WNID", "O"), ("words", "O")]
+    savemat(kit / "meta.mat", {"synsets": numpy.array([(i + 1, w, "") for i, w in enumerate(FIRST[::-1])], kinds)})
+    (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("2\n1\n3\n")
+
+
+def with_table(root: Path) -> None:
+    rows = [f"ILSVRC2012_val_0000000{i + 1},{FIRST[label]} 1 2 3 4 {FIRST[label]} 5 6 7 8\n" for i, label in OF_EACH]
+    (root / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n" + "".join(rows[::-1]))
+    (root / "LOC_synset_mapping.txt").write_text("".join(f"{name} some words, others\n" for name in FIRST))
+
+
+def with_list(root: Path) -> None:
+    (root / "labels.txt").write_text("".join(f"{FIRST[label]}\n" for _, label in OF_EACH))
+
+
+def with_pairs(root: Path) -> None:
+    rows = [f"val/ILSVRC2012_val_0000000{i + 1}.JPEG {FIRST[label]}\n" for i, label in OF_EACH]
+    (root / "val.txt").write_text("".join(rows))
+
+
+OF_EACH = [(0, 1), (1, 2), (2, 0)]  # image and class
+
+
+@pytest.mark.parametrize("told", [with_kit, with_table, with_list, with_pairs])
+@pytest.mark.parametrize("place", ["val", "ILSVRC/Data/CLS-LOC/val"])
+def test_imagenet_flat_with_what_tells_the_classes(tmp_path, told, place):
+    files = [f"ILSVRC2012_val_0000000{i}.JPEG" for i in (1, 2, 3)]
+    draw(tmp_path / "data" / place, *files)
+    with pytest.raises(DataError, match="in no class folders, and no file tells their classes"):
+        imagenet(tmp_path / "data")
+    told(tmp_path / "data")
+    datamodule = imagenet(tmp_path / "data")
+    assert datamodule.test.labels.tolist() == [1, 2, 0]
+    assert datamodule.test.blobs.name(0).endswith(files[0])
+    (tmp_path / "data" / "other.txt").write_text("\n".join(FIRST))
+    with pytest.raises(DataError, match="tell different classes"):
+        imagenet(tmp_path / "data")
+
+
+def test_imagenet_is_seen_as_it_lies_and_other_pictures_as_their_camera_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    for part in ("train", "val"):
+        for name in FIRST[:2]:
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.new("RGB", (30, 20)).save(tmp_path / part / name / "1.jpeg", exif=exif)
+    assert imagenet(tmp_path, "datamodule.num_classes=2").test.open(0).size == (20, 30)
+    assert loaded("imagefolder", tmp_path).test.open(0).size == (30, 20)
+
+
+def test_jobs_of_a_sweep_over_folders_have_names_of_their_own():
+    words = [["datamodule=imagefolder", f"datamodule.root={root}"] for root in ("one", "two")]
+    assert len(set(map(job_name, words))) == 2
+    assert job_name(["datamodule=mnist", "datamodule.root=here"]) == job_name(["datamodule=mnist"])

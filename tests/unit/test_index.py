@@ -1,0 +1,245 @@
+"""What is in a folder of class folders: found whole, kept, and found anew when it changes; files that are none."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+from doors import ROOT
+from PIL import Image
+
+from datamodules import facts as facts_module
+from datamodules import index as index_module
+from datamodules.errors import DataError
+from datamodules.facts import look
+from datamodules.index import FileBlobs, cache_of, open_index
+from datamodules.spreading import spread
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def make(root: Path, *names: str) -> Path:
+    """Empty files, in folders that were made long ago."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    for folder, _, _ in os.walk(root):
+        os.utime(folder, (1e9, 1e9))
+    return root
+
+
+def paths(index) -> list[str]:
+    return [os.path.relpath(os.fsdecode(index.path(i)), index.folder) for i in range(len(index))]
+
+
+# ---- what is found
+
+
+def test_images_by_any_ending_in_any_depth_and_nothing_hidden(tmp_path):
+    long = "é" * 125 + ".jpg"  # 254 bytes
+    images = ["ant/1.JPEG", "ant/2.jpg", "ant/deep/er/3.PnG", "ant/x.webp", "bee/a b.bmp", f"bee/{long}", "bee/1.tiff"]
+    others = ["ant/list.txt", "bee/LICENSE", "bee/x.heic"]
+    hidden = ["ant/.1.jpg", "ant/.ipynb_checkpoints/1.jpg", ".git/1.jpg", "__MACOSX/ant/1.jpg", "bee/@eaDir/1.jpg"]
+    index = open_index(make(tmp_path / "Bäume 木", *images, *others, *hidden, "bee/Thumbs.db"))
+    assert index.classes == ["ant", "bee"] and index.labels.tolist() == [0] * 4 + [1] * 3
+    assert paths(index) == sorted(images) and index.counts().tolist() == [4, 3]
+    assert dict(index.others) == {".txt": 1, ".db": 1, "": 1, ".heic": 1}
+    assert "1 .txt, " in index.notes()[0] or ", 1 .txt" in index.notes()[0]
+
+
+def test_links_are_followed_once_and_what_is_no_file_is_left_out(tmp_path):
+    root = make(tmp_path / "data", "ant/1.jpg", "bee/1.jpg", "bee/below/2.jpg", "bee/folder.jpg/3.jpg")
+    elsewhere = make(tmp_path / "elsewhere", "4.jpg")
+    (root / "bee" / "5.jpg").symlink_to(elsewhere / "4.jpg")
+    (root / "cat").symlink_to(elsewhere)
+    for name, target in {
+        "up": root / "bee",
+        "top": root,
+        "down": root / "bee" / "below",
+        "self.jpg": "self.jpg",
+    }.items():
+        (root / "bee" / name).symlink_to(target)
+    os.mkfifo(root / "bee" / "pipe.jpg")
+    (root / "bee" / "gone.jpg").symlink_to("nowhere")
+    index = open_index(root)
+    assert index.counts().tolist() == [1, 4, 1] and index.classes == ["ant", "bee", "cat"]
+    assert [os.path.basename(path) for path in paths(index)] == ["1.jpg", "1.jpg", "5.jpg", "2.jpg", "3.jpg", "4.jpg"]
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    names = [b"b\xff/\xfe.jpg", b"a/1.jpg"]
+    root = make(tmp_path / "data", *map(os.fsdecode, names))
+    for _ in range(2):  # the second time from the cache
+        index = open_index(root)
+        assert FileBlobs(index).read(1) == b"" and FileBlobs(index).name(1).endswith("/b\\xff/\\xfe.jpg")
+    assert open_index(make(tmp_path / "case", "Ant/1.jpg", "ant/1.jpg")).notes() == [
+        f"Ant and ant in {tmp_path}/case differ in case only, and are two classes"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["readme.txt"], "holds no class folder"),
+        (["1.jpg", "2.jpg", "3.jpg", "ant/1.jpg"], r"holds 3 images beside its class folders \(1.jpg, 2.jpg, ...\)"),
+    ],
+)
+def test_folders_that_are_no_data_set(tmp_path, names, said):
+    with pytest.raises(DataError, match=said):
+        open_index(make(tmp_path / "data", *names))
+    with pytest.raises(DataError, match="nowhere is not a folder"):
+        open_index(tmp_path / "nowhere")
+
+
+# ---- kept
+
+
+def test_it_is_found_once_and_anew_after_a_change(tmp_path, monkeypatch):
+    root, scans, scan = make(tmp_path / "data", "ant/deep/1.jpg", "bee/1.jpg"), [], index_module.scan
+
+    def counted(folder):
+        scans.append(folder)
+        return scan(folder)
+
+    monkeypatch.setattr(index_module, "scan", counted)
+    sizes = [len(open_index(root)), len(open_index(root))]
+    (root / "ant" / "deep" / "2.jpg").touch()
+    sizes += [len(open_index(root))]
+    assert sizes == [2, 2, 3] and len(scans) == 2
+    (root / "cat").mkdir()
+    (root / "cat" / "1.jpg").touch()
+    os.utime(root, (2e9, 2e9))
+    assert open_index(root).classes == ["ant", "bee", "cat"] and len(scans) == 3
+    open_index(root)  # its folders were changed just now, and may change again in the same tick of the clock
+    assert len(scans) == 4
+
+
+@pytest.mark.parametrize("name", ["index.json", "paths.npy", "offsets.npy", "labels.npy"])
+def test_a_damaged_cache_is_made_anew(tmp_path, name):
+    root = make(tmp_path / "data", "ant/1.jpg", "ant/2.jpg", "bee/3.jpg")
+    whole = paths(open_index(root))
+    file = cache_of(root) / name
+    content = file.read_bytes()
+    flipped = bytes([*content[:-1], content[-1] ^ 1])
+    for damaged in (b"", content[: len(content) // 2], flipped, b"\0" * len(content)):
+        file.write_bytes(damaged)
+        assert paths(open_index(root)) == whole and file.read_bytes() == content
+    file.unlink()
+    assert paths(open_index(root)) == whole
+
+
+def test_without_a_cache(tmp_path, cache):
+    cache.write_text("a file in the place of the folder")
+    index = open_index(make(tmp_path / "data", "ant/1.jpg", "bee/1.jpg"))
+    assert index.cache is None and "cannot be written" in index.notes()[0]
+    assert paths(pickle.loads(pickle.dumps(index))) == paths(index)
+
+
+def test_a_copy_for_a_worker_is_the_name_of_the_cache(tmp_path):
+    root = make(tmp_path / "data", *(f"ant/{i}.jpg" for i in range(2000)), "bee/1.jpg")
+    index = open_index(root)
+    sent = pickle.dumps(FileBlobs(index))
+    assert len(sent) < 1000 and paths(pickle.loads(sent).index) == paths(index)
+    (root / "bee" / "2.jpg").touch()
+    open_index(root)
+    with pytest.raises(DataError, match="was changed"):
+        pickle.loads(sent)
+
+
+def test_without_torch():
+    words = "import sys, datamodules.layout, datamodules.pixels; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], cwd=ROOT).returncode == 0
+
+
+# ---- read
+
+
+def test_what_is_no_file_any_more(tmp_path):
+    root = make(tmp_path / "data", "ant/1.jpg", "ant/2.jpg", "bee/1.jpg")
+    blobs = FileBlobs(open_index(root))
+    (root / "ant" / "1.jpg").unlink()
+    os.mkfifo(root / "ant" / "1.jpg")  # to open it waits for a writer
+    (root / "ant" / "2.jpg").unlink()
+    with pytest.raises(OSError, match="no regular file"):
+        blobs.read(0)
+    with pytest.raises(FileNotFoundError):
+        blobs.read(1)
+
+
+def test_processes_share_work_in_order():
+    assert list(spread(lambda part: part**2, range(10))) == [i**2 for i in range(10)]
+    with pytest.raises(DataError, match="was killed"):
+        list(spread(lambda part: os.kill(os.getpid(), signal.SIGKILL) if part == 3 else part, range(4)))
+
+
+# ---- looked at
+
+
+class Encoded:
+    """Files by their content, or by the picture in them."""
+
+    def __init__(self, *images: Image.Image | bytes, **how) -> None:
+        files = {id(image): image if isinstance(image, bytes) else encoded(image, **how) for image in images}
+        self.files = [files[id(image)] for image in images]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, index: int) -> str:
+        return f"image {index}"
+
+    def read(self, index: int) -> bytes:
+        return self.files[index]
+
+
+def encoded(image: Image.Image, **how) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "png", **how)
+    return file.getvalue()
+
+
+def flat(level: int | tuple[int, int, int], width: int, height: int) -> Image.Image:
+    return Image.new("L" if isinstance(level, int) else "RGB", (width, height), level)
+
+
+def test_facts_of_grey_squares():
+    half = numpy.zeros((8, 8), numpy.uint8)
+    half[:4] = 255
+    facts = look(Encoded(Image.fromarray(half), flat((255, 255, 255), 8, 8)), turn=True, channels=None)
+    assert (facts.channels, facts.mean, facts.side, facts.sizes()) == (1, [0.75], 8, "8x8")
+    assert facts.std == [round((0.75 - 0.75**2) ** 0.5, 4)]
+    as_colour = look(Encoded(Image.fromarray(half)), turn=True, channels=3)
+    assert as_colour.mean == [0.5] * 3 and as_colour.std == [0.5] * 3
+
+
+def test_facts_of_pictures_of_several_sizes_some_of_which_cannot_be_read():
+    red, large = flat((255, 0, 0), 30, 20), flat((0, 0, 255), 1200, 600)  # each counts the same
+    facts = look(Encoded(red, large, b"no image", red), turn=True, channels=None)
+    assert facts.mean == [0.6667, 0, 0.3333] and facts.side is None
+    assert facts.sizes() == "30x20 to 1200x600 (median 30x20)"
+    assert len(facts.unreadable) == 1 and facts.unreadable[0].startswith("image 2 (")
+    with pytest.raises(DataError, match="none can be read, image 0"):
+        look(Encoded(b"no image", b""), turn=True, channels=None)
+
+
+def test_facts_see_the_one_image_of_another_size_and_turn_as_cameras_say(monkeypatch):
+    monkeypatch.setattr(facts_module, "SAMPLE", 20)
+    squares = [flat(7, 8, 8)] * 25
+    assert look(Encoded(*squares), turn=True, channels=None).side == 8
+    odd = look(Encoded(*squares[:4], flat(7, 9, 9), *squares[5:]), turn=True, channels=None)
+    assert odd.largest == [8, 8] and odd.side is None  # it is not in the sample: 0 1 2 3 5 and so on
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for turn, size in ((True, [30, 20]), (False, [20, 30])):
+        assert look(Encoded(flat(7, 30, 20), exif=turned), turn=turn, channels=None).median == size
