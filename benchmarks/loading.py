@@ -2,8 +2,8 @@
 
 python benchmarks/loading.py files augmented evaluation packed cores memory
 
-On one core, in this process, without workers; `cores` is of two. The photographs are ImageNet's where LINEAGE_DATA holds
-imagenet-sample/train, else scikit-learn's two, cut to 500 x 375.
+On one core, in this process, without workers; `cores` is of two. The photographs are ImageNet's where LINEAGE_DATA
+holds imagenet-sample/train, else scikit-learn's two, cut to 500 x 375.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from sides import ROOT, command, compare
+from sides import ROOT, command, compare, seconds
 
 COUNT, BATCH, SIDE = 1000, 64, 224
 
@@ -120,7 +120,8 @@ def timm(policy: str = "", evaluate: bool = False) -> Callable[[], None]:
     if evaluate:
         transform = create_transform(SIDE, is_training=False, crop_pct=0.95, **options)
     else:
-        transform = create_transform(SIDE, is_training=True, color_jitter=None, auto_augment=policy or None, **options)
+        options |= {"color_jitter": None, "auto_augment": policy or None}
+        transform = create_transform(SIDE, is_training=True, **options)
     dataset = create_dataset("", root=str(folder()), split="train")
     dataset.transform = transform
     loader: Any = DataLoader(dataset, batch_size=BATCH, shuffle=True, collate_fn=fast_collate)
@@ -211,9 +212,68 @@ def packing(max_size: int) -> Iterator[Path]:
         shutil.rmtree(place)
 
 
+def cores(rounds: int) -> None:
+    """Two worker processes against one, by the clock: original files, bicubic."""
+    import torch
+
+    from datamodules.pool import Job, Pool
+    from recipes.host_augmentation import Photographs
+
+    images = images_of(folder())
+    job = Job(images, Photographs(recipe_of("rsb_a2"), seed=0, then=None))
+    samples = torch.arange(len(images))
+    requests = torch.stack((samples * 0, samples, samples * 0), dim=1).split(128)
+    pools = {n: Pool({"all": job}, n, job.most_bytes(128, 1), 4, torch.device("cpu")) for n in (1, 2)}
+
+    def take_all(pool: Pool) -> None:
+        begun: list[Any] = []
+        for request in requests:
+            begun.append(pool.ask("all", request))
+            if len(begun) == pool.ahead:
+                pool.take(begun.pop(0))
+        for asked in begun:
+            pool.take(asked)
+
+    works = {f"processes_{n}": partial(seconds, partial(take_all, pool)) for n, pool in pools.items()}
+    for work in works.values():
+        work()
+    compare(rounds, **works)
+
+
+def memory(rounds: int) -> None:
+    """Fetching 256 images of MNIST, in memory, as a share of the step of LeNet-5, forward and backward."""
+    import torch
+    from torch.nn import functional as F
+
+    from archs.catalogue import build
+    from datamodules.images import TensorImages
+    from datamodules.loader import Request, Stream
+    from datamodules.pool import Job
+
+    images = TensorImages(torch.randint(0, 256, (60_000, 1, 32, 32), dtype=torch.uint8), torch.arange(60_000) % 10)
+    device, network = torch.device("cpu"), build("lenet5", num_classes=10)
+    stream = Stream("train", Job(images, None), device, None, print)
+    samples = torch.randperm(60_000)
+    requests = [
+        Request((0, i), torch.stack((part * 0, part, part * 0), dim=1), 0, 1.0)
+        for i, part in enumerate(samples[:25_600].split(256))
+    ]
+    pixels, labels = torch.rand(256, 1, 32, 32), torch.arange(256) % 10
+
+    def fetch() -> None:
+        for _ in stream(iter(requests), len(requests)):
+            pass
+
+    def steps() -> None:
+        for _ in requests:
+            F.cross_entropy(network(pixels), labels).backward()
+
+    compare(rounds, fetch=partial(cpu_seconds, fetch), steps=partial(cpu_seconds, steps))
+
+
 def packed(rounds: int) -> None:
-    """Shards of images of at most 256 px, area: against the decoder alone. FFCV's ratio to it: 2,065 images/s."""
-    with packing(256) as root:
+    """Shards of images of a short side of at most 192 px, a long one of about 256 as FFCV packs, against the decoder."""
+    with packing(192) as root:
         sides(rounds, lineage=lineage("area", root=root), decoder=decoder(root))
 
 
@@ -221,4 +281,4 @@ if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
-    command(__doc__, files, augmented, evaluation, packed, rounds=3)
+    command(__doc__, files, augmented, evaluation, packed, cores, memory, rounds=3)

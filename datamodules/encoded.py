@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-import numpy
 import torch
 from torch import Tensor
 
@@ -67,16 +66,17 @@ class EncodedImages:
         samples = origin[:, 1].tolist()
         opened = [self._opened(row, sample, faults) for row, sample in enumerate(samples)]
         sizes = torch.tensor([(1, 1) if one is None else one.size for one in opened])
-        size = cutting.shown(None, int(origin[0, 0]))
-        batch = numpy.zeros((len(samples), *size, self.channels), numpy.uint8)
+        batch = out.permute(0, 2, 3, 1).numpy()  # (B, H, W, C), the same memory
         for row, (one, cut) in enumerate(zip(opened, cutting.cuts(origin, sizes), strict=True)):
             try:
-                if one is not None:
-                    batch[row] = one.seen(cut)
+                batch[row] = 0 if one is None else one.seen(cut)
             except ImageError as error:
+                batch[row] = 0
                 faults.append(Fault(row, self.blobs.name(self.index(samples[row])), str(error)))
             opened[row] = None  # its memory is for the next
-        out.copy_(cutting(torch.from_numpy(batch).permute(0, 3, 1, 2), origin))
+        shown = cutting(out, origin)
+        if shown is not out:
+            out.copy_(shown)
         return faults
 
     def _opened(self, row: int, sample: int, faults: list[Fault]) -> Encoded | None:

@@ -13,7 +13,7 @@ from datamodules import shared
 from datamodules.base import EncodedDataModule
 from datamodules.encoded import EncodedImages
 from datamodules.errors import DataError
-from datamodules.facts import bytes_of
+from datamodules.facts import Facts, bytes_of
 from datamodules.images import Images, TensorImages
 from datamodules.index import FileBlobs, Index
 from datamodules.layout import (
@@ -153,9 +153,12 @@ class ImageFolder(EncodedDataModule):
 
     # ---- what the run says
 
+    def _facts(self, train: Index) -> Facts | None:
+        """What was found, with the number of channels or of as many."""
+        return known_facts(train, self.exif_rotation, None) or known_facts(train, self.exif_rotation, self.channels)
+
     def _summary(self, indices: dict[str, Index]) -> str:
-        train, count = indices["train"], sum(map(len, indices.values()))
-        facts = known_facts(train, self.exif_rotation, None) or known_facts(train, self.exif_rotation, self.channels)
+        facts, count = self._facts(indices["train"]), sum(map(len, indices.values()))
         size, colours = f" of {facts.sizes()}" if facts else "", "grey" if self.channels == 1 else "colour"
         if facts and self.resolution not in (None, facts.side):
             size += f", shown at {self.resolution}x{self.resolution}"
@@ -167,7 +170,9 @@ class ImageFolder(EncodedDataModule):
 
     def _notes(self, indices: dict[str, Index], roles: list[Index]) -> list[str]:
         notes = [note for index in indices.values() for note in index.notes()]
-        train, counts = indices["train"], indices["train"].counts()
+        train, counts, facts = indices["train"], indices["train"].counts(), self._facts(indices["train"])
+        if facts and facts.unreadable:
+            notes.append(f"{len(facts.unreadable)} of the images looked at cannot be read: {facts.unreadable[0]}")
         if counts.max() > IMBALANCE * counts.min():
             most, least = (f"{counts[i]:,} of {self.names[i]}" for i in (int(counts.argmax()), int(counts.argmin())))
             notes.append(f"the classes are unequal: {most}, {least}")

@@ -47,7 +47,11 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A split: its name there, its images, labels (N,) int64 by place among `classes`, and what tells that it changed."""
+    """A split.
+
+    name: that it has in the set; labels: (N,) int64, by place among `classes`; fingerprint: another one once it has
+    changed.
+    """
 
     name: str
     rows: Rows
@@ -92,10 +96,10 @@ def _load(name: str, config: str | None) -> Mapping[str, Any]:
     try:
         found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, config)
     except Exception as error:  # what networks, servers and readers of many formats let through
-        words = " ".join(str(error).split("\n\n")[0].split()) or type(error).__name__
+        words = " ".join(str(error).split("\nExample of usage")[0].split()) or type(error).__name__
         raise DataError(
-            f"datamodule.name={name}: {words:.300}\nIt is a name at huggingface.co/datasets, or a folder; "
-            "datamodule.config= chooses among several of one name, `hf auth login` gives access to gated ones."
+            f"datamodule.name={name}: {words:.300}\nIt is a name at huggingface.co/datasets or a folder; gated sets "
+            "need `hf auth login`, those of several configs datamodule.config=NAME."
         ) from None
     return found if isinstance(found, Mapping) else {"train": found}
 

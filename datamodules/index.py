@@ -10,24 +10,20 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy
-from filelock import FileLock, Timeout
 
 from datamodules.errors import DataError
 from datamodules.scanning import Scan, scan, shown
+from datamodules.user_cache import alone, cache_folder, cache_of
 
 ARRAYS = ("paths", "offsets", "labels")
-PATIENCE_S = 600  # longest wait for another process that makes the same index; after that each makes its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,34 +129,6 @@ def index_of(folder: Path, names: list[bytes], classes: list[str], of_each: list
         found.add([name], classes.index(label))
     arrays = found.arrays()
     return Index(folder, *arrays, classes, {}, _digest(arrays, classes), None)
-
-
-def cache_of(folder: Path) -> Path:
-    """Where what is found out about a folder is kept."""
-    words = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(folder.parts[-2:])).strip("-")[-60:]
-    return cache_folder() / f"{words}-{hashlib.blake2b(os.fsencode(folder), digest_size=8).hexdigest()}"
-
-
-def cache_folder() -> Path:
-    """The user's, for what this project finds out once."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "lineage"
-
-
-@contextmanager
-def alone(cache: Path) -> Iterator[bool]:
-    """Of several processes one at a time; gives whether the cache can be written."""
-    lock = None
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{cache}.lock")
-        lock.acquire(timeout=PATIENCE_S)
-    except (OSError, NotImplementedError, Timeout):
-        lock = None
-    try:
-        yield lock is not None
-    finally:
-        if lock is not None:
-            lock.release()
 
 
 def _made(folder: Path, cache: Path | None) -> Index:

@@ -15,6 +15,7 @@ from datamodules.errors import DataError
 from datamodules.facts import MOST_BYTES, Facts, bytes_of, look
 from datamodules.index import FileBlobs, Index, open_index
 from datamodules.scanning import folders_of, shown
+from datamodules.spreading import announce
 
 # What people call the folders of a split, in any case.
 NAMES = {
@@ -141,6 +142,7 @@ def facts_of(index: Index, turn: bool, channels: int | None) -> Facts:
     known = known_facts(index, turn, channels)
     if known is not None:
         return known
+    announce(f"looking at images of {shown(index.folder)} once", len(index))
     facts = look(FileBlobs(index), turn=turn, channels=channels)
     if index.cache is not None:
         file = _facts_file(index, turn, channels)

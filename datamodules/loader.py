@@ -91,7 +91,8 @@ class Stream:
         if images.in_memory and view is None:
             return self._taken(request, images[request.origin[:, 1]], [])  # type: ignore[index]
         epoch = int(request.origin[0, 0]) if len(request.origin) else 0
-        out = torch.empty(self.made.shape(len(request.origin), epoch), dtype=torch.uint8)
+        shape = self.made.shape(len(request.origin), epoch)
+        out = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
         faults = images.fill(out, request.origin, view) if len(out) else []
         return self._taken(request, out.to(self.device), faults)
 

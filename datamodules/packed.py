@@ -10,6 +10,7 @@ import torch
 
 from datamodules.base import EncodedDataModule
 from datamodules.encoded import EncodedImages
+from datamodules.errors import DataError
 from datamodules.images import Images
 from datamodules.shards import Packing, find_nulls
 
@@ -74,6 +75,7 @@ class Packed(EncodedDataModule):
 
     def read(self, share: bool) -> tuple[Images, Images] | tuple[Images, Images, Images]:
         packing = Packing(self.url, self.cache)
+        self.digest = packing.digest
         self.names, counts = packing.facts["classes"], packing.facts["images"]
         self.notes = []
         if "val" in counts and not self.validation_is_own:
@@ -83,6 +85,17 @@ class Packed(EncodedDataModule):
             )
         train, test = (self._images(packing, split) for split in ("train", "test"))
         return (train, self._images(packing, "val"), test) if self.validation_is_own else (train, test)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "packing": self.digest}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        if state_dict["packing"] != self.digest:
+            raise DataError(
+                f"{self.url} was packed anew since the run was started, in another way or order: "
+                "bring the other back, or choose another name, run=NAME."
+            )
 
     def _images(self, packing: Packing, split: str) -> EncodedImages:
         blobs = packing.blobs(split)

@@ -73,7 +73,7 @@ def _made(data: ImageDataModule, splits: dict[str, EncodedImages], settings: Set
     for images in splits.values():
         digest.update(images.labels.numpy().tobytes())
         for sample in range(len(images)):
-            digest.update(images.blobs.name(images.index(sample)).removeprefix(root).encode())
+            digest.update(images.blobs.name(images.index(sample)).removeprefix(root).encode(errors="backslashreplace"))
     counts = {split: len(images) for split, images in splits.items()}
     versions = {"pillow": PIL.__version__}
     return {"of": type(data).__name__, "images": counts, **settings._asdict(), "digest": digest.hexdigest(), **versions}
@@ -161,7 +161,9 @@ def _finish(
     skipped = {name: reason for record in every for name, reason in record.skipped}
     if skipped:
         with written_whole(out / "skipped.txt") as file:
-            file.write("".join(f"{name}\t{reason}\n" for name, reason in skipped.items()).encode())
+            file.write(
+                "".join(f"{name}\t{reason}\n" for name, reason in skipped.items()).encode(errors="backslashreplace")
+            )
     images = {split: sum(map(len, those)) for split, those in records.items()}
     files = {name: (out / name).stat().st_size for name in names}
     facts = {

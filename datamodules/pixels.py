@@ -7,14 +7,16 @@ import hashlib
 import os
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy
 
 from datamodules.decoding import ImageError, open_image
 from datamodules.errors import DataError
-from datamodules.index import FileBlobs, Index, alone
+from datamodules.index import FileBlobs, Index
 from datamodules.scanning import shown
-from datamodules.spreading import spread
+from datamodules.spreading import announce, spread
+from datamodules.user_cache import alone
 
 PART = 500  # images that a process decodes at a time
 
@@ -50,9 +52,10 @@ def pixels_of(index: Index, channels: int, turn: bool) -> numpy.ndarray:
 def _state(index: Index, channels: int, turn: bool) -> str:
     """Another one when a file was replaced by one of its name, which no folder's time tells."""
     state = hashlib.blake2b(f"{index.digest} {channels} {turn}".encode(), digest_size=16)
-    for image in range(len(index)):
+    top, paths, ends = os.fsencode(index.folder) + b"/", index.paths.tobytes(), index.offsets.tolist()
+    for image, (start, end) in enumerate(pairwise(ends)):
         try:
-            status = os.stat(index.path(image))
+            status = os.stat(top + paths[start:end])
         except OSError as error:
             raise _fault(index, image, error.strerror) from None
         state.update(b"%d %d " % (status.st_size, status.st_mtime_ns))
@@ -61,6 +64,7 @@ def _state(index: Index, channels: int, turn: bool) -> str:
 
 def _decoded(index: Index, channels: int, turn: bool) -> numpy.ndarray:
     blobs, pixels = FileBlobs(index), None
+    announce(f"decoding the {len(index):,} images of {shown(index.folder)} once", len(index))
     parts = [range(start, min(start + PART, len(index))) for start in range(0, len(index), PART)]
     for images, made in zip(parts, spread(partial(_of_some, blobs, channels, turn), parts), strict=True):
         for image, one in zip(images, made, strict=True):

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.util import Finalize
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -150,18 +150,25 @@ class Pool:
     def _hear(self) -> None:
         """Wait for one part of any batch."""
         ready = wait([self.results, *(process.sentinel for process in self.processes)])
-        if self.results not in ready:
-            died = next(process for process in self.processes if process.sentinel in ready)
-            died.join()
-            raise DataError(
-                f"A process that reads images has died (exit status {died.exitcode}); too little memory is the usual "
-                "reason: try datamodule.workers=1.\nThe same command goes on at the last saved step."
-            )
-        slot, start, faults, error = self.results.recv()
+        try:
+            heard = self.results.recv() if self.results in ready else None
+        except EOFError:  # all are dead
+            heard = None
+        if heard is None:
+            self._blame()
+        slot, start, faults, error = heard
         if error is not None:
             raise RuntimeError(f"in a process that reads images:\n{error}")
         self.asked[slot].parts -= 1
         self.asked[slot].faults += [fault._replace(row=fault.row + start) for fault in faults]
+
+    def _blame(self) -> NoReturn:
+        wait([process.sentinel for process in self.processes])
+        died = next(process for process in self.processes if not process.is_alive())
+        raise DataError(
+            f"A process that reads images has died (exit status {died.exitcode}); too little memory is the usual "
+            "reason: try datamodule.workers=1.\nThe same command goes on at the last saved step."
+        )
 
 
 def _work(jobs: Mapping[str, Job], memory: Tensor, tasks: Connection, results: Any, locks: Any, parent: int) -> None:

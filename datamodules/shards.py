@@ -12,6 +12,7 @@ Any tool reads the shards, and the webdataset package as a stream. Validation ha
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -56,6 +57,7 @@ class Packing:
 
     Attributes:
         facts: what dataset.json says.
+        digest: of it; it holds everything that decides the bytes of the images and their order.
 
     Raises:
         DataError: there is none, it is damaged, or of another version.
@@ -77,7 +79,7 @@ class Packing:
             raise DataError(
                 f"{root} is a packing of version {version}, and version {VERSION} is read here: pack again."
             )
-        self.place = place_of(root, cache, text)
+        self.place, self.digest = place_of(root, cache, text), hashlib.blake2b(text, digest_size=16).hexdigest()
 
     def blobs(self, split: str) -> ShardBlobs:
         """Raises DataError: the index is not whole."""
@@ -120,7 +122,7 @@ class ShardBlobs:
         return f"{self.place.folder / shard}: {index:012d}"
 
     def read(self, index: int) -> bytes:
-        """Raises OSError: the shard is gone, cut short, or holds other bytes than were packed."""
+        """Raises OSError: the shard is gone, cut short, holds other bytes than were packed, or cannot be fetched."""
         shard, offset, length, crc32 = (int(self.columns[c][index]) for c in ("shard", "offset", "length", "crc32"))
         descriptor = self.open.get(shard)
         data = self._first_read(shard, offset, length) if descriptor is None else os.pread(descriptor, length, offset)
@@ -132,7 +134,10 @@ class ShardBlobs:
 
     def _first_read(self, shard: int, offset: int, length: int) -> bytes:
         name = shard_name(self.split, shard)
-        path = self.place.file(name, self.files[name])
+        try:
+            path = self.place.file(name, self.files[name])
+        except DataError as error:  # a reader of images knows of those that cannot be read
+            raise OSError(errno.EIO, str(error)) from None
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

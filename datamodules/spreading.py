@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from datamodules.errors import DataError
 
+LONG = 1_000  # images
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
@@ -45,6 +46,12 @@ def spread(work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Re
     finally:
         for end in ends:
             end.close()
+
+
+def announce(what: str, images: int) -> None:
+    """Say what the user waits for, where it takes more than a moment."""
+    if images >= LONG:
+        print(f"{what} ...", file=sys.stderr, flush=True)
 
 
 def _worker(work: Callable[[Part], Result], parts: Sequence[Part], its: Connection, others: list[Connection]) -> None:

@@ -228,7 +228,7 @@ def _check_together(cfg: DictConfig) -> None:
 def _check_root(cfg: DictConfig, door: str) -> None:
     """A folder of images that is not there is missed before torch is imported; other data are downloaded."""
     folders = ("datamodules.folders.", "datamodules.imagenet.")
-    if door in ("train", "evaluate", "prepare") and str(cfg.datamodule._target_).startswith(folders):
+    if door in ("train", "evaluate", "prepare", "preview") and str(cfg.datamodule._target_).startswith(folders):
         root = Path(str(cfg.datamodule.root)).absolute()
         if not root.is_dir():
             raise UserError(f"{root} is not a folder. Name the one that holds the images: datamodule.root=FOLDER")
@@ -255,7 +255,7 @@ def _check_prepare(cfg: DictConfig, words: list[str]) -> None:
     if unread:
         why = "check=true packs nothing" if cfg.check else "without max_size files keep their bytes"
         raise UserError(f"{unread[0]}={cfg[unread[0]]} is not read: {why}.")
-    root = Path(str(cfg.datamodule.root)).resolve()
+    root = Path(str(cfg.datamodule.get("root") or cfg.datamodule.get("name"))).resolve()
     if cfg.out is not None and root in (Path(cfg.out).resolve(), *Path(cfg.out).resolve().parents):
         raise UserError(f"out={cfg.out}: it lies among the images, {root}, and would be taken for some of them.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,9 +32,9 @@ def write(pairs: Sequence[Pair], title: str, told: str, heads: tuple[str, str], 
     top, height = MARGIN + TITLE + 20 + len(lines) * 26 + 40, CELL + BAR + 2 * LINE + 34
     sheet = Image.new("RGB", (width, top + -(-len(pairs) // columns) * height + MARGIN - 34), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), _cut(title, _font(TITLE), width - 2 * MARGIN), INK, _font(TITLE), anchor="lt")
+    draw.text((MARGIN, MARGIN), _cut(title, _font(TITLE), width - 2 * MARGIN), INK, _font(TITLE), anchor="la")
     for number, line in enumerate(lines):
-        draw.text((MARGIN, MARGIN + TITLE + 20 + 26 * number), line, SOFT, _font(WORDS), anchor="lt")
+        draw.text((MARGIN, MARGIN + TITLE + 20 + 26 * number), line, SOFT, _font(WORDS), anchor="la")
     for place, pair in enumerate(pairs):
         row, column = divmod(place, columns)
         corner = (MARGIN + column * (2 * CELL + WITHIN + BETWEEN), top + row * height)
@@ -53,17 +54,17 @@ def _paint(sheet: Image.Image, draw: ImageDraw.ImageDraw, pair: Pair, corner: tu
         sheet.paste("#f3f3f3", (x, top, x + CELL, top + CELL))
         shown = enlarged(picture)
         sheet.paste(shown, (x + (CELL - shown.width) // 2, top + (CELL - shown.height) // 2))
-    draw.text((left, top + CELL + BAR + 8), _cut(pair.label[0][0], font, CELL), INK, font, anchor="lt")
+    draw.text((left, top + CELL + BAR + 8), _cut(pair.label[0][0], font, CELL), INK, font, anchor="la")
     start, mixed = right, len(pair.label) > 1
     for row, ((name, share), colour) in enumerate(zip(pair.label, (OWN, OTHER), strict=False)):
         y, end = top + CELL + BAR + 8 + LINE * row, start + round(CELL * share)
-        if mixed:
+        if mixed and end > start:
             draw.rectangle((start, top + CELL + 2, end - 1, top + CELL + 1 + BAR), colour)
         start = end
         words = ("+ " if row else "") + name
         tail = f" {share:.2f}" if mixed else ""
         words = _cut(words, font, CELL - font.getlength(tail)) + tail
-        draw.text((right, y), words, colour if mixed else INK, font, anchor="lt")
+        draw.text((right, y), words, colour if mixed else INK, font, anchor="la")
 
 
 def enlarged(picture: numpy.ndarray) -> Image.Image:
@@ -85,7 +86,9 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text, or so much of it as fits."""
+    """The text, or so much of it as fits, in letters that the font has: those of ASCII."""
+    letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    text = "".join(letter if letter.isascii() else "?" for letter in letters)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

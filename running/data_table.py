@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import fields
 
 import numpy
@@ -11,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from datamodules.base import ImageDataModule
+from datamodules.decoding import ImageError
 from datamodules.encoded import EncodedImages
+from datamodules.images import Images
 from recipes.keys.augmentation import Augmentation
 from recipes.recipe import Recipe
 from running.step_images import tested
@@ -46,19 +49,26 @@ def facts(data: ImageDataModule) -> dict[str, str]:
     """
     images = data.train
     sample = torch.from_numpy(numpy.unique(numpy.linspace(0, len(images) - 1, SAMPLE).astype(int)))
-    if isinstance(images, EncodedImages):
-        sizes = sorted((images.open(i).size for i in sample.tolist()), key=lambda size: (size[0] * size[1], size))
-        ends = [f"{width}x{height}" for height, width in (sizes[0], sizes[len(sizes) // 2], sizes[-1])]
-        size = f"{ends[0]} to {ends[2]} (median {ends[1]}), of {len(sample)}"
-    else:
-        size = "x".join(map(str, images.native or ()))
     pixels = tested(data, sample) / 255
     return {
         "images": f"{len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} test",
-        "size": size,
+        "size": _sizes(images, sample.tolist()),
         "mean": _beside(pixels.mean(axis=(0, 1, 2)), data.mean, len(sample)),
         "deviation": _beside(pixels.std(axis=(0, 1, 2)), data.std, len(sample)),
     }
+
+
+def _sizes(images: Images, sample: list[int]) -> str:
+    """Width first, of those that can be read."""
+    if not isinstance(images, EncodedImages):
+        return "x".join(map(str, reversed(images.native or ())))
+    found = []
+    for image in sample:
+        with contextlib.suppress(OSError, ImageError):
+            found.append(images.open(image).size)
+    found.sort(key=lambda size: (size[0] * size[1], size))
+    ends = [f"{width}x{height}" for height, width in (found[i] for i in (0, len(found) // 2, -1) if found)]
+    return f"{ends[0]} to {ends[2]} (median {ends[1]}), of {len(found)}" if ends else "of none"
 
 
 def class_table(data: ImageDataModule) -> Table:

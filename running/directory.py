@@ -18,7 +18,11 @@ from running.sources import defined_in
 from user_error import UserError
 
 SAME = ("arch", "datamodule", "recipe", "pretrained", "freeze", "teacher", "seed")  # what a run may not change
-PLACES = ("datamodule.root", "datamodule.workers")  # where and by whom files are read changes nothing
+PLACES = (
+    "datamodule.root",
+    "datamodule.workers",
+    "datamodule.cache",
+)  # where and by whom files are read changes nothing
 
 
 def is_main_process() -> bool:

@@ -47,6 +47,9 @@ def pack(data: ImageDataModule, cfg: DictConfig, console: Console) -> None:
     try:
         with _bar(console, "packed", sum(map(len, encoded_splits(data).values()))) as advance:
             report = pack_into(data, out, settings, advance)
+    except KeyboardInterrupt:
+        console.print("Stopped. The shards that are finished stay, and the same command goes on.")
+        raise
     finally:
         lock.release()
     if report is None:

@@ -19,8 +19,9 @@ from datamodules import facts as facts_module
 from datamodules import index as index_module
 from datamodules.errors import DataError
 from datamodules.facts import look
-from datamodules.index import FileBlobs, cache_of, open_index
+from datamodules.index import FileBlobs, open_index
 from datamodules.spreading import spread
+from datamodules.user_cache import cache_of
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,190 @@
+"""prepare.py: stopped and gone on with to the same bytes; faults told in a line; what it makes is trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import numpy
+import pytest
+from doors import cold, command, results, start
+from PIL import Image
+from runs.pictures import write_folders
+from runs.test_several import children
+from unit.test_shards import contents, encoded, folder, picture, rotated
+
+FOLDER = ("datamodule=imagefolder", "datamodule.root=data", "datamodule.val_size=0")
+PACK = (*FOLDER, "out=out", "shard_size=1")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def prepare(tmp_path, *words: str):
+    return command(tmp_path, "prepare.py", *words, XDG_CACHE_HOME=str(tmp_path / "cache"))
+
+
+def one_line(done, *hints: str) -> None:
+    assert done.returncode == 1 and all(hint in done.stderr for hint in hints), done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2 and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_it_goes_on_to_the_same_bytes(tmp_path, number):
+    folder(tmp_path / "data", train=24, test=2, noise=250_000)  # three images a shard
+    running = start(tmp_path, "prepare.py", *PACK, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    running.wait_for(lambda: len(list((tmp_path / "out").glob("*.npz"))) >= 3)
+    workers = children(running.pid)
+    running.kill(number, group=number == signal.SIGINT)
+    done = running.wait()
+    assert done.returncode == 128 + number and not (tmp_path / "out" / "dataset.json").exists()
+    assert number == signal.SIGKILL or "the same command goes on" in done.stdout
+    shard = tmp_path / "out" / "train-000002.tar"
+    shard.write_bytes(shard.read_bytes()[:-20_000])  # as a disk may leave it
+    done = prepare(tmp_path, *PACK)
+    assert done.returncode == 0 and "kept     6 images" in done.stdout, done.stdout + done.stderr
+    assert prepare(tmp_path, *PACK[:-2], "out=whole", "shard_size=1").returncode == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert not [worker for worker in workers if os.path.exists(f"/proc/{worker}/exe")]
+
+    done = prepare(tmp_path, *PACK)
+    assert done.returncode == 0 and "is packed already" in done.stdout
+    one_line(prepare(tmp_path, *PACK, "max_size=32"), "another packing", "max_size is None")
+    one_line(prepare(tmp_path, *FOLDER, "out=."), "something else")
+
+
+def test_an_image_that_cannot_be_read_ends_it_or_is_left_out(tmp_path):
+    folder(tmp_path / "data")
+    bad = [tmp_path / "data" / "train" / "ant" / "3.jpg", tmp_path / "data" / "test" / "bee" / "1.jpg"]
+    for path in bad:
+        path.write_bytes(path.read_bytes()[:300])
+    one_line(prepare(tmp_path, *PACK), str(bad[0]), "cannot be read as an image (Truncated")
+    skip = (*PACK, "datamodule.on_error=skip")
+    one_line(prepare(tmp_path, *skip, "datamodule.max_errors=1"), "max_errors=1", str(bad[1]))
+    done = prepare(tmp_path, *skip, "datamodule.max_errors=2")
+    assert done.returncode == 0 and "11 train, 3 test" in done.stdout and "2 images that" in done.stdout, done.stderr
+    lines = (tmp_path / "out" / "skipped.txt").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines] == list(map(str, bad))
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["images"] == {"train": 11, "test": 3}
+
+
+def test_check_finds_what_training_would(tmp_path):
+    root = folder(tmp_path / "data")
+    ant = root / "train" / "ant"
+    planted = {
+        "cut.jpg": encoded(picture())[:400],
+        "text.jpg": b"no picture",
+        "empty.png": b"",
+        "bomb.png": encoded(Image.new("1", (20_000, 20_000)), "PNG"),
+    }
+    odd = {
+        "deep.png": encoded(Image.fromarray(numpy.full((40, 40), 9000, numpy.uint16)), "PNG"),
+        "print.jpg": encoded(picture().convert("CMYK")),
+        "camera.jpg": rotated(picture()),
+        "clear.png": encoded(picture().convert("RGBA"), "PNG"),
+        "palette.gif": encoded(picture().convert("P"), "GIF"),
+    }
+    for name, data in {**planted, **odd}.items():
+        (ant / name).write_bytes(data)
+    shutil.copy(ant / "0.jpg", root / "test" / "bee" / "leaked.jpg")
+    done = prepare(tmp_path, *FOLDER, "check=true")
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 1, done.stderr
+    for name in planted:
+        assert sum(f"{ant / name}: " in line for line in done.stdout.splitlines()) == 1, done.stdout
+    assert "unreadable 4" in said and "1 16-bit, 1 CMYK, 1 EXIF-rotated, 1 with alpha" in said
+    assert "1 of the test images are in train too" in said and "leaked.jpg" in said
+    assert not any(name in done.stdout for name in odd)
+
+    for name in planted:
+        (ant / name).unlink()
+    assert prepare(tmp_path, *FOLDER, "check=true").returncode == 0
+    assert prepare(tmp_path, *PACK).returncode == 0
+    shard = tmp_path / "out" / "train-000000.tar"
+    data = bytearray(shard.read_bytes())
+    data[600] ^= 1
+    shard.write_bytes(data)
+    done = prepare(tmp_path, "datamodule=packed", "datamodule.root=out", "check=true")
+    assert done.returncode == 1 and "train-000000.tar: 000000000000: its checksum differs" in done.stdout
+    one_line(prepare(tmp_path, "check=true"), "nothing to prepare")
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ((), "out=DIR"),
+        (("out=a", "check=true"), "say which"),
+        (("out=a", "quality=80"), "quality=80 is not read"),
+        (("check=true", "seed=3"), "seed=3 is not read"),
+        (("out=a", "max_size=8"), "max_size=8"),
+        (("out=a", "datamodule.workers=2"), "datamodule.workers"),
+        (("out=a", "recipe=wrn"), "prepare.py does not read recipe"),
+        (("out=data/a",), "among the images"),
+    ],
+)
+def test_words_are_refused_without_torch(tmp_path, words, hint):
+    (tmp_path / "data").mkdir()
+    done = cold(tmp_path, "prepare.py", *FOLDER, *words)
+    assert done.returncode == 1 and hint in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (tmp_path / "a").exists()
+
+
+TRAIN = tuple(
+    "arch=resnet18 arch.widths=[8,8,8,8] datamodule=packed datamodule.workers=1 recipe=resnet recipe.train_res=32 "
+    "recipe.test_res=32 recipe.batch_size=4 recipe.epochs=2 recipe.decay_epochs=[1] recipe.crop_scale=[36,64] "
+    "trainer=cpu logger=csv".split()
+)
+
+
+def test_what_is_packed_is_trained_on_and_evaluated_here_and_from_a_url(tmp_path):
+    write_folders(tmp_path / "data", count=8)
+    done = prepare(tmp_path, *FOLDER, "out=out", "max_size=36")
+    assert done.returncode == 0 and "datamodule=packed datamodule.root=out" in done.stdout, done.stderr
+    there = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for name, root in (("here", "out"), ("far", f"file://{tmp_path}/out")):
+        done = command(tmp_path, "train.py", *TRAIN, f"datamodule.root={root}", f"run={name}", **there)
+        assert done.returncode == 0 and "16 train, 16 validation, 16 test, 2 classes" in done.stdout, done.stderr
+    assert list((tmp_path / "cache").rglob("train-000000.tar"))
+    here, far = (results(tmp_path / "runs" / name)["test_loss"] for name in ("here", "far"))
+    assert here == far
+    done = command(tmp_path, "evaluate.py", "run=here", "trainer=cpu", **there)
+    assert f"test_loss  {here:.6f}" in done.stdout, done.stderr
+
+    shard = tmp_path / "out" / "train-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:4000])
+    done = command(tmp_path, "train.py", *TRAIN, "datamodule.root=out", "run=cut", **there)
+    one_line(done, "train-000000.tar: 0000000000", "cut short")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 3 MB, as root can make one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True)
+    if made.returncode:
+        pytest.skip("a small file system cannot be made here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk(tmp_path, small_disk):
+    folder(tmp_path / "data", train=9, noise=250_000)
+    words = (*FOLDER, f"out={small_disk}/out", "shard_size=1")
+    one_line(prepare(tmp_path, *words), "cannot be written (No space left on device)", "the same command goes on")
+    assert not list(small_disk.rglob("*.part"))
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    done = prepare(tmp_path, *words)
+    assert done.returncode == 0 and "kept" in done.stdout, done.stderr
+    shutil.copytree(small_disk / "out", tmp_path / "out")
+    shutil.rmtree(small_disk / "out")
+    subprocess.run(["mount", "-o", "remount,size=1200k", str(small_disk)], check=True)
+    words = (f"datamodule.root=file://{tmp_path}/out", f"datamodule.cache={small_disk}/cache", "check=true")
+    done = prepare(tmp_path, "datamodule=packed", *words)
+    assert done.returncode == 1 and "(No space left on device). Make room, or choose datamodule" in done.stdout
+    assert "Traceback" not in done.stderr and not list(small_disk.rglob("*.part"))

@@ -1,0 +1,299 @@
+"""Packed data: what is written is what is read, by anybody; damage is told; an order that stays near."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+import subprocess
+import tarfile
+import zlib
+
+import fsspec
+import numpy
+import pytest
+import torch
+from conftest import composed
+from hydra.utils import instantiate
+from PIL import Image
+
+from datamodules.errors import DataError
+from datamodules.packed import Packed
+from datamodules.packing import pack
+from datamodules.shards import Packing, find_nulls, windowed_permutation
+from datamodules.storing import Settings, stored_as
+
+RNG = numpy.random.default_rng(0)
+KEEP = Settings(None, 90, 1, 0)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A packing that is only read."""
+    tmp_path = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        packed(folder(tmp_path / "data"), tmp_path / "out")
+    return tmp_path / "out"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def picture(height: int = 40, width: int = 60) -> Image.Image:
+    small = Image.fromarray(RNG.integers(0, 256, (5, 6, 3), dtype=numpy.uint8))
+    return small.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def rotated(image: Image.Image) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(image, exif=exif)
+
+
+def folder(root, train: int = 6, test: int = 2, noise: int = 0):
+    """ROOT/{train,test}/{ant,bee}; files of `noise` bytes beside each picture's own."""
+    for part, count in (("train", train), ("test", test)):
+        for name in ("ant", "bee"):
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                (root / part / name / f"{i}.jpg").write_bytes(encoded(picture(40 + i)) + RNG.bytes(noise))
+    return root
+
+
+def opened(name: str, root, *words: str):
+    data = instantiate(composed(f"datamodule={name}", f"datamodule.root={root}", *words).datamodule)
+    data.load()
+    return data
+
+
+def packed(source, out, settings: Settings = KEEP, *words: str):
+    return pack(opened("imagefolder", source, "datamodule.val_size=0", *words), out, settings, lambda count: None)
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+# ---- written and read
+
+
+def test_a_packing_holds_the_same_files_in_an_order_of_its_own(tmp_path):
+    source = folder(tmp_path / "data", train=9, noise=250_000)  # three fill a shard of a megabyte
+    report = packed(source, tmp_path / "out")
+    assert report.images == {"train": 18, "test": 4} and report.kept == 0 and not report.skipped
+    assert len(list((tmp_path / "out").glob("train-*.tar"))) == 6
+    data = opened("packed", tmp_path / "out")
+    assert (len(data.train), len(data.test), data.class_names()) == (18, 4, ["ant", "bee"])
+    assert data.val is data.test and data.num_classes == 2 and data.channels == 3 and data.mirror
+
+    files = {(p.read_bytes(), int(p.parent.name == "bee")) for p in source.glob("train/*/*.jpg")}
+    blobs = pickle.loads(pickle.dumps(data.train.blobs))  # as for a process that is not forked
+    read = [(blobs.read(i), int(data.train.labels[i])) for i in range(18)]
+    assert set(read) == files and [label for _, label in read] != sorted(label for _, label in read)
+    sizes = [data.train.open(i).size for i in range(18)]
+    assert sizes == list(zip(blobs.columns["height"].tolist(), blobs.columns["width"].tolist(), strict=True))
+
+    packed(source, tmp_path / "again")
+    assert contents(tmp_path / "out") == contents(tmp_path / "again")
+    packed(source, tmp_path / "other", KEEP._replace(seed=1))
+    assert contents(tmp_path / "out")["train-000000.tar"] != contents(tmp_path / "other")["train-000000.tar"]
+
+
+def test_any_tool_reads_the_shards(small):
+    shard, blobs = small / "train-000000.tar", Packing(str(small)).blobs("train")
+    listed = subprocess.run(["tar", "tf", str(shard)], capture_output=True, text=True, check=True).stdout.split()
+    assert listed[:4] == ["000000000000.jpg", "000000000000.cls", "000000000001.jpg", "000000000001.cls"]
+    with tarfile.open(shard) as tar:
+        for i in range(12):
+            image, label = (tar.extractfile(f"{i:012d}.{ending}").read() for ending in ("jpg", "cls"))  # type: ignore[union-attr]
+            assert image == blobs.read(i) and int(label) == blobs.columns["label"][i]
+
+
+@pytest.mark.filterwarnings("ignore")  # another project's
+def test_webdataset_reads_the_shards(small):
+    webdataset = pytest.importorskip("webdataset", reason="webdataset is not installed")
+    read = list(webdataset.WebDataset(str(small / "train-000000.tar"), shardshuffle=False).decode("pil"))
+    labels = Packing(str(small)).blobs("train").columns["label"].tolist()
+    assert [sample["cls"] for sample in read] == labels and read[0]["jpg"].size[0] == 60
+
+
+def test_facts_are_found_without_torch_and_what_the_command_says_goes_before(tmp_path):
+    packed(
+        folder(tmp_path / "data"), tmp_path / "out", KEEP, "datamodule.mirror=false", "datamodule.mean=[0.1,0.2,0.3]"
+    )
+    found = find_nulls({"root": str(tmp_path / "out"), "cache": None})
+    assert found["mean"] == [0.1, 0.2, 0.3] and found["mirror"] is False and found["num_classes"] == 2
+    data = opened("packed", tmp_path / "out", "datamodule.mirror=true", "datamodule.val_size=4")
+    assert data.mirror and (len(data.train), len(data.val)) == (8, 4) and data.mean == [0.1, 0.2, 0.3]
+
+
+def test_validation_images_of_their_own(tmp_path):
+    source = folder(tmp_path / "data")
+    os.rename(source / "test", source / "val")
+    folder(tmp_path / "more", train=1, test=3)
+    os.rename(tmp_path / "more" / "test", source / "test")
+    data = opened("imagefolder", source)
+    pack(data, tmp_path / "out", KEEP, lambda count: None)
+    assert [len(getattr(opened("packed", tmp_path / "out"), part)) for part in ("train", "val", "test")] == [12, 4, 6]
+    held_out = opened("packed", tmp_path / "out", "datamodule.val_size=5")
+    assert (len(held_out.train), len(held_out.val)) == (7, 5) and "are not read" in held_out.notes[0]
+
+
+# ---- an image
+
+
+SMALL = Settings(32, 90, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "ending", "size"),
+    [
+        (encoded(picture(64, 96)), SMALL, "jpg", (32, 48)),
+        (rotated(picture(64, 96)), SMALL, "jpg", (48, 32)),
+        (rotated(picture(20, 30)), SMALL, "jpg", (30, 20)),
+        (encoded(picture(20, 30), "PNG"), SMALL, "jpg", (20, 30)),
+        (encoded(picture(20, 30).convert("CMYK")), SMALL, "jpg", (20, 30)),
+        (encoded(picture(64, 96)), SMALL._replace(quality=None), "png", (32, 48)),
+    ],
+)
+def test_what_is_made_anew(data, settings, ending, size):
+    file, found, shape = stored_as(data, 3, True, settings)
+    image = Image.open(io.BytesIO(file))
+    assert (found, shape) == (ending, size) and file != data
+    assert image.size == size[::-1] and image.mode == "RGB" and not image.getexif()
+
+
+@pytest.mark.parametrize(
+    ("data", "settings"),
+    [
+        (encoded(picture(20, 30), quality=30), SMALL),
+        (encoded(picture(20, 30).convert("L")), SMALL),
+        (encoded(picture(20, 30), "PNG"), SMALL._replace(quality=None)),
+        (rotated(picture(64, 96)), KEEP),
+        (encoded(picture(64, 96), "WEBP"), KEEP),
+    ],
+)
+def test_what_keeps_its_bytes(data, settings):
+    assert stored_as(data, 3, True, settings)[0] == data
+
+
+def test_a_smaller_picture_is_near_the_large_one():
+    image = picture(300, 400)
+    file, _, size = stored_as(encoded(image, "PNG"), 3, True, SMALL._replace(quality=None))
+    wanted = numpy.asarray(image.resize(size[::-1], Image.Resampling.LANCZOS), numpy.float64)
+    assert abs(numpy.asarray(Image.open(io.BytesIO(file)), numpy.float64) - wanted).mean() < 1
+
+
+# ---- damage
+
+
+def broken(out, place: int, byte: bytes | None):
+    """A shard with another byte at a place, or cut there."""
+    shard = out / "train-000000.tar"
+    data = shard.read_bytes()
+    shard.write_bytes(data[:place] + (byte + data[place + 1 :] if byte else b""))
+
+
+def test_damaged_shards_are_told_by_name(tmp_path, small):
+    shutil.copytree(small, tmp_path / "out")
+    columns = Packing(str(tmp_path / "out")).blobs("train").columns
+    offset = int(columns["offset"][7])
+    whole = (tmp_path / "out" / "train-000000.tar").read_bytes()
+    broken(tmp_path / "out", offset + 30, bytes([whole[offset + 30] ^ 1]))
+    blobs = Packing(str(tmp_path / "out")).blobs("train")
+    assert zlib.crc32(blobs.read(6)) == columns["crc32"][6]
+    with pytest.raises(OSError, match="checksum differs"):
+        blobs.read(7)
+    assert blobs.name(7).endswith("train-000000.tar: 000000000007")
+
+    broken(tmp_path / "out", offset + 30, None)
+    with pytest.raises(OSError, match="cut short"):
+        blobs.read(7)
+    os.unlink(tmp_path / "out" / "train-000000.tar")
+    with pytest.raises(OSError, match="No such file"):
+        Packing(str(tmp_path / "out")).blobs("train").read(7)
+    os.mkfifo(tmp_path / "out" / "train-000000.tar")
+    with pytest.raises(OSError, match="no regular file"):
+        Packing(str(tmp_path / "out")).blobs("train").read(7)
+
+
+def test_a_damaged_index_is_refused(tmp_path, small):
+    shutil.copytree(small, tmp_path / "out")
+    column = tmp_path / "out" / "index" / "train" / "offset.npy"
+    column.write_bytes(column.read_bytes()[:-8])
+    with pytest.raises(DataError, match=r"offset\.npy is missing or damaged"):
+        opened("packed", tmp_path / "out")
+    (tmp_path / "out" / "dataset.json").write_text('{"version": 99}')
+    with pytest.raises(DataError, match="version 99"):
+        Packing(str(tmp_path / "out"))
+    (tmp_path / "out" / "dataset.json").write_text("{")
+    with pytest.raises(DataError, match="damaged"):
+        Packing(str(tmp_path / "out"))
+    with pytest.raises(DataError, match=r"prepare\.py"):
+        Packing(str(tmp_path / "nowhere"))
+
+
+def test_a_run_does_not_go_on_with_another_packing(tmp_path, small):
+    packed(small.parent / "data", tmp_path / "other", KEEP._replace(seed=1))
+    data = opened("packed", small)
+    state = data.state_dict()
+    data.load_state_dict(state)
+    with pytest.raises(DataError, match="packed anew"):
+        opened("packed", tmp_path / "other").load_state_dict(state)
+
+
+# ---- from far away
+
+
+def test_a_url_is_fetched_once_shard_by_shard(tmp_path, cache):
+    packed(folder(tmp_path / "data", train=9, noise=250_000), tmp_path / "out")
+    url = f"file://{tmp_path / 'out'}"
+    data = opened("packed", url)
+    assert isinstance(data, Packed) and not list(cache.rglob("*.tar"))
+    here = opened("packed", tmp_path / "out")
+    assert data.train.blobs.read(0) == here.train.blobs.read(0)
+    assert [path.name for path in cache.rglob("*.tar")] == ["train-000000.tar"]
+    (tmp_path / "out" / "train-000000.tar").unlink()
+    again = opened("packed", url)
+    assert again.train.blobs.read(0) == here.train.blobs.read(0) and torch.equal(again.train.labels, data.train.labels)
+    broken_shard = tmp_path / "out" / "train-000001.tar"
+    broken_shard.write_bytes(broken_shard.read_bytes()[:-512])
+    with pytest.raises(OSError, match="instead of"):
+        data.train.blobs.read(5)  # three images a shard
+    assert not list(cache.rglob("*.part"))
+
+
+def test_memory_is_a_place_too(tmp_path, small):
+    fsspec.filesystem("memory").put(str(small), "/packed-pictures", recursive=True)
+    data = opened("packed", "memory://packed-pictures", f"datamodule.cache={tmp_path / 'kept'}")
+    assert data.train.blobs.read(3) == Packing(str(small)).blobs("train").read(3)
+    assert list((tmp_path / "kept").rglob("train-000000.tar"))
+    with pytest.raises(DataError, match="no packed data set"):
+        Packing("memory://elsewhere")
+    with pytest.raises(DataError, match="Protocol not known"):
+        Packing("nosuch://elsewhere")
+
+
+# ---- order
+
+
+@pytest.mark.parametrize(("samples", "window"), [(1000, 0), (1000, 160), (1003, 160), (7, 160), (1000, 1)])
+def test_a_windowed_order_is_a_permutation_that_stays_near(samples, window):
+    order = windowed_permutation(samples, window, numpy.random.default_rng((0, 3)))
+    assert order.dtype == numpy.int64 and sorted(order.tolist()) == list(range(samples))
+    assert (order == windowed_permutation(samples, window, numpy.random.default_rng((0, 3)))).all()
+    assert samples < 10 or (order != windowed_permutation(samples, window, numpy.random.default_rng((0, 4)))).any()
+    if window == 160:
+        for start in range(0, samples, window):
+            assert len(set((order[start : start + window] // 10).tolist())) <= 17  # runs of ten neighbours

@@ -1,0 +1,251 @@
+"""Street View House Numbers, random images, and sets of the Hugging Face Hub, made here: read, found, refused."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from typing import Any
+
+import numpy
+import pytest
+import torch
+import torchvision
+from conftest import composed, recipe_of
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+from PIL import Image
+from scipy.io import savemat
+
+from datamodules import hub_facts, synthetic
+from datamodules.encoded import EncodedImages
+from datamodules.errors import DataError
+from datamodules.hub import load_parts
+from datamodules.svhn import read_mat
+from recipes.host_augmentation import OneSize
+from recipes.policies import per_image_operation
+
+
+def loaded(*words: str):
+    node: Any = OmegaConf.to_container(composed(*words).datamodule, resolve=True)
+    datamodule = get_class(node.pop("_target_"))(**node)
+    datamodule.load()
+    return datamodule
+
+
+def sizes(datamodule) -> list[int]:
+    return [len(part) for part in (datamodule.train, datamodule.val, datamodule.test)]
+
+
+# ---- svhn
+
+
+def write_svhn(folder, **counts: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = numpy.random.default_rng(0)
+    for part, count in counts.items():
+        images = rng.integers(0, 256, (32, 32, 3, count), dtype=numpy.uint8)
+        images[1, 2, 0, :] = numpy.arange(count)  # row 1, column 2, red
+        labels = (numpy.arange(count, dtype=numpy.uint8) % 10 + 1)[:, None]
+        savemat(folder / f"{part}_32x32.mat", {"X": images, "y": labels}, do_compression=True)
+
+
+@pytest.mark.parametrize("folder", ["svhn", "."])
+def test_svhn(tmp_path, folder):
+    write_svhn(tmp_path / folder, train=30, extra=20, test=12)
+    words = ("datamodule=svhn", f"datamodule.root={tmp_path}", "datamodule.val_size=4")
+    assert sizes(loaded(*words)) == [26, 4, 12]
+    datamodule = loaded(*words, "datamodule.extra=true", "datamodule.val_size=0")
+    assert sizes(datamodule) == [50, 12, 12] and datamodule.train.labels[:11].tolist() == [*range(1, 10), 0, 1]
+    assert datamodule.train[torch.arange(50)][:, 0, 1, 2].tolist() == [*range(30), *range(20)]
+
+
+def test_svhn_is_fetched_a_part_at_a_time(tmp_path, monkeypatch):
+    asked = []
+
+    def fetch(root, split, download):
+        asked.append(split)
+        write_svhn(tmp_path / "svhn", **{split: 10})
+        assert (root, download) == (str(tmp_path / "svhn"), True)
+
+    monkeypatch.setattr(torchvision.datasets, "SVHN", fetch)
+    write_svhn(tmp_path / "svhn", train=10)
+    loaded("datamodule=svhn", f"datamodule.root={tmp_path}", "datamodule.extra=true", "datamodule.val_size=0")
+    assert asked == ["extra", "test"]
+
+
+def test_a_damaged_mat_file_is_one_line(tmp_path):
+    write_svhn(tmp_path, test=12)
+    path = tmp_path / "test_32x32.mat"
+    whole = path.read_bytes()
+    of_matlab_7_3 = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + whole[128:]
+    for damaged in (whole[:-300], whole[:100], b"", b"<html>", whole[:300] + b"x" * 50 + whole[350:], of_matlab_7_3):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="^[^\n]*test_32x32.mat is no whole .mat file[^\n]*$"):
+            read_mat(path)
+    savemat(path, {"X": numpy.zeros((32, 32, 3, 2), numpy.uint8), "y": numpy.array([[1], [11]])})
+    with pytest.raises(DataError, match="labels of 1 to 10"):
+        read_mat(path)
+
+
+# ---- synthetic
+
+SYNTHETIC = "datamodule=synthetic datamodule.samples=1000 datamodule.test_samples=10 datamodule.resolution=24".split()
+
+
+def test_synthetic_images_are_a_function_of_the_sample(monkeypatch):
+    datamodule = loaded(*SYNTHETIC, "datamodule.val_size=100")
+    assert sizes(datamodule) == [900, 100, 10] and datamodule.notes
+    train = datamodule.train.to(torch.device("cpu"))
+    images = train[torch.arange(900)]
+    assert images.shape == (900, 3, 24, 24) and images.dtype == torch.uint8
+    assert torch.equal(images, loaded(*SYNTHETIC, "datamodule.val_size=100").train[torch.arange(900)])
+    assert not torch.equal(images[:256], loaded(*SYNTHETIC, "datamodule.split_seed=1").train[torch.arange(256)])
+    assert torch.equal(train.subset(torch.tensor([7, 300]))[torch.tensor([1])], images[300:301])
+    assert (images / 255).mean().item() == pytest.approx(datamodule.mean[0], abs=0.01)
+    assert (images / 255).std().item() == pytest.approx(datamodule.std[0], abs=0.01)
+    monkeypatch.setattr(synthetic, "MOST_BYTES", 10_000)  # of large ones fewer fit
+    assert len(loaded(*SYNTHETIC).train.pool) == 5
+
+
+def test_synthetic_images_are_augmented_one_by_one():
+    images, recipe = loaded(*SYNTHETIC).train, recipe_of("rsb_a2")
+    view = OneSize(recipe, seed=0, hflip=0.5, mean=[0.5] * 3, operation=per_image_operation(recipe, [0.5] * 3))
+    origin = torch.tensor([[0, 1, 0], [0, 257, 0]])  # one image of the pool, in two places
+    out = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
+    assert images.fill(out, origin, view) == [] and not torch.equal(out[0], out[1])
+    assert torch.equal(images[origin[:, 1]][0], images[origin[:, 1]][1])
+
+
+# ---- huggingface
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    datasets = pytest.importorskip("datasets", reason="pip install datasets")
+    datasets.disable_progress_bars()
+    return datasets
+
+
+def picture(i: int, size: tuple[int, int]) -> dict:
+    file = io.BytesIO()
+    Image.new("RGB", size, (i, 10, 20)).save(file, "PNG")
+    return {"bytes": file.getvalue(), "path": None}
+
+
+def table(package, count: int, labels, kind=None, size=None, **more):
+    """Rows of pictures, of one size or of several; labels are a list, or a function of the row."""
+    columns = {"picture": [picture(i, size or (40 + i, 50)) for i in range(count)], "animal": labels, **more}
+    features = package.Features(
+        picture=package.Image(),
+        animal=kind or package.Value("string"),
+        **{name: package.Value("int64") for name in more},
+    )
+    return package.Dataset.from_dict(columns, features=features)
+
+
+def saved(package, folder, **splits) -> str:
+    package.DatasetDict(splits).save_to_disk(str(folder))
+    return f"datamodule.name={folder}"
+
+
+def test_a_small_set_is_held_in_memory(package, tmp_path):
+    kind = package.ClassLabel(names=["cat", "dog", "emu"])
+    train = table(package, 30, [i % 3 for i in range(30)], kind, size=(28, 28)).shuffle(seed=0)
+    name = saved(package, tmp_path / "set", train=train, test=table(package, 6, [2] * 6, kind, size=(28, 28)))
+    datamodule = loaded("datamodule=huggingface", name)
+    assert sizes(datamodule) == [27, 3, 6] and datamodule.class_names() == ["cat", "dog", "emu"]
+    assert (datamodule.num_classes, datamodule.channels, datamodule.resolution) == (3, 3, 32)
+    images, levels = datamodule.train[torch.arange(27)], datamodule.train.labels
+    assert images.shape == (27, 3, 32, 32) and torch.equal(images[:, 0, 5, 5].long() % 3, levels)  # rows are shuffled
+    assert datamodule.mean == pytest.approx([14.5 / 255, 10 / 255, 20 / 255], abs=1e-4)
+    assert loaded("datamodule=huggingface", name, "datamodule.val_size=0").val.labels.tolist() == [2] * 6
+
+
+def test_photographs_with_words_for_labels(package, tmp_path):
+    """A test whose labels are secret; a row whose image is a file; one that has none."""
+    file = tmp_path / "elsewhere.png"
+    Image.new("L", (60, 30), 7).save(file)
+    train = table(package, 12, ["emu", "cat", "dog"] * 4)
+    rows = [*train.cast_column("picture", package.Image(decode=False))["picture"][:10], {"path": str(file)}, None]
+    train = package.Dataset.from_dict({"picture": rows, "animal": ["emu", "cat", "dog"] * 4}, features=train.features)
+    splits = {"validation": table(package, 4, ["dog"] * 4), "test": table(package, 4, [None] * 4)}
+    datamodule = loaded(
+        "datamodule=huggingface", saved(package, tmp_path / "set", train=train, **splits), "datamodule.num_classes=null"
+    )
+    assert sizes(datamodule) == [12, 4, 4] and datamodule.test is datamodule.val
+    assert datamodule.class_names() == ["cat", "dog", "emu"] and datamodule.train.labels[:3].tolist() == [2, 0, 1]
+    assert datamodule.val.labels.tolist() == [1] * 4 and datamodule.resolution is None
+    assert any("no test images with labels" in note for note in datamodule.notes)
+    assert isinstance(datamodule.train, EncodedImages)
+    assert datamodule.train.open(3).size == (50, 43) and datamodule.train.open(10).size == (30, 60)
+    with pytest.raises(OSError, match="has no image"):
+        datamodule.train.open(11)
+    assert datamodule.train.blobs.name(11) == f"row 11 of {tmp_path}/set/train"
+    assert pickle.loads(pickle.dumps(datamodule.train.blobs)).read(0) == rows[0]["bytes"]
+
+
+def test_what_is_found_is_kept_until_the_set_changes(package, tmp_path, monkeypatch):
+    name, looked = saved(package, tmp_path / "set", train=table(package, 12, ["a", "b"] * 6)), []
+    look = hub_facts.look
+    monkeypatch.setattr(hub_facts, "look", lambda *rest, **more: looked.append(1) or look(*rest, **more))
+    assert loaded("datamodule=huggingface", name).num_classes == 2 and looked == [1]
+    assert loaded("datamodule=huggingface", name).std == loaded("datamodule=huggingface", name).std and looked == [1]
+    saved(package, tmp_path / "other", train=table(package, 12, ["a", "b", "c"] * 4))
+    assert loaded("datamodule=huggingface", f"datamodule.name={tmp_path}/other").num_classes == 3 and len(looked) == 2
+
+
+def mistakes(package) -> dict[str, tuple[dict, str]]:
+    two = package.ClassLabel(names=["a", "b"])
+    plain = table(package, 4, [0, 1] * 2, two)
+    return {
+        "datamodule.label_column=colour": ({"train": plain}, "has labels in animal"),
+        "datamodule.image_column=animal": ({"train": plain}, "has images in picture"),
+        "datamodule.test_split=tset": ({"train": plain}, "has the splits train"),
+        "datamodule.val_size=0": ({"train": plain}, "no validation or test images"),
+        "datamodule.config=large": ({"train": plain}, "of one config"),
+        "datamodule.num_classes=3": ({"train": plain}, "has 2 classes"),
+        "datamodule.resolution=24": ({"train": plain}, "sizes from 40x50 to 43x50"),
+        "datamodule.mirror=true": ({"train": plain.remove_columns("animal")}, r"no column of labels: it has picture"),
+        "datamodule.split_seed=0": ({"train": table(package, 4, ["a"] * 4, legs=[4] * 4)}, "label_column=animal"),
+        "datamodule.split_seed=1": ({"train": table(package, 4, [0, 1, -1, 0], two)}, "1 of 4 images have no label"),
+        "datamodule.split_seed=2": ({"a": plain, "b": plain}, "datamodule.train_split=NAME"),
+        "datamodule.split_seed=3": (
+            {"train": plain, "test": table(package, 4, ["c"] * 4)},
+            "split test has classes that the training images lack: c",
+        ),
+        "datamodule.split_seed=4": ({"train": plain, "test": plain, "testing": plain}, "datamodule.test_split=test"),
+    }
+
+
+def test_a_mistake_is_a_line_or_two(package, tmp_path):
+    for number, (word, (splits, hint)) in enumerate(mistakes(package).items()):
+        name = saved(package, tmp_path / str(number), **splits)
+        with pytest.raises(DataError, match=hint) as raised:
+            loaded("datamodule=huggingface", name, word)
+        assert len(str(raised.value).splitlines()) <= 2, word
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionError("Couldn't reach 'a/b' on the Hub (OfflineModeIsEnabled)"),
+        RuntimeError("Dataset 'a/b' is a gated dataset on the Hub. Visit its page to ask for access."),
+        ValueError("Config name is missing.\nPlease pick one among: ['x', 'y']\nExample of usage:\n\n\t`load('x')`"),
+    ],
+)
+def test_what_the_hub_says_is_handed_on(package, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(package, "load_dataset", fail)
+    with pytest.raises(DataError, match=f"^datamodule.name=a/b: {str(error).split()[0]}[^\n]*\nIt is a name") as raised:
+        loaded("datamodule=huggingface", "datamodule.name=a/b")
+    assert "Example of usage" not in str(raised.value)
+
+
+def test_without_the_package_its_name_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DataError, match="pip install"):
+        load_parts({"name": "cifar10", "config": None})
