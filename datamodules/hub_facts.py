@@ -17,9 +17,9 @@ from datamodules.decoding import ImageError, open_image
 from datamodules.errors import DataError
 from datamodules.facts import MOST_BYTES, Facts, bytes_of, look
 from datamodules.hub import Part, Rows, load_parts
-from datamodules.index import alone, cache_folder
 from datamodules.layout import LEAST_SIDE, VALIDATION_SHARE
-from datamodules.spreading import spread
+from datamodules.spreading import announce, spread
+from datamodules.user_cache import alone, cache_folder
 
 PART = 500  # images that a process decodes at a time
 
@@ -61,6 +61,7 @@ def facts_of(part: Part, turn: bool, channels: int | None) -> Facts:
     file = _cache(part) / f"facts-{'turned' if turn else 'stored'}-{channels or 'found'}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
         return Facts(**json.loads(file.read_text()))
+    announce(f"looking at images of {part.rows.split} once", len(part.rows))
     facts = look(part.rows, turn=turn, channels=channels)
     _keep(file, lambda opened: opened.write(json.dumps(facts._asdict()).encode()))
     return facts
@@ -103,6 +104,7 @@ def _keep(file: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def _decoded(rows: Rows, channels: int, turn: bool) -> numpy.ndarray:
     pixels = None
+    announce(f"decoding the {len(rows):,} images of {rows.split} once", len(rows))
     parts = [range(start, min(start + PART, len(rows))) for start in range(0, len(rows), PART)]
     for images, made in zip(parts, spread(partial(_of_some, rows, channels, turn), parts), strict=True):
         for image, one in zip(images, made, strict=True):

@@ -69,7 +69,8 @@ def release(out: Path) -> None:
 def save(out: Path, split: str, shard: int, record: Record) -> None:
     with written_whole(_path(out, split, shard)) as file:
         rest = json.dumps([record.end, record.before, record.skipped]).encode()
-        numpy.savez(file, rest=numpy.frombuffer(rest, numpy.uint8), **record.columns)
+        arrays: dict[str, Any] = {**record.columns, "rest": numpy.frombuffer(rest, numpy.uint8)}
+        numpy.savez(file, **arrays)
 
 
 def records(out: Path, split: str) -> Iterator[Record]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -63,20 +64,29 @@ def pack(data: ImageDataModule, out: Path, settings: Settings, advance: Advance)
         records[split] = [*before, *packer.rest(before, advance)]
         if not records[split]:
             raise DataError(f"Of the {split} images none can be read.")
-    return _finish(data, splits["train"].turn, out, made, records, kept)
+    return _finish(data.class_names(), out, made, records, kept)
 
 
 def _made(data: ImageDataModule, splits: dict[str, EncodedImages], settings: Settings) -> dict[str, Any]:
     """What decides every byte of a packing; not where the files lie."""
     digest = hashlib.blake2b(json.dumps(data.class_names()).encode(), digest_size=16)
-    root = str(data.root.absolute())
+    root = os.path.abspath(data.root)
     for images in splits.values():
         digest.update(images.labels.numpy().tobytes())
         for sample in range(len(images)):
             digest.update(images.blobs.name(images.index(sample)).removeprefix(root).encode(errors="backslashreplace"))
-    counts = {split: len(images) for split, images in splits.items()}
-    versions = {"pillow": PIL.__version__}
-    return {"of": type(data).__name__, "images": counts, **settings._asdict(), "digest": digest.hexdigest(), **versions}
+    return {
+        "of": type(data).__name__,
+        "images": {split: len(images) for split, images in splits.items()},
+        **settings._asdict(),
+        "channels": data.channels,
+        "mean": data.mean,
+        "std": data.std,
+        "mirror": data.mirror,
+        "exif_rotation": splits["train"].turn,
+        "digest": digest.hexdigest(),
+        "pillow": PIL.__version__,
+    }
 
 
 class _Packer:
@@ -146,9 +156,7 @@ class _Packer:
         return record, over
 
 
-def _finish(
-    data: ImageDataModule, turn: bool, out: Path, made: dict[str, Any], records: dict[str, list[Record]], kept: int
-) -> Report:
+def _finish(classes: list[str], out: Path, made: dict[str, Any], records: dict[str, list[Record]], kept: int) -> Report:
     """Write the index, and dataset.json last of all."""
     names = []
     for split, those in records.items():
@@ -168,12 +176,8 @@ def _finish(
     files = {name: (out / name).stat().st_size for name in names}
     facts = {
         "version": VERSION,
-        "classes": data.class_names(),
-        "channels": data.channels,
-        "mean": data.mean,
-        "std": data.std,
-        "mirror": data.mirror,
-        "exif_rotation": turn,
+        "classes": classes,
+        **{key: made[key] for key in ("channels", "mean", "std", "mirror", "exif_rotation")},
         "images": images,
         "files": files,
         "made": made,

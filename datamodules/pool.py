@@ -163,8 +163,9 @@ class Pool:
         self.asked[slot].faults += [fault._replace(row=fault.row + start) for fault in faults]
 
     def _blame(self) -> NoReturn:
-        wait([process.sentinel for process in self.processes])
-        died = next(process for process in self.processes if not process.is_alive())
+        ended = wait([process.sentinel for process in self.processes])
+        died = next(process for process in self.processes if process.sentinel in ended)
+        died.join()
         raise DataError(
             f"A process that reads images has died (exit status {died.exitcode}); too little memory is the usual "
             "reason: try datamodule.workers=1.\nThe same command goes on at the last saved step."

@@ -6,7 +6,7 @@ import numpy
 import pytest
 import torch
 from conftest import composed
-from doors import command
+from doors import cold, command
 from PIL import Image
 from runs.pictures import write_folders
 from short import shortened
@@ -75,7 +75,7 @@ def test_the_command_on_photographs(tmp_path):
     words = ["datamodule=imagefolder", f"datamodule.root={tmp_path}/data", "datamodule.workers=1", "images=5"]
     done = command(tmp_path, "preview.py", *SMALL, *shortened("deit"), *words, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
-    for said in ("24 train, 24 validation", "50x40 to 56x46 (median", "the config says", "erasing_prob=0.25", "ant", "bee"):
+    for said in ("24 train, 24 validation", "50x40 to 56x46", "the config says", "erasing_prob=0.25", "ant", "bee"):
         assert said in done.stdout, said
     with Image.open(tmp_path / "previews" / "imagefolder-deit.png") as picture:
         assert picture.size[0] > 4 * 2 * contact_sheet.CELL and len(picture.convert("RGB").getcolors(10**6) or ()) > 50
@@ -106,3 +106,10 @@ def test_the_table_says_what_acts_and_how_classes_are_filled():
     assert table.row_count == 2 * data_table.ENDS + 1 and list(table.columns[1].cells)[-1] == "0"
     facts = data_table.facts(data)
     assert facts["size"] == "32x32" and facts["mean"].endswith("the config says 0.3047")
+
+
+@pytest.mark.parametrize(("word", "hint"), {"logger=csv": "does not read logger", "images=0": "images=0"}.items())
+def test_a_mistake_is_a_line_before_torch_is_there(tmp_path, word, hint):
+    done = cold(tmp_path, "preview.py", word)
+    assert done.returncode == 1 and hint in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -31,13 +32,21 @@ def said(monkeypatch, capsys, door: str, *words: str) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A folder of images, where ImageNet would lie."""
+    """A folder of images, where ImageNet would lie, and what a packed data set says first."""
     root = tmp_path_factory.mktemp("data")
     write_folders(root / "imagenet", count=1)
+    facts = {"version": 1, "classes": ["ant", "bee"], "channels": 1, "mean": [0.5], "std": [0.5], "mirror": True}
+    (root / "packed").mkdir()
+    (root / "packed" / "dataset.json").write_text(json.dumps({**facts, "images": {"train": 1, "test": 1}}))
     return root
 
 
-NEEDED = {"datamodule=imagefolder": "datamodule.root={}/imagenet"}  # beside a choice
+NEEDED = {  # beside a choice
+    "datamodule=imagefolder": "datamodule.root={}/imagenet",
+    "datamodule=packed": "datamodule.root={}/packed",
+    "datamodule=huggingface": "datamodule.name=a/b datamodule.num_classes=2 datamodule.channels=1 "
+    "datamodule.mean=[0.5] datamodule.std=[0.5]",  # all that would be found
+}
 
 
 @pytest.mark.parametrize("choice", CHOICES)

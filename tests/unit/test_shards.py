@@ -19,6 +19,7 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from datamodules.errors import DataError
+from datamodules.inspection import encoded_splits, inspect
 from datamodules.packed import Packed
 from datamodules.packing import pack
 from datamodules.shards import Packing, find_nulls, windowed_permutation
@@ -198,9 +199,9 @@ def test_a_smaller_picture_is_near_the_large_one():
 # ---- damage
 
 
-def broken(out, place: int, byte: bytes | None):
+def broken(out, place: int, byte: bytes | None, name: str = "train-000000.tar"):
     """A shard with another byte at a place, or cut there."""
-    shard = out / "train-000000.tar"
+    shard = out / name
     data = shard.read_bytes()
     shard.write_bytes(data[:place] + (byte + data[place + 1 :] if byte else b""))
 
@@ -226,6 +227,29 @@ def test_damaged_shards_are_told_by_name(tmp_path, small):
     os.mkfifo(tmp_path / "out" / "train-000000.tar")
     with pytest.raises(OSError, match="no regular file"):
         Packing(str(tmp_path / "out")).blobs("train").read(7)
+
+
+def test_a_check_tells_of_damage(tmp_path, small):
+    shutil.copytree(small, tmp_path / "out")
+    data, told = opened("packed", tmp_path / "out"), []
+    offset = int(data.test.blobs.columns["offset"][2])
+    broken(tmp_path / "out", offset, b"?", "test-000000.tar")
+    found = inspect(encoded_splits(data), told.append)
+    assert [(fault.row, fault.name[-30:]) for fault in found.faults] == [(2, "/test-000000.tar: 000000000002")]
+    assert found.images == {"train": 12, "test": 4} and sum(told) == 16 and not found.odd
+
+
+def test_another_packing_or_other_files_are_left_alone(tmp_path, small):
+    source = small.parent / "data"
+    assert packed(source, small) is None
+    before = contents(small)
+    with pytest.raises(DataError, match="another packing: its max_size is None, and this command's is 32"):
+        packed(source, small, SMALL)
+    with pytest.raises(DataError, match="another packing: its mirror is True"):
+        packed(source, small, KEEP, "datamodule.mirror=false")
+    assert contents(small) == before
+    with pytest.raises(DataError, match="something else"):
+        packed(source, source)
 
 
 def test_a_damaged_index_is_refused(tmp_path, small):
