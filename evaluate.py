@@ -27,6 +27,7 @@ def main(cfg: DictConfig) -> None:
     from running.bar import Bar
     from running.directory import is_main_process
     from running.ranks import Ranks
+    from running.results import of_all_ranks
     from running.screen import show_plan
 
     network = assemble.network(cfg, weights=True, new_head=False)
@@ -43,6 +44,9 @@ def main(cfg: DictConfig) -> None:
         "data": f"{len(data.test):,} images of split {cfg.split}, {assemble.shown(cfg).size}",
         **{name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()},
     }
+    skipped = of_all_ranks(data.skipped)
+    if skipped:
+        rows["left out"] = f"{len(skipped):,} images that cannot be read: {', '.join(sorted(skipped)[:3])}"
     show_plan(console, rows, [*getattr(network, "notes", ()), *data.notes])
 
 

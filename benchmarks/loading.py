@@ -272,7 +272,7 @@ def memory(rounds: int) -> None:
 
 
 def packed(rounds: int) -> None:
-    """Shards of images of a short side of at most 192 px, a long one of about 256 as FFCV packs, against the decoder."""
+    """Shards of a short side of at most 192 px, a long one of about 256 as FFCV packs, area: against the decoder."""
     with packing(192) as root:
         sides(rounds, lineage=lineage("area", root=root), decoder=decoder(root))
 

@@ -36,10 +36,12 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     Attributes:
         names: of the classes, where they have any.
         notes: what the user should know about these files, in sentences.
+        window: images among which an epoch's order is random before it moves on; 0: all of them.
         skipped: images that could not be read, and were left out, with the reason.
     """
 
     names: Sequence[str] = ()
+    window = 0
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from datamodules.resampling import Box, centre_as_pillow, cut_out, to_pixels
 
 MOST_PIXELS = 178_956_970  # of an image: where Pillow suspects a decompression bomb
 ORIENTATION = 0x0112  # the EXIF tag
+EXIF_TAGS = (b"eXIf", b"EXIF", b"Exif", b"exif")  # as the formats begin it
 REST = {"bilinear": 2, "bicubic": 2, "area": 1}  # how much larger than needed an image is left by JPEG's own scaling
 
 
@@ -159,8 +160,8 @@ class Picture(Decoded):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.image = Image.open(io.BytesIO(data))
-                # Pillow turns TIFF by itself.
-                turns = turn and self.image.format != "TIFF"
+                # Pillow turns TIFF by itself; to look for EXIF in a PNG it decodes it.
+                turns = turn and self.image.format != "TIFF" and any(tag in data for tag in EXIF_TAGS)
                 turned = turns and self.image.getexif().get(ORIENTATION, 1) >= 5
         except Exception as error:
             raise ImageError(_reason(error)) from None

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from datamodules.errors import DataError
 
+BLOCKS = 16  # runs of neighbours that a window is made of
+
 
 @dataclass(frozen=True)
 class Order:
@@ -24,6 +26,7 @@ class Order:
         drop_last: leave out a last part of a batch; else it is a smaller step.
         seed: of the run.
         passes: times that an epoch goes through the data, in a new permutation each; 0 and 1: once.
+        window: images among which the order is random before it moves on; 0: all of them.
 
     An epoch shorter than one step runs on into further permutations until the step is full.
     """
@@ -34,6 +37,7 @@ class Order:
     drop_last: bool
     seed: int
     passes: int = 0
+    window: int = 0
 
     @property
     def offered(self) -> int:
@@ -57,11 +61,32 @@ class Order:
         rounds = math.ceil(length / (self.samples * repeats))
         columns = []
         for i in range(rounds):
-            permutation = numpy.random.default_rng((self.seed, epoch, i)).permutation(self.samples)
+            rng = numpy.random.default_rng((self.seed, epoch, i))
+            permutation = windowed_permutation(self.samples, self.window, rng)
             sample = numpy.repeat(permutation, repeats)
             repetition = numpy.tile(numpy.arange(i * repeats, (i + 1) * repeats), self.samples)
             columns.append(numpy.stack((numpy.full_like(sample, epoch), sample, repetition), axis=1))
         return torch.from_numpy(numpy.concatenate(columns)[:length])
+
+
+def windowed_permutation(samples: int, window: int, rng: numpy.random.Generator) -> numpy.ndarray:
+    """A permutation of range(samples), (samples,) int64, that stays for `window` images in few places of the files.
+
+    Runs of neighbours are permuted, and the images of every BLOCKS runs are shuffled. Shards hold images in random
+    order, so that a run is a random sample too.
+
+    Args:
+        window: 0: any permutation.
+    """
+    if window == 0:
+        return rng.permutation(samples)
+    run = -(-window // BLOCKS)
+    starts = rng.permutation(numpy.arange(0, samples, run))
+    order = (starts[:, None] + numpy.arange(run)).ravel()
+    order = order[order < samples]
+    for start in range(0, samples, window):
+        rng.shuffle(order[start : start + window])
+    return order
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from datamodules.errors import DataError
+from datamodules.user_cache import cache_folder
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -54,7 +55,7 @@ def place_of(root: str, cache: str | None, described: bytes) -> Place:
         return Place(root, Path(root))
     words = re.sub(r"[^A-Za-z0-9_-]+", "-", root.partition("://")[2]).strip("-")[-60:]
     digest = hashlib.blake2b(root.encode() + described, digest_size=8).hexdigest()
-    return Place(root, (Path(cache) if cache else _user_cache()) / f"{words}-{digest}")
+    return Place(root, (Path(cache) if cache else cache_folder()) / f"{words}-{digest}")
 
 
 def read_small(root: str, name: str) -> bytes | None:
@@ -70,10 +71,6 @@ def read_small(root: str, name: str) -> bytes | None:
         return None
     except Exception as error:  # whatever a protocol's package makes of its troubles
         raise DataError(f"{root}/{name} cannot be read ({_reason(error)}).") from None
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "lineage"
 
 
 def _is_whole(path: Path, size: int) -> bool:

@@ -37,7 +37,6 @@ COLUMNS = {
     "width": numpy.int32,
 }
 MOST_OPEN = 512  # shards that a process keeps open; the usual limit on open files is 1,024
-BLOCKS = 16  # runs of neighbours that a window is made of
 
 
 def shard_name(split: str, shard: int) -> str:
@@ -162,23 +161,3 @@ class ShardBlobs:
                 f"{self.place.folder / name} is missing or damaged: pack again, or copy it again."
             ) from None
         return values
-
-
-def windowed_permutation(samples: int, window: int, rng: numpy.random.Generator) -> numpy.ndarray:
-    """A permutation of range(samples), (samples,) int64, that stays for `window` images in few places of the shards.
-
-    Runs of neighbours are permuted, and the images of every BLOCKS runs are shuffled. Shards hold images in random
-    order, so that a run is a random sample too.
-
-    Args:
-        window: 0: any permutation.
-    """
-    if window == 0:
-        return rng.permutation(samples)
-    run = -(-window // BLOCKS)
-    starts = rng.permutation(numpy.arange(0, samples, run))
-    order = (starts[:, None] + numpy.arange(run)).ravel()
-    order = order[order < samples]
-    for start in range(0, samples, window):
-        rng.shuffle(order[start : start + window])
-    return order

@@ -98,8 +98,6 @@ def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
 # ---- libraries: by the words of their exceptions, since their classes say less (tests/unit/test_errors.py raises them)
 
 OF_LIBRARIES = (
-    (r"DataLoader worker .*(exited unexpectedly|is killed)", "A process that loads images was killed; too little "
-     "memory is the usual reason: try datamodule.workers=1. The same command goes on at the last saved step."),
     (r"InvalidCxxCompiler|No working C\+\+ compiler|Failed to find C compiler|No such file or directory: 'g?cc'",
      "trainer.compile=true needs a C++ compiler, and none was found: install one, or set trainer.compile=false."),
     (r"CUDA out of memory|CUDA error: out of memory", "The GPU's memory is too small for a micro-batch: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from recipes.recipe import Recipe
 from running import schema  # noqa: F401
 
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="lineage-cache-")  # indices are kept there
 torch.set_num_threads(1)  # two threads on busy cores wait for each other
 
 

@@ -69,8 +69,7 @@ def in_channels(dataset: str) -> int:
 @functools.cache
 def composed(words: str, dataset: str) -> DictConfig:
     """The config of `arch=<words>` on a data set, without dropout and drop path unless `words` ask for them."""
-    data = "cifar10" if dataset == "svhn" else dataset  # same size and classes
-    overrides = [f"datamodule={data}", "recipe.dropout=0", "recipe.drop_path=0", *f"arch={words}".split()]
+    overrides = [f"datamodule={dataset}", "recipe.dropout=0", "recipe.drop_path=0", *f"arch={words}".split()]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("train", overrides)
 

@@ -256,8 +256,6 @@ class FromAfar(Exception):
 @pytest.mark.parametrize(
     ("error", "hint"),
     [
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "datamodule.workers=1"),
-        (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "datamodule.workers=1"),
         (OSError(28, "No space left on device", "/x/y"), "/x/y: no space left"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "max_per_device"),
         (FromAfar("InvalidCxxCompiler: No working C++ compiler found in"), "C++ compiler"),

@@ -20,9 +20,10 @@ from PIL import Image
 
 from datamodules.errors import DataError
 from datamodules.inspection import encoded_splits, inspect
+from datamodules.order import windowed_permutation
 from datamodules.packed import Packed
 from datamodules.packing import pack
-from datamodules.shards import Packing, find_nulls, windowed_permutation
+from datamodules.shards import Packing, find_nulls
 from datamodules.storing import Settings, stored_as
 
 RNG = numpy.random.default_rng(0)
