@@ -218,7 +218,9 @@ def cores(rounds: int) -> None:
 
     from datamodules.pool import Job, Pool
     from recipes.host_augmentation import Photographs
+    from running.allocator import keep_freed_memory
 
+    keep_freed_memory()  # as a run on a CPU does
     images = images_of(folder())
     job = Job(images, Photographs(recipe_of("rsb_a2"), seed=0, then=None))
     samples = torch.arange(len(images))
