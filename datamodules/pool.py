@@ -26,6 +26,7 @@ from datamodules.images import Fault, Images, View
 from datamodules.order import DataError
 
 PART = 32  # most images that a process makes at a time
+STREAMS = 3  # that have batches at a time: training, an evaluation, and statistics or what another evaluation left over
 LOOK_AT_PARENT = 5.0  # seconds after which an idle process sees whether the run still lives
 
 
@@ -74,9 +75,9 @@ class Pool:
     def __init__(self, jobs: Mapping[str, Job], workers: int, most: int, ahead: int, device: torch.device) -> None:
         self.jobs, self.ahead, self.device = dict(jobs), ahead, device
         context = mp.get_context()
-        slots = ahead * (len(jobs) + 1)  # one job may be done twice; pages that no batch has touched take no memory
+        slots = ahead * STREAMS
         self.memory = _shared(most * slots, context.get_start_method() == "fork").view(slots, most)
-        self.free = deque(range(slots))
+        self.free = list(range(slots))  # the last freed is the next used: what no batch has touched takes no memory
         self.leaving: deque[tuple[Any, int]] = deque()  # slots whose content is on its way to the device
         self.asked: dict[int, Asked] = {}
         tasks, self.tasks = context.Pipe(duplex=False)
@@ -140,7 +141,7 @@ class Pool:
             gone, slot = self.leaving.popleft()
             gone.synchronize()
             self.free.append(slot)
-        return self.free.popleft()
+        return self.free.pop()
 
     def _batch(self, asked: Asked) -> Tensor:
         count, channels, height, width = asked.shape
