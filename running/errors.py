@@ -192,7 +192,10 @@ def _of_syntax(text: str) -> str | None:
         return f"{ambiguous.group(1)}: several values are a sweep, with -m; a list is written [1,2]."
     if "hydra.cc/docs" not in text:
         return None
-    return f"{text.splitlines()[0]}. Words of the command read key=value; quote what holds spaces or commas."
+    return (
+        f"{text.splitlines()[0]}. Words of the command read key=value;\n"
+        "quote twice what holds spaces, commas or letters beyond a to z: \"datamodule.root='My pictures'\"."
+    )
 
 
 def _after(marker: str, text: str) -> str | None:
