@@ -1,13 +1,12 @@
 """What the procedures cost, beside the libraries that do the same: python benchmarks/recipes.py
 
-    python benchmarks/recipes.py workers | erasing | mixing | draws    [--rounds 9]
+    python benchmarks/recipes.py erasing | mixing | draws    [--rounds 9]
 
 The two sides take turns on one thread; the medians of the pairs' ratios hold where single times drift.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from functools import partial
 from pathlib import Path
@@ -38,35 +37,6 @@ def origins(count: int) -> Any:
 
     samples = torch.arange(count)
     return torch.stack((samples, samples, samples), dim=1)
-
-
-def each(transform: Any, images: list[Any]) -> Any:
-    import torch
-
-    return torch.stack([transform(image) for image in images])
-
-
-def workers(rounds: int) -> None:
-    """32 decoded photographs of 640x427: RSB A2's crop, flip and RandAugment to a uint8 batch, against timm's."""
-    from PIL import Image
-    from timm.data import create_transform
-
-    from recipes.policies import per_image_operation
-    from recipes.worker_augmentation import BatchOfPhotographs
-
-    spec = importlib.util.find_spec("sklearn")
-    assert spec is not None and spec.origin is not None
-    photograph = Image.open(Path(spec.origin).parent / "datasets" / "images" / "china.jpg").convert("RGB")
-    images, origin, policy = [photograph] * 32, origins(32), "rand-m7-mstd0.5-inc1"
-    for name in (policy, ""):
-        recipe = recipe_of("rsb_a2", rand_augment=name)
-        operation = per_image_operation(recipe, MEAN)
-        ours = BatchOfPhotographs(recipe, seed=0, hflip=0.5, operation=operation)
-        options: dict[str, Any] = {"interpolation": "bicubic", "normalize": False, "color_jitter": None}
-        theirs: Any = create_transform(224, is_training=True, auto_augment=name or None, **options)
-        print(f" {name or 'crop and flip alone'}")
-        sides = partial(ours, images, origin), partial(each, theirs, images)
-        compare(rounds, lineage=partial(seconds, sides[0]), timm=partial(seconds, sides[1]))
 
 
 def erasing(rounds: int) -> None:
@@ -139,4 +109,4 @@ if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
-    command(__doc__, workers, erasing, mixing, draws, rounds=9)
+    command(__doc__, erasing, mixing, draws, rounds=9)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from datamodules.images import Fault, Images
-from datamodules.order import Order, Split
+from datamodules.order import DataError, Order, Split
 from datamodules.pool import Asked, Job, Pool
 
 
@@ -104,6 +104,8 @@ class Stream:
             self.report(faults)
             bad = {fault.row for fault in faults}
             kept = torch.tensor([row for row in range(len(origin)) if row not in bad], dtype=torch.int64)
+            if self.job == "train" and not len(kept):
+                raise DataError(f"No image of a micro-batch can be read; the last is {faults[-1].name}.")
             origin, images, labels = origin[kept], images[kept.to(images.device)], labels[kept.to(labels.device)]
         return MicroBatch(images, labels, origin.to(self.device), request.chunk, request.weight)
 

@@ -22,6 +22,8 @@ def show_results(console: Console, results: Mapping[str, Any], run: str, dashboa
     rows = {f"test {name}": f"{results[f'test_{name}']:.4f}" for name in ("top1", "top5", "loss")}
     minutes, seconds = divmod(round(results["seconds"]), 60)
     rows["training"] = f"{minutes} min {seconds} s, {results['images_per_second']:,.0f} images/s"
+    if results["skipped"]:
+        rows["left out"] = f"{len(results['skipped']):,} images that cannot be read: {run}/results.json lists them"
     rows["run"] = run
     if dashboard:
         rows["curves"] = dashboard

@@ -1,0 +1,34 @@
+"""A folder with images that cannot be read: a run that ends and names the first, and one that leaves them out."""
+
+from __future__ import annotations
+
+from doors import command, results
+from runs.pictures import write_folders
+
+
+def test_images_that_cannot_be_read(tmp_path):
+    write_folders(tmp_path / "data", count=6)
+    whole = (tmp_path / "data" / "val" / "bee" / "4.jpeg").read_bytes()
+    (tmp_path / "data" / "val" / "bee" / "4.jpeg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "data" / "train" / "ant" / "3.jpeg").write_bytes(b"<html>not found</html>")
+    words = [
+        "arch=resnet18", "arch.widths=[8,8,16,16]", "datamodule=imagefolder", f"datamodule.root={tmp_path / 'data'}",
+        "recipe.epochs=2", "recipe.decay_epochs=[1]", "recipe.batch_size=8", "recipe.train_res=32",
+        "recipe.test_res=32", "logger=none",
+    ]  # fmt: skip
+    done = command(tmp_path, "train.py", *words, "trainer=cpu", "run=fail")
+    assert done.returncode == 1 and "ant/3.jpeg cannot be read as an image" in done.stderr.splitlines()[-1]
+
+    skip = ["datamodule.on_error=skip", "datamodule.max_errors=2"]
+    for machine in ("trainer=cpu",), ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"):
+        done = command(tmp_path, "train.py", *words, *machine, *skip, f"run={len(machine)}")
+        assert done.returncode == 0 and "2 images that cannot be read" in done.stdout, done.stderr
+        skipped = results(tmp_path / "runs" / str(len(machine)))["skipped"]
+        assert [name.split("/")[-3:] for name in sorted(skipped)] == [
+            ["train", "ant", "3.jpeg"],
+            ["val", "bee", "4.jpeg"],
+        ]
+        assert "truncated" in " ".join(skipped.values())
+
+    done = command(tmp_path, "train.py", *words, "trainer=cpu", *skip[:1], "datamodule.max_errors=0", "run=few")
+    assert done.returncode == 1 and "more than datamodule.max_errors=0" in done.stderr
