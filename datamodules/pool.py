@@ -94,7 +94,7 @@ class Pool:
         Finalize(self, _end, (self.processes,), exitpriority=10)
 
     def ask(self, job: str, origin: Tensor) -> Asked:
-        """Have a batch made."""
+        """Have a batch made. Raises DataError: all processes have died."""
         count = len(origin)
         shape = self.jobs[job].shape(count, int(origin[0, 0]) if count else 0)
         parts = origin.tensor_split(max(-(-count // PART), min(len(self.processes), count // 4), 1)) if count else ()
@@ -102,7 +102,10 @@ class Pool:
         self.asked[asked.slot] = asked
         start = 0
         for part in parts:
-            self.tasks.send((job, asked.slot, start, shape[1:], part.numpy()))
+            try:
+                self.tasks.send((job, asked.slot, start, shape[1:], part.numpy()))
+            except BrokenPipeError:  # all are dead
+                self._blame()
             start += len(part)
         return asked
 
@@ -169,7 +172,7 @@ class Pool:
         died.join()
         raise DataError(
             f"A process that reads images has died (exit status {died.exitcode}); too little memory is the usual "
-            "reason: try datamodule.workers=1.\nThe same command goes on at the last saved step."
+            "reason.\nTry datamodule.workers=1: the same command goes on at the last saved step."
         )
 
 

@@ -61,12 +61,16 @@ class OneSize:
     def __call__(self, images: Tensor, origin: Tensor) -> Tensor:
         size = self.shown((images.shape[2], images.shape[3]), int(origin[0, 0]))
         draws = self.draw(origin)
+        batch = geometry.crop_and_flip(self.recipe, draws, images, self.fill, None, size)
         mirror = geometry.mirrored(self.recipe, self.hflip, draws, origin[:, 0])
-        batch = geometry.crop_and_flip(self.recipe, draws, images, self.fill, mirror, size)
-        pictures = [to_picture(image) for image in batch]
-        for i, key in enumerate(origin.tolist()):
-            pictures[i] = apply_to(pictures[i], self.operation, self.seed, key)
-        return to_batch(pictures)
+        flags = [False] * len(batch) if mirror is None else mirror.tolist()
+        return to_batch([self._one(*each) for each in zip(batch, flags, origin.tolist(), strict=True)])
+
+    def _one(self, image: Tensor, mirror: bool, key: list[int]) -> Image.Image:
+        picture = to_picture(image)
+        if mirror:  # cheaper here than of a batch, half of which stays as it is
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return apply_to(picture, self.operation, self.seed, key)
 
 
 class Photographs:
