@@ -38,11 +38,15 @@ def test_stopped_it_goes_on_to_the_same_bytes(tmp_path):
     folder(tmp_path / "data", train=24, test=2, noise=250_000)  # three images a shard
     out, words = tmp_path / "out", (*FOLDER, "shard_size=1")
     for number, shards in ((signal.SIGKILL, 3), (signal.SIGINT, 6)):
-        running = start(tmp_path, "prepare.py", *words, "out=out", XDG_CACHE_HOME=str(tmp_path / "cache"))
-        running.wait_for(lambda count=shards: len(list(out.glob("*.npz"))) >= count)
-        workers = children(running.pid)
-        running.kill(number, group=number == signal.SIGINT)
-        done = running.wait()
+        for _ in range(5):
+            running = start(tmp_path, "prepare.py", *words, "out=out", XDG_CACHE_HOME=str(tmp_path / "cache"))
+            running.wait_for(lambda count=shards: len(list(out.glob("*.npz"))) >= count)
+            workers = children(running.pid)
+            running.kill(number, group=number == signal.SIGINT)
+            done = running.wait()
+            if done.returncode:
+                break
+            shutil.rmtree(out)  # on a busy machine it may have ended before it was told to
         assert done.returncode == 128 + number and not (out / "dataset.json").exists()
         assert number == signal.SIGKILL or "the same command goes on" in done.stdout
     shard = out / "train-000004.tar"
