@@ -49,6 +49,7 @@ class Grid(BasicSweeper):
         words = [list(job) for batch in self.split_arguments(parsed, None) for job in batch]
         for job in words:
             composed = loader.load_sweep_config(config, job)
+            composed.run = config.run  # its own names choices, which Hydra knows in a job alone
             checks(composed, composed.hydra)
 
         sweep, runs = Path(str(config.hydra.sweep.dir)), Path(str(config.runs))

@@ -201,6 +201,7 @@ COLD = {
     "train.py trainer.precision=bf17": "bf16-mixed",
     "train.py callbacks=early_stopping callbacks.early_stopping.patience=soon": "a whole number",
     "train.py -m recipe.lr=0.1,-1 run=sweep": "recipe.lr=-1",
+    "train.py -m seed=0,-1": "seed=-1",  # a sweep without a name
     "train.py -m hydra/launcher=basic recipe.warmup_epochs=0,99 run=sweep": "recipe.warmup_epochs=99",
     "evaluate.py run=nothing": "holds no run",
     "describe.py recipe.lr=1": "does not read",
