@@ -21,7 +21,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from sides import ROOT, command, compare, seconds
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.recipes import recipe_of
+from benchmarks.sides import ROOT, command, compare, seconds
 
 COUNT, BATCH, SIDE = 1000, 64, 224
 
@@ -95,19 +98,6 @@ def lineage(
             assert not images.fill(out, part, view)
 
     return work
-
-
-def recipe_of(name: str, **changes: Any) -> Any:
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    from running import schema  # noqa: F401
-
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        recipe: Any = OmegaConf.to_object(compose("train", [f"recipe={name}"]).recipe)
-    for key, value in changes.items():
-        setattr(recipe, key, value)
-    return recipe
 
 
 def timm(policy: str = "", evaluate: bool = False) -> Callable[[], None]:

@@ -6,22 +6,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy
 
-from datamodules.decoding import ImageError, open_image
 from datamodules.errors import DataError
 from datamodules.facts import MOST_BYTES, Facts, bytes_of, look
-from datamodules.hub import Part, Rows, load_parts
+from datamodules.hub import Part, load_parts
 from datamodules.layout import LEAST_SIDE, VALIDATION_SHARE
-from datamodules.spreading import announce, spread
+from datamodules.pixels import decoded
+from datamodules.spreading import announce
 from datamodules.user_cache import alone, cache_folder
-
-PART = 500  # images that a process decodes at a time
 
 
 def find_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +76,7 @@ def pixels_of(part: Part, channels: int, turn: bool) -> numpy.ndarray:
             kept = numpy.load(file, mmap_mode="c", allow_pickle=False)  # what is written to it stays in this process
             if kept.dtype == numpy.uint8 and kept.shape[:2] == (len(part.rows), channels):
                 return kept
-        pixels = _decoded(part.rows, channels, turn)
+        pixels = decoded(part.rows, channels, turn, part.rows.split)
         _keep(file, lambda opened: numpy.save(opened, pixels))
     return pixels
 
@@ -100,37 +97,3 @@ def _keep(file: Path, write: Callable[[BinaryIO], object]) -> None:
     except OSError:
         with contextlib.suppress(OSError):
             unfinished.unlink()
-
-
-def _decoded(rows: Rows, channels: int, turn: bool) -> numpy.ndarray:
-    pixels = None
-    announce(f"decoding the {len(rows):,} images of {rows.split} once", len(rows))
-    parts = [range(start, min(start + PART, len(rows))) for start in range(0, len(rows), PART)]
-    for images, made in zip(parts, spread(partial(_of_some, rows, channels, turn), parts), strict=True):
-        for image, one in zip(images, made, strict=True):
-            if isinstance(one, str):
-                raise DataError(f"{rows.name(image)} cannot be read as an image ({one}).")
-            if pixels is None:
-                pixels = numpy.empty((len(rows), *one.shape), numpy.uint8)
-            if pixels.shape[1:] != one.shape:
-                raise DataError(
-                    f"{rows.name(image)} is {one.shape[2]}x{one.shape[1]} and others are "
-                    f"{pixels.shape[3]}x{pixels.shape[2]}: images of several sizes have no datamodule.resolution."
-                )
-            pixels[image] = one
-    assert pixels is not None
-    return pixels
-
-
-def _of_some(rows: Rows, channels: int, turn: bool, images: Sequence[int]) -> list[numpy.ndarray | str]:
-    return [_of_one(rows, channels, turn, image) for image in images]
-
-
-def _of_one(rows: Rows, channels: int, turn: bool, image: int) -> numpy.ndarray | str:
-    """(channels, H, W), or why it cannot be read."""
-    try:
-        return open_image(rows.read(image), channels, turn).whole().transpose(2, 0, 1)
-    except ImageError as error:
-        return str(error)
-    except OSError as error:
-        return error.strerror or str(error)

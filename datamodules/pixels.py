@@ -13,6 +13,7 @@ import numpy
 
 from datamodules.decoding import ImageError, open_image
 from datamodules.errors import DataError
+from datamodules.facts import Blobs
 from datamodules.index import FileBlobs, Index
 from datamodules.scanning import shown
 from datamodules.spreading import announce, spread
@@ -28,14 +29,14 @@ def pixels_of(index: Index, channels: int, turn: bool) -> numpy.ndarray:
         DataError: an image cannot be read, or is of another size than the first.
     """
     if index.cache is None:
-        return _decoded(index, channels, turn)
+        return decoded(FileBlobs(index), channels, turn, shown(index.folder))
     file = index.cache / f"pixels-{_state(index, channels, turn)}.npy"
     with alone(index.cache):
         with contextlib.suppress(OSError, ValueError, EOFError):
             kept = numpy.load(file, mmap_mode="c", allow_pickle=False)  # what is written to it stays in this process
             if kept.dtype == numpy.uint8 and kept.shape[:2] == (len(index), channels):
                 return kept
-        pixels = _decoded(index, channels, turn)
+        pixels = decoded(FileBlobs(index), channels, turn, shown(index.folder))
         part = file.with_suffix(".part")
         try:
             for old in index.cache.glob("pixels-*"):
@@ -57,21 +58,29 @@ def _state(index: Index, channels: int, turn: bool) -> str:
         try:
             status = os.stat(top + paths[start:end])
         except OSError as error:
-            raise _fault(index, image, error.strerror) from None
+            raise _fault(FileBlobs(index), image, error.strerror) from None
         state.update(b"%d %d " % (status.st_size, status.st_mtime_ns))
     return state.hexdigest()
 
 
-def _decoded(index: Index, channels: int, turn: bool) -> numpy.ndarray:
-    blobs, pixels = FileBlobs(index), None
-    announce(f"decoding the {len(index):,} images of {shown(index.folder)} once", len(index))
-    parts = [range(start, min(start + PART, len(index))) for start in range(0, len(index), PART)]
+def decoded(blobs: Blobs, channels: int, turn: bool, what: str) -> numpy.ndarray:
+    """All images of one size: (N, channels, H, W) uint8.
+
+    Args:
+        what: the images are, in words.
+
+    Raises:
+        DataError: an image cannot be read, or is of another size than the first.
+    """
+    pixels = None
+    announce(f"decoding the {len(blobs):,} images of {what} once", len(blobs))
+    parts = [range(start, min(start + PART, len(blobs))) for start in range(0, len(blobs), PART)]
     for images, made in zip(parts, spread(partial(_of_some, blobs, channels, turn), parts), strict=True):
         for image, one in zip(images, made, strict=True):
             if isinstance(one, str):
-                raise _fault(index, image, one)
+                raise _fault(blobs, image, one)
             if pixels is None:
-                pixels = numpy.empty((len(index), *one.shape), numpy.uint8)
+                pixels = numpy.empty((len(blobs), *one.shape), numpy.uint8)
             if pixels.shape[1:] != one.shape:
                 raise DataError(
                     f"{blobs.name(image)} is {one.shape[2]}x{one.shape[1]} and others are "
@@ -82,11 +91,11 @@ def _decoded(index: Index, channels: int, turn: bool) -> numpy.ndarray:
     return pixels
 
 
-def _of_some(blobs: FileBlobs, channels: int, turn: bool, images: Sequence[int]) -> list[numpy.ndarray | str]:
+def _of_some(blobs: Blobs, channels: int, turn: bool, images: Sequence[int]) -> list[numpy.ndarray | str]:
     return [_of_one(blobs, channels, turn, image) for image in images]
 
 
-def _of_one(blobs: FileBlobs, channels: int, turn: bool, image: int) -> numpy.ndarray | str:
+def _of_one(blobs: Blobs, channels: int, turn: bool, image: int) -> numpy.ndarray | str:
     """(channels, H, W), or why it cannot be read."""
     try:
         return open_image(blobs.read(image), channels, turn).whole().transpose(2, 0, 1)
@@ -96,5 +105,5 @@ def _of_one(blobs: FileBlobs, channels: int, turn: bool, image: int) -> numpy.nd
         return error.strerror or str(error)
 
 
-def _fault(index: Index, image: int, reason: str | None) -> DataError:
-    return DataError(f"{shown(index.path(image))} cannot be read as an image ({reason}). Fetch it again or remove it.")
+def _fault(blobs: Blobs, image: int, reason: str | None) -> DataError:
+    return DataError(f"{blobs.name(image)} cannot be read as an image ({reason}). Fetch it again or remove it.")

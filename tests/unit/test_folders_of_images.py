@@ -145,17 +145,17 @@ def test_what_the_command_says_goes_before_what_is_found(tmp_path):
 
 def test_squares_of_one_size_are_a_data_set_in_memory(tmp_path, monkeypatch):
     root = draw(tmp_path / "data", *classes(10, "a", "b"), size=(40, 40))
-    datamodule, decoded = loaded("imagefolder", root), pixels._decoded
+    datamodule, decoded = loaded("imagefolder", root), pixels.decoded
     assert isinstance(datamodule.train, TensorImages) and datamodule.resolution == 40
     assert datamodule.train[torch.arange(18)].shape == (18, 1, 40, 40)
     assert set(datamodule.train[torch.arange(18)].flatten().tolist()) <= set(range(20))
 
-    monkeypatch.setattr(pixels, "_decoded", None)  # they were kept
+    monkeypatch.setattr(pixels, "decoded", None)  # they were kept
     again = loaded("imagefolder", root)
     assert torch.equal(again.train[torch.arange(18)], datamodule.train[torch.arange(18)])
     assert loaded("imagefolder", root, "datamodule.resolution=60").val[torch.arange(2)].shape == (2, 1, 60, 60)
 
-    monkeypatch.setattr(pixels, "_decoded", decoded)
+    monkeypatch.setattr(pixels, "decoded", decoded)
     Image.new("L", (40, 40), 200).save(root / "a" / "0.png")  # in its place, which no folder's time tells
     new = loaded("imagefolder", root)
     assert 200 in torch.cat([part[torch.arange(len(part))] for part in (new.train, new.val)])
