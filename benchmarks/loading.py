@@ -64,9 +64,9 @@ def images_of(root: Path) -> Any:
     """Of a folder of classes, or of what prepare.py has packed."""
     import torch
 
-    from datamodules.encoded import EncodedImages
-    from datamodules.index import FileBlobs, open_index
-    from datamodules.shards import Packing
+    from datamodules.indexing.index import FileBlobs, open_index
+    from datamodules.packing.shards import Packing
+    from datamodules.reading.encoded import EncodedImages
 
     packed = (root / "dataset.json").exists()
     blobs = Packing(str(root)).blobs("train") if packed else FileBlobs(open_index(root))

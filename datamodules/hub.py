@@ -7,20 +7,23 @@ import logging
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy
 
 from datamodules.errors import DataError
-from datamodules.layout import NAMES, listed
+from datamodules.indexing.layout import NAMES, listed
+from datamodules.part import Part
+from datamodules.reading import facts
+from datamodules.reading.user_cache import cache_folder
 
 LABEL_TYPES = ("string", "large_string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
 
 class Rows:
-    """The images of a split as encoded images (datamodules/encoded.py)."""
+    """The images of a split as encoded images (datamodules/reading/encoded.py)."""
 
     def __init__(self, name: str, table: Any, column: str) -> None:
         self.split, self.table, self.column = name, table, column
@@ -30,6 +33,10 @@ class Rows:
 
     def name(self, index: int) -> str:
         return f"row {index} of {self.split}"
+
+    def stamp(self, images: Sequence[int]) -> str:
+        """Nothing: a table that changes has another fingerprint."""
+        return ""
 
     def read(self, index: int) -> bytes:
         """Raises OSError: the row has no image, or its file cannot be read or is none."""
@@ -45,19 +52,14 @@ class Rows:
             return opened.read()
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """A split.
+def find_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What conf/datamodule/huggingface.yaml leaves null, by its keys; what `data` says goes before.
 
-    name: that it has in the set; labels: (N,) int64, by place among `classes`; fingerprint: another one once it has
-    changed.
+    Raises:
+        DataError: there is no such set, or none of its images can be read; they have several sizes, and `resolution`
+            is given.
     """
-
-    name: str
-    rows: Rows
-    labels: numpy.ndarray
-    classes: list[str]
-    fingerprint: str
+    return facts.find_nulls(load_parts(data), data)
 
 
 def load_parts(data: Mapping[str, Any]) -> dict[str, Part]:
@@ -74,12 +76,12 @@ def load_parts(data: Mapping[str, Any]) -> dict[str, Part]:
     for role, part in list(parts.items()):
         missing = int((part.labels < 0).sum())
         if missing and (missing < len(part.labels) or role == "train" or data[f"{role}_split"]):
-            raise DataError(f"{name}: in split {part.name} {missing:,} of {len(part.labels):,} images have no label.")
+            raise DataError(f"{part.name}: {missing:,} of {len(part.labels):,} images have no label.")
         if missing or not len(part.labels):  # a test whose labels are secret
             del parts[role]
     if "train" not in parts:
         raise DataError(f"{name} has no training images.")
-    return {role: _relabelled(name, part, parts["train"].classes) for role, part in parts.items()}
+    return {role: _relabelled(part, parts["train"].classes) for role, part in parts.items()}
 
 
 def _load(name: str, config: str | None) -> Mapping[str, Any]:
@@ -138,7 +140,16 @@ def _part(name: str, split: str, table: Any, data: Mapping[str, Any]) -> Part:
     else:
         classes, numbers = _sorted_classes(values)
     plain = table.select_columns([column]).cast_column(column, Image(decode=False)).with_format(None)
-    return Part(split, Rows(f"{name}/{split}", plain, column), numbers.astype(numpy.int64), classes, table._fingerprint)
+    digest, rows = table._fingerprint, Rows(f"{name}/{split}", plain, column)
+    return Part(
+        name=rows.split,
+        blobs=rows,
+        labels=numbers.astype(numpy.int64),
+        classes=classes,
+        digest=digest,
+        cache=cache_folder() / f"huggingface-{digest}",
+        stamp=rows.stamp,
+    )
 
 
 def _column(
@@ -170,7 +181,7 @@ def _sorted_classes(values: Any) -> tuple[list[str], numpy.ndarray]:
     return [str(words[i]) for i in order], places[coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
 
 
-def _relabelled(name: str, part: Part, classes: list[str]) -> Part:
+def _relabelled(part: Part, classes: list[str]) -> Part:
     """By place among the classes of the training images. Raises DataError: there are others."""
     if part.classes == classes:
         return part
@@ -178,5 +189,5 @@ def _relabelled(name: str, part: Part, classes: list[str]) -> Part:
     labels = numpy.array([places.get(label, -1) for label in part.classes], numpy.int64)[part.labels]
     if (labels < 0).any():
         more = [part.classes[i] for i in numpy.unique(part.labels[labels < 0])]
-        raise DataError(f"{name}: split {part.name} has classes that the training images lack: {listed(more)}.")
-    return Part(part.name, part.rows, labels, classes, part.fingerprint)
+        raise DataError(f"{part.name} has classes that the training images lack: {listed(more)}.")
+    return replace(part, labels=labels, classes=classes)

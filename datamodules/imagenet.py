@@ -12,14 +12,14 @@ from typing import Any
 import torch
 
 from datamodules.base import EncodedDataModule
-from datamodules.encoded import EncodedImages
 from datamodules.errors import DataError
-from datamodules.ground_truth import classes_of
 from datamodules.images import Images, View
-from datamodules.index import FileBlobs, Index, index_of, open_index
-from datamodules.layout import empty_classes, labels_among, listed, named_parts
+from datamodules.indexing.ground_truth import classes_of
+from datamodules.indexing.index import FileBlobs, Index, index_of, open_index
+from datamodules.indexing.layout import empty_classes, labels_among, listed, named_parts
+from datamodules.indexing.scanning import files_of, folders_of, shown
 from datamodules.order import Order, Split
-from datamodules.scanning import files_of, folders_of, shown
+from datamodules.reading.encoded import EncodedImages
 
 PLACES = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # below root: as unpacked by hand, or as in Kaggle's copy
 

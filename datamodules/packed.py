@@ -1,4 +1,4 @@
-"""A packed data set (datamodules/shards.py), from a folder or from any URL that fsspec reads."""
+"""A packed data set (datamodules/packing/shards.py), from a folder or from any URL that fsspec reads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy
 import torch
 
 from datamodules.base import EncodedDataModule
-from datamodules.encoded import EncodedImages
 from datamodules.errors import DataError
 from datamodules.images import Images
-from datamodules.shards import Packing, find_nulls
+from datamodules.packing.shards import Packing, find_nulls
+from datamodules.reading.encoded import EncodedImages
 
 
 class Packed(EncodedDataModule):

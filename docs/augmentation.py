@@ -12,8 +12,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from datamodules.decoding import Decoded
-from datamodules.resampling import centre_as_pillow
+from datamodules.reading.decoding import Decoded
+from datamodules.reading.resampling import centre_as_pillow
 from docs.procedures import PICTURES, SETS, recipe, resolution
 from recipes.device_augmentation import DeviceAugmentation
 from recipes.host_augmentation import OneSize, Photographs, after_cut

@@ -1,5 +1,5 @@
-"""PIL's resizer for a batch of tensors, which equals it bit for bit, pass by pass (datamodules/resampling.py has it for
-single images, which are read from files).
+"""PIL's resizer for a batch of tensors, which equals it bit for bit, pass by pass (single images, which are read from
+files, have that of datamodules/reading/resampling.py).
 
 PIL widens its filter where it shrinks (antialiasing), its bicubic has a = -0.5 unlike torch's -0.75, and it rounds to
 whole levels after each of two passes: along rows, then along columns. (Pillow 13 turns the passes round for some images

@@ -21,9 +21,9 @@ from user_error import UserError
 
 # Data sets that leave facts to be found, and the functions, of modules without torch, that find them.
 FINDERS = {
-    "datamodules.folders.ImageFolder": "datamodules.layout.find_nulls",
-    "datamodules.huggingface.HuggingFace": "datamodules.hub_facts.find_nulls",
-    "datamodules.packed.Packed": "datamodules.shards.find_nulls",
+    "datamodules.folders.ImageFolder": "datamodules.indexing.layout.find_nulls",
+    "datamodules.huggingface.HuggingFace": "datamodules.hub.find_nulls",
+    "datamodules.packed.Packed": "datamodules.packing.shards.find_nulls",
 }
 
 

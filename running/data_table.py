@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from datamodules.base import ImageDataModule
-from datamodules.decoding import ImageError
-from datamodules.encoded import EncodedImages
 from datamodules.images import Images
+from datamodules.reading.decoding import ImageError
+from datamodules.reading.encoded import EncodedImages
 from recipes.keys.augmentation import Augmentation
 from recipes.recipe import Recipe
 from running.step_images import tested

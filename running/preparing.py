@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from datamodules.base import ImageDataModule
-from datamodules.inspection import encoded_splits, inspect
-from datamodules.packing import Advance, Report
-from datamodules.packing import pack as pack_into
-from datamodules.storing import Settings
+from datamodules.packing.inspection import encoded_splits, inspect
+from datamodules.packing.storing import Settings
+from datamodules.packing.writing import Advance, Report
+from datamodules.packing.writing import pack as pack_into
 from running.directory import Lock
 from running.screen import show_plan
 

@@ -12,8 +12,8 @@ import torch
 from doors import ROOT
 from PIL import Image
 
-from datamodules.decoding import Decoded
-from datamodules.resampling import to_pixels
+from datamodules.reading.decoding import Decoded
+from datamodules.reading.resampling import to_pixels
 
 SAMPLES = Path(os.environ.get("LINEAGE_DATA", ROOT.parent / "shared" / "data")) / "imagenet-sample" / "train"
 

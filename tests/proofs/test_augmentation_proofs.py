@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from photographs import SAMPLES
 from PIL import Image
 
-from datamodules.decoding import open_image
+from datamodules.reading.decoding import open_image
 from recipes.host_augmentation import CentralView
 from recipes.mixing import draw_mix
 

@@ -11,7 +11,7 @@ from PIL import Image
 from replaying import Replayed
 from torch.nn import functional as F
 
-from datamodules.resampling import cut_out, to_pixels
+from datamodules.reading.resampling import cut_out, to_pixels
 from recipes import boxes, geometry
 from recipes.host_augmentation import CentralView
 from recipes.randomness import uniform

@@ -13,12 +13,12 @@ from conftest import recipe_of
 from photographs import SAMPLES, origins, photographs
 from PIL import Image, ImageOps
 
-from datamodules import decoding
 from datamodules.base import EncodedDataModule
-from datamodules.decoding import Decoded, ImageError, Jpeg, Picture, open_image
-from datamodules.encoded import EncodedImages
 from datamodules.order import DataError
-from datamodules.resampling import cut_out
+from datamodules.reading import decoding
+from datamodules.reading.decoding import Decoded, ImageError, Jpeg, Picture, open_image
+from datamodules.reading.encoded import EncodedImages
+from datamodules.reading.resampling import cut_out
 from recipes.host_augmentation import CentralView, Photographs
 
 

@@ -16,10 +16,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 from scipy.io import savemat
 
-from datamodules import pixels
 from datamodules.errors import DataError
 from datamodules.images import TensorImages
-from datamodules.layout import find_nulls
+from datamodules.indexing.layout import find_nulls
+from datamodules.reading import pixels
 from running.checks import check_parts
 from sweeps.jobs import job_name
 from user_error import UserError
@@ -103,9 +103,9 @@ def test_a_class_may_be_called_like_a_split(tmp_path):
         (["pets/ant/1.png", "pets/bee/1.png"], "", r"one class folder only, pets. Is it .*root=.*/data/pets\?"),
         (["train/ant/1.png", "train/bee/list.txt"], "", "class folders without an image: bee"),
         (["train/a/1.png", "train/b/1.png", "val/c/1.png", "val/d/1.png"], "", "val has classes .* lacks: c, d"),
-        (["ant/1.png", "bee/1.png"], "datamodule.val_size=0", "no folder of validation or test images"),
+        (["ant/1.png", "bee/1.png"], "datamodule.val_size=0", "no validation or test images"),
         (["ant/1.png", "bee/1.png"], "datamodule.val_size=2", "there are 2 training images"),
-        (["ant/1.png", "bee/1.png"], "datamodule.num_classes=3", "has 2 class folders, and datamodule.num_classes=3"),
+        (["ant/1.png", "bee/1.png"], "datamodule.num_classes=3", "has 2 classes, and datamodule.num_classes=3"),
         (["ant/1.png", "bee/1.png"], "datamodule.resolution=40", "sizes from 20x30 to 21x30"),
     ],
 )
@@ -159,6 +159,7 @@ def test_squares_of_one_size_are_a_data_set_in_memory(tmp_path, monkeypatch):
     Image.new("L", (40, 40), 200).save(root / "a" / "0.png")  # in its place, which no folder's time tells
     new = loaded("imagefolder", root)
     assert 200 in torch.cat([part[torch.arange(len(part))] for part in (new.train, new.val)])
+    assert new.mean[0] > datamodule.mean[0]  # found anew
     (root / "a" / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="a/1.png cannot be read as an image"):
         loaded("imagefolder", root)

@@ -15,13 +15,13 @@ import pytest
 from doors import ROOT
 from PIL import Image
 
-from datamodules import facts as facts_module
-from datamodules import index as index_module
 from datamodules.errors import DataError
-from datamodules.facts import look
-from datamodules.index import FileBlobs, open_index
-from datamodules.spreading import spread
-from datamodules.user_cache import cache_of
+from datamodules.indexing import index as index_module
+from datamodules.indexing.index import FileBlobs, open_index
+from datamodules.reading import facts as facts_module
+from datamodules.reading.facts import look
+from datamodules.reading.spreading import spread
+from datamodules.reading.user_cache import cache_of
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +159,7 @@ def test_a_copy_for_a_worker_is_the_name_of_the_cache(tmp_path):
 
 
 def test_without_torch():
-    words = "import sys, datamodules.layout, datamodules.pixels; sys.exit('torch' in sys.modules)"
+    words = "import sys, datamodules.indexing.layout, datamodules.reading.pixels; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", words], cwd=ROOT).returncode == 0
 
 

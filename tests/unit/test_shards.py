@@ -19,12 +19,12 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from datamodules.errors import DataError
-from datamodules.inspection import encoded_splits, inspect
 from datamodules.order import windowed_permutation
 from datamodules.packed import Packed
-from datamodules.packing import pack
-from datamodules.shards import Packing, find_nulls
-from datamodules.storing import Settings, stored_as
+from datamodules.packing.inspection import encoded_splits, inspect
+from datamodules.packing.shards import Packing, find_nulls
+from datamodules.packing.storing import Settings, stored_as
+from datamodules.packing.writing import pack
 
 RNG = numpy.random.default_rng(0)
 KEEP = Settings(None, 90, 1, 0)

@@ -17,10 +17,11 @@ from omegaconf import OmegaConf
 from PIL import Image
 from scipy.io import savemat
 
-from datamodules import hub_facts, synthetic
-from datamodules.encoded import EncodedImages
+from datamodules import synthetic
 from datamodules.errors import DataError
 from datamodules.hub import load_parts
+from datamodules.reading import facts
+from datamodules.reading.encoded import EncodedImages
 from datamodules.svhn import read_mat
 from recipes.host_augmentation import OneSize
 from recipes.policies import per_image_operation
@@ -177,7 +178,7 @@ def test_photographs_with_words_for_labels(package, tmp_path):
     assert sizes(datamodule) == [12, 4, 4] and datamodule.test is datamodule.val
     assert datamodule.class_names() == ["cat", "dog", "emu"] and datamodule.train.labels[:3].tolist() == [2, 0, 1]
     assert datamodule.val.labels.tolist() == [1] * 4 and datamodule.resolution is None
-    assert any("no test images with labels" in note for note in datamodule.notes)
+    assert any("no test images" in note for note in datamodule.notes)
     assert isinstance(datamodule.train, EncodedImages)
     assert datamodule.train.open(3).size == (50, 43) and datamodule.train.open(10).size == (30, 60)
     with pytest.raises(OSError, match="has no image"):
@@ -188,8 +189,8 @@ def test_photographs_with_words_for_labels(package, tmp_path):
 
 def test_what_is_found_is_kept_until_the_set_changes(package, tmp_path, monkeypatch):
     name, looked = saved(package, tmp_path / "set", train=table(package, 12, ["a", "b"] * 6)), []
-    look = hub_facts.look
-    monkeypatch.setattr(hub_facts, "look", lambda *rest, **more: looked.append(1) or look(*rest, **more))
+    look = facts.look
+    monkeypatch.setattr(facts, "look", lambda *rest, **more: looked.append(1) or look(*rest, **more))
     assert loaded("datamodule=huggingface", name).num_classes == 2 and looked == [1]
     assert loaded("datamodule=huggingface", name).std == loaded("datamodule=huggingface", name).std and looked == [1]
     saved(package, tmp_path / "other", train=table(package, 12, ["a", "b", "c"] * 4))
@@ -213,7 +214,7 @@ def mistakes(package) -> dict[str, tuple[dict, str]]:
         "datamodule.split_seed=2": ({"a": plain, "b": plain}, "datamodule.train_split=NAME"),
         "datamodule.split_seed=3": (
             {"train": plain, "test": table(package, 4, ["c"] * 4)},
-            "split test has classes that the training images lack: c",
+            "test has classes that the training images lack: c",
         ),
         "datamodule.split_seed=4": ({"train": plain, "test": plain, "testing": plain}, "datamodule.test_split=test"),
     }

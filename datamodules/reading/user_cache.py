@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -39,3 +40,17 @@ def alone(cache: Path) -> Iterator[bool]:
     finally:
         if lock is not None:
             lock.release()
+
+
+def keep(file: Path, write: Callable[[BinaryIO], object]) -> None:
+    """A whole file or none: on a full disk, or where nothing can be written, it is found anew the next time."""
+    unfinished = file.with_name(f"{file.name}.part-{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(unfinished, "wb") as opened:
+            write(opened)
+            os.fsync(opened.fileno())
+        unfinished.replace(file)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink()

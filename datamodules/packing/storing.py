@@ -1,4 +1,4 @@
-"""An image as it is packed (datamodules/packing.py): its file's bytes, or a smaller picture.
+"""An image as it is packed (datamodules/packing/writing.py): its file's bytes, or a smaller picture.
 
 Where a size is asked for, the short side of larger images becomes that size: by Pillow's Lanczos, antialiased, and the
 sharpest, since training resizes once more; as JPEG with colours at half the resolution (4:2:0), as cameras write it and
@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy
 from PIL import Image
 
-from datamodules.decoding import ImageError, open_image
-from datamodules.encoded import EncodedImages
 from datamodules.images import Fault
-from datamodules.inspection import fault_of, header
-from datamodules.resampling import to_picture
+from datamodules.packing.inspection import fault_of, header
+from datamodules.reading.decoding import ImageError, open_image
+from datamodules.reading.encoded import EncodedImages
+from datamodules.reading.resampling import to_picture
 
 
 class Settings(NamedTuple):

@@ -15,11 +15,11 @@ import numpy
 from PIL import Image
 
 from datamodules.base import ImageDataModule
-from datamodules.decoding import ORIENTATION, ImageError, open_image
-from datamodules.encoded import EncodedImages
 from datamodules.errors import DataError
 from datamodules.images import Fault
-from datamodules.spreading import spread
+from datamodules.reading.decoding import ORIENTATION, ImageError, open_image
+from datamodules.reading.encoded import EncodedImages
+from datamodules.reading.spreading import spread
 
 PART = 32  # images that a process treats at a time
 LARGE = 50_000_000  # pixels that take a worker a second

@@ -1,4 +1,4 @@
-"""What the folder of a packing says of itself while it is made (datamodules/packing.py): what it is of, how far it is.
+"""What the folder of a packing says of itself while it is made (writing.py): what it is of, how far it is.
 
 DIR/packing.json is there from the start to the end, and a record beside every finished shard: train-000000.npz.
 """
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy
 
 from datamodules.errors import DataError
-from datamodules.shard_files import is_intact, written_whole
-from datamodules.shards import COLUMNS, shard_name
+from datamodules.packing.shard_files import is_intact, written_whole
+from datamodules.packing.shards import COLUMNS, shard_name
 
 STARTED = "packing.json"
 

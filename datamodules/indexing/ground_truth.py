@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from datamodules.errors import DataError
-from datamodules.scanning import shown
+from datamodules.indexing.scanning import shown
 
 WNID = re.compile(r"n\d{8}")  # WordNet's number of a noun, as which ImageNet's classes are known
 LARGEST_LIST = 2**24  # bytes; 50,000 lines are two million

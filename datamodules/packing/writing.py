@@ -1,4 +1,4 @@
-"""Packs a data set into shards (datamodules/shards.py), on all cores; stopped, it goes on at its last shard."""
+"""Packs a data set into shards (datamodules/packing/shards.py), on all cores; stopped, it goes on at its last shard."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 import numpy
 import PIL
 
-from datamodules import ledger
 from datamodules.base import ImageDataModule
-from datamodules.encoded import EncodedImages
 from datamodules.errors import DataError
 from datamodules.images import Fault
-from datamodules.inspection import encoded_splits, parts_of
-from datamodules.ledger import Record
-from datamodules.shard_files import add_image, open_shard, written_whole
-from datamodules.shards import COLUMNS, VERSION, index_name, shard_name
-from datamodules.spreading import spread
-from datamodules.storing import Settings, Stored, store
+from datamodules.packing import ledger
+from datamodules.packing.inspection import encoded_splits, parts_of
+from datamodules.packing.ledger import Record
+from datamodules.packing.shard_files import add_image, open_shard, written_whole
+from datamodules.packing.shards import COLUMNS, VERSION, index_name, shard_name
+from datamodules.packing.storing import Settings, Stored, store
+from datamodules.reading.encoded import EncodedImages
+from datamodules.reading.spreading import spread
 
 MEGABYTE = 1_000_000
 Advance = Callable[[int], None]  # is told how many images more are done

@@ -8,20 +8,9 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from datamodules.decoding import Cut, Encoded, ImageError, open_image
 from datamodules.images import Fault, View
-
-
-class Blobs(Protocol):
-    """Encoded images as bytes, by number. Worker processes have a copy."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> bytes:
-        """Raises OSError."""
-
-    def name(self, index: int) -> str:
-        """What a message calls it: a path, or an archive and its member."""
+from datamodules.part import Blobs
+from datamodules.reading.decoding import Cut, Encoded, ImageError, open_image
 
 
 class CuttingView(View, Protocol):

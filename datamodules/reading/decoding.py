@@ -14,7 +14,7 @@ import numpy
 import simplejpeg
 from PIL import Image, ImageOps
 
-from datamodules.resampling import Box, centre_as_pillow, cut_out, to_pixels
+from datamodules.reading.resampling import Box, centre_as_pillow, cut_out, to_pixels
 
 MOST_PIXELS = 178_956_970  # of an image: where Pillow suspects a decompression bomb
 ORIENTATION = 0x0112  # the EXIF tag

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from datamodules.errors import DataError
-from datamodules.user_cache import cache_folder
+from datamodules.reading.user_cache import cache_folder
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

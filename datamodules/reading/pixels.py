@@ -1,66 +1,44 @@
-"""The images of an index as one array, where all are of one size: decoded once, and kept beside the index. No torch."""
+"""The images of a part as one array, where all are of one size: decoded once, kept in the user's cache. No torch."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
 
 import numpy
 
-from datamodules.decoding import ImageError, open_image
 from datamodules.errors import DataError
-from datamodules.facts import Blobs
-from datamodules.index import FileBlobs, Index
-from datamodules.scanning import shown
-from datamodules.spreading import announce, spread
-from datamodules.user_cache import alone
+from datamodules.part import Blobs, Part
+from datamodules.reading.decoding import ImageError, open_image
+from datamodules.reading.spreading import announce, spread
+from datamodules.reading.user_cache import alone, keep
 
 PART = 500  # images that a process decodes at a time
 
 
-def pixels_of(index: Index, channels: int, turn: bool) -> numpy.ndarray:
+def pixels_of(part: Part, channels: int, turn: bool) -> numpy.ndarray:
     """(N, channels, side, side) uint8; pages of a file that processes share, where the cache can be written.
 
     Raises:
         DataError: an image cannot be read, or is of another size than the first.
     """
-    if index.cache is None:
-        return decoded(FileBlobs(index), channels, turn, shown(index.folder))
-    file = index.cache / f"pixels-{_state(index, channels, turn)}.npy"
-    with alone(index.cache):
+    if part.cache is None:
+        return decoded(part.blobs, channels, turn, part.name)
+    state = f"{part.digest} {part.stamp(range(len(part)))} {channels} {turn}"
+    file = part.cache / f"pixels-{hashlib.blake2b(state.encode(), digest_size=16).hexdigest()}.npy"
+    with alone(part.cache):
         with contextlib.suppress(OSError, ValueError, EOFError):
             kept = numpy.load(file, mmap_mode="c", allow_pickle=False)  # what is written to it stays in this process
-            if kept.dtype == numpy.uint8 and kept.shape[:2] == (len(index), channels):
+            if kept.dtype == numpy.uint8 and kept.shape[:2] == (len(part), channels):
                 return kept
-        pixels = decoded(FileBlobs(index), channels, turn, shown(index.folder))
-        part = file.with_suffix(".part")
-        try:
-            for old in index.cache.glob("pixels-*"):
+        pixels = decoded(part.blobs, channels, turn, part.name)
+        for old in part.cache.glob("pixels-*"):
+            with contextlib.suppress(OSError):
                 old.unlink()
-            with open(part, "wb") as opened:
-                numpy.save(opened, pixels)
-                os.fsync(opened.fileno())
-            part.replace(file)
-        except OSError:  # a full disk: they are decoded anew the next time
-            part.unlink(missing_ok=True)
+        keep(file, lambda opened: numpy.save(opened, pixels))
     return pixels
-
-
-def _state(index: Index, channels: int, turn: bool) -> str:
-    """Another one when a file was replaced by one of its name, which no folder's time tells."""
-    state = hashlib.blake2b(f"{index.digest} {channels} {turn}".encode(), digest_size=16)
-    top, paths, ends = os.fsencode(index.folder) + b"/", index.paths.tobytes(), index.offsets.tolist()
-    for image, (start, end) in enumerate(pairwise(ends)):
-        try:
-            status = os.stat(top + paths[start:end])
-        except OSError as error:
-            raise _fault(FileBlobs(index), image, error.strerror) from None
-        state.update(b"%d %d " % (status.st_size, status.st_mtime_ns))
-    return state.hexdigest()
 
 
 def decoded(blobs: Blobs, channels: int, turn: bool, what: str) -> numpy.ndarray:

@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from typing import Any
 import numpy
 
 from datamodules.errors import DataError
-from datamodules.scanning import Scan, scan, shown
-from datamodules.user_cache import alone, cache_folder, cache_of
+from datamodules.indexing.scanning import Scan, scan, shown
+from datamodules.reading.user_cache import alone, cache_folder, cache_of
 
 ARRAYS = ("paths", "offsets", "labels")
 
@@ -85,7 +86,7 @@ class Index:
 
 
 class FileBlobs:
-    """The files of an index as encoded images (datamodules/encoded.py)."""
+    """The files of an index as encoded images (datamodules/reading/encoded.py)."""
 
     def __init__(self, index: Index) -> None:
         self.index = index
@@ -95,6 +96,20 @@ class FileBlobs:
 
     def name(self, index: int) -> str:
         return shown(self.index.path(index))
+
+    def stamp(self, images: Sequence[int]) -> str:
+        """Of some of the files, another one once one was replaced by one of its name, which no folder's time tells."""
+        state = hashlib.blake2b(digest_size=16)
+        top, paths = os.fsencode(self.index.folder) + b"/", self.index.paths.tobytes()
+        places = numpy.asarray(images)
+        starts, ends = (self.index.offsets[places + i].tolist() for i in (0, 1))
+        for start, end in zip(starts, ends, strict=True):
+            try:
+                status = os.stat(top + paths[start:end])
+                state.update(b"%d %d " % (status.st_size, status.st_mtime_ns))
+            except OSError:
+                state.update(b"gone ")
+        return state.hexdigest()
 
     def read(self, index: int) -> bytes:
         """Raises OSError: it is gone, cannot be read, or has become something else than a file (a pipe would wait)."""

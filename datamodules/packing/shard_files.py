@@ -1,4 +1,4 @@
-"""Writes the files of a packed data set (datamodules/shards.py). No torch."""
+"""Writes the files of a packed data set (datamodules/packing/shards.py). No torch."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy
 
 from datamodules.errors import DataError
-from datamodules.remote import Place, place_of, read_small
+from datamodules.packing.remote import Place, place_of, read_small
 
 VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -96,7 +96,7 @@ def find_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ShardBlobs:
-    """The images of a split as encoded images (datamodules/encoded.py); every read is checked.
+    """The images of a split as encoded images (datamodules/reading/encoded.py); every read is checked.
 
     Processes map the index, and read at given places (pread): files that were open before a fork are theirs too.
     """

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +9,10 @@ from typing import Any
 import numpy
 
 from datamodules.errors import DataError
-from datamodules.facts import MOST_BYTES, Facts, bytes_of, look
-from datamodules.index import FileBlobs, Index, open_index
-from datamodules.scanning import folders_of, shown
-from datamodules.spreading import announce
+from datamodules.indexing.index import FileBlobs, Index, open_index
+from datamodules.indexing.scanning import folders_of, shown
+from datamodules.part import Part
+from datamodules.reading import facts
 
 # What people call the folders of a split, in any case.
 NAMES = {
@@ -23,8 +20,6 @@ NAMES = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-LEAST_SIDE = 32  # pixels: LeNet-5's, and that of most networks for small images; smaller images are shown at it
-VALIDATION_SHARE = 10  # of the training images a tenth, where nobody says how many and no folder has them
 
 
 def find_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,36 +29,13 @@ def find_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
         DataError: there is no such folder, its classes do not fit together, none of its images can be read; they have
             several sizes, and `resolution` is given.
     """
-    indices = open_parts(Path(data["root"]))
-    turn, channels = bool(data["exif_rotation"]), data["channels"]
-    facts = facts_of(indices["train"], turn, channels)
-    if data["resolution"] is not None and facts.smallest != facts.largest:
-        raise DataError(
-            f"datamodule.resolution={data['resolution']}: these images have sizes from {facts.sizes()}.\n"
-            "What a network sees of them is recipe.train_res and recipe.test_res."
-        )
-    sides = {facts_of(index, turn, channels).side for index in indices.values()} if facts.side else {None}
-    count, side = sum(map(len, indices.values())), max(facts.side or 0, LEAST_SIDE)
-    in_memory = facts.side and sides == {facts.side} and bytes_of(count, facts.channels, side) <= MOST_BYTES
-    return {
-        "num_classes": len(indices["train"].classes),
-        "channels": facts.channels,
-        "mean": facts.mean,
-        "std": facts.std,
-        "resolution": side if in_memory else None,
-        "val_size": None if "val" in indices else validation_size(indices["train"]),
-    }
-
-
-def validation_size(train: Index) -> int:
-    """Training images that are held out where no folder holds validation images."""
-    return max(len(train) // VALIDATION_SHARE, 1)
+    return facts.find_nulls(parts_in(Path(data["root"])), data)
 
 
 # ---- the folders
 
 
-def parts_of(root: Path) -> dict[str, Path]:
+def folders_of_parts(root: Path) -> dict[str, Path]:
     """The folders of `train`, and of `val` and `test` if there are any; of class folders without a split, train.
 
     Raises:
@@ -94,13 +66,13 @@ def named_parts(root: Path) -> dict[str, Path]:
     return found
 
 
-def open_parts(root: Path) -> dict[str, Index]:
-    """The indices of the folders, `train` first.
+def parts_in(root: Path) -> dict[str, Part]:
+    """The splits, `train` first.
 
     Raises:
         DataError: a class has no image, there is only one, or another part has a class that train lacks.
     """
-    indices = {part: open_index(folder) for part, folder in parts_of(root).items()}
+    indices = {name: open_index(folder) for name, folder in folders_of_parts(root).items()}
     train = indices["train"]
     if empty_classes(train):
         raise DataError(f"{shown(train.folder)} has class folders without an image: {listed(empty_classes(train))}.")
@@ -115,7 +87,13 @@ def open_parts(root: Path) -> dict[str, Index]:
                 f"{shown(index.folder)} has classes that {shown(train.folder)} lacks: {listed(more)}.\n"
                 "A class is a folder of the same name in both."
             )
-    return indices
+    return {name: _part(index, train.classes) for name, index in indices.items()}
+
+
+def _part(index: Index, classes: list[str]) -> Part:
+    blobs, labels = FileBlobs(index), labels_among(index, classes)
+    name, names = shown(index.folder), list(map(shown, classes))
+    return Part(name, blobs, labels, names, index.digest, index.cache, blobs.stamp, index.notes())
 
 
 def empty_classes(index: Index) -> list[str]:
@@ -132,35 +110,3 @@ def listed(names: Iterable[str]) -> str:
     """For people: the first five."""
     names = [shown(name) for name in names]
     return ", ".join(names[:5]) + (f", ... ({len(names):,} in all)" if len(names) > 5 else "")
-
-
-# ---- what was found once
-
-
-def facts_of(index: Index, turn: bool, channels: int | None) -> Facts:
-    """From the cache, or by looking at the images. Raises DataError: none can be read."""
-    known = known_facts(index, turn, channels)
-    if known is not None:
-        return known
-    announce(f"looking at images of {shown(index.folder)} once", len(index))
-    facts = look(FileBlobs(index), turn=turn, channels=channels)
-    if index.cache is not None:
-        file = _facts_file(index, turn, channels)
-        part = file.with_suffix(f".part-{os.getpid()}")
-        with contextlib.suppress(OSError):  # a full disk: they are found anew the next time
-            part.write_text(json.dumps(facts._asdict()))
-            part.replace(file)
-    return facts
-
-
-def known_facts(index: Index, turn: bool, channels: int | None) -> Facts | None:
-    """From the cache; None if they are not there, or damaged."""
-    try:
-        return Facts(**json.loads(_facts_file(index, turn, channels).read_text())) if index.cache else None
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _facts_file(index: Index, turn: bool, channels: int | None) -> Path:
-    assert index.cache is not None
-    return index.cache / f"facts-{'turned' if turn else 'stored'}-{channels or 'found'}.json"

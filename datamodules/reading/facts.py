@@ -1,30 +1,31 @@
-"""What a set of encoded images does not say itself: sizes, colours, mean and deviation, from a sample. No torch."""
+"""What a set of encoded images does not say itself: sizes, colours, mean and deviation, from a sample. No torch.
+
+They are found once, and kept in the user's cache until an image of the sample is another.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy
 
-from datamodules.decoding import ImageError, open_image
 from datamodules.errors import DataError
-from datamodules.spreading import spread
+from datamodules.part import Blobs, Part
+from datamodules.reading.decoding import ImageError, open_image
+from datamodules.reading.spreading import announce, spread
+from datamodules.reading.user_cache import keep
 
 SAMPLE = 2_000  # images that are looked at: their mean is that of all to 1 or 2 % of the deviation
 SHORT_SIDE = 256  # pixels to which they are reduced first, as a network sees them
 MOST_BYTES = 2 * 2**30  # of images of one size that are held in memory
 MOST_HEADERS = 500_000  # files that are opened to see whether all are of one size
-
-
-class Blobs(Protocol):
-    """Encoded images as bytes, by number (datamodules/encoded.py)."""
-
-    def __len__(self) -> int: ...
-    def read(self, index: int) -> bytes: ...
-    def name(self, index: int) -> str: ...
+LEAST_SIDE = 32  # pixels: LeNet-5's, and that of most networks for small images; smaller images are shown at it
+VALIDATION_SHARE = 10  # of the training images a tenth, where nobody says how many and the set has none
 
 
 class Facts(NamedTuple):
@@ -62,6 +63,73 @@ class Look(NamedTuple):
     grey: bool
 
 
+def find_nulls(parts: Mapping[str, Part], data: Mapping[str, Any]) -> dict[str, Any]:
+    """What the YAML of a data set leaves null, by its keys; what `data`, its values, says goes before.
+
+    Raises:
+        DataError: no image can be read; they have several sizes, and `resolution` is given.
+    """
+    turn, channels, train = bool(data["exif_rotation"]), data["channels"], parts["train"]
+    facts = facts_of(train, turn, channels)
+    if data["resolution"] is not None and facts.smallest != facts.largest:
+        raise DataError(
+            f"datamodule.resolution={data['resolution']}: these images have sizes from {facts.sizes()}.\n"
+            "What a network sees of them is recipe.train_res and recipe.test_res."
+        )
+    sides = {facts_of(part, turn, channels).side for part in parts.values()} if facts.side else {None}
+    count, side = sum(map(len, parts.values())), max(facts.side or 0, LEAST_SIDE)
+    in_memory = facts.side and sides == {facts.side} and bytes_of(count, facts.channels, side) <= MOST_BYTES
+    return {
+        "num_classes": len(train.classes),
+        "channels": facts.channels,
+        "mean": facts.mean,
+        "std": facts.std,
+        "resolution": side if in_memory else None,
+        "val_size": None if "val" in parts else validation_size(train),
+    }
+
+
+def validation_size(train: Part) -> int:
+    """Training images that are held out where the set has no validation images."""
+    return max(len(train) // VALIDATION_SHARE, 1)
+
+
+def facts_of(part: Part, turn: bool, channels: int | None) -> Facts:
+    """From the cache, or by looking at the images. Raises DataError: none can be read."""
+    known = known_facts(part, turn, channels)
+    if known is not None:
+        return known
+    announce(f"looking at images of {part.name} once", len(part))
+    facts = look(part.blobs, turn=turn, channels=channels)
+    if part.cache is not None:
+        kept = json.dumps({"stamp": _stamp(part), **facts._asdict()})
+        keep(part.cache / _file(turn, channels), lambda opened: opened.write(kept.encode()))
+    return facts
+
+
+def known_facts(part: Part, turn: bool, channels: int | None) -> Facts | None:
+    """From the cache; None if they are not there, damaged, or of images that were replaced since."""
+    if part.cache is not None:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            kept = json.loads((part.cache / _file(turn, channels)).read_text())
+            if kept.pop("stamp") == _stamp(part):
+                return Facts(**kept)
+    return None
+
+
+def _file(turn: bool, channels: int | None) -> str:
+    return f"facts-{'turned' if turn else 'stored'}-{channels or 'found'}.json"
+
+
+def _stamp(part: Part) -> str:
+    return f"{part.digest} {part.stamp(sample_of(len(part)))}"
+
+
+def sample_of(count: int) -> list[int]:
+    """The images that are looked at, spread over all."""
+    return numpy.unique(numpy.linspace(0, count - 1, SAMPLE).astype(int)).tolist()
+
+
 def look(blobs: Blobs, *, turn: bool, channels: int | None) -> Facts:
     """Look at images that are spread over all: a function of their number, so every process finds the same.
 
@@ -72,7 +140,7 @@ def look(blobs: Blobs, *, turn: bool, channels: int | None) -> Facts:
     Raises:
         DataError: none of them can be read.
     """
-    sample = numpy.unique(numpy.linspace(0, len(blobs) - 1, SAMPLE).astype(int)).tolist()
+    sample = sample_of(len(blobs))
     parts = [sample[start : start + 20] for start in range(0, len(sample), 20)]
     seen = [one for part in spread(partial(_look_at, blobs, turn, channels or 3), parts) for one in part]
     looks = [one for one in seen if isinstance(one, Look)]
