@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -101,9 +101,11 @@ def draw(points: list[Point]) -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _band(points: list[Point], column: str, colour: str, left: float, panel: float, epochs: int, y) -> list[str]:
+def _band(
+    points: list[Point], column: str, colour: str, left: float, panel: float, epochs: int, y: Callable[[float], float]
+) -> list[str]:
     """The mean over seeds, and from the lowest to the highest."""
-    middle, lowest, highest = [], [], []
+    middle, lowest, highest = list[str](), list[str](), list[str]()
     for epoch in sorted({point.epoch for point in points}):
         values = [getattr(point, column) for point in points if point.epoch == epoch]
         x = left + (epoch - 1) / max(epochs - 1, 1) * panel

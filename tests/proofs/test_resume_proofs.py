@@ -29,7 +29,7 @@ MECHANISMS = {
     "list": "recipe.schedule=list recipe.decay_rate=0 recipe.lrs=[0.02,0.01,0.001] recipe.decay_epochs=[2,4]",
     "progressive resolution": "recipe.progressive_res=[16,24,32]",
     "fine-tuning": "recipe.finetune=classifier",
-    "partners and mixing": "recipe.mixup_alpha=0.8 recipe.cutmix_alpha=1 recipe.mix_per=chunk recipe.mix_partner=random",
+    "mixing": "recipe.mixup_alpha=0.8 recipe.cutmix_alpha=1 recipe.mix_per=chunk recipe.mix_partner=random",
     "erasing and cutout": "recipe.erasing_prob=0.5 recipe.cutout=8 recipe.pca_lighting=0.1",
     "policies": "recipe.trivial_augment=true recipe.color_jitter=0.4",
     "LARS": "recipe.optimizer=lars recipe.lars_trust=0.001",

@@ -25,7 +25,9 @@ RATES = {"lamb": 5e-3, "adamw": 1e-3, "rmsproptf": 1e-3}
 
 def fitted(*words: str):
     """The classifier after an epoch's steps, or several, of 96 digits; and its mean losses."""
-    cfg = composed(*words, "trainer=cpu", "datamodule.val_size=1341", "trainer.limit_val_batches=1")
+    cfg = composed(
+        *words, "trainer=cpu", "trainer.keep_memory=false", "datamodule.val_size=1341", "trainer.limit_val_batches=1"
+    )
     network = assemble.network(cfg)
     trainer = assemble.trainer(cfg, network)
     data = assemble.data(cfg)
@@ -66,7 +68,8 @@ def forgetting():
 @pytest.mark.parametrize("arch", FAMILIES)
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_family_under_a_recipe(name, arch):
-    words = ["trainer.limit_train_batches=3", "datamodule.resolution=75", "recipe.mixed_precision=false"]
+    words = ["trainer.limit_train_batches=3", "datamodule.resolution=75", "trainer.max_per_device=4"]
+    words += ["recipe.mixed_precision=false"]
     if composed(f"recipe={name}").recipe.loss == "rbf" and arch != "lenet5":
         pytest.skip("distances to codes are LeNet-5's")
     more = ["arch.variant=1998"] if name == "lenet_1998" else []
