@@ -16,7 +16,7 @@ class Blobs(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> bytes:
-        """Raises OSError."""
+        """Raises OSError; DataError: it is not this image's fault."""
 
     def name(self, index: int) -> str:
         """What a message calls it: a path, or an archive and its member."""

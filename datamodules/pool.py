@@ -161,6 +161,8 @@ class Pool:
         if heard is None:
             self._blame()
         slot, start, faults, error = heard
+        if isinstance(error, DataError):
+            raise error
         if error is not None:
             raise RuntimeError(f"in a process that reads images:\n{error}")
         self.asked[slot].parts -= 1
@@ -188,13 +190,16 @@ def _work(jobs: Mapping[str, Job], memory: Tensor, tasks: Connection, results: A
                 if os.getppid() != parent:
                     return
             job, slot, start, shape, rows = tasks.recv()
-        faults, error = [], None
+        faults: list[Fault] = []
+        error: DataError | str | None = None
         try:
             channels, height, width = shape
             size = channels * height * width
             flat = memory[slot, start * size : (start + len(rows)) * size]
             out = flat.view(len(rows), height, width, channels).permute(0, 3, 1, 2)
             faults = jobs[job].images.fill(out, torch.from_numpy(rows), jobs[job].view)
+        except DataError as told:
+            error = told
         except Exception:
             error = traceback.format_exc()
         with locks[1]:

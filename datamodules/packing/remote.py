@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from filelock import FileLock
 from datamodules.errors import DataError
 from datamodules.reading.user_cache import cache_folder
 
+PAUSES_S = (1, 5, 25)  # before a fetch is tried again: a week's training outlives a hiccup of the network
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -87,7 +89,14 @@ def _fetch(url: str, path: Path, size: int) -> None:
             if _is_whole(path, size):  # by the process that we waited for
                 return
             system, source = fsspec.core.url_to_fs(url)
-            system.get_file(source, str(part))
+            for pause in (*PAUSES_S, None):
+                try:
+                    system.get_file(source, str(part))
+                    break
+                except Exception as error:
+                    if pause is None or isinstance(error, FileNotFoundError) or _is_of_disk(error, path):
+                        raise
+                    time.sleep(pause)
             if part.stat().st_size != size:
                 raise DataError(f"{url} has {part.stat().st_size:,} bytes instead of {size:,}: copy it again.")
             os.replace(part, path)
@@ -96,11 +105,16 @@ def _fetch(url: str, path: Path, size: int) -> None:
         raise
     except Exception as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and (error.errno in FULL or str(error.filename or "").startswith(str(path))):
+        if _is_of_disk(error, path):
             raise DataError(
                 f"{path} cannot be written ({_reason(error)}). Make room, or choose datamodule.cache=FOLDER."
             ) from None
-        raise DataError(f"{url} cannot be fetched ({_reason(error)}).") from None
+        raise DataError(f"{url} cannot be fetched ({_reason(error)}). The same command goes on once it can.") from None
+
+
+def _is_of_disk(error: Exception, path: Path) -> bool:
+    """Whether the trouble is with the file that is written."""
+    return isinstance(error, OSError) and (error.errno in FULL or str(error.filename or "").startswith(str(path)))
 
 
 def _reason(error: Exception) -> str:

@@ -121,7 +121,8 @@ class ShardBlobs:
         return f"{self.place.folder / shard}: {index:012d}"
 
     def read(self, index: int) -> bytes:
-        """Raises OSError: the shard is gone, cut short, holds other bytes than were packed, or cannot be fetched."""
+        """Raises OSError: the shard is gone, cut short, or holds other bytes than were packed; DataError: it cannot be
+        fetched."""
         shard, offset, length, crc32 = (int(self.columns[c][index]) for c in ("shard", "offset", "length", "crc32"))
         descriptor = self.open.get(shard)
         data = self._first_read(shard, offset, length) if descriptor is None else os.pread(descriptor, length, offset)
@@ -133,10 +134,7 @@ class ShardBlobs:
 
     def _first_read(self, shard: int, offset: int, length: int) -> bytes:
         name = shard_name(self.split, shard)
-        try:
-            path = self.place.file(name, self.files[name])
-        except DataError as error:  # a reader of images knows of those that cannot be read
-            raise OSError(errno.EIO, str(error)) from None
+        path = self.place.file(name, self.files[name])
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -21,10 +21,12 @@ from PIL import Image
 from datamodules.errors import DataError
 from datamodules.order import windowed_permutation
 from datamodules.packed import Packed
+from datamodules.packing import remote
 from datamodules.packing.inspection import encoded_splits, inspect
 from datamodules.packing.shards import Packing, find_nulls
 from datamodules.packing.storing import Settings, stored_as
 from datamodules.packing.writing import pack
+from recipes.host_augmentation import CentralView
 
 RNG = numpy.random.default_rng(0)
 KEEP = Settings(None, 90, 1, 0)
@@ -294,9 +296,32 @@ def test_a_url_is_fetched_once_shard_by_shard(tmp_path, cache):
     assert again.train.blobs.read(0) == here.train.blobs.read(0) and torch.equal(again.train.labels, data.train.labels)
     broken_shard = tmp_path / "out" / "train-000001.tar"
     broken_shard.write_bytes(broken_shard.read_bytes()[:-512])
-    with pytest.raises(OSError, match="instead of"):
+    with pytest.raises(DataError, match="instead of"):
         data.train.blobs.read(5)  # three images a shard
     assert not list(cache.rglob("*.part"))
+
+
+def test_a_hiccup_of_the_network_is_waited_for(tmp_path, small, monkeypatch):
+    """What lasts ends the run, whether images that cannot be read are skipped or not, and says what it is."""
+    store = fsspec.filesystem("memory")
+    store.put(str(small), "/hiccups", recursive=True)
+    data = opened("packed", "memory://hiccups", f"datamodule.cache={tmp_path / 'kept'}")
+    fetch, pauses, troubles = type(store).get_file, [], [ConnectionError("reset by peer")] * 2
+
+    def get_file(*args, **kwargs):
+        if troubles:
+            raise troubles.pop()
+        return fetch(*args, **kwargs)
+
+    monkeypatch.setattr(type(store), "get_file", get_file)
+    monkeypatch.setattr(remote.time, "sleep", pauses.append)
+    assert data.train.blobs.read(0) == Packing(str(small)).blobs("train").read(0) and pauses == [1, 5]
+    (tmp_path / "kept").rename(tmp_path / "gone")
+    again = opened("packed", "memory://hiccups", f"datamodule.cache={tmp_path / 'kept'}", "datamodule.on_error=skip")
+    troubles += [ConnectionError("reset by peer")] * 9
+    out, view = torch.empty(2, 3, 8, 8, dtype=torch.uint8), CentralView(composed("recipe.test_res=8").recipe)
+    with pytest.raises(DataError, match="train-000000.tar cannot be fetched .reset by peer"):
+        again.train.fill(out, torch.zeros(2, 3, dtype=torch.int64), view)
 
 
 def test_memory_is_a_place_too(tmp_path, small):
