@@ -1,4 +1,4 @@
-"""From files to batches, side by side with timm's loader, DALI (where it is installed) and the pure decoder.
+"""From files to batches, side by side with timm's loader, DALI and FFCV (where installed) and the pure decoder.
 
 python benchmarks/loading.py files augmented evaluation packed cores memory
 
@@ -91,11 +91,13 @@ def lineage(
     view: Any = CentralView(recipe, evaluate == "exact") if evaluate else Photographs(recipe, seed=0, then=each)
     job, samples = Job(images, view), torch.randperm(len(images))
     origin = torch.stack((torch.zeros_like(samples), samples, torch.zeros_like(samples)), dim=1)
+    slot = torch.empty(
+        job.shape(BATCH, 0), dtype=torch.uint8, memory_format=torch.channels_last
+    )  # of the pool's memory
 
     def work() -> None:
         for part in origin.split(BATCH):
-            out = torch.empty(job.shape(len(part), 0), dtype=torch.uint8, memory_format=torch.channels_last)
-            assert not images.fill(out, part, view)
+            assert not images.fill(slot[: len(part)], part, view)
 
     return work
 
@@ -158,6 +160,32 @@ def dali(bicubic: bool = True) -> Callable[[], None] | None:
     def work() -> None:
         for _ in range(COUNT // BATCH):
             built.run()
+
+    return work
+
+
+def ffcv(place: Path, longest: int, count: int) -> Callable[[], None] | None:
+    """FFCV with one worker, of its own file of `count` images: JPEG of quality 90, the long side at most `longest`."""
+    if importlib.util.find_spec("ffcv") is None:
+        return None
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.transforms import RandomHorizontalFlip, ToTensor
+    from ffcv.writer import DatasetWriter
+    from torch.utils.data import Subset
+    from torchvision.datasets import ImageFolder
+
+    file = str(place / "images.beton")
+    fields = {"image": RGBImageField(write_mode="jpg", max_resolution=longest, jpeg_quality=90), "label": IntField()}
+    DatasetWriter(file, fields, num_workers=1).from_indexed_dataset(Subset(ImageFolder(str(folder())), range(count)))
+    pipeline = [RandomResizedCropRGBImageDecoder((SIDE, SIDE)), RandomHorizontalFlip(), ToTensor()]
+    pipelines = {"image": pipeline, "label": None}
+    loader = Loader(file, BATCH, 1, os_cache=True, order=OrderOption.RANDOM, drop_last=False, pipelines=pipelines)
+
+    def work() -> None:
+        for _ in loader:
+            pass
 
     return work
 
@@ -264,9 +292,10 @@ def memory(rounds: int) -> None:
 
 
 def packed(rounds: int) -> None:
-    """Shards of a short side of at most 192 px, a long one of about 256 as FFCV packs, area: against the decoder."""
+    """Shards of a short side of at most 192 px, a long one of 256 as FFCV packs, area: against it and the decoder."""
     with packing(192) as root:
-        sides(rounds, lineage=lineage("area", root=root), decoder=decoder(root))
+        others = {"decoder": decoder(root), "ffcv": ffcv(root.parent, 256, len(images_of(root)))}
+        sides(rounds, lineage=lineage("area", root=root), **others)
 
 
 if __name__ == "__main__":

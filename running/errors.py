@@ -95,7 +95,7 @@ def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
     return f" Did you mean {prefix}{near[0]}?" if near else ""
 
 
-# ---- libraries: by the words of their exceptions, since their classes say less (tests/unit/test_errors.py raises them)
+# ---- libraries: by the words of their exceptions, since their classes say less (tests/unit/test_checks.py raises them)
 
 OF_LIBRARIES = (
     (r"InvalidCxxCompiler|No working C\+\+ compiler|Failed to find C compiler|No such file or directory: 'g?cc'",
