@@ -73,6 +73,7 @@ def test_wrong_words_of_an_export(runs, words, sentence):
     assert done.returncode == 1 and done.stderr.strip().startswith(sentence), done.stderr
 
 
+@pytest.mark.proofs
 def test_more_devices_than_images(tmp_path):
     write_folders(tmp_path / "data", count=1, classes=("ant",), size=(40, 50))
     words = (

@@ -35,7 +35,7 @@ def one_line(done, *hints: str) -> None:
 
 
 def test_stopped_it_goes_on_to_the_same_bytes(tmp_path):
-    folder(tmp_path / "data", train=24, test=2, noise=250_000)  # three images a shard
+    folder(tmp_path / "data", train=60, test=2, noise=250_000)  # three images a shard
     out, words = tmp_path / "out", (*FOLDER, "shard_size=1")
     for number, shards in ((signal.SIGKILL, 3), (signal.SIGINT, 6)):
         for _ in range(5):
@@ -174,5 +174,5 @@ def test_a_full_disk(tmp_path, small_disk):
     subprocess.run(["mount", "-o", "remount,size=1200k", str(small_disk)], check=True)
     words = (f"datamodule.root=file://{tmp_path}/out", f"datamodule.cache={small_disk}/cache", "check=true")
     done = prepare(tmp_path, "datamodule=packed", *words)
-    assert done.returncode == 1 and "(No space left on device). Make room, or choose datamodule" in done.stdout
-    assert "Traceback" not in done.stderr and not list(small_disk.rglob("*.part"))
+    one_line(done, "(No space left on device). Make room, or choose datamodule")
+    assert not list(small_disk.rglob("*.part"))

@@ -108,6 +108,7 @@ def test_killed_after_the_last_epoch(tmp_path, whole):
     assert_same_run(whole, tmp_path / "runs" / "b")
 
 
+@pytest.mark.proofs
 def test_a_pair_killed(tmp_path):
     """Each of two processes has its own BN statistics within an epoch, and gets its own back."""
     words = (*EVERYTHING, *PAIR, "datamodule.workers=0")

@@ -167,7 +167,7 @@ def test_a_mistyped_command_takes_no_name(tmp_path):
 GRID = ("-m", "recipe.lr=0.05,1e8", "run=grid", *SHORT)
 
 
-@pytest.mark.parametrize("launcher", ["processes", "basic"])
+@pytest.mark.parametrize("launcher", ["processes", pytest.param("basic", marks=pytest.mark.proofs)])
 def test_a_sweep_ranks_its_jobs_names_the_failed_and_runs_only_what_is_missing(tmp_path, launcher):
     done = command(tmp_path, "train.py", *GRID, f"hydra/launcher={launcher}")
     assert done.returncode == 1 and "failed: 2" in done.stdout and "val top-1" in done.stdout, done.stderr

@@ -98,11 +98,14 @@ def test_a_plateau_decays_and_then_ends_the_training():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_gradients_are_clipped_once_they_are_unscaled(optimizer):
-    """With fp16's scaler, in its form for the CPU: the same three steps, but for rounding."""
+    """With fp16's scaler, in its form for the CPU: the same three steps, but for rounding, which CPUs do differently.
+
+    Clipped while they are scaled, gradients would be a thousandth: no step at all.
+    """
     words = [f"recipe.optimizer={optimizer}", "recipe.grad_clip=0.1", "recipe.lr=0.01"]
     words += ["recipe.beta2=0.999", "recipe.eps=1e-3"] if optimizer == "adamw" else []
     precision = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))
     scaled, plain = (weights(fitted(*words, precision=one)) for one in (precision, None))
     assert precision.scaler.get_scale() == 1024 and precision.scaler._get_growth_tracker() == 3  # no step overflowed
     before = torch.cat([p.detach().flatten() for p in assemble.network(composed(*SMALL)).parameters()])
-    assert (scaled - plain).norm() < 0.25 * (plain - before).norm()
+    assert (scaled - plain).norm() < 0.5 * (plain - before).norm()
