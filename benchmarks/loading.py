@@ -74,12 +74,16 @@ def images_of(root: Path) -> Any:
 
 
 def lineage(
-    interpolation: str = "bicubic", policy: str = "", evaluate: str = "", root: Path | None = None
+    interpolation: str = "bicubic", policy: str = "", evaluate: str = "", root: Path | None = None, mirror: bool = True
 ) -> Callable[[], None]:
-    """Batches of all the images, as a run makes them in one of its worker processes."""
+    """Batches of all the images, as a run makes them in one of its worker processes.
+
+    mirror: whether half of them are then mirrored, as by the others, which a run does on its device.
+    """
     import torch
 
     from datamodules.pool import Job
+    from recipes.geometry import in_mirror
     from recipes.host_augmentation import CentralView, OneSize, Photographs, after_cut
     from recipes.policies import per_image_operation
 
@@ -91,13 +95,15 @@ def lineage(
     view: Any = CentralView(recipe, evaluate == "exact") if evaluate else Photographs(recipe, seed=0, then=each)
     job, samples = Job(images, view), torch.randperm(len(images))
     origin = torch.stack((torch.zeros_like(samples), samples, torch.zeros_like(samples)), dim=1)
-    slot = torch.empty(
-        job.shape(BATCH, 0), dtype=torch.uint8, memory_format=torch.channels_last
-    )  # of the pool's memory
+    # Of the pool's memory:
+    slot = torch.empty(job.shape(BATCH, 0), dtype=torch.uint8, memory_format=torch.channels_last)
+    mirror = mirror and operation is None and not evaluate
 
     def work() -> None:
         for part in origin.split(BATCH):
             assert not images.fill(slot[: len(part)], part, view)
+            if mirror:
+                in_mirror(slot[: len(part)], torch.rand(len(part)) < 0.5)
 
     return work
 
@@ -164,28 +170,39 @@ def dali(bicubic: bool = True) -> Callable[[], None] | None:
     return work
 
 
-def ffcv(place: Path, longest: int, count: int) -> Callable[[], None] | None:
-    """FFCV with one worker, of its own file of `count` images: JPEG of quality 90, the long side at most `longest`."""
+def beton(place: Path, longest: int, count: int) -> Path | None:
+    """FFCV's file of `count` images: JPEG of quality 90, the long side at most `longest`."""
     if importlib.util.find_spec("ffcv") is None:
+        print(" ffcv is not installed")
         return None
     from ffcv.fields import IntField, RGBImageField
-    from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
-    from ffcv.loader import Loader, OrderOption
-    from ffcv.transforms import RandomHorizontalFlip, ToTensor
     from ffcv.writer import DatasetWriter
     from torch.utils.data import Subset
     from torchvision.datasets import ImageFolder
 
-    file = str(place / "images.beton")
+    file = place / "images.beton"
     fields = {"image": RGBImageField(write_mode="jpg", max_resolution=longest, jpeg_quality=90), "label": IntField()}
-    DatasetWriter(file, fields, num_workers=1).from_indexed_dataset(Subset(ImageFolder(str(folder())), range(count)))
-    pipeline = [RandomResizedCropRGBImageDecoder((SIDE, SIDE)), RandomHorizontalFlip(), ToTensor()]
-    pipelines = {"image": pipeline, "label": None}
-    loader = Loader(file, BATCH, 1, os_cache=True, order=OrderOption.RANDOM, drop_last=False, pipelines=pipelines)
+    images = Subset(ImageFolder(str(folder())), range(count))
+    DatasetWriter(str(file), fields, num_workers=1).from_indexed_dataset(images)
+    return file
+
+
+def ffcv(file: Path | None, workers: int = 1, mirror: bool = True) -> Callable[[], None] | None:
+    if file is None:
+        return None
+    import torch
+    from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.transforms import RandomHorizontalFlip, ToTensor
+
+    pipeline = [RandomResizedCropRGBImageDecoder((SIDE, SIDE)), *[RandomHorizontalFlip()] * mirror, ToTensor()]
+    options = {"os_cache": True, "order": OrderOption.RANDOM, "drop_last": False}
+    loader = Loader(str(file), BATCH, workers, pipelines={"image": pipeline, "label": None}, **options)
 
     def work() -> None:
         for _ in loader:
             pass
+        torch.set_num_threads(1)  # FFCV sets it
 
     return work
 
@@ -223,41 +240,57 @@ def evaluation(rounds: int) -> None:
 def packing(max_size: int) -> Iterator[Path]:
     place = Path(tempfile.mkdtemp())
     words = ["datamodule=imagefolder", f"datamodule.root={folder()}", f"out={place / 'packed'}", f"max_size={max_size}"]
-    subprocess.run([sys.executable, str(ROOT / "prepare.py"), *words, "quality=90"], check=True, cwd=place)
+    words += ["quality=90", "datamodule.val_size=1"]  # all but one in one split
+    subprocess.run([sys.executable, str(ROOT / "prepare.py"), *words], check=True, cwd=place)
     try:
         yield place / "packed"
     finally:
         shutil.rmtree(place)
 
 
-def cores(rounds: int) -> None:
-    """Two worker processes against one, by the clock: original files, bicubic."""
+def pool(workers: int, root: Path, interpolation: str = "bicubic", mirror: bool = True) -> Callable[[], None]:
+    """Batches of all the images from worker processes; mirrored, as by the others, in this one."""
     import torch
 
     from datamodules.pool import Job, Pool
+    from recipes.geometry import in_mirror
     from recipes.host_augmentation import Photographs
     from running.allocator import keep_freed_memory
 
     keep_freed_memory()  # as a run on a CPU does
-    images = images_of(folder())
-    job = Job(images, Photographs(recipe_of("rsb_a2"), seed=0, then=None))
-    samples = torch.arange(len(images))
+    images = images_of(root)
+    job = Job(images, Photographs(recipe_of("rsb_a2", interpolation=interpolation), seed=0, then=None))
+    samples = torch.randperm(len(images))
     requests = torch.stack((samples * 0, samples, samples * 0), dim=1).split(128)
-    pools = {n: Pool({"all": job}, n, job.most_bytes(128, 1), 4, torch.device("cpu")) for n in (1, 2)}
+    processes = Pool({"all": job}, workers, job.most_bytes(128, 1), 4, torch.device("cpu"))
 
-    def take_all(pool: Pool) -> None:
+    def take(asked: Any) -> None:
+        batch, _ = processes.take(asked)
+        if mirror:
+            in_mirror(batch, torch.rand(len(batch)) < 0.5)
+
+    def work() -> None:
         begun: list[Any] = []
         for request in requests:
-            begun.append(pool.ask("all", request))
-            if len(begun) == pool.ahead:
-                pool.take(begun.pop(0))
+            begun.append(processes.ask("all", request))
+            if len(begun) == processes.ahead:
+                take(begun.pop(0))
         for asked in begun:
-            pool.take(asked)
+            take(asked)
 
-    works = {f"processes_{n}": partial(seconds, partial(take_all, pool)) for n, pool in pools.items()}
-    for work in works.values():
+    return work
+
+
+def by_the_clock(rounds: int, **works: Callable[[], None] | None) -> None:
+    present = {name: partial(seconds, work) for name, work in works.items() if work}
+    for work in present.values():
         work()
-    compare(rounds, **works)
+    compare(rounds, **present)
+
+
+def cores(rounds: int) -> None:
+    """Two worker processes against one, by the clock: original files, bicubic."""
+    by_the_clock(rounds, processes_1=pool(1, folder()), processes_2=pool(2, folder()))
 
 
 def memory(rounds: int) -> None:
@@ -292,10 +325,17 @@ def memory(rounds: int) -> None:
 
 
 def packed(rounds: int) -> None:
-    """Shards of a short side of at most 192 px, a long one of 256 as FFCV packs, area: against it and the decoder."""
-    with packing(192) as root:
-        others = {"decoder": decoder(root), "ffcv": ffcv(root.parent, 256, len(images_of(root)))}
-        sides(rounds, lineage=lineage("area", root=root), **others)
+    """Shards of a short side of 186 px, as many pixels as FFCV packs with a long side of 256, area: against FFCV and
+    the decoder; the same without mirrors, which FFCV makes slowly; two workers by the clock."""
+    with packing(186) as root:
+        two = pool(2, root, "area")  # forked before FFCV has threads
+        file = beton(root.parent, 256, len(images_of(root)))
+        sides(rounds, lineage=lineage("area", root=root), decoder=decoder(root), ffcv=ffcv(file))
+        print(" without mirrors")
+        plain = lineage("area", root=root, mirror=False)
+        sides(rounds, lineage=plain, decoder=decoder(root), ffcv=ffcv(file, mirror=False))
+        print(" two workers, by the clock")
+        by_the_clock(rounds, lineage=two, decoder=decoder(root), ffcv=ffcv(file, workers=2))
 
 
 if __name__ == "__main__":
