@@ -1,9 +1,9 @@
 """Boxes of decoded images at another size, antialiased: Pillow's own result, or nearly that in a fifth of the time.
 
-The fast ones have Pillow's filters. Of a box of colours on a CPU with AVX2 it is torch's, 0.01 levels of 255 from
-Pillow; of anything else cykooz-resizer, which rounds weights to 16 bits and whose two passes may come in the other
-order: 0.2 levels on average, more only where bicubic overshoots. Training sees these; evaluation Pillow's, since
-published accuracies are of it.
+The fast ones have Pillow's filters: torch's, of a box of colours on a CPU with AVX2, and cykooz-resizer of anything
+else. They round weights to 16 bits and their two passes may come in the other order: 0.05 and 0.15 levels of 255 from
+Pillow on average, more only where bicubic overshoots. Training sees these; evaluation Pillow's, since published
+accuracies are of it.
 """
 
 from __future__ import annotations

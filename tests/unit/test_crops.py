@@ -11,6 +11,7 @@ from PIL import Image
 from replaying import Replayed
 from torch.nn import functional as F
 
+from datamodules.reading import resampling
 from datamodules.reading.resampling import cut_out, to_pixels
 from recipes import boxes, geometry
 from recipes.host_augmentation import CentralView
@@ -73,14 +74,16 @@ def test_crops_of_a_batch_are_pils_pass_by_pass(interpolation, size):
         assert torch.equal(found, tensor(rows.resize(size[::-1], filter_)))
 
 
-# What the fast resizer may differ from Pillow by, in levels: on average, and where bicubic overshoots.
+# What the fast resizers may differ from Pillow by, in levels: on average, and where bicubic overshoots.
 NEAR, FAR = {"bilinear": 0.3, "bicubic": 0.3, "area": 0.3}, {"bilinear": 2, "bicubic": 40, "area": 2}
 
 
+@pytest.mark.parametrize("by_torch", [True, False])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_crops_of_photographs_are_nearly_torchvisions(interpolation):
+def test_crops_of_photographs_are_nearly_torchvisions(interpolation, by_torch, monkeypatch):
     from torchvision.transforms import InterpolationMode, functional
 
+    monkeypatch.setattr(resampling, "_torch_is_fast", lambda: by_torch)
     for number, image in enumerate(photographs()):
         draws = uniform(1, "crop", origins(9)[number : number + 1], 40)
         sides = torch.tensor([image.height]), torch.tensor([image.width])
