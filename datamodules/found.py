@@ -85,6 +85,7 @@ class FoundDataModule(EncodedDataModule):
                 "null finds them."
             )
         self.names, roles = train.classes, self._roles(parts)
+        self.digest = train.digest
         self.notes = [self._summary(parts), *self._notes(parts, roles)]
         images: list[Images] = list(self._in_memory(roles, share) if self.resolution else map(self._encoded, roles))
         return (images[0], images[1], images[2]) if len(images) == 3 else (images[0], images[1])
@@ -125,6 +126,18 @@ class FoundDataModule(EncodedDataModule):
             if share and shared.can_share():
                 tensors = shared.offer(tensors, key)
         return [TensorImages(tensors[distinct.index(part)], torch.from_numpy(part.labels)) for part in parts]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "images": self.digest, "classes": list(self.names)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        found = {"images": self.digest, "classes": list(self.names)}
+        if any(state_dict.get(key, value) != value for key, value in found.items()):  # older runs say neither
+            raise DataError(
+                f"{shown(self.root)} has other training images or classes than the run was started with: "
+                "bring them back, or choose another name, run=NAME."
+            )
 
     # ---- what the run says
 

@@ -70,13 +70,12 @@ class MemoryDataModule(ImageDataModule):
 
 def show_at(images: Tensor, resolution: int, show: str) -> Tensor:
     """(N, C, H, W) uint8 to (N, C, resolution, resolution) uint8."""
-    native = images.shape[2]
-    if native == resolution:
+    height, width = images.shape[2:]
+    if height == width == resolution:
         return images
-    if show == "pad" and resolution > native:
-        before = (resolution - native) // 2
-        after = resolution - native - before
-        return F.pad(images, (before, after, before, after))
+    if show == "pad" and resolution >= max(height, width):
+        top, left = (resolution - height) // 2, (resolution - width) // 2
+        return F.pad(images, (left, resolution - width - left, top, resolution - height - top))
     resized = [
         F.interpolate(part.float(), (resolution, resolution), mode="bilinear", antialias=True).round().to(torch.uint8)
         for part in images.split(4096)

@@ -80,6 +80,7 @@ def windowed_permutation(samples: int, window: int, rng: numpy.random.Generator)
     """
     if window == 0:
         return rng.permutation(samples)
+    window = min(window, samples)
     run = -(-window // BLOCKS)
     starts = rng.permutation(numpy.arange(0, samples, run))
     order = (starts[:, None] + numpy.arange(run)).ravel()

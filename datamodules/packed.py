@@ -70,13 +70,21 @@ class Packed(EncodedDataModule):
         self.url, self.cache, self.window = root, cache, window
 
     def class_names(self) -> list[str]:
-        self.names = Packing(self.url, self.cache).facts["classes"]
+        try:
+            self.names = Packing(self.url, self.cache).facts["classes"]
+        except DataError:  # it is elsewhere by now
+            self.names = ()
         return super().class_names()
 
     def read(self, share: bool) -> tuple[Images, Images] | tuple[Images, Images, Images]:
         packing = Packing(self.url, self.cache)
         self.digest = packing.digest
         self.names, counts = packing.facts["classes"], packing.facts["images"]
+        if len(self.names) != self.num_classes:
+            raise DataError(
+                f"{self.url} has {len(self.names)} classes, and datamodule.num_classes={self.num_classes}: "
+                "null takes them as they were packed."
+            )
         self.notes = []
         if "val" in counts and not self.validation_is_own:
             self.notes.append(

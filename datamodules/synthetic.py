@@ -67,7 +67,7 @@ class Synthetic(ImageDataModule):
 
     def read(self, share: bool) -> tuple[SyntheticImages, SyntheticImages]:
         count = max(1, min(MOST_IMAGES, MOST_BYTES // (self.channels * self.side**2)))
-        draw = torch.Generator().manual_seed(self.split_seed)
+        draw = torch.Generator().manual_seed(self.split_seed % 2**63)
         pool = torch.randint(256, (count, self.channels, self.side, self.side), dtype=torch.uint8, generator=draw)
         train, test = (torch.arange(size) for size in (self.samples, self.test_samples))
         return self._images(pool, train), self._images(pool, test)

@@ -1,4 +1,4 @@
-"""Draw docs/results/NAME.svg: accuracies over training, of runs that differ in their seed one band.
+"""Draw docs/results/NAME.svg: validation accuracies over training, of runs that differ in their seed one band.
 
 python -m docs.learning NAME runs/SWEEP ...      a band for each sweep; the values are kept in docs/results/NAME.csv
 python -m docs.learning NAME                     of these values
@@ -17,19 +17,17 @@ from docs.curves import text
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
-COLUMNS = ("train_top1", "val_top1")
-TITLES = ("training images, as the recipe shows them", "validation images")
+TITLE = "top-1 of the validation images: mean, lowest and highest of the seeds"
 COLOURS = ("#3b6ea8", "#c98b3a", "#6a9c5b", "#8d6aa6", "#b5525c", "#4f9a9a", "#777777")
-WIDTH, HEIGHT, TOP, BOTTOM, LEFT, GAP, LABELS = 1280, 720, 60, 660, 80, 50, 190  # pixels
+WIDTH, HEIGHT, TOP, BOTTOM, LEFT, LABELS = 1280, 720, 60, 660, 80, 230  # pixels
 
 
 class Point(NamedTuple):
-    """The accuracies of one run after an epoch."""
+    """The accuracy of one run after an epoch."""
 
     procedure: str
     seed: str
     epoch: int
-    train_top1: float
     val_top1: float
 
 
@@ -41,19 +39,14 @@ def read_runs(sweeps: Iterable[Path]) -> list[Point]:
             with open(job / "metrics.csv") as file:
                 rows = [row for row in csv.DictReader(file) if row["epoch"] and row["val_top1"]]
             name = sweep.name.partition("_")[2] or sweep.name
-            for row in rows:
-                values = (round(float(row[column]), 4) for column in COLUMNS)
-                points.append(Point(name, str(number), int(row["epoch"]), *values))
+            points += [Point(name, str(number), int(row["epoch"]), round(float(row["val_top1"]), 4)) for row in rows]
     return points
 
 
 def read(file: Path) -> list[Point]:
     with open(file) as opened:
         rows = list(csv.DictReader(opened))
-    return [
-        Point(row["procedure"], row["seed"], int(row["epoch"]), float(row["train_top1"]), float(row["val_top1"]))
-        for row in rows
-    ]
+    return [Point(row["procedure"], row["seed"], int(row["epoch"]), float(row["val_top1"])) for row in rows]
 
 
 def write(file: Path, points: Iterable[Point]) -> None:
@@ -64,12 +57,12 @@ def write(file: Path, points: Iterable[Point]) -> None:
 
 
 def draw(points: list[Point]) -> str:
-    """The text of the picture: a panel of training and one of validation, to one scale."""
+    """The text of the picture: a curve and a band for each procedure."""
     names = list(dict.fromkeys(point.procedure for point in points))
     epochs = max(point.epoch for point in points)
-    values = [getattr(point, column) for point in points for column in COLUMNS]
+    values = [point.val_top1 for point in points]
     low, high = int(min(values) * 10) / 10, -int(-max(values) * 10 - 1) / 10
-    panel = (WIDTH - LEFT - LABELS - GAP) / 2
+    panel = WIDTH - LEFT - LABELS
 
     def y(value: float) -> float:
         return BOTTOM - (value - low) / (high - low) * (BOTTOM - TOP)
@@ -78,19 +71,17 @@ def draw(points: list[Point]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
     ]
-    for column, title in zip(range(2), TITLES, strict=True):
-        left = LEFT + column * (panel + GAP)
-        lines.append(text(left, TOP - 24, title, "#222222", size=22, bold=True))
-        for tenth in range(round(low * 10), round(high * 10) + 1):
-            height = y(tenth / 10)
-            lines.append(f'<path d="M{left:.1f} {height:.1f}h{panel:.1f}" stroke="#dddddd"/>')
-            lines.append(text(left - 10, height + 7, f"{tenth / 10:.1f}", "#666666", size=20, end=True))
-        for epoch in range(1, epochs + 1):
-            x = left + (epoch - 1) / max(epochs - 1, 1) * panel
-            lines.append(text(x - 6, BOTTOM + 30, str(epoch), "#666666", size=20))
-        for name, colour in zip(names, COLOURS, strict=False):
-            mine = [point for point in points if point.procedure == name]
-            lines += _band(mine, COLUMNS[column], colour, left, panel, epochs, y)
+    lines.append(text(LEFT, TOP - 24, TITLE, "#222222", size=22, bold=True))
+    for tenth in range(round(low * 10), round(high * 10) + 1):
+        height = y(tenth / 10)
+        lines.append(f'<path d="M{LEFT:.1f} {height:.1f}h{panel:.1f}" stroke="#dddddd"/>')
+        lines.append(text(LEFT - 10, height + 7, f"{tenth / 10:.1f}", "#666666", size=20, end=True))
+    for epoch in range(1, epochs + 1):
+        x = LEFT + (epoch - 1) / max(epochs - 1, 1) * panel
+        lines.append(text(x - 6, BOTTOM + 30, str(epoch), "#666666", size=20))
+    for name, colour in zip(names, COLOURS, strict=False):
+        mine = [point for point in points if point.procedure == name]
+        lines += _band(mine, colour, panel, epochs, y)
     lines.append(text(LEFT, HEIGHT - 8, "epoch", "#666666", size=20))
     ends = {name: fmean(p.val_top1 for p in points if p.procedure == name and p.epoch == epochs) for name in names}
     last = 0.0
@@ -101,14 +92,12 @@ def draw(points: list[Point]) -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _band(
-    points: list[Point], column: str, colour: str, left: float, panel: float, epochs: int, y: Callable[[float], float]
-) -> list[str]:
+def _band(points: list[Point], colour: str, panel: float, epochs: int, y: Callable[[float], float]) -> list[str]:
     """The mean over seeds, and from the lowest to the highest."""
     middle, lowest, highest = list[str](), list[str](), list[str]()
     for epoch in sorted({point.epoch for point in points}):
-        values = [getattr(point, column) for point in points if point.epoch == epoch]
-        x = left + (epoch - 1) / max(epochs - 1, 1) * panel
+        values = [point.val_top1 for point in points if point.epoch == epoch]
+        x = LEFT + (epoch - 1) / max(epochs - 1, 1) * panel
         for curve, value in ((middle, fmean(values)), (lowest, min(values)), (highest, max(values))):
             curve.append(f"{x:.1f},{y(value):.1f}")
     return [

@@ -81,6 +81,8 @@ def parts_in(root: Path) -> dict[str, Part]:
         hint = f" Is it datamodule.root={shown(only)}?" if folders_of(only) else ""
         raise DataError(f"{shown(train.folder)} has one class folder only, {shown(only.name)}.{hint}")
     for index in indices.values():
+        if not len(index):
+            raise DataError(f"{shown(index.folder)} has class folders without an image: fill or remove it.")
         more = sorted(set(index.classes) - set(train.classes) - set(empty_classes(index)))
         if more:
             raise DataError(

@@ -126,7 +126,9 @@ def _entries(root: bytes, folder: bytes, found: Scan) -> tuple[list[bytes], list
                 ending = name[name.rfind(b".") :].lower()
                 if name.startswith(b".") or name.lower() in OF_SYSTEMS:
                     continue
-                if ending in ENDINGS and _is(entry.is_file):
+                if ending in ENDINGS and not _is(
+                    entry.is_dir
+                ):  # a link to nothing and a pipe too: reading them says so
                     images.append(folder + name)
                 elif _is(entry.is_dir):
                     folders.append(folder + name)

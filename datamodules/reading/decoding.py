@@ -6,6 +6,7 @@ Both give the same pixels of the same JPEG. A box at a size (Encoded.cut) need n
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from abc import ABC, abstractmethod
 from typing import Protocol
@@ -97,6 +98,8 @@ class Encoded(ABC):
         """What is wanted: (*size, channels) uint8. Raises ImageError."""
         if cut.whole is None:
             return self.cut(cut.box, cut.size, cut.interpolation, cut.beyond)
+        if math.prod(cut.whole) > MOST_PIXELS:  # a strip of a pixel's width, enlarged
+            raise ImageError(f"brought to the size of a test it has {math.prod(cut.whole) / 1e6:,.0f} megapixels")
         return centre_as_pillow(self.whole(), cut.whole, cut.size, cut.interpolation)
 
 

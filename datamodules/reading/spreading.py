@@ -40,7 +40,10 @@ def spread(work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Re
         its.close()
     try:
         for i in range(len(parts)):
-            yield ends[i % processes].recv()
+            result = ends[i % processes].recv()
+            if isinstance(result, DataError):
+                raise result
+            yield result
     except EOFError:
         raise DataError("A process that reads images was killed; too little memory is the usual reason.") from None
     finally:
@@ -61,5 +64,7 @@ def _worker(work: Callable[[Part], Result], parts: Sequence[Part], its: Connecti
     try:
         for part in parts:
             its.send(work(part))
+    except DataError as error:
+        its.send(error)
     except BrokenPipeError:
         pass

