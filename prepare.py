@@ -15,6 +15,8 @@ from running.completion import complete
 def main(cfg: DictConfig) -> None:
     checks(cfg)
     complete(cfg)
+    if "exif_rotation" in cfg.datamodule:  # images in files or a table are read one by one here, of one size or not
+        cfg.datamodule.resolution = None
 
     import sys
 

@@ -234,6 +234,13 @@ class EncodedDataModule(ImageDataModule):
         super().__init__(**facts)
         self.on_error, self.max_errors, self.exact_evaluation = on_error, max_errors, exact_evaluation
 
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "skipped": dict(self.skipped)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.skipped = {**state_dict.get("skipped", {}), **self.skipped}
+
     def report(self, faults: Iterable[Fault]) -> None:
         if self.on_error == "fail":
             super().report(faults)

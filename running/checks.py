@@ -255,8 +255,10 @@ def _check_prepare(cfg: DictConfig, words: list[str]) -> None:
     if unread:
         why = "check=true packs nothing" if cfg.check else "without max_size files keep their bytes"
         raise UserError(f"{unread[0]}={cfg[unread[0]]} is not read: {why}.")
+    if "://" in str(cfg.out):
+        raise UserError(f"out={cfg.out}: packing is done into a folder; copy it up afterwards, and read it from there.")
     root = Path(str(cfg.datamodule.get("root") or cfg.datamodule.get("name"))).resolve()
-    if cfg.out is not None and root in (Path(cfg.out).resolve(), *Path(cfg.out).resolve().parents):
+    if cfg.out is not None and root in (Path(str(cfg.out)).resolve(), *Path(str(cfg.out)).resolve().parents):
         raise UserError(f"out={cfg.out}: it lies among the images, {root}, and would be taken for some of them.")
 
 

@@ -41,7 +41,7 @@ def check(data: ImageDataModule, console: Console) -> int:
 
 def pack(data: ImageDataModule, cfg: DictConfig, console: Console) -> None:
     """Pack into cfg.out and tell what came of it."""
-    out, settings = Path(cfg.out), Settings(cfg.max_size, cfg.quality, cfg.shard_size, cfg.seed)
+    out, settings = Path(str(cfg.out)), Settings(cfg.max_size, cfg.quality, cfg.shard_size, cfg.seed)
     lock, start = Lock(out), time.monotonic()
     lock.acquire()
     try:

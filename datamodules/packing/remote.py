@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,8 +70,10 @@ def read_small(root: str, name: str) -> bytes | None:
 
         with fsspec.open(f"{root.rstrip('/')}/{name}", "rb") as file:
             return file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if error.__cause__ is None or isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise DataError(f"{root}/{name} cannot be read ({_reason(error.__cause__)}).") from None  # no answer
     except Exception as error:  # whatever a protocol's package makes of its troubles
         raise DataError(f"{root}/{name} cannot be read ({_reason(error)}).") from None
 
@@ -104,7 +107,8 @@ def _fetch(url: str, path: Path, size: int) -> None:
         part.unlink(missing_ok=True)
         raise
     except Exception as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         if _is_of_disk(error, path):
             raise DataError(
                 f"{path} cannot be written ({_reason(error)}). Make room, or choose datamodule.cache=FOLDER."
@@ -117,7 +121,7 @@ def _is_of_disk(error: Exception, path: Path) -> bool:
     return isinstance(error, OSError) and (error.errno in FULL or str(error.filename or "").startswith(str(path)))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -172,6 +172,29 @@ def test_small_squares_are_shown_at_what_networks_take(tmp_path):
     assert padded.train[torch.arange(7)][:, :, :2].sum() == 0
 
 
+def test_oblong_images_of_one_size_are_shown_in_a_square(tmp_path):
+    draw(tmp_path / "data", *classes(4, "a", "b"), size=(48, 32))
+    for show in ("resize", "pad"):
+        shown = loaded("imagefolder", tmp_path / "data", "datamodule.resolution=48", f"datamodule.show={show}")
+        assert shown.train[torch.arange(7)].shape == (7, 1, 48, 48)
+
+
+def test_a_run_goes_on_with_the_images_and_classes_it_began_with(tmp_path):
+    root = draw(tmp_path / "data", *classes(4, "a", "b"))
+    state = loaded("imagefolder", root).state_dict()
+    loaded("imagefolder", root).load_state_dict(state)
+    (root / "a").rename(root / "c")
+    with pytest.raises(DataError, match="other training images or classes"):
+        loaded("imagefolder", root).load_state_dict(state)
+
+
+def test_a_part_without_an_image_is_refused(tmp_path):
+    root = draw(tmp_path / "data", *(f"train/{name}" for name in classes(4, "a", "b")))
+    (root / "val" / "a").mkdir(parents=True)
+    with pytest.raises(DataError, match="val has class folders without an image"):
+        loaded("imagefolder", root)
+
+
 # ---- commands
 
 

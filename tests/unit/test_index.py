@@ -59,7 +59,7 @@ def test_images_by_any_ending_in_any_depth_and_nothing_hidden(tmp_path):
     assert "1 .txt, " in index.notes()[0] or ", 1 .txt" in index.notes()[0]
 
 
-def test_links_are_followed_once_and_what_is_no_file_is_left_out(tmp_path):
+def test_links_are_followed_once_and_an_image_is_what_is_called_one(tmp_path):
     root = make(tmp_path / "data", "ant/1.jpg", "bee/1.jpg", "bee/below/2.jpg", "bee/folder.jpg/3.jpg")
     elsewhere = make(tmp_path / "elsewhere", "4.jpg")
     (root / "bee" / "5.jpg").symlink_to(elsewhere / "4.jpg")
@@ -74,8 +74,12 @@ def test_links_are_followed_once_and_what_is_no_file_is_left_out(tmp_path):
     os.mkfifo(root / "bee" / "pipe.jpg")
     (root / "bee" / "gone.jpg").symlink_to("nowhere")
     index = open_index(root)
-    assert index.counts().tolist() == [1, 4, 1] and index.classes == ["ant", "bee", "cat"]
-    assert [os.path.basename(path) for path in paths(index)] == ["1.jpg", "1.jpg", "5.jpg", "2.jpg", "3.jpg", "4.jpg"]
+    assert index.counts().tolist() == [1, 7, 1] and index.classes == ["ant", "bee", "cat"]
+    names = [os.path.basename(path) for path in paths(index)]
+    assert names == ["1.jpg", "1.jpg", "5.jpg", "2.jpg", "3.jpg", "gone.jpg", "pipe.jpg", "self.jpg", "4.jpg"]
+    for image, reason in {5: "No such file", 6: "no regular file", 7: "symbolic links"}.items():
+        with pytest.raises(OSError, match=reason):  # told when it is read, not left out in silence
+            FileBlobs(index).read(image)
 
 
 def test_names_that_are_no_utf8(tmp_path):
