@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import stat
@@ -140,14 +141,15 @@ def _part(name: str, split: str, table: Any, data: Mapping[str, Any]) -> Part:
     else:
         classes, numbers = _sorted_classes(values)
     plain = table.select_columns([column]).cast_column(column, Image(decode=False)).with_format(None)
-    digest, rows = table._fingerprint, Rows(f"{name}/{split}", plain, column)
+    rows, numbers = Rows(f"{name}/{split}", plain, column), numbers.astype(numpy.int64)
     return Part(
         name=rows.split,
         blobs=rows,
-        labels=numbers.astype(numpy.int64),
+        labels=numbers,
         classes=classes,
-        digest=digest,
-        cache=cache_folder() / f"huggingface-{digest}",
+        # Unlike the fingerprint, which holds times of cached files, it is the same on another machine.
+        digest=hashlib.blake2b(numbers.tobytes(), digest_size=16).hexdigest(),
+        cache=cache_folder() / f"huggingface-{table._fingerprint}",
         stamp=rows.stamp,
     )
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -61,10 +62,9 @@ def _worker(work: Callable[[Part], Result], parts: Sequence[Part], its: Connecti
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
     for end in others:  # copies of its ends, so that writing to one that is gone fails
         end.close()
-    try:
-        for part in parts:
-            its.send(work(part))
-    except DataError as error:
-        its.send(error)
-    except BrokenPipeError:
-        pass
+    with suppress(BrokenPipeError):
+        try:
+            for part in parts:
+                its.send(work(part))
+        except DataError as error:
+            its.send(error)

@@ -197,6 +197,20 @@ def test_what_is_found_is_kept_until_the_set_changes(package, tmp_path, monkeypa
     assert loaded("datamodule=huggingface", f"datamodule.name={tmp_path}/other").num_classes == 3 and len(looked) == 2
 
 
+def test_a_copy_of_a_set_is_the_same_set(package, tmp_path):
+    """A run goes on with it on another machine, where the package's fingerprint is another."""
+    tables = [
+        table(package, 12, ["a", "b"] * 6),
+        table(package, 12, ["a", "b"] * 6),
+        table(package, 12, ["b", "a"] * 6),
+    ]
+    names = [saved(package, tmp_path / str(i), train=one) for i, one in enumerate(tables)]
+    state = loaded("datamodule=huggingface", names[0]).state_dict()
+    loaded("datamodule=huggingface", names[1]).load_state_dict(state)
+    with pytest.raises(DataError, match="other training images or classes"):
+        loaded("datamodule=huggingface", names[2]).load_state_dict(state)
+
+
 def mistakes(package) -> dict[str, tuple[dict, str]]:
     two = package.ClassLabel(names=["a", "b"])
     plain = table(package, 4, [0, 1] * 2, two)
