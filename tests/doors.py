@@ -75,6 +75,9 @@ class Command:
 
 def _run(folder: str, script: str, words: list[str], variables: dict[str, str], out: str, err: str) -> None:
     os.setsid()
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # tests in the background have inherited that it is ignored
     multiprocessing.set_start_method("fork", force=True)  # as a command's own loaders start their workers
     for number, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_APPEND)

@@ -35,7 +35,7 @@ def one_line(done, *hints: str) -> None:
 
 
 def test_stopped_it_goes_on_to_the_same_bytes(tmp_path):
-    folder(tmp_path / "data", train=60, test=2, noise=250_000)  # three images a shard
+    folder(tmp_path / "data", train=24, test=2, noise=250_000)  # three images a shard
     out, words = tmp_path / "out", (*FOLDER, "shard_size=1")
     for number, shards in ((signal.SIGKILL, 3), (signal.SIGINT, 6)):
         for _ in range(5):
