@@ -5,7 +5,7 @@ three groups of two 3x3 convolutions. In the paper, with its procedure (recipe=s
 (mean of 1,000 runs) after 9.9 epochs, 3.6e14 floating point operations; (128, 384, 384) wide and 15 epochs long 95 %.
 
 All as in the authors' code (legacy/airbench94.py): batch normalisation has scales of one, momentum 0.4 and eps 1e-12;
-convolutions start as the identity on their first input channels; logits are divided by 9.
+convolutions start as the identity on their first input channels, biases at 0; logits are divided by 9.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Annotated, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from archs.arguments import Channels, Classes, Count
 from archs.blocks import NoClassifier
@@ -25,19 +24,16 @@ from archs.network import Network, Stage
 class WhiteningConv(nn.Conv2d):
     """2x2 filters that make the patches of natural images uncorrelated, each twice, of either sign.
 
-    (B, C, H, W) -> (B, 8C, H - 1, W - 1). The filters are computed, see `start_from`; the bias is trained, until
-    `keep_bias`.
+    (B, C, H, W) -> (B, 8C, H - 1, W - 1). The filters are computed, see `start_from`; the bias starts at 0 and is
+    trained.
     """
 
     bias: nn.Parameter
-    is_kept: Tensor
-    kept_bias: Tensor
 
     def __init__(self, in_channels: int) -> None:
         super().__init__(in_channels, 8 * in_channels, 2)
         self.weight.requires_grad_(False)
-        self.register_buffer("is_kept", torch.zeros((), dtype=torch.bool))
-        self.register_buffer("kept_bias", torch.zeros_like(self.bias))
+        nn.init.zeros_(self.bias)
 
     @torch.no_grad()
     def start_from(self, images: Tensor, eps: float = 5e-4) -> None:
@@ -48,15 +44,6 @@ class WhiteningConv(nn.Conv2d):
         scaled = eigenvectors.T.flip(0) / torch.sqrt(eigenvalues.flip(0)[:, None] + eps)  # the largest first
         filters = scaled.view(-1, self.in_channels, 2, 2)
         self.weight.copy_(torch.cat((filters, -filters)))
-
-    @torch.no_grad()
-    def keep_bias(self) -> None:
-        """From here on the bias stays: gradients of zero reach the parameter, which has no effect any more."""
-        self.kept_bias.copy_(torch.where(self.is_kept, self.kept_bias, self.bias))
-        self.is_kept.fill_(True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, torch.where(self.is_kept, self.kept_bias, self.bias))
 
 
 class Group(nn.Sequential):
@@ -135,9 +122,8 @@ class Airbench(Network):
         """Compute the whitening from the first normalised training images, (5000, C, H, W)."""
         self._whitening().start_from(images)
 
-    def set_progress(self, share: float) -> None:
-        if share >= self.whiten_bias_share:
-            self._whitening().keep_bias()
+    def parameters_at_rest(self, share: float) -> list[nn.Parameter]:
+        return [self._whitening().bias] if share >= self.whiten_bias_share else []
 
     def _whitening(self) -> WhiteningConv:
         return cast(WhiteningConv, self.stem[0])  # type: ignore[index]

@@ -156,6 +156,10 @@ class Network(nn.Module):
     def set_progress(self, share: float) -> None:
         """Called before every step of training with the share, 0 to 1, of all steps that are done."""
 
+    def parameters_at_rest(self, share: float) -> list[nn.Parameter]:
+        """Those that the optimiser leaves as they are once a share, 0 to 1, of all steps is done."""
+        return []
+
 
 def _without_memory(network: Network) -> Network:
     """A copy whose tensors have shapes and no values."""

@@ -84,9 +84,10 @@ class Classifier(Resumable, Evaluator):
         recipe, step = self.recipe, self.global_step
         optimizer: Any = self.optimizers()
         self._set_rates(optimizer, step)
+        share = step / self.total_steps
         grow: Any = getattr(self.network, "set_progress", None)  # NASNet's drop path, which grows over training
         if grow is not None:
-            grow(step / self.total_steps)
+            grow(share)
 
         total = torch.zeros((), device=self.device)
         for index, (images, labels, origin, chunk, weight) in enumerate(batches):
@@ -107,6 +108,9 @@ class Classifier(Resumable, Evaluator):
             self.epoch_sums += torch.stack((loss.to(self.sum_dtype) * count, found.correct.to(self.sum_dtype), count))
         self.watch.after_step(total, step)
 
+        rest: Any = getattr(self.network, "parameters_at_rest", None)  # the bias of airbench's whitening
+        for parameter in rest(share) if rest is not None else ():
+            parameter.grad = None  # neither decay nor momentum moves it; DDP wants one of all, so that it is not frozen
         optimizer.step()
         optimizer.zero_grad()
         for average in self.averages:

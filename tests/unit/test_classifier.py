@@ -13,13 +13,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import assemble
 from recipes import boxes, resizing
 
-SMALL = ("arch=resnet_cifar", "arch.depth=8", "recipe.epochs=1", "recipe.schedule=constant", "recipe.decay_epochs=[]")
+RESNET = ("arch=resnet_cifar", "arch.depth=8")
+SMALL = ("recipe.epochs=1", "recipe.schedule=constant", "recipe.decay_epochs=[]")
 SMALL += ("recipe.decay_rate=0", "trainer=cpu", "datamodule.val_size=1341", "trainer.limit_val_batches=1")
 
 
-def fitted(*words: str, inside=nullcontext, precision=None):
+def fitted(*words: str, arch=RESNET, inside=nullcontext, precision=None):
     """The classifier after three steps of 32 of 96 images."""
-    cfg = composed(*SMALL, "recipe.batch_size=32", *words)
+    cfg = composed(*arch, *SMALL, "recipe.batch_size=32", *words)
     network = assemble.network(cfg)
     trainer = assemble.trainer(cfg, network)
     if precision is not None:
@@ -67,8 +68,16 @@ def test_a_sum_over_the_step_is_the_mean_times_its_images():
     assert not torch.equal(weights(summed), weights(mean))  # normalised over 32 images, not 8
 
 
+@pytest.mark.parametrize("share", [0, 1])
+def test_the_bias_of_airbenchs_whitening_starts_at_zero_and_comes_to_rest(share):
+    """Neither momentum nor decay nor lookahead moves it then, as none moves a parameter without a gradient."""
+    arch = ("arch=airbench", f"arch.whiten_bias_share={share}")
+    found = fitted("recipe.lookahead=0.9", "recipe.lookahead_steps=1", arch=arch)
+    assert found.network.stem[0].bias.any().item() == bool(share)
+
+
 def test_the_fine_tuned_classifier_alone_moves():
-    before = assemble.network(composed(*SMALL))
+    before = assemble.network(composed(*RESNET, *SMALL))
     found = fitted("recipe.finetune=classifier", "recipe.momentum=0", "recipe.nesterov=false").network
     moved = {
         name
@@ -107,5 +116,5 @@ def test_gradients_are_clipped_once_they_are_unscaled(optimizer):
     precision = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))
     scaled, plain = (weights(fitted(*words, precision=one)) for one in (precision, None))
     assert precision.scaler.get_scale() == 1024 and precision.scaler._get_growth_tracker() == 3  # no step overflowed
-    before = torch.cat([p.detach().flatten() for p in assemble.network(composed(*SMALL)).parameters()])
+    before = torch.cat([p.detach().flatten() for p in assemble.network(composed(*RESNET, *SMALL)).parameters()])
     assert (scaled - plain).norm() < 0.5 * (plain - before).norm()
