@@ -174,7 +174,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
         raise RecipeError("recipe.loss=rbf: it needs distances to codes, as arch=lenet5 arch.variant=1998 answers.")
     order = Order(
         len(images), procedure.batch_size, procedure.repeated_aug, procedure.drop_last, seed, procedure.passes,
-        window=data.window,
+        window=data.window, limit=trainer.limit_of_steps,
     )  # fmt: skip
     split = split_batch(procedure.batch_size, trainer.world_size, trainer.max_per_device)
     check_last_step(order, split)

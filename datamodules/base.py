@@ -199,10 +199,11 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, cores // max(1, self.trainer.num_devices))
 
-    # ---- the order of training is a function of the number of images, so a run goes on with as many
+    # ---- the order of training is a function of the number of images and steps, so a run goes on with as many
 
     def state_dict(self) -> dict[str, Any]:
-        return {"training_images": len(self.train)}
+        steps = {"steps_per_epoch": self.order.steps_per_epoch} if hasattr(self, "order") else {}
+        return {"training_images": len(self.train), **steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         before = state_dict["training_images"]
@@ -210,6 +211,12 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             raise DataError(
                 f"The run was started with {before:,} training images, and there are {len(self.train):,} now: "
                 "bring them back, or choose another name, run=NAME."
+            )
+        steps = state_dict.get("steps_per_epoch")
+        if hasattr(self, "order") and steps not in (None, self.order.steps_per_epoch):
+            raise DataError(
+                f"The run was started with epochs of {steps:,} steps, not {self.order.steps_per_epoch:,}: bring "
+                "trainer.limit_train_batches back, or choose another name, run=NAME."
             )
 
 

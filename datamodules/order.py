@@ -27,6 +27,7 @@ class Order:
         seed: of the run.
         passes: times that an epoch goes through the data, in a new permutation each; 0 and 1: once.
         window: images among which the order is random before it moves on; 0: all of them.
+        limit: of the steps of an epoch: at most so many, or this share of them (float, at most 1).
 
     An epoch shorter than one step runs on into further permutations until the step is full.
     """
@@ -38,6 +39,7 @@ class Order:
     seed: int
     passes: int = 0
     window: int = 0
+    limit: int | float = 1.0
 
     @property
     def offered(self) -> int:
@@ -47,13 +49,13 @@ class Order:
     @property
     def steps_per_epoch(self) -> int:
         whole, rest = divmod(self.offered, self.batch_size)
-        return max(whole if self.drop_last else whole + bool(rest), 1)
+        steps = max(whole if self.drop_last else whole + bool(rest), 1)
+        return min(self.limit, steps) if isinstance(self.limit, int) else max(int(steps * self.limit), 1)
 
     @property
     def images_per_epoch(self) -> int:
-        if self.offered < self.batch_size or self.drop_last:
-            return self.steps_per_epoch * self.batch_size
-        return self.offered
+        filled = self.steps_per_epoch * self.batch_size
+        return filled if self.offered < self.batch_size or self.drop_last else min(filled, self.offered)
 
     def epoch(self, epoch: int) -> Tensor:
         """The epoch's images in order: (images_per_epoch, 3) int64 of epoch, sample, repetition."""

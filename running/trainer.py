@@ -47,6 +47,7 @@ class Trainer(pl.Trainer):
         channels_last: memory format of network and images.
         keep_memory: where the CPU trains, memory of freed tensors stays with the process (running/allocator.py).
         compile: whether to use torch.compile.
+        limit_train_batches: read by datamodules/order.py, so that an epoch is that short for the schedule too.
 
     Raises:
         UserError: Lightning cannot have these values together, or this machine has no such device.
@@ -86,7 +87,7 @@ class Trainer(pl.Trainer):
         default_root_dir: Path | None = None,
     ) -> None:
         self.max_per_device, self.channels_last, self.compile = max_per_device, channels_last, compile
-        self.timeout_s = timeout_s
+        self.timeout_s, self.limit_of_steps = timeout_s, limit_train_batches
         quiet_lightning()
         if keep_memory and not (accelerator != "cpu" and torch.cuda.is_available()):
             keep_freed_memory()
@@ -108,7 +109,6 @@ class Trainer(pl.Trainer):
                 benchmark=benchmark,
                 log_every_n_steps=log_every_n_steps,
                 check_val_every_n_epoch=check_val_every_n_epoch,
-                limit_train_batches=limit_train_batches,
                 limit_val_batches=limit_val_batches,
                 limit_test_batches=limit_test_batches,
                 detect_anomaly=detect_anomaly,

@@ -118,3 +118,13 @@ def test_gradients_are_clipped_once_they_are_unscaled(optimizer):
     assert precision.scaler.get_scale() == 1024 and precision.scaler._get_growth_tracker() == 3  # no step overflowed
     before = torch.cat([p.detach().flatten() for p in assemble.network(composed(*RESNET, *SMALL)).parameters()])
     assert (scaled - plain).norm() < 0.5 * (plain - before).norm()
+
+
+def test_schedule_and_average_know_of_a_limited_epoch():
+    """Of two epochs of a step: the rate falls at the second, whose weights are the average."""
+    words = ["recipe.schedule=multistep", "recipe.decay_epochs=[1]", "recipe.decay_rate=0.1", "recipe.epochs=2"]
+    found = fitted(*words, "recipe.swa=1", "trainer.limit_train_batches=1")
+    assert found.global_step == found.total_steps == 2
+    assert found.optimizers().param_groups[0]["lr"] == pytest.approx(0.1 * found.recipe.lr)
+    averaged = torch.cat([parameter.flatten() for parameter in found.averages[0].network.parameters()])
+    assert torch.equal(averaged, weights(found))
