@@ -51,6 +51,7 @@ class Classifier(Resumable, Evaluator):
         self.total_steps = steps_per_epoch * recipe.total_epochs
         if recipe.finetune:
             prepare_finetuning(network)
+        self.modes = [module.training for module in network.modules()]  # evaluation, what is frozen
         # In lists, out of the module tree: Lightning, DDP and the optimiser shall see one network.
         self.averages = [Average(recipe, network)] if recipe.ema or recipe.swa else []
         self.teachers = [teacher] if teacher is not None else []

@@ -39,6 +39,7 @@ class Resumable(pl.LightningModule):
     seed: int
     memory_format: torch.memory_format
     epoch_sums: Tensor
+    modes: list[bool]
     train_metrics: dict[str, float]
 
     training_images: TrainingImages | None = None  # of the data, for statistics and for networks that start from them
@@ -90,7 +91,7 @@ class Resumable(pl.LightningModule):
     def _recompute(self, network: nn.Module, count: int) -> None:
         if normalisations(network):
             with self.trainer.strategy.precision_plugin.forward_context():
-                recompute(network, self._pixels(count))
+                recompute(network, self.modes, self._pixels(count))
 
     def _pixels(self, count: int) -> Iterator[Tensor]:
         assert self.training_images is not None

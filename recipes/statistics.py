@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -52,18 +52,23 @@ class OneMoveAStep:
 
 
 @torch.no_grad()
-def recompute(network: nn.Module, batches: Iterable[Tensor]) -> int:
+def recompute(network: nn.Module, modes: Sequence[bool], batches: Iterable[Tensor]) -> int:
     """Set the running statistics to the mean of those of the batches, (n, C, H, W) each; returns how many they were.
 
     As in the code of SWA (arXiv 1803.05407, section 3.4; torch.optim.swa_utils.update_bn) and in pycls's precise
     statistics (Wu and Johnson 2021, arXiv 2105.07576, section 3.1): the network is in training mode, dropout included.
+
+    Args:
+        modes: which of its modules are in training mode while it is trained; what is frozen keeps its statistics.
     """
-    layers = normalisations(network)
-    momenta, was_training = [layer.momentum for layer in layers], [(m, m.training) for m in network.modules()]
+    was_training = [(m, m.training) for m in network.modules()]
+    for (module, _), training in zip(was_training, modes, strict=True):
+        module.training = training
+    layers = [layer for layer in normalisations(network) if layer.training]
+    momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # a cumulative mean
-    network.train()
     count = 0
     for images in batches:
         network(images)

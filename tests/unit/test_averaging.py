@@ -108,7 +108,8 @@ def test_the_micro_batches_of_a_step_move_the_statistics_once(count):
 def test_recomputed_statistics_are_torchs_update_bn():
     batches = [torch.randn(4, 3, 8, 8) for _ in range(5)]
     ours, theirs = normalised().eval(), normalised().eval()
-    assert recompute(ours, iter(batches)) == 5 and not ours.training and ours[1].momentum == 0.1
+    all_trained = [True for _ in ours.modules()]
+    assert recompute(ours, all_trained, iter(batches)) == 5 and not ours.training and ours[1].momentum == 0.1
     update_bn(batches, theirs)
     for mine, other in zip(
         running_statistics([ours[1], ours[4]]), running_statistics([theirs[1], theirs[4]]), strict=True

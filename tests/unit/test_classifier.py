@@ -76,9 +76,11 @@ def test_the_bias_of_airbenchs_whitening_starts_at_zero_and_comes_to_rest(share)
     assert found.network.stem[0].bias.any().item() == bool(share)
 
 
-def test_the_fine_tuned_classifier_alone_moves():
+@pytest.mark.parametrize("more", [(), ("recipe.precise_bn=64",), ("recipe.swa=1",)], ids=str)
+def test_the_fine_tuned_classifier_alone_moves(more):
     before = assemble.network(composed(*RESNET, *SMALL))
-    found = fitted("recipe.finetune=classifier", "recipe.momentum=0", "recipe.nesterov=false").network
+    found = fitted("recipe.finetune=classifier", "recipe.momentum=0", "recipe.nesterov=false", *more)
+    found = found.averages[0].network if found.averages else found.network
     moved = {
         name
         for (name, old), new in zip(before.state_dict().items(), found.state_dict().values(), strict=True)
