@@ -114,10 +114,10 @@ class Classifier(Resumable, Evaluator):
             parameter.grad = None  # neither decay nor momentum moves it; DDP wants one of all, so that it is not frozen
         optimizer.step()
         optimizer.zero_grad()
+        for lookahead in self.lookaheads:  # part of the optimiser, as in timm: an average is of what it leaves
+            lookahead.after_step(self.network, step, self.total_steps)
         for average in self.averages:
             average.after_step(self.network, step, self.steps_per_epoch)
-        for lookahead in self.lookaheads:
-            lookahead.after_step(self.network, step, self.total_steps)
         self.statistics_are_stale = True
         if self.trainer.is_last_batch:
             self._sum_up_epoch()

@@ -122,6 +122,12 @@ def test_gradients_are_clipped_once_they_are_unscaled(optimizer):
     assert (scaled - plain).norm() < 0.5 * (plain - before).norm()
 
 
+def test_an_average_is_of_the_weights_that_lookahead_leaves():
+    found = fitted("recipe.swa=1", "recipe.lookahead=0.5", "recipe.lookahead_steps=2")
+    averaged = torch.cat([parameter.flatten() for parameter in found.averages[0].network.parameters()])
+    assert torch.equal(averaged, weights(found))
+
+
 def test_schedule_and_average_know_of_a_limited_epoch():
     """Of two epochs of a step: the rate falls at the second, whose weights are the average."""
     words = ["recipe.schedule=multistep", "recipe.decay_epochs=[1]", "recipe.decay_rate=0.1", "recipe.epochs=2"]
