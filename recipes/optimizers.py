@@ -40,6 +40,15 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
     ]
 
 
+def kinds(network: nn.Module) -> set[str]:
+    """The kinds of parameters that are trained."""
+    return {
+        kind_of(network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], parameter)
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad
+    }
+
+
 def kind_of(module: nn.Module, name: str, parameter: nn.Parameter) -> str:
     """What the parameter `name` of a layer is: norm_weight, norm_bias, bias, scale, depthwise or weight.
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from recipes.averaging import initial_share
+from recipes.optimizers import kinds
 from recipes.recipe import Recipe
+from recipes.statistics import normalisations
 
 # What a recipe asks of the network, and the argument by which a network takes it.
 ASKED_OF_ARCH = {
@@ -17,10 +20,13 @@ ASKED_OF_ARCH = {
 }
 
 
-def what_does_not_apply(cfg: DictConfig, arch: str, data: str, one_size: bool, steps_per_epoch: int) -> list[str]:
+def what_does_not_apply(
+    cfg: DictConfig, network: nn.Module, arch: str, data: str, one_size: bool, steps_per_epoch: int
+) -> list[str]:
     """Sentences for the first screen and results.json."""
     return [
         *_of_network(cfg, arch),
+        *_of_layers(cfg, network, arch),
         *_of_data(cfg, data),
         *_of_size(cfg, arch, data, one_size),
         *_of_averages(cfg, steps_per_epoch),
@@ -36,6 +42,23 @@ def _of_network(cfg: DictConfig, arch: str) -> list[str]:
         if name != "name":
             notes.append(f"arch.{name}={value}, as {cfg.pretrained}'s weights need it")
     return notes
+
+
+def _of_layers(cfg: DictConfig, network: nn.Module, arch: str) -> list[str]:
+    present = kinds(network)
+    absent = {
+        "no_decay_depthwise": "" if "depthwise" in present else "it trains no depthwise filters",
+        "norm_bias_lr_factor": "" if "norm_bias" in present else "it trains no biases of normalisation",
+        "precise_bn": "" if normalisations(network) else "it has no batch normalisation",
+    }
+    if cfg.recipe.finetune:
+        why = "recipe.finetune leaves all but the classifier in evaluation mode"
+        absent |= {name: why for name in ("dropout", "drop_path") if name in cfg.arch}
+    return [
+        f"recipe.{name}={cfg.recipe[name]} does not apply to {arch}: {why}"
+        for name, why in absent.items()
+        if why and cfg.recipe[name]
+    ]
 
 
 def _of_data(cfg: DictConfig, data: str) -> list[str]:
@@ -78,12 +101,15 @@ def _of_size(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[str]
             notes.append(f"{arch} was published at {published}, and is trained at {recipe.train_res}")
         return notes
     unread = ["test_res"] if recipe.test_res != side else []
-    if recipe.train_res != side and recipe.crop != "scale_jitter":  # whose boxes are train_res / short side
+    acts = recipe.crop == "scale_jitter" or recipe.progressive_res  # on boxes and sizes, which are relative to it
+    if recipe.train_res != side and not acts:
         unread.insert(0, "train_res")
     if recipe.test_crop_ratio != 1:
         unread.append("test_crop_ratio")
     if recipe.crop in ("none", "pad") and not (recipe.rand_augment or recipe.auto_augment):
         unread.append("interpolation")
+    if recipe.test_interpolation:
+        unread.append("test_interpolation")
     names = ", ".join(f"recipe.{name}={recipe[name]}" for name in unread)
     does = "does" if len(unread) == 1 else "do"
     return [f"{names} {does} not apply: {data} keeps its {side}x{side}"] if unread else []

@@ -114,7 +114,12 @@ class Run:
             *getattr(classifier.network, "notes", ()),
             *data.notes,
             *what_does_not_apply(
-                cfg, self.choices.arch, self.choices.datamodule, data.train.one_size, order.steps_per_epoch
+                cfg,
+                classifier.network,
+                self.choices.arch,
+                self.choices.datamodule,
+                data.train.one_size,
+                order.steps_per_epoch,
             ),
         ]
         rows = {
