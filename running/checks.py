@@ -220,6 +220,8 @@ def _check_together(cfg: DictConfig) -> None:
         )
     if recipe.schedule == "plateau" and trainer.get("limit_val_batches") == 0:
         raise UserError("recipe.schedule=plateau: it waits for validation, and trainer.limit_val_batches=0 has none.")
+    if recipe.schedule == "plateau" and trainer.get("check_val_every_n_epoch", 1) != 1:
+        raise UserError("recipe.schedule=plateau: it counts epochs by validations; trainer.check_val_every_n_epoch=1.")
     if cfg.get("test_weights") == "best" and trainer.get("limit_val_batches") == 0:
         raise UserError("test_weights=best: without validation (trainer.limit_val_batches=0) no epoch is the best.")
     _check_pretrained(cfg)

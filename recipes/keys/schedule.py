@@ -28,6 +28,7 @@ class Schedule:
 
     if TYPE_CHECKING:  # of other groups
         epochs: int = 0
+        cooldown_epochs: int = 0
         lr: float = 0.0
 
     def check_schedule(self) -> None:
@@ -83,5 +84,7 @@ class Schedule:
                 "recipe.warmup_lr=0: with schedule_interval=epoch the whole first epoch would have rate 0; "
                 "give a start, or recipe.schedule_interval=step."
             )
+        if self.schedule == "plateau" and self.cooldown_epochs:
+            raise RecipeError("recipe.cooldown_epochs: the end of schedule plateau is not known before; set 0.")
         if self.schedule == "plateau" and self.warmup_epochs:
             raise RecipeError("recipe.warmup_epochs: schedule plateau has no warm-up; set 0.")

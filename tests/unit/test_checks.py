@@ -128,6 +128,7 @@ MISTAKES = {
     "trainer.checkpoint_steps=-5": "trainer.checkpoint_steps",
     "trainer.timeout_s=0": "trainer.timeout_s",
     "trainer.max_time=soon": "DD:HH:MM:SS",
+    "recipe=alexnet trainer.check_val_every_n_epoch=2": "check_val_every_n_epoch=1",
     "seed=-1": "seed",
     "seed=1.5": "a whole number",
     "test_weights=worst": "last, best",
