@@ -88,12 +88,10 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
     with torch.device(device or "cpu"):
         built = instantiate(cfg.arch)
     built.notes = [*getattr(built, "notes", [])]  # for the run's first screen
-    key, side = "datamodule.resolution", cfg.datamodule.resolution
-    if side is None:
-        side, key = min((cfg.recipe[name], f"recipe.{name}") for name in ("train_res", "test_res"))
+    side, said = _smallest_side(cfg)
     if side < built.min_size:
         name, least = type(built).__name__, built.min_size
-        raise UserError(f"{name} needs images of at least {least}x{least}; {key}={side} is too small.")
+        raise UserError(f"{name} needs images of at least {least}x{least}; {said} is too small.")
 
     if weights and cfg.pretrained is not None:
         from weights.released import load
@@ -104,6 +102,19 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
 
         built.notes.append(freeze(built, cfg.freeze))
     return built
+
+
+def _smallest_side(cfg: DictConfig) -> tuple[int, str]:
+    """The smallest image that the network sees in training or test, and the value that says so."""
+    recipe, native = cfg.recipe, cfg.datamodule.resolution
+    sides = [(native, f"datamodule.resolution={native}")]
+    if native is None:
+        sides = [(recipe[name], f"recipe.{name}={recipe[name]}") for name in ("train_res", "test_res")]
+    if recipe.progressive_res:
+        least = min(recipe.progressive_res)
+        side = least if native is None else round(native * least / recipe.train_res)  # as recipes/geometry.py has it
+        sides.append((side, f"the smallest of recipe.progressive_res, here {side} pixels,"))
+    return min(sides)
 
 
 def teacher(cfg: DictConfig) -> nn.Module:
@@ -202,7 +213,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
         exact=_has_float64(trainer),
         teacher=teacher(cfg) if procedure.distill else None,
     )
-    built.training_images = data.training_images
+    built.training_images, built.starts_afresh = data.training_images, cfg.pretrained is None
     return built
 
 

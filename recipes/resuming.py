@@ -43,6 +43,7 @@ class Resumable(pl.LightningModule):
     train_metrics: dict[str, float]
 
     training_images: TrainingImages | None = None  # of the data, for statistics and for networks that start from them
+    starts_afresh = True  # not from weights that somebody trained
     statistics: Tensor | None = None  # of a checkpoint, until training goes on
     statistics_are_stale = False
 
@@ -63,7 +64,7 @@ class Resumable(pl.LightningModule):
     def on_train_start(self) -> None:
         """Let a network that starts from the data see some; give each device its own statistics back, if as many
         devices as before go on."""
-        if self.global_step == 0 and hasattr(self.network, "start_from_data"):
+        if self.global_step == 0 and self.starts_afresh and hasattr(self.network, "start_from_data"):
             self._start_from_data()
         rows, self.statistics = self.statistics, None
         if rows is not None and len(rows) == self.trainer.world_size:

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import assemble
 from recipes import boxes, resizing
+from user_error import UserError
 
 RESNET = ("arch=resnet_cifar", "arch.depth=8")
 SMALL = ("recipe.epochs=1", "recipe.schedule=constant", "recipe.decay_epochs=[]")
@@ -136,3 +137,21 @@ def test_schedule_and_average_know_of_a_limited_epoch():
     assert found.optimizers().param_groups[0]["lr"] == pytest.approx(0.1 * found.recipe.lr)
     averaged = torch.cat([parameter.flatten() for parameter in found.averages[0].network.parameters()])
     assert torch.equal(averaged, weights(found))
+
+
+def test_a_network_that_starts_from_data_keeps_the_weights_that_it_is_given():
+    arch, one = ("arch=airbench", "arch.widths=[8,8,8]"), "trainer.limit_train_batches=1"
+    first = fitted(one, arch=arch).network.stem[0].weight
+    given = fitted(one, "pretrained=not read here", arch=arch).network.stem[0].weight
+    assert torch.equal(given, assemble.network(composed(*arch)).stem[0].weight) and not torch.equal(given, first)
+
+
+def test_the_smallest_of_progressive_sizes_is_large_enough():
+    words = [
+        "arch=inception_v3",
+        "datamodule.resolution=299",
+        "recipe.train_res=100",
+        "recipe.progressive_res=[20,100]",
+    ]
+    with pytest.raises(UserError, match=r"at least 75x75; the smallest of recipe.progressive_res, here 60 pixels"):
+        assemble.network(composed(*words), device="meta")

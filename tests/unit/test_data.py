@@ -75,7 +75,9 @@ def test_length(samples, batch, drop_last, steps, images):
     assert (order.steps_per_epoch, order.images_per_epoch, len(order.epoch(0))) == (steps, images, images)
 
 
-@pytest.mark.parametrize(("limit", "steps", "images"), [(3, 3, 24), (9, 7, 50), (0.5, 3, 24), (0.01, 1, 8), (1.0, 7, 50)])
+@pytest.mark.parametrize(
+    ("limit", "steps", "images"), [(3, 3, 24), (9, 7, 50), (0.5, 3, 24), (0.01, 1, 8), (1.0, 7, 50)]
+)
 def test_a_limited_epoch_is_one_that_is_so_long(limit, steps, images):
     order = Order(50, 8, 0, False, 0, limit=limit)
     assert (order.steps_per_epoch, order.images_per_epoch, len(order.epoch(0))) == (steps, images, images)
