@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from recipes.recipe import Recipe
 from running import directory
 from running.annotations import problem
-from running.errors import nearest
+from running.errors import left_out, nearest
 from running.signatures import Signature, arguments
 from running.teacher import check_teacher
 from user_error import UserError
@@ -134,6 +134,8 @@ def _check_groups(cfg: DictConfig, choices: Any) -> None:
 def _check_read(door: str, words: list[str]) -> None:
     read = READ.get(door)
     for word in words:
+        if word.startswith("~") and not word.startswith("~hydra"):
+            raise UserError(left_out(word))
         key = word.split("=")[0].lstrip("+~").split("@")[0]
         if read and not any(fnmatch.fnmatchcase(key, pattern) for pattern in read):
             raise UserError(f"{word}: {door}.py does not read {key}.{nearest(key, read)}")
@@ -151,6 +153,9 @@ def _check_keys(cfg: DictConfig) -> None:
             raise UserError(f"{name}={_short(cfg[name])}: {wrong}")
     if cfg.run is not None and not directory.is_name(str(cfg.run)):
         raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
+    for name in ("runs", "output"):
+        if cfg.get(name) == "":
+            raise UserError(f"{name}=: it is a place; that of the command is {name}=. or left out.")
 
 
 def _check_recipe(cfg: DictConfig) -> None:
@@ -208,6 +213,9 @@ def _check_together(cfg: DictConfig) -> None:
     answers = cfg.arch.get("num_classes")
     if answers is not None and data.get("num_classes") is not None and answers < data.num_classes:
         raise UserError(f"arch.num_classes={answers}: the data have {data.num_classes}.")
+    takes = cfg.arch.get("in_channels")
+    if takes is not None and data.get("channels") is not None and takes != data.channels:
+        raise UserError(f"arch.in_channels={takes}: the images have {data.channels}.")
     side = data.get("resolution") or recipe.train_res
     if recipe.crop_padding >= side:
         raise UserError(f"recipe.crop_padding={recipe.crop_padding}: it is less than the image's {side} pixels.")
@@ -267,6 +275,8 @@ def _check_prepare(cfg: DictConfig, words: list[str]) -> None:
 def _check_directory(cfg: DictConfig, hydra: Any, words: list[str]) -> None:
     if hydra.mode == RunMode.MULTIRUN or not directory.is_main_process():
         return
+    if cfg.run is None:
+        raise UserError(f"run=null: a run has a name below {cfg.runs}/; left out, it is made of the time.")
     named = any(word.split("=")[0] == "run" for word in words)
     if not named and "LINEAGE_RUN" not in os.environ and _launched_from_outside():
         raise UserError("Several processes make one run: give it a name that all of them know, run=NAME.")

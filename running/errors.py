@@ -82,11 +82,20 @@ def sentence_of(error: BaseException) -> str | None:
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _of_config(error)
     if "Config group override must be" in str(error):  # a ValueError of Hydra's, which does not say of which
-        word = next((word for word in sys.argv[1:] if re.fullmatch(r"\w+=(null)?", word)), "A group")
+        word = next((word for word in sys.argv[1:] if re.fullmatch(r"\w+=(null|true|false|[\d.]*)", word)), "A group")
         return f"{word}: a group is a choice by name; python train.py --help lists them."
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror.lower()}. What was saved stays; the same command goes on."
     return _of_libraries(error)
+
+
+def left_out(word: str) -> str:
+    """About a word that begins with ~, which would hide a value that acts."""
+    key = word.lstrip("~").split("=")[0]
+    instead = (
+        f"{key}=none" if key in ("callbacks", "logger") else f"{key}=null" if key == "experiment" else f"{key}=..."
+    )
+    return f"{word}: nothing is left out of a command; {instead} gives it another value."
 
 
 def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
@@ -102,6 +111,8 @@ OF_LIBRARIES = (
      "trainer.compile=true needs a C++ compiler, and none was found: install one, or set trainer.compile=false."),
     (r"CUDA out of memory|CUDA error: out of memory", "The GPU's memory is too small for a micro-batch: "
      "set trainer.max_per_device lower; the optimiser steps stay the same."),
+    (r"Early stopping conditioned on metric `(.*?)`.*following: (.*)",
+     r"callbacks.early_stopping.monitor=\1: there is no such metric. There is \2."),
     (r"DefaultCPUAllocator|can't allocate memory", "The machine's memory is too small for a micro-batch: "
      "set trainer.max_per_device lower; the optimiser steps stay the same."),
 )  # fmt: skip
@@ -112,8 +123,8 @@ def _of_libraries(error: BaseException) -> str | None:
     if type(error).__name__ == "MisconfigurationException":  # Lightning's word for a user's mistake
         return " ".join(str(error).split())
     for pattern, sentence in OF_LIBRARIES:
-        if re.search(pattern, text):
-            return sentence
+        if found := re.search(pattern, text):
+            return found.expand(sentence)
     return None
 
 
@@ -186,7 +197,16 @@ def _no_such_key(key: str, parent: object) -> str:
 
 
 def _of_syntax(text: str) -> str | None:
-    """A word that is not key=value, or a list of values without -m."""
+    """A word that is not key=value, one too many + or ~, or a list of values without -m."""
+    added = re.search(r"already at '(.*?)'|Multiple values for (\w+)\.", text)
+    if added:
+        return f"{added.group(1) or added.group(2)}: it has a value, which is changed without +."
+    removed = re.search(r"Error merging override (~\S+)", text)
+    if removed:
+        return left_out(removed.group(1))
+    absent = re.search(r"Could not load '(\w+)/(.*?)'", text)
+    if absent:
+        return f"{absent.group(1)}={absent.group(2)}: there is no such {absent.group(1)}."
     ambiguous = re.search(r"Ambiguous value for argument '(.*?)'", text)
     if ambiguous:
         return f"{ambiguous.group(1)}: several values are a sweep, with -m; a list is written [1,2]."

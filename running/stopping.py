@@ -38,7 +38,7 @@ class Stop(Callback):
     """
 
     def __init__(self, max_time: str | None, timeout_s: float, console: Console, name: str) -> None:
-        self.deadline = time.monotonic() + in_seconds(max_time) if max_time else None
+        self.deadline = time.monotonic() + in_seconds(max_time) if max_time is not None else None
         self.max_time, self.timeout_s, self.console, self.name = max_time, timeout_s, console, name
         self.told = 0  # exit status: 128 + signal, or TIME_IS_UP
         self.before: dict[int, Any] = {}

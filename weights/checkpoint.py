@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,13 +47,20 @@ def read_weights(path: Path) -> Saved:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a file may hold
-        reason = str(error).split("\n")[0]
-        raise ArchitectureError(f"pretrained={path}: cannot be read as weights ({reason}).") from error
+        raise ArchitectureError(f"pretrained={path}: cannot be read as weights ({_reason(error)}).") from error
     if not isinstance(content, Mapping):
         return Saved({}, {}, None)
     arch, seen = content.get("arch"), content.get("preprocessing")
     record = from_values(seen) if isinstance(seen, Mapping) else of_timms_folder(path)
     return Saved(network_weights(content), arch if isinstance(arch, Mapping) else {}, record)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file; torch's own words of a pickle tell how to run what is in it."""
+    code = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+    if code:
+        return f"it would run {code.group(1)}"
+    return "it is none" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

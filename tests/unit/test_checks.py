@@ -12,10 +12,12 @@ from conftest import composed
 from doors import ROOT, cold
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
+from rich.console import Console
 from runs.pictures import write_folders
 
 from recipes.recipe import Recipe, RecipeError
 from running import errors
+from running.stopping import Stop
 
 GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger", "experiment")
 CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
@@ -144,10 +146,22 @@ MISTAKES = {
     "recipe=null": "recipe=null",
     "~trainer": "trainer",
     "arch=resnet18,resnet34": "-m",
+    "arch=1": "arch=1: a group is a choice",
+    "logger=[csv,tensorbord]": "logger=tensorbord: there is no such logger",
+    # what would hide a value, or be one already
+    "~seed": "seed=...",
+    "~recipe.lr": "recipe.lr=...",
+    "~arch.num_classes": "arch.num_classes=...",
+    "~logger": "logger=none",
+    "+recipe.lr=0.1": "recipe.lr: it has a value",
+    "+experiment=lenet5_mnist": "without +",
+    "arch.in_channels=3": "the images have 1",
     # a name of a run
     "run=..": "below runs/",
     "run=../../etc/x": "below runs/",
     "run=/tmp/x": "below runs/",
+    "run=null": "a run has a name",
+    "runs=": "it is a place",
     # callbacks of Lightning's
     "callbacks=early_stopping callbacks.early_stopping.patience=soon": "a whole number",
     "callbacks=early_stopping +callbacks.early_stopping.patiance=3": "patience",
@@ -260,6 +274,13 @@ class FromAfar(Exception):
     [
         (OSError(28, "No space left on device", "/x/y"), "/x/y: no space left"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "max_per_device"),
+        (
+            RuntimeError(
+                "Early stopping conditioned on metric `foo` which is not available. Pass in or modify your "
+                "`EarlyStopping` callback to use any of the following: `val_top1`, `train_loss`"
+            ),
+            "monitor=foo: there is no such metric. There is `val_top1`, `train_loss`.",
+        ),
         (FromAfar("InvalidCxxCompiler: No working C++ compiler found in"), "C++ compiler"),
     ],
 )
@@ -270,3 +291,7 @@ def test_what_libraries_say_in_their_words(error, hint):
 
 def test_hydra_is_left_as_it_was():
     assert not HydraConfig.initialized()
+
+
+def test_a_limit_of_no_time_is_one():
+    assert Stop(max_time=0, timeout_s=1, console=Console(), name="x").deadline is not None  # 0 is YAML's number
