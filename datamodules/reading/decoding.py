@@ -19,6 +19,7 @@ from datamodules.reading.resampling import Box, centre_as_pillow, cut_out, to_pi
 
 MOST_PIXELS = 178_956_970  # of an image: where Pillow suspects a decompression bomb
 ORIENTATION = 0x0112  # the EXIF tag
+LEFT_OUT = "extraneous bytes before marker"  # libjpeg's words
 EXIF_TAGS = (b"eXIf", b"EXIF", b"Exif", b"exif")  # as the formats begin it
 REST = {"bilinear": 2, "bicubic": 2, "area": 1}  # how much larger than needed an image is left by JPEG's own scaling
 
@@ -112,33 +113,48 @@ class Jpeg(Encoded):
         self._check_size()
 
     def whole(self) -> numpy.ndarray:
-        return self._decode(self.data)
+        try:
+            return self._decode(self.data, self.stored[0])
+        except ValueError:
+            return self._judged()
 
     def cut(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
         shrink = min(box[2] / size[0], box[3] / size[1]) / REST[interpolation]
         factor = next((n for n in (8, 4, 2) if shrink >= n), 1)
-        if factor > 1:
-            small = tuple(length / factor for length in box)
-            return cut_out(self._decode(self.data, factor), small, size, interpolation, beyond=True)  # type: ignore[arg-type]
-        bottom = self.stored[0] if beyond or self.orientation != 1 else round(box[0] + box[2])
-        fast = interpolation == "area"
-        return cut_out(self._decode(_without_rows(self.data, bottom), fast=fast), box, size, interpolation, beyond)
-
-    def _decode(self, data: bytes, factor: int = 1, fast: bool = False) -> numpy.ndarray:
-        least = [-(-length // factor) if factor > 1 else 0 for length in self.stored]
         try:
-            pixels = simplejpeg.decode_jpeg(
+            if factor > 1:
+                small = tuple(length / factor for length in box)
+                shrunk = self._decode(self.data, self.stored[0], factor)
+                return cut_out(shrunk, small, size, interpolation, beyond=True)  # type: ignore[arg-type]
+            bottom = self.stored[0] if beyond or self.orientation != 1 else round(box[0] + box[2])
+            pixels = self._decode(*_without_rows(self.data, self.stored[0], bottom), fast=interpolation == "area")
+        except ValueError:
+            pixels = self._judged()
+        return cut_out(pixels, box, size, interpolation, beyond)
+
+    def _decode(self, data: bytes, rows: int, factor: int = 1, fast: bool = False) -> numpy.ndarray:
+        """Raises ValueError: libjpeg warns, or cannot read on."""
+        height, width = -(-rows // factor), -(-self.stored[1] // factor)
+        pixels = numpy.empty((height, width, self.channels), numpy.uint8)
+        try:
+            simplejpeg.decode_jpeg(
                 data,
                 "GRAY" if self.channels == 1 else "RGB",
                 fastdct=fast,
                 fastupsample=fast,
-                min_height=least[0],
-                min_width=least[1],
-                strict=False,  # as Pillow, which takes what libjpeg only warns of
+                min_height=height if factor > 1 else 0,
+                min_width=width if factor > 1 else 0,
+                buffer=pixels,
             )
         except ValueError as error:
-            raise ImageError(str(error)) from None
+            # Rows that were left out are bytes too many; of several faults the first is told.
+            if data is self.data or LEFT_OUT not in str(error):
+                raise
         return _turned(pixels, self.orientation)
+
+    def _judged(self) -> numpy.ndarray:
+        """What Pillow makes of it: it takes much of what libjpeg warns of, but no picture that ends too early."""
+        return Picture(self.data, self.channels, turn=self.orientation != 1).whole()
 
 
 class Decoded(Encoded):
@@ -202,24 +218,21 @@ def _reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _without_rows(data: bytes, bottom: int) -> bytes:
-    """The file of a picture that ends soon below row `bottom`, so that a decoder stops there.
+def _without_rows(data: bytes, height: int, bottom: int) -> tuple[bytes, int]:
+    """The file of a picture that ends soon below row `bottom`, so that a decoder stops there, and its height.
 
     Of a baseline JPEG the height in the header says how many rows of blocks are decoded; a row of blocks more than
     needed leaves the interpolation of colours what it was.
     """
-    place = 2
+    place, wanted = 2, (bottom // 16 + 2) * 16
     while place + 9 < len(data) and data[place] == 0xFF:
         marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-        if marker == 0xC0:
-            height, wanted = int.from_bytes(data[place + 5 : place + 7], "big"), (bottom // 16 + 2) * 16
-            if wanted + 16 <= height:
-                return data[: place + 5] + wanted.to_bytes(2, "big") + data[place + 7 :]
-            return data
-        if marker in (0xC1, 0xC2, 0xDA):  # of another kind
-            return data
+        if marker == 0xC0 and wanted + 16 <= height:
+            return data[: place + 5] + wanted.to_bytes(2, "big") + data[place + 7 :], wanted
+        if marker in (0xC0, 0xC1, 0xC2, 0xDA):  # nothing to leave out, or of another kind
+            break
         place += 2 + length
-    return data
+    return data, height
 
 
 def _orientation(data: bytes) -> int:

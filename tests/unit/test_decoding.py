@@ -135,6 +135,8 @@ def bomb(side: int = 20000) -> bytes:
 def damaged() -> dict[str, tuple[bytes, str]]:
     """Files by name, with what is said of them."""
     whole, png = encoded(photographs()[0]), encoded(photographs()[0], "PNG")
+    thumbnail = b"\xff\xfe\0\4\xff\xd9"  # a comment that holds the end of another JPEG, as a camera's thumbnail does
+    scan = whole.index(b"\xff\xda")
     high = bytearray(whole)
     place = high.index(b"\xff\xc0")
     high[place + 5 : place + 9] = struct.pack(">HH", 60000, 60000)
@@ -143,6 +145,8 @@ def damaged() -> dict[str, tuple[bytes, str]]:
         "text": (b"<html>not found</html>", "no image"),
         "head of a jpeg": (whole[:300], "no image|[Tt]runcated"),
         "half a jpeg": (whole[: len(whole) // 2], "truncated"),
+        "a jpeg cut short after its thumbnail": (whole[:2] + thumbnail + whole[2 : scan + 100], "truncated"),
+        "a jpeg with a wrong marker": (whole[: scan + 5000] + b"\xff\xc8" + whole[scan + 5002 :], "broken"),
         "half a png": (png[: len(png) // 2], "truncated"),
         "bomb": (bomb(), "400 megapixels|400000000 pixels"),
         "high jpeg": (bytes(high), "3,600 megapixels"),
@@ -156,6 +160,8 @@ def test_damaged(name):
     with pytest.raises(ImageError, match=said) as caught:
         open_image(data, 3).whole()
     assert "\n" not in str(caught.value) and "BytesIO" not in str(caught.value)
+    with pytest.raises(ImageError, match=said):
+        open_image(data, 3).cut((0, 0, 100, 100), (50, 50), "area", beyond=False)
 
 
 class InMemory:
