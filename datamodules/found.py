@@ -13,7 +13,7 @@ from torch import Tensor
 from datamodules import shared
 from datamodules.base import EncodedDataModule
 from datamodules.errors import DataError
-from datamodules.images import Images, TensorImages
+from datamodules.images import Fault, Images, TensorImages
 from datamodules.indexing.layout import listed
 from datamodules.indexing.scanning import shown
 from datamodules.memory import show_at
@@ -120,12 +120,21 @@ class FoundDataModule(EncodedDataModule):
         shown_as = (side, self.show, self.channels, self.exif_rotation)
         key = repr([type(self).__name__, *shown_as, *(part.digest for part in distinct)])
         tensors: list[Tensor] | None = shared.offered(key) if share else None
+        faults: list[dict[int, Fault]] = [{} for _ in distinct]
         if tensors is None:
-            pixels = [torch.from_numpy(pixels_of(part, self.channels, self.exif_rotation)) for part in distinct]
-            tensors = [show_at(array, side, self.show) for array in pixels]
-            if share and shared.can_share():
+            read = [pixels_of(part, self.channels, self.exif_rotation) for part in distinct]
+            tensors = [show_at(torch.from_numpy(pixels), side, self.show) for pixels, _ in read]
+            for part, found, (_, reasons) in zip(distinct, faults, read, strict=True):
+                found.update({i: Fault(i, part.blobs.name(i), reason) for i, reason in reasons.items()})
+            if any(faults):  # each rank finds them for itself
+                self.report([fault for found in faults for fault in found.values()])
+            elif share and shared.can_share():
                 tensors = shared.offer(tensors, key)
-        return [TensorImages(tensors[distinct.index(part)], torch.from_numpy(part.labels)) for part in parts]
+        places = [distinct.index(part) for part in parts]
+        return [
+            TensorImages(tensors[place], torch.from_numpy(part.labels), faults=faults[place])
+            for part, place in zip(parts, places, strict=True)
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "images": self.digest, "classes": list(self.names)}

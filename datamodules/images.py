@@ -7,6 +7,7 @@ the host (a View), image by image, so that worker processes are needed (base.py)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import torch
@@ -57,12 +58,22 @@ class Images(Protocol):
 
 
 class TensorImages:
-    """One uint8 tensor (N, C, H, W): a batch is a gather. With `samples`, only those of them."""
+    """One uint8 tensor (N, C, H, W): a batch is a gather. With `samples`, only those of them.
+
+    Args:
+        faults: of images of the tensor that could not be read, by their place in it.
+    """
 
     in_memory = one_size = True
 
-    def __init__(self, images: Tensor, labels: Tensor, samples: Tensor | None = None) -> None:
-        self.images, self.labels, self.samples = images, labels, samples
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        samples: Tensor | None = None,
+        faults: Mapping[int, Fault] | None = None,
+    ) -> None:
+        self.images, self.labels, self.samples, self.faults = images, labels, samples, faults or {}
         self.channels = images.shape[1]
 
     @property
@@ -73,19 +84,28 @@ class TensorImages:
         return len(self.labels)
 
     def __getitem__(self, samples: Tensor) -> Tensor:
-        return self.images[samples if self.samples is None else self.samples[samples]]
+        return self.images[self._places(samples)]
+
+    def _places(self, samples: Tensor) -> Tensor:
+        return samples if self.samples is None else self.samples[samples]
+
+    def faults_at(self, samples: Tensor) -> list[Fault]:
+        """Those of a batch, by its rows."""
+        places = self._places(samples).tolist() if self.faults else []
+        return [self.faults[place]._replace(row=row) for row, place in enumerate(places) if place in self.faults]
 
     def fill(self, out: Tensor, origin: Tensor, view: View | None) -> list[Fault]:
         images = self[origin[:, 1]]
         out.copy_(images if view is None else view(images, origin))
-        return []
+        return self.faults_at(origin[:, 1])
 
     def to(self, device: torch.device) -> TensorImages:
         """On the training device; on the host nothing is copied, so that ranks go on sharing one tensor."""
         if device.type == "cpu":
             return self
         images = self.images if self.samples is None else self.images[self.samples]
-        return TensorImages(images.to(device), self.labels.to(device))
+        faults = {fault.row: fault for fault in self.faults_at(torch.arange(len(self)))}
+        return TensorImages(images.to(device), self.labels.to(device), None, faults)
 
     def subset(self, samples: Tensor) -> TensorImages:
-        return TensorImages(self.images, self.labels[samples], samples)
+        return TensorImages(self.images, self.labels[samples], self._places(samples), self.faults)

@@ -89,7 +89,8 @@ class Stream:
     def _here(self, request: Request) -> MicroBatch:
         images, view = self.made
         if images.in_memory and view is None:
-            return self._taken(request, images[request.origin[:, 1]], [])  # type: ignore[index]
+            samples = request.origin[:, 1]
+            return self._taken(request, images[samples], images.faults_at(samples))  # type: ignore
         epoch = int(request.origin[0, 0]) if len(request.origin) else 0
         shape = self.made.shape(len(request.origin), epoch)
         out = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)

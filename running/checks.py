@@ -90,6 +90,7 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     """
     hydra = hydra or HydraConfig.get()
     door, words = str(hydra.job.config_name), list(hydra.overrides.task)
+    _read_places(cfg)
     _check_groups(cfg, hydra.runtime.choices)
     _check_read(door, words)
     _check_keys(cfg)
@@ -103,6 +104,15 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     if door == "train":
         check_teacher(cfg)
         _check_directory(cfg, hydra, words)
+
+
+def _read_places(cfg: DictConfig) -> None:
+    """A folder may be called 2024, which Hydra reads as a number; ~ is the user's home."""
+    for node, keys in ((cfg.datamodule, ("root", "name", "cache", "train_folder", "test_folder")), (cfg, ("out",))):
+        for key in keys:
+            value = None if OmegaConf.is_missing(node, key) else node.get(key)
+            if isinstance(value, int | float | str) and (not isinstance(value, str) or value.startswith("~")):
+                node[key] = os.path.expanduser(str(value))
 
 
 def check_parts(cfg: DictConfig) -> None:

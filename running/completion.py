@@ -5,7 +5,6 @@ Imports torch only where the command names weights.
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ def complete(cfg: DictConfig) -> None:
             there, or do not fit the command.
         ArchitectureError: there are no such weights.
     """
-    _read_places(cfg)
     _add_what_weights_need(cfg)
     found = _find_what_data_say(cfg)
     _apply_resolution(cfg)
@@ -50,14 +48,6 @@ def complete(cfg: DictConfig) -> None:
         cfg.run = f"{cfg.run}/{job_name(list(hydra.overrides.task))}"
     if directory.is_main_process():
         directory.check_same(directory.folder_of(cfg), cfg, found)
-
-
-def _read_places(cfg: DictConfig) -> None:
-    """A folder may be called 2024, which Hydra reads as a number; ~ is the user's home."""
-    for key in ("root", "name", "cache", "train_folder", "test_folder"):
-        value = cfg.datamodule.get(key)
-        if isinstance(value, int | float | str) and (not isinstance(value, str) or value.startswith("~")):
-            cfg.datamodule[key] = os.path.expanduser(str(value))
 
 
 def _find_what_data_say(cfg: DictConfig) -> list[str]:

@@ -18,11 +18,13 @@ from datamodules.reading.user_cache import alone, keep
 PART = 500  # images that a process decodes at a time
 
 
-def pixels_of(part: Part, channels: int, turn: bool) -> numpy.ndarray:
-    """(N, channels, side, side) uint8; pages of a file that processes share, where the cache can be written.
+def pixels_of(part: Part, channels: int, turn: bool) -> tuple[numpy.ndarray, dict[int, str]]:
+    """(N, channels, side, side) uint8, and why images cannot be read, which are black.
+
+    The pixels are pages of a file that processes share, where the cache can be written and every image was read.
 
     Raises:
-        DataError: an image cannot be read, or is of another size than the first.
+        DataError: no image can be read, or one is of another size than the first.
     """
     if part.cache is None:
         return decoded(part.blobs, channels, turn, part.name)
@@ -32,41 +34,45 @@ def pixels_of(part: Part, channels: int, turn: bool) -> numpy.ndarray:
         with contextlib.suppress(OSError, ValueError, EOFError):
             kept = numpy.load(file, mmap_mode="c", allow_pickle=False)  # what is written to it stays in this process
             if kept.dtype == numpy.uint8 and kept.shape[:2] == (len(part), channels):
-                return kept
-        pixels = decoded(part.blobs, channels, turn, part.name)
+                return kept, {}
+        pixels, reasons = decoded(part.blobs, channels, turn, part.name)
+        if reasons:
+            return pixels, reasons
         for old in part.cache.glob("pixels-*"):
             with contextlib.suppress(OSError):
                 old.unlink()
         keep(file, lambda opened: numpy.save(opened, pixels))
-    return pixels
+    return pixels, {}
 
 
-def decoded(blobs: Blobs, channels: int, turn: bool, what: str) -> numpy.ndarray:
-    """All images of one size: (N, channels, H, W) uint8.
+def decoded(blobs: Blobs, channels: int, turn: bool, what: str) -> tuple[numpy.ndarray, dict[int, str]]:
+    """All images of one size: (N, channels, H, W) uint8, and why some cannot be read, which are black.
 
     Args:
         what: the images are, in words.
 
     Raises:
-        DataError: an image cannot be read, or is of another size than the first.
+        DataError: no image can be read, or one is of another size than the first.
     """
-    pixels = None
+    pixels, reasons = None, dict[int, str]()
     announce(f"decoding the {len(blobs):,} images of {what} once", len(blobs))
     parts = [range(start, min(start + PART, len(blobs))) for start in range(0, len(blobs), PART)]
     for images, made in zip(parts, spread(partial(_of_some, blobs, channels, turn), parts), strict=True):
         for image, one in zip(images, made, strict=True):
             if isinstance(one, str):
-                raise _fault(blobs, image, one)
+                reasons[image] = one
+                continue
             if pixels is None:
-                pixels = numpy.empty((len(blobs), *one.shape), numpy.uint8)
+                pixels = numpy.zeros((len(blobs), *one.shape), numpy.uint8)
             if pixels.shape[1:] != one.shape:
                 raise DataError(
                     f"{blobs.name(image)} is {one.shape[2]}x{one.shape[1]} and others are "
                     f"{pixels.shape[3]}x{pixels.shape[2]}: images of several sizes have no datamodule.resolution."
                 )
             pixels[image] = one
-    assert pixels is not None
-    return pixels
+    if pixels is None:
+        raise DataError(f"Of {what} no image can be read, {blobs.name(0)} ({reasons[0]}) the first.")
+    return pixels, reasons
 
 
 def _of_some(blobs: Blobs, channels: int, turn: bool, images: Sequence[int]) -> list[numpy.ndarray | str]:
@@ -81,7 +87,3 @@ def _of_one(blobs: Blobs, channels: int, turn: bool, image: int) -> numpy.ndarra
         return str(error)
     except OSError as error:
         return error.strerror or str(error)
-
-
-def _fault(blobs: Blobs, image: int, reason: str | None) -> DataError:
-    return DataError(f"{blobs.name(image)} cannot be read as an image ({reason}). Fetch it again or remove it.")

@@ -195,6 +195,28 @@ def test_a_part_without_an_image_is_refused(tmp_path):
         loaded("imagefolder", root)
 
 
+@pytest.mark.parametrize("writable", [True, False])
+def test_squares_of_one_size_that_cannot_be_read(tmp_path, monkeypatch, writable):
+    root, skip = draw(tmp_path / "data", *classes(10, "a", "b"), size=(40, 40)), "datamodule.on_error=skip"
+    if not writable:
+        monkeypatch.setenv("XDG_CACHE_HOME", "/proc/self")
+    for name in ("a/3.png", "b/7.png"):
+        (root / name).write_bytes((root / name).read_bytes()[:60])
+    with pytest.raises(DataError, match="a/3.png cannot be read as an image"):
+        loaded("imagefolder", root)
+    with pytest.raises(DataError, match="2 images cannot be read, more than datamodule.max_errors=1"):
+        loaded("imagefolder", root, skip, "datamodule.max_errors=1")
+    for _ in range(2):  # the pixels are not kept without their faults
+        datamodule = loaded("imagefolder", root, skip, "datamodule.max_errors=2")
+        assert sizes(datamodule) == [18, 2, 2] and [name[-7:] for name in datamodule.skipped] == ["a/3.png", "b/7.png"]
+        bad = []
+        for part in (datamodule.train, datamodule.val):
+            moved = TensorImages.to(part, torch.device("meta"))
+            for images in (part, moved):
+                bad.append([(fault.row, fault.name[-7:]) for fault in images.faults_at(torch.arange(len(part)))])
+        assert bad[0] == bad[1] and bad[2] == bad[3] and len(bad[0] + bad[2]) == 2
+
+
 # ---- commands
 
 
@@ -203,10 +225,12 @@ def test_a_part_without_an_image_is_refused(tmp_path):
     [
         ("datamodule.root=nowhere", "nowhere is not a folder. Name the one that holds the images: datamodule.root="),
         ("datamodule.root=data arch.num_classes=1", "arch.num_classes=1: the data have 2."),
+        ("datamodule.root='~/data' arch.num_classes=1", "arch.num_classes=1: the data have 2."),
         ("datamodule.root=data/ant", "ant holds 1 images beside its class folders (0.png)"),
     ],
 )
-def test_commands_that_are_refused_before_torch(tmp_path, words, said):
+def test_commands_that_are_refused_before_torch(tmp_path, monkeypatch, words, said):
+    monkeypatch.setenv("HOME", str(tmp_path))
     draw(tmp_path / "data", *classes(1, "ant", "bee"))
     done = cold(tmp_path, "train.py", "datamodule=imagefolder", *words.split())
     assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") <= 2, done.stderr
