@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from datamodules.images import Fault, Images, View
+from datamodules.indexing.scanning import shown
 from datamodules.loader import EvaluationLoader, MicroBatch, Request, Stream, TrainLoader
 from datamodules.order import DataError, Order, Split
 from datamodules.pool import PART, Job, Pool
@@ -228,7 +229,12 @@ class EncodedDataModule(ImageDataModule):
         max_errors: with "skip", the most images to leave out, on each device.
         exact_evaluation: whether tests see Pillow's own pixels, as published accuracies do; else nearly those, in less
             than half the time.
+
+    Attributes:
+        digest: of the training images' names and classes, where they have any.
     """
+
+    digest: str | None = None
 
     def __init__(
         self,
@@ -242,11 +248,20 @@ class EncodedDataModule(ImageDataModule):
         self.on_error, self.max_errors, self.exact_evaluation = on_error, max_errors, exact_evaluation
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "skipped": dict(self.skipped)}
+        return {**super().state_dict(), "skipped": dict(self.skipped), **self._identity()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
+        if any(state_dict.get(key, value) != value for key, value in self._identity().items()):  # older runs say less
+            raise DataError(
+                f"{shown(self.root)} has other training images or classes than the run was started with: "
+                "bring them back, or choose another name, run=NAME."
+            )
         self.skipped = {**state_dict.get("skipped", {}), **self.skipped}
+
+    def _identity(self) -> dict[str, Any]:
+        """What a run goes on with."""
+        return {"images": self.digest, "classes": list(self.names)}
 
     def report(self, faults: Iterable[Fault]) -> None:
         if self.on_error == "fail":

@@ -136,18 +136,6 @@ class FoundDataModule(EncodedDataModule):
             for part, place in zip(parts, places, strict=True)
         ]
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "images": self.digest, "classes": list(self.names)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        found = {"images": self.digest, "classes": list(self.names)}
-        if any(state_dict.get(key, value) != value for key, value in found.items()):  # older runs say neither
-            raise DataError(
-                f"{shown(self.root)} has other training images or classes than the run was started with: "
-                "bring them back, or choose another name, run=NAME."
-            )
-
     # ---- what the run says
 
     def _facts(self, train: Part) -> Facts | None:

@@ -63,7 +63,7 @@ class ImageNet(EncodedDataModule):
         train = open_index(folders["train"]) if "train" in folders else None
         test = train if train and folders["train"] == folders["test"] else self._test_index(folders["test"])
         classes = self._classes([index for index in (train, test) if index])
-        self.names = described(classes)
+        self.names, self.digest = described(classes), train.digest if train else None
         self.no_training = self._why_no_training(train)
         self.notes = [note for index in {train, test} if index and index.cache for note in index.notes()]
         lacking = len(set(classes) - set(test.classes)) + len(empty_classes(test))

@@ -78,7 +78,7 @@ class Packed(EncodedDataModule):
 
     def read(self, share: bool) -> tuple[Images, Images] | tuple[Images, Images, Images]:
         packing = Packing(self.url, self.cache)
-        self.digest = packing.digest
+        self.packing = packing.digest
         self.names, counts = packing.facts["classes"], packing.facts["images"]
         if len(self.names) != self.num_classes:
             raise DataError(
@@ -95,11 +95,11 @@ class Packed(EncodedDataModule):
         return (train, self._images(packing, "val"), test) if self.validation_is_own else (train, test)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "packing": self.digest}
+        return {**super().state_dict(), "packing": self.packing}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        if state_dict["packing"] != self.digest:
+        if state_dict["packing"] != self.packing:
             raise DataError(
                 f"{self.url} was packed anew since the run was started, in another way or order: "
                 "bring the other back, or choose another name, run=NAME."

@@ -179,13 +179,15 @@ def test_oblong_images_of_one_size_are_shown_in_a_square(tmp_path):
         assert shown.train[torch.arange(7)].shape == (7, 1, 48, 48)
 
 
-def test_a_run_goes_on_with_the_images_and_classes_it_began_with(tmp_path):
-    root = draw(tmp_path / "data", *classes(4, "a", "b"))
-    state = loaded("imagefolder", root).state_dict()
-    loaded("imagefolder", root).load_state_dict(state)
-    (root / "a").rename(root / "c")
+@pytest.mark.parametrize(("kind", "words"), [("imagefolder", ""), ("imagenet", "datamodule.num_classes=2")])
+@pytest.mark.parametrize(("place", "renamed"), [("a", "c"), ("a/0.png", "a/9.png")])
+def test_a_run_goes_on_with_the_images_and_classes_it_began_with(tmp_path, kind, words, place, renamed):
+    root = draw(tmp_path / "data", *classes(4, "train/a", "train/b"), *classes(2, "val/b"))
+    state = loaded(kind, root, *words.split()).state_dict()
+    loaded(kind, root, *words.split()).load_state_dict(state)
+    (root / "train" / place).rename(root / "train" / renamed)
     with pytest.raises(DataError, match="other training images or classes"):
-        loaded("imagefolder", root).load_state_dict(state)
+        loaded(kind, root, *words.split()).load_state_dict(state)
 
 
 def test_a_part_without_an_image_is_refused(tmp_path):
