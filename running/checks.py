@@ -277,6 +277,8 @@ def _check_prepare(cfg: DictConfig, words: list[str]) -> None:
         raise UserError(f"{unread[0]}={cfg[unread[0]]} is not read: {why}.")
     if "://" in str(cfg.out):
         raise UserError(f"out={cfg.out}: packing is done into a folder; copy it up afterwards, and read it from there.")
+    if cfg.out is not None and Path(str(cfg.out)).is_file():
+        raise UserError(f"out={cfg.out}: it is a file; packing makes a folder.")
     root = Path(str(cfg.datamodule.get("root") or cfg.datamodule.get("name"))).resolve()
     if cfg.out is not None and root in (Path(str(cfg.out)).resolve(), *Path(str(cfg.out)).resolve().parents):
         raise UserError(f"out={cfg.out}: it lies among the images, {root}, and would be taken for some of them.")

@@ -65,9 +65,10 @@ class Packing:
     def __init__(self, root: str, cache: str | None = None) -> None:
         text = read_small(root, "dataset.json")
         if text is None:
+            place = "DIR, and copied there" if "://" in root else root
             raise DataError(
-                f"{root} holds no packed data set (dataset.json). To make one of a folder of images:\n"
-                f"python prepare.py datamodule=imagefolder datamodule.root=FOLDER out={root}"
+                f"{root} holds no packed data set (dataset.json). One is made of a folder of images by\n"
+                f"python prepare.py datamodule=imagefolder datamodule.root=FOLDER out={place}"
             )
         try:
             self.facts: dict[str, Any] = json.loads(text)

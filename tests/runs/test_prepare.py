@@ -116,10 +116,12 @@ def test_check_finds_what_training_would(tmp_path):
         (("out=a", "datamodule.workers=2"), "datamodule.workers"),
         (("out=a", "recipe=wrn"), "prepare.py does not read recipe"),
         (("out=data/a",), "among the images"),
+        (("out=file",), "it is a file"),
     ],
 )
 def test_words_are_refused_without_torch(tmp_path, words, hint):
     (tmp_path / "data").mkdir()
+    (tmp_path / "file").touch()
     done = cold(tmp_path, "prepare.py", *FOLDER, *words)
     assert done.returncode == 1 and hint in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
     assert not (tmp_path / "a").exists()
