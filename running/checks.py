@@ -101,8 +101,9 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
         raise UserError(f"{cfg.output} is there already: remove it, or name another place, output=FILE.")
     if door == "prepare":
         _check_prepare(cfg, words)
-    if door == "train":
+    if door in ("train", "preview"):
         check_teacher(cfg)
+    if door == "train":
         _check_directory(cfg, hydra, words)
 
 

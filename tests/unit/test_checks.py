@@ -193,6 +193,7 @@ OF_OTHER_DOORS = {
     "evaluate.py arch=resnet18 pretrained=timm crop=0.9": "one size",
     "evaluate.py arch=resnet18 pretrained=timm checkpoint=x": "last, best",
     "evaluate.py -m run=a,b": "no sweeps",
+    "preview.py recipe.distill=hard recipe.distill_share=1": "teacher=RUN",
     "describe.py trainer.devices=2": "does not read trainer.devices",
     "describe.py recipe.lr=1": "does not read recipe.lr",
     "describe.py resolution=big": "a whole number",
