@@ -48,7 +48,7 @@ def step(recipe: Recipe, time: Time) -> float:
 
 
 def multistep(recipe: Recipe, time: Time) -> float:
-    """Multiply by decay_rate at each of decay_epochs, which are counted from 0: train.lua's epoch 60 is the 61st."""
+    """Multiply by decay_rate after each of decay_epochs, so that 60 epochs are before 60."""
     return recipe.lr * recipe.decay_rate ** time.passed(recipe.decay_epochs)
 
 
