@@ -115,6 +115,10 @@ OF_LIBRARIES = (
      r"callbacks.early_stopping.monitor=\1: there is no such metric. There is \2."),
     (r"DefaultCPUAllocator|can't allocate memory", "The machine's memory is too small for a micro-batch: "
      "set trainer.max_per_device lower; the optimiser steps stay the same."),
+    (r"Expected more than 1 value per channel when training", "A micro-batch of one image has one value per channel "
+     "where maps are 1x1, and batch normalisation needs two: set recipe.batch_size or the resolution higher, or, "
+     "where it is the last of an epoch, recipe.drop_last=true."),
+    (r"SyncBatchNorm layers only work with GPU modules", "trainer.sync_batchnorm=true needs GPUs: set it to false."),
 )  # fmt: skip
 
 

@@ -282,6 +282,8 @@ class FromAfar(Exception):
             ),
             "monitor=foo: there is no such metric. There is `val_top1`, `train_loss`.",
         ),
+        (ValueError("Expected more than 1 value per channel when training, got input size [1, 8, 1, 1]"), "drop_last"),
+        (ValueError("SyncBatchNorm layers only work with GPU modules"), "trainer.sync_batchnorm"),
         (FromAfar("InvalidCxxCompiler: No working C++ compiler found in"), "C++ compiler"),
     ],
 )
