@@ -79,6 +79,13 @@ def test_a_file_reads_as_the_schema_does(name):
     told, unsure = procedures.header(name), [cell.key for cell in facts(name) if cell.certainty == "unverified"]
     assert told[""] and told["Command"].startswith("python train.py") and told["Expected"] and told["Cost"]
     assert "Uncertain" in told or not unsure, f"the header does not say that {unsure} are uncertain"
+    assert max(map(len, lines)) <= 120
+
+
+def test_what_is_said_to_be_as_another_recipe_is():
+    for (name, key), cell in procedures.cells().items():
+        if other := re.search(r"^As recipe=(\w+)\.$", cell.note):
+            assert getattr(procedures.recipe(name), key) == getattr(procedures.recipe(other[1]), key), (name, key)
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
@@ -129,6 +136,11 @@ def test_the_command_of_a_header_composes(name):
     for cell in facts(name):
         if cell.key in RESOLUTIONS:
             assert_equal(getattr(recipe, cell.key), cell)
+    steps = re.search(r"(?<!epochs of )(?<![\d,])([\d,]+) steps of (\d+)", procedures.header(name)["Cost"])
+    if steps:
+        images = {"imagenet": 1_281_167, "cifar": 50_000}.get(cfg.datamodule._target_.split(".")[1], 1_437)
+        steps_of_all = recipe.epochs * (images - cfg.datamodule.val_size) / int(steps[2])
+        assert float(steps[1].replace(",", "")) == pytest.approx(steps_of_all, rel=0.01)
 
 
 @pytest.mark.proofs
