@@ -91,8 +91,8 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     hydra = hydra or HydraConfig.get()
     door, words = str(hydra.job.config_name), list(hydra.overrides.task)
     _read_places(cfg)
-    _check_groups(cfg, hydra.runtime.choices)
     _check_read(door, words)
+    _check_groups(cfg, hydra.runtime.choices)
     _check_keys(cfg)
     _check_recipe(cfg)
     check_parts(cfg)
@@ -139,7 +139,7 @@ def _check_groups(cfg: DictConfig, choices: Any) -> None:
         if not isinstance(node, DictConfig) or not node:
             raise UserError(f"{group}={choice or 'null'}: it cannot be left out; python train.py --help lists them.")
         if not all(part.isidentifier() for part in choice.split("/")) and group not in MAY_BE_EMPTY:
-            raise UserError(f"{group}={choice}: there is no such {group}.")
+            raise UserError(f"{group}={choice or '[...]'}: there is no such {group}; it is one choice by name.")
 
 
 def _check_read(door: str, words: list[str]) -> None:

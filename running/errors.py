@@ -113,6 +113,7 @@ OF_LIBRARIES = (
      "set trainer.max_per_device lower; the optimiser steps stay the same."),
     (r"Early stopping conditioned on metric `(.*?)`.*following: (.*)",
      r"callbacks.early_stopping.monitor=\1: there is no such metric. There is \2."),
+    (r"ValueError: (Only one of --run, .*|The --resolve flag .*|Expecting one subcommand .*)", r"\1."),  # Hydra's flags
     (r"DefaultCPUAllocator|can't allocate memory", "The machine's memory is too small for a micro-batch: "
      "set trainer.max_per_device lower; the optimiser steps stay the same."),
     (r"Expected more than 1 value per channel when training", "A micro-batch of one image has one value per channel "

@@ -14,6 +14,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -43,9 +44,10 @@ class Grid(BasicSweeper):
         config, loader = self.config, self.hydra_context.config_loader
         if config.hydra.job.config_name != "train":
             raise UserError(f"{config.hydra.job.config_name}.py has no sweeps: -m is train.py's.")
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
+        _check_grid(parsed, config.hydra)
         if not is_name(str(config.run)):
             raise UserError(f"run={config.run}: it is a name below {config.runs}/; another place is runs=FOLDER.")
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
         words = [list(job) for batch in self.split_arguments(parsed, None) for job in batch]
         for job in words:
             composed = loader.load_sweep_config(config, job)
@@ -64,3 +66,16 @@ class Grid(BasicSweeper):
             complete = show_ranking(sweep, runs)
             if not complete and sys.exc_info()[0] is None:
                 sys.exit(1)
+
+
+def _check_grid(words: list[Override], hydra: DictConfig) -> None:
+    """Refuse what a sweep has one of, and numbers of jobs that are none. Raises UserError."""
+    from user_error import UserError
+
+    for word in words:
+        if word.is_sweep_override() and word.key_or_group in ("run", "runs"):
+            raise UserError(f"{word.key_or_group}: a sweep has one; its jobs' directories are named by their words.")
+    if hydra.launcher.get("n_jobs") == 0:
+        raise UserError("hydra.launcher.n_jobs=0: it is how many jobs run at once; -1: one a core.")
+    if hydra.sweeper.max_batch_size is not None and hydra.sweeper.max_batch_size < 1:
+        raise UserError(f"hydra.sweeper.max_batch_size={hydra.sweeper.max_batch_size}: it is at least 1, or null.")

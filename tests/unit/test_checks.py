@@ -144,7 +144,8 @@ MISTAKES = {
     # a group that is not there
     "arch=null": "arch=null",
     "recipe=null": "recipe=null",
-    "~trainer": "trainer",
+    "~trainer": "trainer=...",
+    "arch=[lenet5]": "one choice by name",
     "arch=resnet18,resnet34": "-m",
     "arch=1": "arch=1: a group is a choice",
     "logger=[csv,tensorbord]": "logger=tensorbord: there is no such logger",
@@ -161,6 +162,13 @@ MISTAKES = {
     "run=../../etc/x": "below runs/",
     "run=/tmp/x": "below runs/",
     "run=null": "a run has a name",
+    "-m run=a,b": "run: a sweep has one",
+    "-m runs=a,b": "runs: a sweep has one",
+    "-m hydra/launcher=joblib hydra.launcher.n_jobs=0 seed=0,1": "n_jobs=0",
+    "-m hydra.sweeper.max_batch_size=0 seed=0,1": "max_batch_size=0",
+    "-m --cfg job": "Only one of --run",
+    "--resolve": "--cfg or --help",
+    "--shell-completion": "install",
     "runs=": "it is a place",
     # callbacks of Lightning's
     "callbacks=early_stopping callbacks.early_stopping.patience=soon": "a whole number",
