@@ -33,6 +33,9 @@ class SyntheticImages:
     def __getitem__(self, samples: Tensor) -> Tensor:
         return self.pool[self.places[samples]]
 
+    def faults_at(self, samples: Tensor) -> list[Fault]:
+        return []
+
     def fill(self, out: Tensor, origin: Tensor, view: View | None) -> list[Fault]:
         images = self[origin[:, 1]]
         out.copy_(images if view is None else view(images, origin))

@@ -20,6 +20,8 @@ from scipy.io import savemat
 from datamodules import synthetic
 from datamodules.errors import DataError
 from datamodules.hub import load_parts
+from datamodules.loader import EvaluationLoader, Stream
+from datamodules.pool import Job
 from datamodules.reading import facts
 from datamodules.reading.encoded import EncodedImages
 from datamodules.svhn import read_mat
@@ -102,6 +104,8 @@ def test_synthetic_images_are_a_function_of_the_sample(monkeypatch):
     assert images.shape == (900, 3, 24, 24) and images.dtype == torch.uint8
     assert torch.equal(images, loaded(*SYNTHETIC, "datamodule.val_size=100").train[torch.arange(900)])
     assert not torch.equal(images[:256], loaded(*SYNTHETIC, "datamodule.split_seed=1").train[torch.arange(256)])
+    stream = Stream("test", Job(train, None), torch.device("cpu"), None, list)
+    assert torch.equal(next(iter(EvaluationLoader(stream, 900, 1, 0))).images, images)
     assert torch.equal(train.subset(torch.tensor([7, 300]))[torch.tensor([1])], images[300:301])
     assert (images / 255).mean().item() == pytest.approx(datamodule.mean[0], abs=0.01)
     assert (images / 255).std().item() == pytest.approx(datamodule.std[0], abs=0.01)
