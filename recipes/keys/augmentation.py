@@ -12,6 +12,7 @@ CROPS = ("none", "pad", "rrc", "scale_jitter")
 PADDING_MODES = ("none", "zero", "mean", "reflect")
 INTERPOLATIONS = ("bilinear", "bicubic", "area")
 AUTO_AUGMENTS = ("original", "originalr", "v0", "v0r", "3a")  # timm's policies
+RAND_AUGMENT_SETS = ("tweights", "t3a", "t3aw")  # and its sets of operations, where they are not all
 ERASING_MODES = ("pixel", "constant")
 PARTNERS = ("reversed", "random", "rolled")
 MIX_PER = ("step", "chunk")
@@ -50,8 +51,8 @@ class Augmentation:
             raise RecipeError(f"{' and '.join('recipe.' + name for name in policies)}: choose one.")
         if self.rand_augment:
             _check_rand_augment(self.rand_augment)
-        if self.auto_augment and self.auto_augment.split("-")[0] not in AUTO_AUGMENTS:
-            raise RecipeError(f"recipe.auto_augment={self.auto_augment}: it is one of {', '.join(AUTO_AUGMENTS)}.")
+        if self.auto_augment:
+            _check_auto_augment(self.auto_augment)
         if self.hflip_alternating and self.hflip != 0.5:
             raise RecipeError("recipe.hflip_alternating=true: it is a half of the images, recipe.hflip=0.5.")
 
@@ -76,6 +77,16 @@ class Augmentation:
             raise RecipeError(f"recipe.crop_scale={scale}: short sides of at least train_res={self.train_res}.")
 
 
+def _check_auto_augment(notation: str) -> None:
+    """timm's notation, v0 or v0-mstd0.5; timm itself skips a word without a number."""
+    name, *words = notation.split("-")
+    if name not in AUTO_AUGMENTS:
+        raise RecipeError(f"recipe.auto_augment={notation}: it is one of {', '.join(AUTO_AUGMENTS)}.")
+    for word in words:
+        if not re.fullmatch(r"mstd\d+(\.\d+)?", word):
+            raise RecipeError(f"recipe.auto_augment={notation}: {word} is not mstd and a number, {name}-mstd0.5.")
+
+
 def _check_rand_augment(notation: str) -> None:
     """timm's notation, rand-m7-mstd0.5-inc1; timm itself skips a word that it does not know."""
     name, *words = notation.split("-")
@@ -83,9 +94,12 @@ def _check_rand_augment(notation: str) -> None:
         raise RecipeError(f"recipe.rand_augment={notation}: it begins with rand, as rand-m7-mstd0.5-inc1 does.")
     for word in words:
         kind = re.fullmatch(r"(mstd|mmax|m|n|p|inc)(\d+(?:\.\d+)?)", word)
-        if kind is None and not re.fullmatch(r"t[a-z]+\d*", word):
+        if kind is None and word not in RAND_AUGMENT_SETS:
             raise RecipeError(
-                f"recipe.rand_augment={notation}: {word} is none of m (magnitude), n (operations), mstd, mmax, p, inc."
+                f"recipe.rand_augment={notation}: {word} is none of m (magnitude), n (operations), mstd, mmax, p, inc, "
+                f"each with its number, {', '.join(RAND_AUGMENT_SETS)}."
             )
         if kind and kind.group(1) == "m" and float(kind.group(2)) > 30:
             raise RecipeError(f"recipe.rand_augment={notation}: magnitudes go to 10, or somewhat above.")
+        if kind and kind.group(1) == "p" and float(kind.group(2)) > 1:
+            raise RecipeError(f"recipe.rand_augment={notation}: {word} is a probability, at most 1.")

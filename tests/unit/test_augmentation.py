@@ -159,7 +159,7 @@ def test_an_alternating_flip_is_drawn_once():
 @pytest.mark.parametrize(
     ("key", "value"),
     [("rand_augment", "rand-m7-mstd0.5-inc1"), ("rand_augment", "rand-m9-mstd0.5-inc1"), ("auto_augment", "v0"),
-     ("auto_augment", "original"), ("color_jitter", 0.4)],
+     ("auto_augment", "original-mstd0.5"), ("rand_augment", "rand-m15-n3-mmax20-p0.7-tweights"), ("color_jitter", 0.4)],
 )  # fmt: skip
 def test_policies_and_jitter_are_timms_image_by_image(key, value):
     from timm.data import create_transform
