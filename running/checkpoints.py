@@ -90,7 +90,7 @@ class Checkpoints(ModelCheckpoint):
         self.saved_at = time.monotonic()
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint.update(self.facts)
+        checkpoint.update(self.facts, notes=[*getattr(module.network, "notes", ())])
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_step": self.best_step}
@@ -144,12 +144,16 @@ def read(path: Path) -> dict[str, Any]:
 
 
 class Start(NamedTuple):
-    """Where a run goes on: its newest readable checkpoint, if any; what there is to say of damaged ones."""
+    """Where a run goes on: its newest readable checkpoint, if any; what there is to say of damaged ones.
+
+    notes: of the network as it was built at first, such as from whose weights, which nobody reads again.
+    """
 
     path: Path | None = None
     step: int = 0
     is_best: bool = False
     said: list[str] = []
+    notes: list[str] = []
 
 
 def to_continue(folder: Path) -> Start:
@@ -170,7 +174,7 @@ def to_continue(folder: Path) -> Start:
             continue
         step = state["global_step"]
         is_best = any(step == entry.get("best_step") for entry in state["callbacks"].values())
-        return Start(path, step, is_best, said)
+        return Start(path, step, is_best, said, state.get("notes", []))
     if said:
         raise CheckpointError("\n".join(said))
     return Start()

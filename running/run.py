@@ -79,6 +79,8 @@ class Run:
             lock.acquire()
         try:
             start = checkpoints.to_continue(self.folder / "checkpoints")
+            if start.notes:
+                classifier.network.notes = start.notes  # type: ignore[assignment]
             if directory.is_main_process():
                 directory.remove_parts(self.folder)
                 checkpoints.repair(self.folder / "checkpoints", start)
