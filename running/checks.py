@@ -294,6 +294,8 @@ def _check_directory(cfg: DictConfig, hydra: Any, words: list[str]) -> None:
     if not named and "LINEAGE_RUN" not in os.environ and _launched_from_outside():
         raise UserError("Several processes make one run: give it a name that all of them know, run=NAME.")
     folder = directory.folder_of(cfg)
+    if (folder / "sweep.json").exists():
+        raise UserError(f"{folder} is a sweep, whose command goes on with -m; a run has another name.")
     if directory.is_finished(folder):
         top1 = directory.load_results(folder).get("test_top1")
         print(f"{folder} is finished (test_top1 {top1:.4f}). For another run choose another name.")

@@ -135,12 +135,20 @@ def _apply_resolution(cfg: DictConfig) -> None:
         cfg.recipe.test_res = side
 
 
+OF_PHOTOGRAPHS = ("crop", "test_crop_ratio", "test_res", "interpolation", "test_interpolation")
+
+
 def _apply_crop(cfg: DictConfig) -> None:
-    if cfg.get("crop") is None:
+    if "crop" not in cfg:  # a door that trains says what does not apply (running/notes.py)
         return
-    if cfg.datamodule.resolution is not None:
-        raise UserError("crop: these images have one size and are not cropped; resolution= resizes them.")
-    cfg.recipe.test_crop_ratio = cfg.crop
+    for word in _words():
+        name = word.removeprefix("recipe.")
+        if name in OF_PHOTOGRAPHS and cfg.datamodule.resolution is not None:
+            raise UserError(f"{word}: these images have one size and are not cropped; resolution= resizes them.")
+        if name == "test_views" and cfg.recipe.test_views and not cfg.datamodule.mirror:
+            raise UserError(f"{word}={cfg.recipe.test_views}: a mirrored image of these data is not of its class.")
+    if cfg.crop is not None:
+        cfg.recipe.test_crop_ratio = cfg.crop
 
 
 def _show_what_weights_saw(cfg: DictConfig) -> None:

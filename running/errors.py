@@ -193,6 +193,9 @@ def _no_such_key(key: str, parent: object) -> str:
     prefix, last = key[: key.rfind(".") + 1], key.rpartition(".")[2]
     siblings = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
     near = nearest(last, siblings, prefix)
+    of_a_run = any(word.startswith("run=") for word in sys.argv[1:]) and not sys.argv[0].endswith("train.py")
+    if of_a_run and prefix in ("arch.", "datamodule."):  # composed before the run is read
+        near = f" If the run's {prefix[:-1]} has it, it is given with a plus: +{key}=..."
     root = parent
     while isinstance(root, DictConfig) and root._get_parent() is not None:
         root = root._get_parent()

@@ -60,7 +60,7 @@ def _reason(error: Exception) -> str:
     code = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
     if code:
         return f"it would run {code.group(1)}"
-    return "it is none" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
+    return "it is none" if isinstance(error, pickle.UnpicklingError) else re.split(r"\n|\. ", str(error))[0]
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

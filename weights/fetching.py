@@ -76,7 +76,10 @@ def from_timm(name: str, file: str | None = None) -> Weights:
     try:
         network: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except (RuntimeError, OSError) as error:
-        raise ArchitectureError(f"timm could not load the weights of {name}: {error}") from error
+        if file and "state_dict" in str(error):
+            raise ArchitectureError(f"pretrained={file}: these weights are of another network than {name}.") from error
+        reason = str(error).split("\n")[0]
+        raise ArchitectureError(f"timm could not load the weights of {name}: {reason}") from error
     facts = network.pretrained_cfg
     title = f"timm's {facts['architecture']}.{facts['tag']}"
     return Weights(title, network.state_dict(), "timm")

@@ -55,6 +55,8 @@ class Grid(BasicSweeper):
             checks(composed, composed.hydra)
 
         sweep, runs = Path(str(config.hydra.sweep.dir)), Path(str(config.runs))
+        if (sweep / "config.yaml").exists():
+            raise UserError(f"{sweep} is a run, whose command goes on without -m; a sweep has another name.")
         lock = Lock(sweep)
         lock.acquire()
         complete = False

@@ -202,7 +202,10 @@ OF_OTHER_DOORS = {
     "evaluate.py arch=resnet18 pretrained=timm resolution=0": "resolution=0",
     "evaluate.py arch=resnet18 pretrained=timm crop=2": "crop=2",
     "evaluate.py arch=resnet18 pretrained=timm crop=0.9": "one size",
+    "evaluate.py arch=resnet18 pretrained=timm recipe.test_res=64": "one size",
+    "evaluate.py arch=resnet18 pretrained=timm recipe.test_views=flip": "not of its class",
     "evaluate.py arch=resnet18 pretrained=timm checkpoint=x": "last, best",
+    "evaluate.py run=a datamodule.on_error=skip": "with a plus: +datamodule.on_error=...",
     "evaluate.py -m run=a,b": "no sweeps",
     "preview.py recipe.distill=hard recipe.distill_share=1": "teacher=RUN",
     "describe.py trainer.devices=2": "does not read trainer.devices",
@@ -220,6 +223,15 @@ def test_of_other_doors_too(words, hint, monkeypatch, capsys, tmp_path):
     assert code == 1 and hint in err, err
     assert len(err.strip().splitlines()) <= 2 and "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("file", "words"), [("sweep.json", ()), ("config.yaml", ("-m", "seed=0,1"))])
+def test_a_run_is_no_sweep(file, words, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "x").mkdir(parents=True)
+    (tmp_path / "runs" / "x" / file).write_text("[]")
+    code, err = said(monkeypatch, capsys, "train.py", *words, "run=x")
+    assert code == 1 and "another name" in err and len(err.strip().splitlines()) == 1, err
 
 
 COLD = {
