@@ -126,6 +126,8 @@ class Trainer(pl.Trainer):
             )
         except (MisconfigurationException, ValueError, TypeError) as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+        if self.precision != chosen:  # Lightning took another one
+            raise UserError(f"trainer.precision={precision}: this device takes {self.precision} or 32-true.")
         if num_nodes > 1:
             self._say_for_whom_it_waits(num_nodes)
 
@@ -196,6 +198,7 @@ def quiet_lightning() -> None:
         r".*exists and is not empty.*",
         r".*it is recommended to use .devices=1.*",  # every sample is counted once on any number
         r".*The `srun` command is available.*",
+        r".*AMP with fp16 is not supported on CPU.*",  # refused
     ):
         warnings.filterwarnings("ignore", sentence)
     # gloo's and NCCL's own lines about a peer that has gone; running/ranks.py says it

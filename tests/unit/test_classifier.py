@@ -123,6 +123,11 @@ def test_gradients_are_clipped_once_they_are_unscaled(optimizer):
     assert (scaled - plain).norm() < 0.5 * (plain - before).norm()
 
 
+def test_a_precision_that_the_device_has_not_is_refused():
+    with pytest.raises(UserError, match="trainer.precision=16-mixed: this device takes bf16-mixed or 32-true"):
+        assemble.trainer(composed("trainer=cpu", "trainer.precision=16-mixed"), torch.nn.Identity())
+
+
 def test_an_average_is_of_the_weights_that_lookahead_leaves():
     found = fitted("recipe.swa=1", "recipe.lookahead=0.5", "recipe.lookahead_steps=2")
     averaged = torch.cat([parameter.flatten() for parameter in found.averages[0].network.parameters()])
