@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import composed
 from doors import ROOT, cold
 from hydra.core.hydra_config import HydraConfig
@@ -58,6 +60,13 @@ def test_every_choice_passes(choice, folder, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert said(monkeypatch, capsys, "train.py", choice, *NEEDED.get(choice, "").format(folder).split()) == (77, "")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_recipe_of_the_readme_passes():
+    block = (ROOT / "README.md").read_text().partition("# conf/recipe/mine.yaml\n")[2].partition("\n\n")[0]
+    said = yaml.safe_load(textwrap.dedent(block))
+    recipe = composed(f"recipe={said.pop('defaults')[0]}").recipe
+    OmegaConf.to_object(OmegaConf.merge(recipe, said)).check()
 
 
 def test_defaults_of_the_schema_mean_off():
