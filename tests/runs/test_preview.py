@@ -64,7 +64,7 @@ def test_what_is_shown_is_what_a_run_sees(recipe):
         samples = data.order.epoch(0)[: 4 * data.split.chunks : data.split.chunks, 1]
         assert [label[0][0] for label in labels[0]] == [str(label) for label in data.train.labels[samples].tolist()]
         assert numpy.array_equal(shown[0][0].tested[:, :, 0], data.train[samples[:1]][0, 0].numpy())
-    with pytest.raises(UserError, match="step=104: the epoch has 104, counted from 0"):
+    with pytest.raises(UserError, match="step=104: the epoch has 3, counted from 0"):
         pairs(data, classifier, 4, 0, 104)
     with pytest.raises(UserError, match="epoch=2"):
         pairs(data, classifier, 4, 2, 0)
