@@ -111,6 +111,8 @@ OF_LIBRARIES = (
      "trainer.compile=true needs a C++ compiler, and none was found: install one, or set trainer.compile=false."),
     (r"CUDA out of memory|CUDA error: out of memory", "The GPU's memory is too small for a micro-batch: "
      "set trainer.max_per_device lower; the optimiser steps stay the same."),
+    (r"Function '(\w+)' returned nan values", r"The gradient is NaN from \1 on (trainer.detect_anomaly): training has "
+     "diverged. Try a lower recipe.lr, a warm-up (recipe.warmup_epochs) or recipe.grad_clip=1."),
     (r"Early stopping conditioned on metric `(.*?)`.*following: (.*)",
      r"callbacks.early_stopping.monitor=\1: there is no such metric. There is \2."),
     (r"ValueError: (Only one of --run, .*|The --resolve flag .*|Expecting one subcommand .*)", r"\1."),  # Hydra's flags

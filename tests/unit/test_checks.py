@@ -316,6 +316,7 @@ class FromAfar(Exception):
         ),
         (ValueError("Expected more than 1 value per channel when training, got input size [1, 8, 1, 1]"), "drop_last"),
         (ValueError("SyncBatchNorm layers only work with GPU modules"), "trainer.sync_batchnorm"),
+        (RuntimeError("Function 'LogSoftmaxBackward0' returned nan values in its 0th output."), "from LogSoftmax"),
         (FromAfar("InvalidCxxCompiler: No working C++ compiler found in"), "C++ compiler"),
     ],
 )
