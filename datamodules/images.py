@@ -57,6 +57,16 @@ class Images(Protocol):
         """
 
 
+class InMemoryImages(Images, Protocol):
+    """A source that is in memory hands out a batch without a copy."""
+
+    def __getitem__(self, samples: Tensor) -> Tensor:
+        """Images (B, C, H, W) uint8 of samples (B,) int64."""
+
+    def faults_at(self, samples: Tensor) -> list[Fault]:
+        """Those of a batch, by its rows."""
+
+
 class TensorImages:
     """One uint8 tensor (N, C, H, W): a batch is a gather. With `samples`, only those of them.
 
@@ -90,7 +100,6 @@ class TensorImages:
         return samples if self.samples is None else self.samples[samples]
 
     def faults_at(self, samples: Tensor) -> list[Fault]:
-        """Those of a batch, by its rows."""
         places = self._places(samples).tolist() if self.faults else []
         return [self.faults[place]._replace(row=row) for row, place in enumerate(places) if place in self.faults]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from datamodules.images import Fault, Images
+from datamodules.images import Fault, Images, InMemoryImages
 from datamodules.order import DataError, Order, Split
 from datamodules.pool import Asked, Job, Pool
 
@@ -89,8 +89,8 @@ class Stream:
     def _here(self, request: Request) -> MicroBatch:
         images, view = self.made
         if images.in_memory and view is None:
-            samples = request.origin[:, 1]
-            return self._taken(request, images[samples], images.faults_at(samples))  # type: ignore
+            source, samples = cast(InMemoryImages, images), request.origin[:, 1]
+            return self._taken(request, source[samples], source.faults_at(samples))
         epoch = int(request.origin[0, 0]) if len(request.origin) else 0
         shape = self.made.shape(len(request.origin), epoch)
         out = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)

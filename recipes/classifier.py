@@ -109,9 +109,7 @@ class Classifier(Resumable, Evaluator):
             self.epoch_sums += torch.stack((loss.to(self.sum_dtype) * count, found.correct.to(self.sum_dtype), count))
         self.watch.after_step(total, step)
 
-        rest: Any = getattr(self.network, "parameters_at_rest", None)  # the bias of airbench's whitening
-        for parameter in rest(share) if rest is not None else ():
-            parameter.grad = None  # neither decay nor momentum moves it; DDP wants one of all, so that it is not frozen
+        self._leave_at_rest(share)
         optimizer.step()
         optimizer.zero_grad()
         for lookahead in self.lookaheads:  # part of the optimiser, as in timm: an average is of what it leaves
@@ -126,6 +124,12 @@ class Classifier(Resumable, Evaluator):
         rate = learning_rate(self.recipe, step, self.steps_per_epoch, self.plateau.decays)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
+
+    def _leave_at_rest(self, share: float) -> None:
+        """What has no gradient neither decay nor momentum moves; DDP wants one of all, so nothing is frozen for it."""
+        at_rest: Any = getattr(self.network, "parameters_at_rest", None)  # the bias of airbench's whitening
+        for parameter in at_rest(share) if at_rest is not None else ():
+            parameter.grad = None
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Lightning calls this once the gradients are true ones, those of fp16 too."""

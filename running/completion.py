@@ -25,6 +25,8 @@ FINDERS = {
     "datamodules.huggingface.HuggingFace": "datamodules.hub.find_nulls",
     "datamodules.packed.Packed": "datamodules.packing.shards.find_nulls",
 }
+# What an evaluation reads of photographs alone, with or without `recipe.` before it.
+OF_PHOTOGRAPHS = ("crop", "test_crop_ratio", "test_res", "interpolation", "test_interpolation")
 
 
 def complete(cfg: DictConfig) -> None:
@@ -135,20 +137,21 @@ def _apply_resolution(cfg: DictConfig) -> None:
         cfg.recipe.test_res = side
 
 
-OF_PHOTOGRAPHS = ("crop", "test_crop_ratio", "test_res", "interpolation", "test_interpolation")
-
-
 def _apply_crop(cfg: DictConfig) -> None:
     if "crop" not in cfg:  # a door that trains says what does not apply (running/notes.py)
         return
+    _check_views_are_read(cfg)
+    if cfg.crop is not None:
+        cfg.recipe.test_crop_ratio = cfg.crop
+
+
+def _check_views_are_read(cfg: DictConfig) -> None:
     for word in _words():
         name = word.removeprefix("recipe.")
         if name in OF_PHOTOGRAPHS and cfg.datamodule.resolution is not None:
             raise UserError(f"{word}: these images have one size and are not cropped; resolution= resizes them.")
         if name == "test_views" and cfg.recipe.test_views and not cfg.datamodule.mirror:
             raise UserError(f"{word}={cfg.recipe.test_views}: a mirrored image of these data is not of its class.")
-    if cfg.crop is not None:
-        cfg.recipe.test_crop_ratio = cfg.crop
 
 
 def _show_what_weights_saw(cfg: DictConfig) -> None:

@@ -92,10 +92,8 @@ def sentence_of(error: BaseException) -> str | None:
 def left_out(word: str) -> str:
     """About a word that begins with ~, which would hide a value that acts."""
     key = word.lstrip("~").split("=")[0]
-    instead = (
-        f"{key}=none" if key in ("callbacks", "logger") else f"{key}=null" if key == "experiment" else f"{key}=..."
-    )
-    return f"{word}: nothing is left out of a command; {instead} gives it another value."
+    off = {"callbacks": "none", "logger": "none", "experiment": "null"}.get(key, "...")
+    return f"{word}: nothing is left out of a command; {key}={off} gives it another value."
 
 
 def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
