@@ -98,8 +98,9 @@ class Stream:
         return self._taken(request, out.to(self.device), faults)
 
     def _taken(self, request: Request, images: Tensor, faults: list[Fault]) -> MicroBatch:
-        """Without the images that could not be read."""
-        origin = request.origin
+        """Without the images that could not be read. They move nothing, as if their loss were 0: the others keep their
+        share of the step, whatever the micro-batches and devices."""
+        origin, weight = request.origin, request.weight
         labels = self.made.images.labels[origin[:, 1]].to(self.device)
         if faults:
             self.report(faults)
@@ -107,8 +108,9 @@ class Stream:
             kept = torch.tensor([row for row in range(len(origin)) if row not in bad], dtype=torch.int64)
             if self.job == "train" and not len(kept):
                 raise DataError(f"No image of a micro-batch can be read; the last is {faults[-1].name}.")
+            weight *= len(kept) / len(origin)
             origin, images, labels = origin[kept], images[kept.to(images.device)], labels[kept.to(labels.device)]
-        return MicroBatch(images, labels, origin.to(self.device), request.chunk, request.weight)
+        return MicroBatch(images, labels, origin.to(self.device), request.chunk, weight)
 
 
 class TrainLoader:

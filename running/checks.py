@@ -9,7 +9,6 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -80,7 +79,7 @@ ELSEWHERE = {
 
 
 def checks(cfg: DictConfig, hydra: Any = None) -> None:
-    """Refuse a command that cannot work; say so and exit with 0 for a run that is finished.
+    """Refuse a command that cannot work.
 
     Args:
         hydra: the command's `hydra` node; None: of the command that runs.
@@ -243,7 +242,17 @@ def _check_together(cfg: DictConfig) -> None:
         raise UserError("recipe.schedule=plateau: it counts epochs by validations; trainer.check_val_every_n_epoch=1.")
     if cfg.get("test_weights") == "best" and trainer.get("limit_val_batches") == 0:
         raise UserError("test_weights=best: without validation (trainer.limit_val_batches=0) no epoch is the best.")
+    for name, node in (cfg.get("callbacks") or {}).items():
+        if str(node._target_).endswith(".EarlyStopping"):
+            _check_early_stopping(f"callbacks.{name}", node)
     _check_pretrained(cfg)
+
+
+def _check_early_stopping(path: str, node: DictConfig) -> None:
+    if node.get("mode", "min") not in ("min", "max"):
+        raise UserError(f"{path}.mode={node.mode}: it is max, of an accuracy, or min, of a loss.")
+    if node.get("patience", 3) < 0:
+        raise UserError(f"{path}.patience={node.patience}: it is 0 epochs or more.")
 
 
 def _check_root(cfg: DictConfig, door: str) -> None:
@@ -286,6 +295,7 @@ def _check_prepare(cfg: DictConfig, words: list[str]) -> None:
 
 
 def _check_directory(cfg: DictConfig, hydra: Any, words: list[str]) -> None:
+    check_sweeper(hydra)
     if hydra.mode == RunMode.MULTIRUN or not directory.is_main_process():
         return
     if cfg.run is None:
@@ -296,10 +306,12 @@ def _check_directory(cfg: DictConfig, hydra: Any, words: list[str]) -> None:
     folder = directory.folder_of(cfg)
     if (folder / "sweep.json").exists():
         raise UserError(f"{folder} is a sweep, whose command goes on with -m; a run has another name.")
-    if directory.is_finished(folder):
-        top1 = directory.load_results(folder).get("test_top1")
-        print(f"{folder} is finished (test_top1 {top1:.4f}). For another run choose another name.")
-        sys.exit(0)
+
+
+def check_sweeper(hydra: Any) -> None:
+    """Refuse Hydra's own, which checks no job before the first, and ends well whatever its jobs do."""
+    if str(hydra.sweeper._target_).endswith("BasicSweeper"):
+        raise UserError("hydra/sweeper=basic: leave it out; the default, grid, checks all jobs and ranks them.")
 
 
 def _launched_from_outside() -> bool:

@@ -5,6 +5,7 @@ Imports torch only where the command names weights.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ OF_PHOTOGRAPHS = ("crop", "test_crop_ratio", "test_res", "interpolation", "test_
 
 
 def complete(cfg: DictConfig) -> None:
-    """Complete the config in place.
+    """Complete the config in place; say so and exit with 0 for a run that is finished.
 
     Raises:
         UserError: the run's directory is of another run; a size or crop that the data cannot have; data that are not
@@ -48,8 +49,14 @@ def complete(cfg: DictConfig) -> None:
         return
     if hydra.mode == RunMode.MULTIRUN:  # a job of a launcher that runs it in its own process
         cfg.run = f"{cfg.run}/{job_name(list(hydra.overrides.task))}"
+    folder = directory.folder_of(cfg)
     if directory.is_main_process():
-        directory.check_same(directory.folder_of(cfg), cfg, found)
+        directory.check_same(folder, cfg, found)
+    if directory.is_finished(folder):
+        if directory.is_main_process():
+            top1 = directory.load_results(folder)["test_top1"]
+            print(f"{folder} is finished (test_top1 {top1:.4f}). For another run choose another name.")
+        sys.exit(0)
 
 
 def _find_what_data_say(cfg: DictConfig) -> list[str]:

@@ -37,7 +37,8 @@ class Stopped(Exception):
 
 @contextmanager
 def for_people() -> Iterator[None]:
-    """Exit with one line for mistakes; other exceptions pass."""
+    """Exit with one line for mistakes; other exceptions pass. -m may stand anywhere: Hydra wants it first or last."""
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     try:
         yield
     except Stopped as stop:

@@ -28,6 +28,7 @@ def what_does_not_apply(
         *_of_network(cfg, arch),
         *_of_layers(cfg, network, arch),
         *_of_data(cfg, data),
+        *_of_procedure(cfg.recipe, steps_per_epoch),
         *_of_size(cfg, arch, data, one_size),
         *_of_averages(cfg, steps_per_epoch),
     ]
@@ -74,6 +75,18 @@ def _of_data(cfg: DictConfig, data: str) -> list[str]:
     return notes
 
 
+def _of_procedure(recipe: DictConfig, steps_per_epoch: int) -> list[str]:
+    """Keys that would act later than the run ends, or through others that are off."""
+    notes, ends = [], recipe.epochs - (recipe.warmup_epochs if recipe.after_warmup else 0)
+    last = ends - (1 if recipe.schedule_interval == "epoch" else 1 / steps_per_epoch)  # when the rate is told last
+    late = [at for at in recipe.decay_epochs if at > last] if recipe.schedule in ("step", "multistep", "list") else []
+    if late:
+        notes.append(f"recipe.decay_epochs={recipe.decay_epochs}: the last epoch begins before {late[0]:g}")
+    if recipe.bce_threshold and not (recipe.mixup_alpha or recipe.cutmix_alpha):
+        notes.append(f"recipe.bce_threshold={recipe.bce_threshold:g} changes nothing: unmixed targets are 0 and 1")
+    return notes
+
+
 def _of_averages(cfg: DictConfig, steps_per_epoch: int) -> list[str]:
     """Which weights count, and whether an average gets away from the initial ones."""
     recipe, notes = cast(Recipe, OmegaConf.to_object(cfg.recipe)), []
@@ -82,6 +95,8 @@ def _of_averages(cfg: DictConfig, steps_per_epoch: int) -> list[str]:
         notes.append(
             f"val_top1, best.ckpt and the test are of the averaged weights (recipe.{kind}); val_raw_top1 is not"
         )
+    if recipe.precise_bn > steps_per_epoch * recipe.batch_size:
+        notes.append(f"recipe.precise_bn={recipe.precise_bn} is of fewer images: an epoch has no more")
     share = initial_share(recipe, recipe.total_epochs * steps_per_epoch, steps_per_epoch)
     if share > 0.01:
         notes.append(

@@ -16,8 +16,12 @@ from running.directory import is_in_use, load_results
 from sweeps.jobs import Job, is_done, load_jobs
 
 
-def show_ranking(sweep: Path, runs: Path) -> bool:
-    """Print the tables of all jobs of a sweep, best first, and what is missing; whether nothing is."""
+def show_ranking(sweep: Path, runs: Path, stopped: bool = False) -> bool:
+    """Print the tables of all jobs of a sweep, best first, and what is missing; whether nothing is.
+
+    Args:
+        stopped: whether the sweep was left before its last job.
+    """
     jobs = load_jobs(sweep)
     done = [(job, load_results(job.folder)) for job in jobs if is_done(job)]
     missing = [job for job in jobs if not is_done(job)]
@@ -29,11 +33,13 @@ def show_ranking(sweep: Path, runs: Path) -> bool:
         console.print()
         console.print(means_over_seeds(groups))
     for job in missing:
-        how = "still running" if is_in_use(job.folder) else "failed"
-        line = f"{how}: {job.number} {job.folder.name}, see {job.folder}/train.log"
+        how = "still running" if is_in_use(job.folder) else "not finished" if stopped else "failed"
+        log = job.folder / "train.log"
+        line = f"{how}: {job.number} {job.folder.name}{f', see {log}' if log.exists() else ''}"
         console.print(line, style="red", soft_wrap=True, highlight=False)
     name = sweep.relative_to(runs) if sweep.is_relative_to(runs) else sweep
-    console.print(f"The same command with run={name} runs what is missing.", soft_wrap=True, highlight=False)
+    if missing:
+        console.print(f"The same command with run={name} runs what is missing.", soft_wrap=True, highlight=False)
     return not missing
 
 

@@ -23,6 +23,9 @@ class Processes(Launcher):
     """Runs what sweeps/processes.py says. The sweeper has checked the jobs (hydra_plugins/lineage/sweeper.py)."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from running.checks import check_sweeper
+
+        check_sweeper(config.hydra)
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

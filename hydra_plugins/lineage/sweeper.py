@@ -59,14 +59,13 @@ class Grid(BasicSweeper):
             raise UserError(f"{sweep} is a run, whose command goes on without -m; a sweep has another name.")
         lock = Lock(sweep)
         lock.acquire()
-        complete = False
         try:
             save_jobs(sweep, jobs_of(sweep, words))
             return super().sweep(arguments)
         finally:
             lock.release()
-            complete = show_ranking(sweep, runs)
-            if not complete and sys.exc_info()[0] is None:
+            stopped = sys.exc_info()[0] is not None
+            if not show_ranking(sweep, runs, stopped) and not stopped:
                 sys.exit(1)
 
 
@@ -77,6 +76,9 @@ def _check_grid(words: list[Override], hydra: DictConfig) -> None:
     for word in words:
         if word.is_sweep_override() and word.key_or_group in ("run", "runs"):
             raise UserError(f"{word.key_or_group}: a sweep has one; its jobs' directories are named by their words.")
+    for key in ("backend", "prefer"):
+        if any(word.startswith(f"hydra.launcher.{key}=") for word in hydra.overrides.hydra):
+            raise UserError(f"hydra.launcher.{key}: joblib's launcher has processes, of loky, and no other choice.")
     if hydra.launcher.get("n_jobs") == 0:
         raise UserError("hydra.launcher.n_jobs=0: it is how many jobs run at once; -1: one a core.")
     if hydra.sweeper.max_batch_size is not None and hydra.sweeper.max_batch_size < 1:

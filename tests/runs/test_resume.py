@@ -197,6 +197,8 @@ def test_another_run_under_its_name(tmp_path):
     assert command(tmp_path, "train.py", *SHORT, "run=a").returncode == 0
     done = command(tmp_path, "train.py", *SHORT, "run=a")
     assert done.returncode == 0 and "is finished" in done.stdout
+    done = command(tmp_path, "train.py", *SHORT, "run=a", "recipe.lr=0.5")
+    assert done.returncode == 1 and "recipe.lr=0.5" in done.stderr
     folder = tmp_path / "runs" / "a"
     text = (folder / "results.json").read_text()
     (folder / "results.json").write_text(text[:40])

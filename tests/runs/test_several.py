@@ -183,6 +183,17 @@ def test_a_sweep_ranks_its_jobs_names_the_failed_and_runs_only_what_is_missing(t
         assert evaluated.returncode == 0 and "test_top1" in evaluated.stdout, evaluated.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_lets_its_job_save(tmp_path, number):
+    """Ctrl-C is heard by the sweep and its job, kill by the sweep alone."""
+    sweep = start(tmp_path, "train.py", "-m", "seed=0,1", "run=s", *SHORT, "recipe.epochs=500")
+    sweep.wait_for(lambda: "epoch 1/" in sweep.out.read_text())
+    sweep.kill(number, group=number == signal.SIGINT)
+    done = sweep.wait()
+    assert done.returncode == 128 + number and "Traceback" not in done.stderr, done.stderr
+    assert f"Stopped by {number.name}" in done.stdout and "not finished: 2" in done.stdout, done.stdout
+
+
 def test_a_launcher_from_elsewhere(tmp_path):
     """joblib's, which runs jobs side by side in processes that it keeps."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from doors import command, results
 from runs.pictures import write_folders
+
+from running.checkpoints import read
 
 
 def test_images_that_cannot_be_read(tmp_path):
@@ -29,6 +32,14 @@ def test_images_that_cannot_be_read(tmp_path):
             ["val", "bee", "4.jpeg"],
         ]
         assert "truncated" in " ".join(skipped.values())
+
+    lenet = ("arch=lenet5", "arch.in_channels=3", "recipe.train_res=32")
+    for size in (8, 3):  # the step is the same in other micro-batches, whose shares of it are unequal
+        machine = ("trainer=cpu", f"trainer.max_per_device={size}", f"run=by{size}")
+        done = command(tmp_path, "train.py", *lenet, *words[2:], *machine, *skip)
+        assert done.returncode == 0, done.stderr
+    one, two = (read(tmp_path / "runs" / f"by{size}" / "checkpoints" / "last.ckpt")["state_dict"] for size in (8, 3))
+    assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in one)
 
     done = command(tmp_path, "train.py", *words, "trainer=cpu", *skip[:1], "datamodule.max_errors=0", "run=few")
     assert done.returncode == 1 and "more than datamodule.max_errors=0" in done.stderr

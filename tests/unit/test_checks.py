@@ -177,7 +177,10 @@ MISTAKES = {
     "-m run=a,b": "run: a sweep has one",
     "-m runs=a,b": "runs: a sweep has one",
     "-m hydra/launcher=joblib hydra.launcher.n_jobs=0 seed=0,1": "n_jobs=0",
+    "-m hydra/launcher=joblib hydra.launcher.prefer=threads seed=0,1": "hydra.launcher.prefer",
     "-m hydra.sweeper.max_batch_size=0 seed=0,1": "max_batch_size=0",
+    "recipe.lr=0.1,-1 -m seed=0": "recipe.lr=-1",
+    "-m hydra/sweeper=basic seed=0,1": "leave it out",
     "-m --cfg job": "Only one of --run",
     "--resolve": "--cfg or --help",
     "--shell-completion": "install",
@@ -186,6 +189,8 @@ MISTAKES = {
     "callbacks=early_stopping callbacks.early_stopping.patience=soon": "a whole number",
     "callbacks=early_stopping +callbacks.early_stopping.patiance=3": "patience",
     "callbacks=early_stoping": "early_stopping",
+    "callbacks=early_stopping callbacks.early_stopping.patience=-1": "0 epochs or more",
+    "callbacks=early_stopping callbacks.early_stopping.mode=most": "max, of an accuracy",
 }
 
 
