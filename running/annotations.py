@@ -217,3 +217,9 @@ def _in_words(text: str, condition: CodeType, value: Any) -> tuple[str, str]:
     near = sorted(islice((n for n in around if _holds(condition, n)), 2))
     does = f"; {' and '.join(map(str, near))} {'do' if len(near) > 1 else 'does'}" if near else ""
     return "it must", f"satisfy {text}{does}"
+
+
+def short(value: Any) -> str:
+    """A value as a command has it."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return ("null" if value is None else text).replace(" ", "")
