@@ -36,6 +36,7 @@ class Grid(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from running.checks import checks
         from running.directory import Lock, is_name
+        from running.errors import Stopped
         from sweeps.jobs import jobs_of, save_jobs
         from sweeps.ranking import show_ranking
         from user_error import UserError
@@ -64,8 +65,8 @@ class Grid(BasicSweeper):
             return super().sweep(arguments)
         finally:
             lock.release()
-            stopped = sys.exc_info()[0] is not None
-            if not show_ranking(sweep, runs, stopped) and not stopped:
+            left = sys.exc_info()[0]
+            if not show_ranking(sweep, runs, left in (Stopped, KeyboardInterrupt)) and left is None:
                 sys.exit(1)
 
 
