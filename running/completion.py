@@ -5,7 +5,6 @@ Imports torch only where the command names weights.
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recipes.recipe import Recipe
 from running import directory
 from running.checks import check_parts
+from running.errors import Finished
 from sweeps.jobs import find_run, job_name
 from user_error import UserError
 
@@ -31,9 +31,10 @@ OF_PHOTOGRAPHS = ("crop", "test_crop_ratio", "test_res", "interpolation", "test_
 
 
 def complete(cfg: DictConfig) -> None:
-    """Complete the config in place; say so and exit with 0 for a run that is finished.
+    """Complete the config in place.
 
     Raises:
+        Finished: the run has been finished before, which this has said.
         UserError: the run's directory is of another run; a size or crop that the data cannot have; data that are not
             there, or do not fit the command.
         ArchitectureError: there are no such weights.
@@ -53,10 +54,10 @@ def complete(cfg: DictConfig) -> None:
     if directory.is_main_process():
         directory.check_same(folder, cfg, found)
     if directory.is_finished(folder):
+        results = directory.load_results(folder)
         if directory.is_main_process():
-            top1 = directory.load_results(folder)["test_top1"]
-            print(f"{folder} is finished (test_top1 {top1:.4f}). For another run choose another name.")
-        sys.exit(0)
+            print(f"{folder} is finished (test_top1 {results['test_top1']:.4f}). For another run choose another name.")
+        raise Finished(results.get("val_top1"))
 
 
 def _find_what_data_say(cfg: DictConfig) -> list[str]:

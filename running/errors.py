@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, instead of printing its own view of the error
@@ -35,6 +35,18 @@ class Stopped(Exception):
         self.status = status
 
 
+class Finished(Exception):
+    """There is nothing left to do for a run.
+
+    Attributes:
+        value: its validation accuracy, if there was a validation.
+    """
+
+    def __init__(self, value: float | None) -> None:
+        super().__init__("finished before")
+        self.value = value
+
+
 @contextmanager
 def for_people() -> Iterator[None]:
     """Exit with one line for mistakes; other exceptions pass. -m may stand anywhere: Hydra wants it first or last."""
@@ -57,10 +69,11 @@ def of_a_job(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 
     @functools.wraps(task)
     def told(cfg: DictConfig) -> Any:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            return task(cfg)
-        with for_people():
-            return task(cfg)
+        with nullcontext() if HydraConfig.get().mode == RunMode.MULTIRUN else for_people():
+            try:
+                return task(cfg)
+            except Finished as run:
+                return run.value
 
     return told
 

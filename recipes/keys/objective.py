@@ -48,7 +48,10 @@ class Objective:
         if self.rbf_competition and self.loss != "rbf":
             raise RecipeError("recipe.rbf_competition: it acts on loss rbf alone; set 0.")
         if bool(self.distill) != bool(self.distill_share):
-            raise RecipeError("recipe.distill, recipe.distill_share: both or neither, soft and 0.5 for example.")
+            raise RecipeError(
+                "recipe.distill, recipe.distill_share: both or neither, hard and 0.5 for example, or soft, 0.5 and "
+                "distill_temperature=3."
+            )
         if (self.distill == "soft") != bool(self.distill_temperature):
             raise RecipeError("recipe.distill_temperature: distill soft needs it, 3 for example; otherwise 0.")
         if self.distill and self.loss == "rbf":

@@ -200,7 +200,11 @@ def test_a_launcher_from_elsewhere(tmp_path):
     words = ("-m", "seed=0,1", "run=side", *SHORT, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     done = command(tmp_path, "train.py", *words)
     assert done.returncode == 0 and "val top-1" in done.stdout, done.stderr
-    assert len(list((tmp_path / "runs" / "side").glob("*/results.json"))) == 2
+    found = {path: path.read_text() for path in (tmp_path / "runs" / "side").glob("*/results.json")}
+    assert len(found) == 2
+    done = command(tmp_path, "train.py", *words)  # again: nothing is left to do
+    assert done.returncode == 0 and "val top-1" in done.stdout, done.stderr
+    assert {path: path.read_text() for path in found} == found
     done = command(tmp_path, "train.py", *words[:-2], "recipe.warmup_epochs=9")
     assert done.returncode == 1 and "recipe.warmup_epochs=9" in done.stderr and "Traceback" not in done.stderr
 
