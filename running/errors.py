@@ -49,8 +49,8 @@ class Finished(Exception):
 
 @contextmanager
 def for_people() -> Iterator[None]:
-    """Exit with one line for mistakes; other exceptions pass. -m may stand anywhere: Hydra wants it first or last."""
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    """Exit with one line for mistakes; other exceptions pass."""
+    _multirun_first()
     try:
         yield
     except Stopped as stop:
@@ -62,6 +62,11 @@ def for_people() -> Iterator[None]:
         if sentence is None:
             raise
         leave(sentence)
+
+
+def _multirun_first() -> None:
+    """Let -m stand anywhere: between other words Hydra does not know it."""
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
 
 
 def of_a_job(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
