@@ -9,6 +9,7 @@ holds imagenet-sample/train, else scikit-learn's two, cut to 500 x 375.
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -131,12 +132,12 @@ def timm(policy: str = "", evaluate: bool = False) -> Callable[[], None]:
     return work
 
 
-def decoder(root: Path | None = None) -> Callable[[], None]:
+def decoder(root: Path | None = None, share: slice = slice(None)) -> Callable[[], None]:
     """simplejpeg alone, of the same bytes, already in memory."""
     import simplejpeg
 
     blobs = images_of(root or folder()).blobs
-    files = [blobs.read(i) for i in range(len(blobs))]
+    files = [blobs.read(i) for i in range(len(blobs))[share]]
     files = [data for data in files if data[:2] == b"\xff\xd8"]
 
     def work() -> None:
@@ -288,9 +289,46 @@ def by_the_clock(rounds: int, **works: Callable[[], None] | None) -> None:
     compare(rounds, **present)
 
 
+def on_cores(count: int, make: Callable[[], Callable[[], None]]) -> Callable[[], None]:
+    """Work that takes place, with all processes that it starts, on the first `count` cores."""
+    everywhere = os.sched_getaffinity(0)
+
+    def confined(work: Callable[[], Any]) -> Any:
+        os.sched_setaffinity(0, set(sorted(everywhere)[:count]))
+        try:
+            return work()
+        finally:
+            os.sched_setaffinity(0, everywhere)
+
+    work = confined(make)
+    return lambda: confined(work)
+
+
+def forked(works: list[Callable[[], None]]) -> Callable[[], None]:
+    """A process for each."""
+
+    def work() -> None:
+        processes = [multiprocessing.get_context("fork").Process(target=each) for each in works]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+
+    return work
+
+
 def cores(rounds: int) -> None:
-    """Two worker processes against one, by the clock: original files, bicubic."""
-    by_the_clock(rounds, processes_1=pool(1, folder()), processes_2=pool(2, folder()))
+    """One core against two, by the clock: original files, bicubic, a worker process per core and the one that asks
+    them; then the decoder alone, a process per core, which says what the machine's second core is worth."""
+    one, two = (on_cores(count, partial(pool, count, folder())) for count in (1, 2))
+    by_the_clock(rounds, one=one, two=two)
+    print(" the decoder alone")
+    decoders = [decoder(share=slice(i, None, 2)) for i in range(2)]
+    by_the_clock(
+        rounds,
+        one=on_cores(1, lambda: forked([decoder()])),
+        two=on_cores(2, lambda: forked(decoders)),
+    )
 
 
 def memory(rounds: int) -> None:
