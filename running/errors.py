@@ -116,8 +116,13 @@ def left_out(word: str) -> str:
 
 
 def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
-    """The sentence " Did you mean X?", X being the most similar of `words` after `prefix`; or nothing."""
-    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    """The sentence " Did you mean X?", X being the most similar of `words` after `prefix`; or nothing.
+
+    ema is nearer to ema_decay, and mixup_alpha to mixup, than any that is similar.
+    """
+    words = list(words)
+    longer = [other for other in words if word.startswith(f"{other}_") or other.startswith(f"{word}_")]
+    near = difflib.get_close_matches(word, longer or words, n=1, cutoff=0 if longer else 0.5)
     return f" Did you mean {prefix}{near[0]}?" if near else ""
 
 
@@ -189,12 +194,12 @@ def _of_key(cause: BaseException, text: str) -> str | None:
     not_there = "not in" in str(cause) and "Key" in str(cause)
     if not_there and key:
         return _no_such_key(key, getattr(cause, "parent_node", None))
-    if key and ("could not be converted" in str(cause) or "Cannot convert" in str(cause) or "Invalid" in str(cause)):
+    if key and re.search("could not be converted|Cannot convert|Invalid|is not a valid bool", str(cause)):
         value = re.search(r"Value '(.*?)'", str(cause))
-        kind = re.search(r"converted to (\w+)", str(cause))
+        kind = re.search(r"(?:converted to|a valid) (\w+)", str(cause))
         if "ListConfig" in str(cause):
             return f"{key}: it takes a list, {key}=[1,2]."
-        kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+        kinds = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}
         wanted = kinds.get(kind.group(1), f"a {kind.group(1)}") if kind else "another type"
         return f"{key}={value.group(1) if value else ''}: it takes {wanted}."
     if "not Optional" in str(cause):

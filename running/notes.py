@@ -7,7 +7,9 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from datamodules.order import Split
 from recipes.averaging import initial_share
+from recipes.keys.key import shown_value
 from recipes.optimizers import kinds
 from recipes.recipe import Recipe
 from recipes.statistics import normalisations
@@ -34,8 +36,30 @@ def what_does_not_apply(
     ]
 
 
+def of_split(cfg: DictConfig, network: nn.Module, split: Split, max_per_device: int) -> list[str]:
+    """Micro-batches that are much smaller than they may be, and what cannot act on those of one image."""
+    batch_size = cfg.recipe.batch_size
+    share, images = batch_size // split.devices, batch_size // split.chunks
+    notes, most = [], max_per_device * split.devices
+    if 4 * images <= min(share, max_per_device):
+        near = max(round(batch_size / most), 1) * most
+        notes.append(
+            f"micro-batches of {images}: {share} has no other divisor up to trainer.max_per_device={max_per_device}; "
+            f"recipe.batch_size={near} has"
+        )
+    if images == 1:
+        mixes = [f"recipe.{name}" for name in ("mixup_alpha", "cutmix_alpha") if cfg.recipe[name]]
+        if mixes:
+            notes.append(f"{' and '.join(mixes)} mix nothing: a micro-batch of one image has no partner")
+        if normalisations(network):
+            notes.append("batch normalisation sees each image alone: micro-batches are of one image")
+    return notes
+
+
 def _of_network(cfg: DictConfig, arch: str) -> list[str]:
     notes = []
+    if cfg.recipe.zero_init_last and "zero_init_last" in cfg.arch and cfg.pretrained:
+        notes.append("recipe.zero_init_last=true does not apply: the pretrained weights take its place")
     for name, why in ASKED_OF_ARCH.items():
         if cfg.recipe[name] and name not in cfg.arch:
             notes.append(f"recipe.{name}={cfg.recipe[name]} does not apply to {arch}: {why}")
@@ -55,6 +79,7 @@ def _of_layers(cfg: DictConfig, network: nn.Module, arch: str) -> list[str]:
     if cfg.recipe.finetune:
         why = "recipe.finetune leaves all but the classifier in evaluation mode"
         absent |= {name: why for name in ("dropout", "drop_path") if name in cfg.arch}
+        absent["layer_decay"] = "recipe.finetune trains the last layer alone"
     return [
         f"recipe.{name}={cfg.recipe[name]} does not apply to {arch}: {why}"
         for name, why in absent.items()
@@ -81,7 +106,9 @@ def _of_procedure(recipe: DictConfig, steps_per_epoch: int) -> list[str]:
     last = ends - (1 if recipe.schedule_interval == "epoch" else 1 / steps_per_epoch)  # when the rate is told last
     late = [at for at in recipe.decay_epochs if at > last] if recipe.schedule in ("step", "multistep", "list") else []
     if late:
-        notes.append(f"recipe.decay_epochs={recipe.decay_epochs}: the last epoch begins before {late[0]:g}")
+        notes.append(
+            f"recipe.decay_epochs={shown_value(list(recipe.decay_epochs))}: the last epoch begins before {late[0]:g}"
+        )
     if recipe.bce_threshold and not (recipe.mixup_alpha or recipe.cutmix_alpha):
         notes.append(f"recipe.bce_threshold={recipe.bce_threshold:g} changes nothing: unmixed targets are 0 and 1")
     return notes

@@ -92,7 +92,8 @@ def _check_rand_augment(notation: str) -> None:
     name, *words = notation.split("-")
     if name != "rand":
         raise RecipeError(f"recipe.rand_augment={notation}: it begins with rand, as rand-m7-mstd0.5-inc1 does.")
-    for word in words:
+    kinds = [re.sub(r"[\d.]+$", "", word) for word in words]
+    for word, first in zip(words, kinds, strict=True):
         kind = re.fullmatch(r"(mstd|mmax|m|n|p|inc)(\d+(?:\.\d+)?)", word)
         if kind is None and word not in RAND_AUGMENT_SETS:
             raise RecipeError(
@@ -101,5 +102,11 @@ def _check_rand_augment(notation: str) -> None:
             )
         if kind and kind.group(1) == "m" and float(kind.group(2)) > 30:
             raise RecipeError(f"recipe.rand_augment={notation}: magnitudes go to 10, or somewhat above.")
+        if kinds.count(first) > 1:
+            raise RecipeError(f"recipe.rand_augment={notation}: {first} stands there twice.")
+        if word == "n0":
+            raise RecipeError(
+                f"recipe.rand_augment={notation}: n0 is no operation; none at all is recipe.rand_augment=."
+            )
         if kind and kind.group(1) == "p" and float(kind.group(2)) > 1:
             raise RecipeError(f"recipe.rand_augment={notation}: {word} is a probability, at most 1.")

@@ -46,10 +46,11 @@ def check_ranges(recipe: Any) -> None:
         if not facts:
             continue
         if facts["choices"] and value not in facts["choices"]:
-            near = get_close_matches(str(value), facts["choices"], n=1)
+            near = get_close_matches(str(value).lower(), facts["choices"], n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
-            known = ", ".join(filter(None, facts["choices"]))
-            raise RecipeError(f"recipe.{one.name}={value}: it is one of {known}.{hint}")
+            known = [choice for choice in facts["choices"] if choice]
+            wanted = f"one of {', '.join(known)}" if len(known) > 1 else f"{known[0]} or nothing, recipe.{one.name}="
+            raise RecipeError(f"recipe.{one.name}={value}: it is {wanted}.{hint}")
         if facts["high"] is None:
             continue
         for number in value if isinstance(value, list) else [value]:
@@ -71,6 +72,6 @@ def _inside(number: float, facts: Any) -> bool:  # false for NaN
 
 
 def _range(facts: Any) -> str:
-    low = f"above {facts['low']:,}" if facts["above"] else f"at least {facts['low']:,}"
-    high = f"below {facts['high']:,}" if facts["below"] else f"at most {facts['high']:,}"
+    low = f"above {facts['low']:,.12g}" if facts["above"] else f"at least {facts['low']:,.12g}"
+    high = f"below {facts['high']:,.12g}" if facts["below"] else f"at most {facts['high']:,.12g}"
     return f"it is {low} and {high}"

@@ -6,17 +6,20 @@ import pytest
 from conftest import composed
 
 import assemble
-from running.notes import what_does_not_apply
+from datamodules.order import split_batch
+from running.notes import of_split, what_does_not_apply
 
 SAID = {
     "recipe.no_decay_depthwise=true": "no_decay_depthwise=True does not apply to a: it trains no depthwise",
     "recipe.norm_bias_lr_factor=64": "norm_bias_lr_factor=64.0 does not apply to a: it trains no biases of norm",
     "recipe.precise_bn=64": "precise_bn=64 does not apply to a: it has no batch normalisation",
     "arch=resnet18 recipe.finetune=classifier recipe.drop_path=0.1": "recipe.finetune leaves all but the classifier in",
+    "arch=resnet18 recipe.finetune=classifier recipe.layer_decay=0.7": "layer_decay=0.7 does not apply to a: rec",
+    "arch=resnet18 recipe.zero_init_last=true pretrained=timm": "zero_init_last=true does not apply: the pretrained",
     "recipe.test_interpolation=bicubic": "recipe.test_interpolation=bicubic do not apply: b keeps its 32x32",
     "recipe.train_res=64": "recipe.train_res=64",
     "arch=resnet18 recipe.precise_bn=100000": "precise_bn=100000 is of fewer images",
-    "recipe=resnet recipe.epochs=30": "decay_epochs=[30.0]: the last epoch begins before 30",
+    "recipe=resnet recipe.epochs=30": "decay_epochs=[30]: the last epoch begins before 30",
     "recipe.epochs=2 recipe.decay_epochs=[1.7]": "decay_epochs=[1.7]: the last epoch begins before 1.7",
     "recipe=rsb_a2 recipe.mixup_alpha=0 recipe.cutmix_alpha=0": "bce_threshold=0.2 changes nothing",
 }
@@ -45,3 +48,25 @@ def test_what_does_not_apply_is_said(words, sentence):
 @pytest.mark.parametrize(("words", "key"), UNSAID.items())
 def test_what_applies_is_not(words, key):
     assert key not in notes(words)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "most", "said"),
+    [
+        (
+            97,
+            1,
+            10,
+            ["micro-batches of 1: 97 has no", "recipe.batch_size=100 has", "mixup_alpha and", "each image alone"],
+        ),
+        (514, 1, 256, ["micro-batches of 2: 514 has no", "recipe.batch_size=512 has"]),
+        (1028, 2, 256, ["micro-batches of 2: 514 has no", "recipe.batch_size=1024 has"]),
+        (2, 2, 256, ["recipe.mixup_alpha and recipe.cutmix_alpha mix nothing", "each image alone"]),
+        (96, 1, 64, []),
+        (512, 2, 256, []),
+    ],
+)
+def test_a_batch_that_splits_badly_is_said(batch_size, devices, most, said):
+    cfg = composed("arch=resnet18", "recipe=rsb_a2", f"recipe.batch_size={batch_size}")
+    found = of_split(cfg, assemble.network(cfg, device="meta"), split_batch(batch_size, devices, most), most)
+    assert all(sentence in " ".join(found) for sentence in said) and bool(found) == bool(said)
