@@ -37,11 +37,13 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     Attributes:
         names: of the classes, where they have any.
         notes: what the user should know about these files, in sentences.
+        largest: pixels of the longest of the images' shorter sides, where that is known; None: not.
         window: images among which an epoch's order is random before it moves on; 0: all of them.
         skipped: images that could not be read, and were left out, with the reason.
     """
 
     names: Sequence[str] = ()
+    largest: int | None = None
     window = 0
 
     def __init__(
@@ -149,7 +151,10 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     def report(self, faults: Iterable[Fault]) -> None:
         """Images that cannot be read. Raises DataError, naming the first."""
         first = next(iter(faults))
-        raise DataError(f"{first.name} cannot be read as an image ({first.reason}). Fetch it again or remove it.")
+        raise DataError(
+            f"{first.name} cannot be read as an image ({first.reason}).\nFetch it again, or leave out what cannot be "
+            "read: datamodule.on_error=skip datamodule.max_errors=N."
+        )
 
     def _stream(self, job: str) -> Stream:
         """The stream of a job, with what it has begun."""
@@ -257,21 +262,29 @@ class EncodedDataModule(ImageDataModule):
                 f"{shown(self.root)} has other training images or classes than the run was started with: "
                 "bring them back, or choose another name, run=NAME."
             )
-        self.skipped = {**state_dict.get("skipped", {}), **self.skipped}
+        before = state_dict.get("skipped", {})
+        self.skipped = {**{self._below_root(name): why for name, why in before.items()}, **self.skipped}
 
     def _identity(self) -> dict[str, Any]:
         """What a run goes on with."""
         return {"images": self.digest, "classes": list(self.names)}
 
+    def _below_root(self, name: str) -> str:
+        """The name of an image without the folder of the data set, which may move while a run rests."""
+        return name.removeprefix(shown(os.path.abspath(self.root)) + os.sep)
+
     def report(self, faults: Iterable[Fault]) -> None:
         if self.on_error == "fail":
             super().report(faults)
+        last = list(self.skipped)[-1] if self.skipped else ""
         for fault in faults:
-            if fault.name not in self.skipped:
-                self.skipped[fault.name] = fault.reason
+            name = self._below_root(fault.name)
+            if name not in self.skipped:
+                self.skipped[name] = fault.reason
                 log.warning("left out: %s cannot be read as an image (%s)", fault.name, fault.reason)
+                last = fault.name
         if len(self.skipped) > self.max_errors:
             raise DataError(
                 f"{len(self.skipped)} images cannot be read, more than datamodule.max_errors={self.max_errors}; "
-                f"the last is {list(self.skipped)[-1]}.\npython prepare.py check=true lists them all."
+                f"the last is {last}.\npython prepare.py check=true lists them all."
             )

@@ -107,7 +107,10 @@ class Stream:
             bad = {fault.row for fault in faults}
             kept = torch.tensor([row for row in range(len(origin)) if row not in bad], dtype=torch.int64)
             if self.job == "train" and not len(kept):
-                raise DataError(f"No image of a micro-batch can be read; the last is {faults[-1].name}.")
+                raise DataError(
+                    f"None of a micro-batch of {len(origin)} can be read, {faults[-1].name} the last, and a step needs "
+                    "an image: see prepare.py check=true, or set trainer.max_per_device higher."
+                )
             weight *= len(kept) / len(origin)
             origin, images, labels = origin[kept], images[kept.to(images.device)], labels[kept.to(labels.device)]
         return MicroBatch(images, labels, origin.to(self.device), request.chunk, weight)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy
 import torch
@@ -11,7 +11,7 @@ import torch
 from datamodules.base import EncodedDataModule
 from datamodules.errors import DataError
 from datamodules.images import Images
-from datamodules.packing.shards import Packing, find_nulls
+from datamodules.packing.shards import Packing, ShardBlobs, find_nulls
 from datamodules.reading.encoded import EncodedImages
 
 
@@ -53,7 +53,7 @@ class Packed(EncodedDataModule):
             "val_size": val_size,
         }
         if None in given.values():
-            found = find_nulls({"root": root, "cache": cache})
+            found = find_nulls({"root": root, "cache": cache, **given})
             given = {key: found[key] if value is None else value for key, value in given.items()}
         self.validation_is_own = given["val_size"] is None
         super().__init__(
@@ -92,6 +92,8 @@ class Packed(EncodedDataModule):
                 f"validation is datamodule.val_size={self.val_size}"
             )
         train, test = (self._images(packing, split) for split in ("train", "test"))
+        sizes = cast(ShardBlobs, train.blobs).columns
+        self.largest = int(numpy.minimum(sizes["height"], sizes["width"]).max())
         return (train, self._images(packing, "val"), test) if self.validation_is_own else (train, test)
 
     def state_dict(self) -> dict[str, Any]:

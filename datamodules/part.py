@@ -21,6 +21,9 @@ class Blobs(Protocol):
     def name(self, index: int) -> str:
         """What a message calls it: a path, or an archive and its member."""
 
+    def stamp(self, images: Sequence[int], dates: bool = True) -> str:
+        """Of some images: another one once one of them was replaced, without `dates` by one of another size."""
+
 
 @dataclass(frozen=True, eq=False)
 class Part:

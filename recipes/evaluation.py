@@ -14,6 +14,7 @@ from recipes.device_augmentation import Normalise
 from recipes.losses import evaluation_loss
 from recipes.recipe import Recipe
 from recipes.views import logits_of_views
+from user_error import UserError
 
 
 class Evaluator(pl.LightningModule):
@@ -83,6 +84,8 @@ class Evaluator(pl.LightningModule):
         for prefix in self.evaluated(stage):
             for name, metric in self._metrics_of(prefix):
                 found[f"{prefix}_{name}"] = metric.compute()
+                if name == "top1" and found[f"{prefix}_{name}"].isnan():  # a mean of none
+                    raise UserError(f"Of the images of {stage} none could be read.")
                 metric.reset()
         self.log_dict(found, logger=False)  # for callbacks; running/rows.py hands them to the loggers
         return found

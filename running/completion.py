@@ -51,6 +51,7 @@ def complete(cfg: DictConfig) -> None:
     if hydra.mode == RunMode.MULTIRUN:  # a job of a launcher that runs it in its own process
         cfg.run = f"{cfg.run}/{job_name(list(hydra.overrides.task))}"
     folder = directory.folder_of(cfg)
+    _keep_mean(folder, cfg, found)
     if directory.is_main_process():
         directory.check_same(folder, cfg, found)
     if directory.is_finished(folder):
@@ -73,6 +74,18 @@ def _find_what_data_say(cfg: DictConfig) -> list[str]:
         cfg.datamodule[key] = values[key]
     check_parts(cfg)
     return [f"datamodule.{key}" for key in keys]
+
+
+def _keep_mean(folder: Path, cfg: DictConfig, found: list[str]) -> None:
+    """A run keeps the mean and deviation that it found first, if an image that could not be read was mended since."""
+    if not (folder / "config.yaml").exists():
+        return
+    from datamodules.reading.facts import agrees
+
+    saved = directory.read_config(folder / "config.yaml").datamodule
+    for name in ("mean", "std"):
+        if f"datamodule.{name}" in found and agrees(saved.get(name), cfg.datamodule[name]):
+            cfg.datamodule[name] = saved[name]
 
 
 def with_run(cfg: DictConfig) -> None:

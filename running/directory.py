@@ -18,11 +18,13 @@ from running.sources import defined_in
 from user_error import UserError
 
 SAME = ("arch", "datamodule", "recipe", "pretrained", "freeze", "teacher", "seed")  # what a run may not change
-PLACES = (
+FREE = (  # but for this of it: where and by whom files are read, and what then comes of those that cannot be
     "datamodule.root",
     "datamodule.workers",
     "datamodule.cache",
-)  # where and by whom files are read changes nothing
+    "datamodule.on_error",
+    "datamodule.max_errors",
+)
 
 
 def is_main_process() -> bool:
@@ -118,7 +120,7 @@ def check_same(folder: Path, cfg: DictConfig, found: Collection[str] = ()) -> No
         _check_found(folder, old, cfg, found)
     for group in SAME:
         before, now = _flat(group, _plain(old.get(group))), _flat(group, _plain(cfg.get(group)))
-        for key in sorted((before.keys() | now.keys()) - set(PLACES)):
+        for key in sorted((before.keys() | now.keys()) - set(FREE)):
             if before.get(key) != now.get(key):
                 raise UserError(
                     f"{folder} is a run with {key}={before.get(key)}, and this command says {key}={now.get(key)}.\n"

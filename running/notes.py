@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -56,6 +57,13 @@ def of_split(cfg: DictConfig, network: nn.Module, split: Split, max_per_device: 
     return notes
 
 
+def of_enlargement(cfg: DictConfig, largest: int | None) -> list[str]:
+    """Sizes that no image has."""
+    sizes = {name: cfg.recipe[name] for name in ("train_res", "test_res") if cfg.recipe[name] > (largest or math.inf)}
+    said = " and ".join(f"recipe.{name}={size}" for name, size in sizes.items())
+    return [f"{said} enlarge every image: their shorter sides have {largest} pixels at most"] if sizes else []
+
+
 def _of_network(cfg: DictConfig, arch: str) -> list[str]:
     notes = []
     if cfg.recipe.zero_init_last and "zero_init_last" in cfg.arch and cfg.pretrained:
@@ -95,6 +103,10 @@ def _of_data(cfg: DictConfig, data: str) -> list[str]:
         notes.append(f"recipe.test_views={recipe.test_views} is off: a mirrored image of {data} is not of its class")
     if recipe.pca_lighting and cfg.datamodule.channels != 3:
         notes.append(f"recipe.pca_lighting={recipe.pca_lighting} is off: {data} has no colour")
+    if cfg.datamodule.get("max_errors") and cfg.datamodule.on_error == "fail":
+        notes.append(f"datamodule.max_errors={cfg.datamodule.max_errors} does not apply: datamodule.on_error=fail")
+    if cfg.datamodule.get("cache") and "://" not in str(cfg.datamodule.root):
+        notes.append(f"datamodule.cache={cfg.datamodule.cache} does not apply: {data} is read from a folder")
     if cfg.datamodule.val_size == 0:
         notes.append("validation is the test set (datamodule.val_size=0)")
     return notes

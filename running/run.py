@@ -27,7 +27,7 @@ from running.bar import Bar
 from running.checkpoints import BEST, LAST, PREVIOUS, Checkpoints
 from running.clock import Clock
 from running.errors import Stopped
-from running.notes import of_split, what_does_not_apply
+from running.notes import of_enlargement, of_split, what_does_not_apply
 from running.ranks import Ranks
 from running.rows import Rows
 from running.stopping import Stop
@@ -115,6 +115,7 @@ class Run:
         self.notes = [
             *getattr(classifier.network, "notes", ()),
             *data.notes,
+            *of_enlargement(cfg, data.largest),
             *of_split(cfg, classifier.network, split, cfg.trainer.max_per_device),
             *what_does_not_apply(
                 cfg,

@@ -97,8 +97,11 @@ class FileBlobs:
     def name(self, index: int) -> str:
         return shown(self.index.path(index))
 
-    def stamp(self, images: Sequence[int]) -> str:
-        """Of some of the files, another one once one was replaced by one of its name, which no folder's time tells."""
+    def stamp(self, images: Sequence[int], dates: bool = True) -> str:
+        """Of some of the files, another one once one was replaced by one of its name, which no folder's time tells.
+
+        dates: whether by an equally large one too; a copy of the folder may then have another stamp.
+        """
         state = hashlib.blake2b(digest_size=16)
         top, paths = os.fsencode(self.index.folder) + b"/", self.index.paths.tobytes()
         places = numpy.asarray(images)
@@ -106,7 +109,7 @@ class FileBlobs:
         for start, end in zip(starts, ends, strict=True):
             try:
                 status = os.stat(top + paths[start:end])
-                state.update(b"%d %d " % (status.st_size, status.st_mtime_ns))
+                state.update(b"%d %d " % (status.st_size, status.st_mtime_ns if dates else 0))
             except OSError:
                 state.update(b"gone ")
         return state.hexdigest()

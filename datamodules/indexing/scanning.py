@@ -6,6 +6,7 @@ Names are bytes, as the system has them: they need not be UTF-8.
 from __future__ import annotations
 
 import os
+import re
 import time
 from array import array
 from collections import Counter
@@ -88,8 +89,9 @@ def folders_of(folder: Path) -> list[str]:
 
 
 def shown(name: bytes | str | Path) -> str:
-    """A name as it can be printed: a byte that is no UTF-8 is written \\xff."""
-    return os.fsencode(name).decode(errors="backslashreplace")
+    """A name as it can be printed in a line: a byte that is no UTF-8 is written \\xff, as is an end of line."""
+    text = os.fsencode(name).decode(errors="backslashreplace")
+    return re.sub(r"[\0-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _of_class(root: bytes, name: bytes, found: Scan) -> list[bytes]:

@@ -15,6 +15,7 @@ import numpy
 from datamodules.errors import DataError
 from datamodules.packing.shard_files import is_intact, written_whole
 from datamodules.packing.shards import COLUMNS, shard_name
+from datamodules.reading.facts import agrees
 
 STARTED = "packing.json"
 
@@ -35,14 +36,16 @@ class Record(NamedTuple):
         return len(self.columns["label"])
 
 
-def claim(out: Path, made: dict[str, Any]) -> bool:
+def claim(out: Path, made: dict[str, Any], sizes: str) -> bool:
     """Whether something is left to do in `out`.
 
     Args:
-        made: what decides every byte of a packing.
+        made: what decides every byte of a packing. One that was begun keeps its mean and deviation, if an image that
+            could not be read was mended since.
+        sizes: a digest of the bytes that the files have of which it is made.
 
     Raises:
-        DataError: the folder holds another packing, or something else.
+        DataError: the folder holds another packing, or something else; files have changed since it was finished.
     """
     finished = (out / "dataset.json").exists()
     if not finished and not (out / STARTED).exists():
@@ -51,12 +54,19 @@ def claim(out: Path, made: dict[str, Any]) -> bool:
         write_json(out / STARTED, made)
         return True
     before = _read_json(out / "dataset.json").get("made", {}) if finished else _read_json(out / STARTED)
+    if not finished:
+        made |= {key: before[key] for key in ("mean", "std") if agrees(before.get(key), made[key])}
     for key, value in made.items():
         if before.get(key) != value:
             raise DataError(
                 f"{out} holds another packing: its {key} is {before.get(key)}, and this command's is {value}.\n"
                 "Name another folder, out=DIR."
             )
+    if finished and _read_json(out / "dataset.json").get("sizes", sizes) != sizes:  # older packings do not say
+        raise DataError(
+            f"{out} was packed of these images, and some of them have changed since: pack them into another folder, "
+            "out=DIR, or remove it."
+        )
     return not finished
 
 

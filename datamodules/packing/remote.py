@@ -32,15 +32,18 @@ class Place:
     root: str
     folder: Path
 
-    def file(self, name: str, size: int) -> Path:
+    def file(self, name: str, size: int, stale: int | None = None) -> Path:
         """The local file; of a URL fetched whole if it is not there, by one process while the others wait.
+
+        Args:
+            stale: the inode of a copy that is damaged: it is fetched again, unless another process has done so.
 
         Raises:
             DataError: it cannot be fetched, has another size, or there is no room for it.
         """
         path = self.folder / name
-        if is_remote(self.root) and not _is_whole(path, size):
-            _fetch(f"{self.root.rstrip('/')}/{name}", path, size)
+        if is_remote(self.root) and not _is_whole(path, size, stale):
+            _fetch(f"{self.root.rstrip('/')}/{name}", path, size, stale)
         return path
 
 
@@ -78,18 +81,23 @@ def read_small(root: str, name: str) -> bytes | None:
         raise DataError(f"{root}/{name} cannot be read ({_reason(error)}).") from None
 
 
-def _is_whole(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
+def _is_whole(path: Path, size: int, stale: int | None) -> bool:
+    return path.is_file() and path.stat().st_size == size and path.stat().st_ino != stale
 
 
-def _fetch(url: str, path: Path, size: int) -> None:
+def _fetch(url: str, path: Path, size: int, stale: int | None) -> None:
     import fsspec
 
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{path.parent} cannot be made ({_reason(error)}): what is fetched needs a folder, datamodule.cache=FOLDER."
+        ) from None
+    try:
         with FileLock(f"{path}.lock"):
-            if _is_whole(path, size):  # by the process that we waited for
+            if _is_whole(path, size, stale):  # by the process that we waited for
                 return
             system, source = fsspec.core.url_to_fs(url)
             for pause in (*PAUSES_S, None):
@@ -102,6 +110,8 @@ def _fetch(url: str, path: Path, size: int) -> None:
                     time.sleep(pause)
             if part.stat().st_size != size:
                 raise DataError(f"{url} has {part.stat().st_size:,} bytes instead of {size:,}: copy it again.")
+            with open(part, "rb") as fetched:
+                os.fsync(fetched.fileno())  # else a machine that fails may leave zeros of the right length
             os.replace(part, path)
     except DataError:
         part.unlink(missing_ok=True)
@@ -122,6 +132,8 @@ def _is_of_disk(error: Exception, path: Path) -> bool:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):  # whose words are those of the URL alone
+        return os.strerror(errno.ENOENT).lower()
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -17,13 +17,14 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy
 
 from datamodules.errors import DataError
-from datamodules.packing.remote import Place, place_of, read_small
+from datamodules.packing.remote import Place, is_remote, place_of, read_small
 
 VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -70,11 +71,14 @@ class Packing:
                 f"{root} holds no packed data set (dataset.json). One is made of a folder of images by\n"
                 f"python prepare.py datamodule=imagefolder datamodule.root=FOLDER out={place}"
             )
+        damaged = DataError(f"{root}/dataset.json is damaged: pack again, or copy it again.")
         try:
             self.facts: dict[str, Any] = json.loads(text)
             version = self.facts["version"]
         except (ValueError, KeyError, TypeError):
-            raise DataError(f"{root}/dataset.json is damaged: pack again, or copy it again.") from None
+            raise damaged from None
+        if version == VERSION and not _is_whole(self.facts):
+            raise damaged
         if version != VERSION:
             raise DataError(
                 f"{root} is a packing of version {version}, and version {VERSION} is read here: pack again."
@@ -83,12 +87,30 @@ class Packing:
 
     def blobs(self, split: str) -> ShardBlobs:
         """Raises DataError: the index is not whole."""
-        return ShardBlobs(self.place, split, self.facts["images"][split], self.facts["files"])
+        return ShardBlobs(self.place, split, self.facts["images"][split], self.facts)
+
+
+def _is_whole(facts: Mapping[str, Any]) -> bool:
+    """Whether dataset.json says all that is read of it."""
+    kinds = {"classes": list, "channels": int, "mean": list, "std": list, "mirror": bool, "exif_rotation": bool}
+    if not all(isinstance(facts.get(key), kind) for key, kind in {**kinds, "images": dict, "files": dict}.items()):
+        return False
+    return {"train", "test"} <= facts["images"].keys() <= set(SPLITS)
 
 
 def find_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What conf/datamodule/packed.yaml leaves null, by its keys. Raises DataError: there is no such packing."""
+    """What conf/datamodule/packed.yaml leaves null, by its keys.
+
+    Raises:
+        DataError: there is no such packing, or it has not the mean and deviation of so many channels.
+    """
     facts = Packing(data["root"], data["cache"]).facts
+    channels = data.get("channels") or facts["channels"]
+    if channels != facts["channels"] and None in (data.get("mean"), data.get("std")):
+        raise DataError(
+            f"datamodule.channels={channels}: {data['root']} was packed with {facts['channels']}. Give datamodule.mean "
+            f"and datamodule.std of {channels}, or pack it so: prepare.py datamodule.channels={channels}."
+        )
     return {
         "num_classes": len(facts["classes"]),
         **{key: facts[key] for key in ("channels", "mean", "std", "mirror")},
@@ -102,13 +124,15 @@ class ShardBlobs:
     Processes map the index, and read at given places (pread): files that were open before a fork are theirs too.
     """
 
-    def __init__(self, place: Place, split: str, count: int, files: Mapping[str, int]) -> None:
-        self.place, self.split, self.count, self.files = place, split, count, files
+    def __init__(self, place: Place, split: str, count: int, facts: Mapping[str, Any]) -> None:
+        self.place, self.split, self.count, self.facts = place, split, count, facts
+        self.files: Mapping[str, int] = facts["files"]
         self.columns = {column: self._column(column) for column in COLUMNS}
         self.open: dict[int, int] = {}  # file descriptors by shard
+        self.renewed: set[int] = set()  # shards whose copy was damaged, and was fetched again
 
     def __reduce__(self) -> Any:
-        return ShardBlobs, (self.place, self.split, self.count, self.files)
+        return ShardBlobs, (self.place, self.split, self.count, self.facts)
 
     def __del__(self) -> None:
         for descriptor in getattr(self, "open", {}).values():
@@ -121,17 +145,39 @@ class ShardBlobs:
         shard = shard_name(self.split, int(self.columns["shard"][index]))
         return f"{self.place.folder / shard}: {index:012d}"
 
+    def stamp(self, images: Sequence[int], dates: bool = True) -> str:
+        checksums = self.columns["crc32"][numpy.asarray(images)]
+        return hashlib.blake2b(checksums.tobytes(), digest_size=16).hexdigest()
+
     def read(self, index: int) -> bytes:
         """Raises OSError: the shard is gone, cut short, or holds other bytes than were packed; DataError: it cannot be
         fetched."""
         shard, offset, length, crc32 = (int(self.columns[c][index]) for c in ("shard", "offset", "length", "crc32"))
         descriptor = self.open.get(shard)
         data = self._first_read(shard, offset, length) if descriptor is None else os.pread(descriptor, length, offset)
+        if len(data) == length and zlib.crc32(data) == crc32:
+            return data
+        if self._renew(shard):
+            return self.read(index)
         if len(data) < length:
             raise OSError(errno.EIO, "the shard is cut short")
-        if zlib.crc32(data) != crc32:
-            raise OSError(errno.EIO, "its checksum differs: the shard is damaged")
-        return data
+        raise OSError(errno.EIO, "its checksum differs: the shard is damaged")
+
+    def _renew(self, shard: int) -> bool:
+        """Whether a damaged copy of a shard was fetched again; once, for the origin may be damaged too."""
+        if not is_remote(self.place.root) or shard in self.renewed:
+            return False
+        self.renewed.add(shard)
+        name, descriptor = shard_name(self.split, shard), self.open.pop(shard, None)
+        try:
+            stale = os.stat(self.place.folder / name if descriptor is None else descriptor).st_ino
+            self.place.file(name, self.files[name], stale)
+        except (OSError, DataError):
+            return False
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+        return True
 
     def _first_read(self, shard: int, offset: int, length: int) -> bytes:
         name = shard_name(self.split, shard)
@@ -150,13 +196,31 @@ class ShardBlobs:
 
     def _column(self, column: str) -> numpy.ndarray:
         name = index_name(self.split, column)
+        path = self.place.folder / name
         try:
             path = self.place.file(name, self.files[name])
+            values = self._loaded(column, path)
+            if values is None and is_remote(self.place.root):
+                values = self._loaded(column, self.place.file(name, self.files[name], stale=path.stat().st_ino))
+        except (OSError, KeyError):
+            values = None
+        if values is None:
+            raise DataError(f"{path} is missing or damaged: pack again, or copy it again.")
+        return values
+
+    def _loaded(self, column: str, path: Path) -> numpy.ndarray | None:
+        """A column of the index; None if it is not what was packed."""
+        try:
             values = numpy.asarray(numpy.load(path, mmap_mode="r", allow_pickle=False))
-            if values.shape != (self.count,) or values.dtype != COLUMNS[column]:
-                raise ValueError
-        except (OSError, EOFError, KeyError, ValueError):
-            raise DataError(
-                f"{self.place.folder / name} is missing or damaged: pack again, or copy it again."
-            ) from None
+        except (OSError, EOFError, ValueError):
+            return None
+        if values.shape != (self.count,) or values.dtype != COLUMNS[column]:
+            return None
+        packed = self.facts.get("crc32", {}).get(index_name(self.split, column))
+        if packed is not None and zlib.crc32(values.tobytes()) != packed:  # older packings do not say
+            return None
+        if column == "label" and not 0 <= values.min() <= values.max() < len(self.facts["classes"]):
+            return None
+        if column == "shard" and not {shard_name(self.split, s) for s in numpy.unique(values)} <= self.files.keys():
+            return None
         return values

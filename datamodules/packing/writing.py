@@ -52,7 +52,8 @@ def pack(data: ImageDataModule, out: Path, settings: Settings, advance: Advance)
     if "train" not in splits or "test" not in splits:
         raise DataError(f"{data.root} has no {'test' if 'train' in splits else 'training'} images to pack.")
     made = _made(data, splits, settings)
-    if not ledger.claim(out, made):
+    sizes = _sizes(splits)
+    if not ledger.claim(out, made, sizes):
         return None
     kept, records = 0, {}
     for number, (split, images) in enumerate(splits.items()):
@@ -64,7 +65,16 @@ def pack(data: ImageDataModule, out: Path, settings: Settings, advance: Advance)
         records[split] = [*before, *packer.rest(before, advance)]
         if not records[split]:
             raise DataError(f"Of the {split} images none can be read.")
-    return _finish(data.class_names(), out, made, records, kept)
+    return _finish(data.class_names(), out, made, records, kept, sizes)
+
+
+def _sizes(splits: dict[str, EncodedImages]) -> str:
+    """A digest of the bytes that each file has."""
+    state = hashlib.blake2b(digest_size=16)
+    for images in splits.values():
+        places = range(len(images)) if images.samples is None else images.samples.tolist()
+        state.update(images.blobs.stamp(places, dates=False).encode())
+    return state.hexdigest()
 
 
 def _made(data: ImageDataModule, splits: dict[str, EncodedImages], settings: Settings) -> dict[str, Any]:
@@ -156,13 +166,17 @@ class _Packer:
         return record, over
 
 
-def _finish(classes: list[str], out: Path, made: dict[str, Any], records: dict[str, list[Record]], kept: int) -> Report:
+def _finish(
+    classes: list[str], out: Path, made: dict[str, Any], records: dict[str, list[Record]], kept: int, sizes: str
+) -> Report:
     """Write the index, and dataset.json last of all."""
-    names = []
+    names, crc32 = [], {}
     for split, those in records.items():
         for column in COLUMNS:
-            with written_whole(out / index_name(split, column)) as file:
-                numpy.save(file, numpy.concatenate([record.columns[column] for record in those]))
+            name, values = index_name(split, column), numpy.concatenate([record.columns[column] for record in those])
+            with written_whole(out / name) as file:
+                numpy.save(file, values)
+            crc32[name] = zlib.crc32(values.tobytes())
         names += [shard_name(split, shard) for shard in range(len(those))]
         names += [index_name(split, column) for column in COLUMNS]
     every = [record for those in records.values() for record in those]
@@ -180,7 +194,9 @@ def _finish(classes: list[str], out: Path, made: dict[str, Any], records: dict[s
         **{key: made[key] for key in ("channels", "mean", "std", "mirror", "exif_rotation")},
         "images": images,
         "files": files,
+        "crc32": crc32,  # of the numbers of each file of the index
         "made": made,
+        "sizes": sizes,  # of the files that it was made of
     }
     ledger.write_json(out / "dataset.json", facts)
     ledger.release(out)

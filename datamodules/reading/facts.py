@@ -24,6 +24,7 @@ SAMPLE = 2_000  # images that are looked at: their mean is that of all to 1 or 2
 SHORT_SIDE = 256  # pixels to which they are reduced first, as a network sees them
 MOST_BYTES = 2 * 2**30  # of images of one size that are held in memory
 MOST_HEADERS = 500_000  # files that are opened to see whether all are of one size
+DRIFT = 0.02  # of the range of levels: how far the mean of the same images may move, once one of them is mended
 LEAST_SIDE = 32  # pixels: LeNet-5's, and that of most networks for small images; smaller images are shown at it
 VALIDATION_SHARE = 10  # of the training images a tenth, where nobody says how many and the set has none
 
@@ -115,6 +116,21 @@ def known_facts(part: Part, turn: bool, channels: int | None) -> Facts | None:
             if kept.pop("stamp") == _stamp(part):
                 return Facts(**kept)
     return None
+
+
+def forget_facts(part: Part) -> None:
+    """An image beyond the sample was replaced."""
+    if part.cache is not None:
+        with contextlib.suppress(OSError):
+            for file in part.cache.glob("facts-*.json"):
+                file.unlink()
+
+
+def agrees(before: Any, now: Any) -> bool:
+    """Whether two means, or deviations, are of the same images, but for some that could not be read."""
+    lists = [list(values) for values in (before, now) if isinstance(values, Sequence)]
+    same_kind = len(lists) == 2 and len(lists[0]) == len(lists[1])
+    return same_kind and all(abs(a - b) <= DRIFT for a, b in zip(*lists, strict=True))
 
 
 def _file(turn: bool, channels: int | None) -> str:

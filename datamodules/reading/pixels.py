@@ -12,10 +12,15 @@ import numpy
 from datamodules.errors import DataError
 from datamodules.part import Blobs, Part
 from datamodules.reading.decoding import ImageError, open_image
+from datamodules.reading.facts import forget_facts, known_facts
 from datamodules.reading.spreading import announce, spread
 from datamodules.reading.user_cache import alone, keep
 
 PART = 500  # images that a process decodes at a time
+
+
+class SeveralSizes(DataError):
+    """Images that were taken for those of one size are not."""
 
 
 def pixels_of(part: Part, channels: int, turn: bool) -> tuple[numpy.ndarray, dict[int, str]]:
@@ -35,7 +40,16 @@ def pixels_of(part: Part, channels: int, turn: bool) -> tuple[numpy.ndarray, dic
             kept = numpy.load(file, mmap_mode="c", allow_pickle=False)  # what is written to it stays in this process
             if kept.dtype == numpy.uint8 and kept.shape[:2] == (len(part), channels):
                 return kept, {}
-        pixels, reasons = decoded(part.blobs, channels, turn, part.name)
+        try:
+            pixels, reasons = decoded(part.blobs, channels, turn, part.name)
+        except SeveralSizes as error:
+            facts = known_facts(part, turn, None) or known_facts(part, turn, channels)
+            if facts is None or facts.side is None:
+                raise
+            forget_facts(part)
+            raise DataError(
+                f"{error}\nIt was replaced since all were looked at: the same command looks anew."
+            ) from None
         if reasons:
             return pixels, reasons
         for old in part.cache.glob("pixels-*"):
@@ -65,7 +79,7 @@ def decoded(blobs: Blobs, channels: int, turn: bool, what: str) -> tuple[numpy.n
             if pixels is None:
                 pixels = numpy.zeros((len(blobs), *one.shape), numpy.uint8)
             if pixels.shape[1:] != one.shape:
-                raise DataError(
+                raise SeveralSizes(
                     f"{blobs.name(image)} is {one.shape[2]}x{one.shape[1]} and others are "
                     f"{pixels.shape[3]}x{pixels.shape[2]}: images of several sizes have no datamodule.resolution."
                 )

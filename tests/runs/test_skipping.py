@@ -20,7 +20,7 @@ def test_images_that_cannot_be_read(tmp_path):
         "recipe.test_res=32", "logger=none",
     ]  # fmt: skip
     done = command(tmp_path, "train.py", *words, "trainer=cpu", "run=fail")
-    assert done.returncode == 1 and "ant/3.jpeg cannot be read as an image" in done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and "ant/3.jpeg cannot be read as an image" in done.stderr
 
     skip = ["datamodule.on_error=skip", "datamodule.max_errors=2"]
     for machine in ("trainer=cpu",), ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"):
@@ -43,3 +43,13 @@ def test_images_that_cannot_be_read(tmp_path):
 
     done = command(tmp_path, "train.py", *words, "trainer=cpu", *skip[:1], "datamodule.max_errors=0", "run=few")
     assert done.returncode == 1 and "more than datamodule.max_errors=0" in done.stderr
+
+    # Stopped by an image, a run goes on with more left out, in a folder that was moved, or once all is mended.
+    (tmp_path / "data").rename(tmp_path / "moved")
+    moved = [word.replace(str(tmp_path / "data"), str(tmp_path / "moved")) for word in words]
+    done = command(tmp_path, "train.py", *moved, "trainer=cpu", *skip, "run=few")
+    assert done.returncode == 0 and len(results(tmp_path / "runs" / "few")["skipped"]) == 2, done.stderr
+    (tmp_path / "moved" / "val" / "bee" / "4.jpeg").write_bytes(whole)
+    (tmp_path / "moved" / "train" / "ant" / "3.jpeg").write_bytes(whole)
+    done = command(tmp_path, "train.py", *moved, "trainer=cpu", "run=fail")
+    assert done.returncode == 0 and not results(tmp_path / "runs" / "fail")["skipped"], done.stderr

@@ -6,12 +6,13 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from conftest import composed
+from conftest import composed, recipe_of
 from pytorch_lightning.plugins.precision import MixedPrecision
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import assemble
 from recipes import boxes, resizing
+from recipes.evaluation import Evaluator
 from user_error import UserError
 
 RESNET = ("arch=resnet_cifar", "arch.depth=8")
@@ -160,3 +161,10 @@ def test_the_smallest_of_progressive_sizes_is_large_enough():
     ]
     with pytest.raises(UserError, match=r"at least 75x75; the smallest of recipe.progressive_res, here 60 pixels"):
         assemble.network(composed(*words), device="meta")
+
+
+def test_an_accuracy_of_no_images_is_refused():
+    evaluator = Evaluator(torch.nn.Identity(), recipe_of("sgd_step"), torch.nn.Identity(), num_classes=10)
+    evaluator._evaluate(torch.zeros(0, 1, 8, 8), torch.zeros(0, dtype=torch.int64), "val")
+    with pytest.raises(UserError, match="Of the images of val none could be read"):
+        evaluator.on_validation_epoch_end()

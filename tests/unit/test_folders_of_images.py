@@ -19,7 +19,7 @@ from scipy.io import savemat
 from datamodules.errors import DataError
 from datamodules.images import TensorImages
 from datamodules.indexing.layout import find_nulls
-from datamodules.reading import pixels
+from datamodules.reading import facts, pixels
 from running.checks import check_parts
 from sweeps.jobs import job_name
 from user_error import UserError
@@ -163,6 +163,16 @@ def test_squares_of_one_size_are_a_data_set_in_memory(tmp_path, monkeypatch):
     (root / "a" / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="a/1.png cannot be read as an image"):
         loaded("imagefolder", root)
+
+
+def test_an_image_of_another_size_beyond_the_sample_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(facts, "SAMPLE", 4)
+    root = draw(tmp_path / "data", *classes(10, "a", "b"), size=(40, 40))
+    assert loaded("imagefolder", root).resolution == 40
+    Image.new("L", (48, 48), 200).save(root / "a" / "4.png")
+    with pytest.raises(DataError, match="a/4.png is 48x48 and others are 40x40.*\n.*the same command looks anew"):
+        loaded("imagefolder", root)
+    assert loaded("imagefolder", root).resolution is None
 
 
 def test_small_squares_are_shown_at_what_networks_take(tmp_path):

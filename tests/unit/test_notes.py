@@ -7,8 +7,9 @@ from conftest import composed
 
 import assemble
 from datamodules.order import split_batch
-from running.notes import of_split, what_does_not_apply
+from running.notes import of_enlargement, of_split, what_does_not_apply
 
+PACKED = "datamodule=packed datamodule.root=a datamodule.num_classes=10 datamodule.channels=3 "
 SAID = {
     "recipe.no_decay_depthwise=true": "no_decay_depthwise=True does not apply to a: it trains no depthwise",
     "recipe.norm_bias_lr_factor=64": "norm_bias_lr_factor=64.0 does not apply to a: it trains no biases of norm",
@@ -21,6 +22,8 @@ SAID = {
     "arch=resnet18 recipe.precise_bn=100000": "precise_bn=100000 is of fewer images",
     "recipe=resnet recipe.epochs=30": "decay_epochs=[30]: the last epoch begins before 30",
     "recipe.epochs=2 recipe.decay_epochs=[1.7]": "decay_epochs=[1.7]: the last epoch begins before 1.7",
+    PACKED + "datamodule.max_errors=5": "max_errors=5 does not apply",
+    PACKED + "datamodule.cache=c": "cache=c does not apply: b is read",
     "recipe=rsb_a2 recipe.mixup_alpha=0 recipe.cutmix_alpha=0": "bce_threshold=0.2 changes nothing",
 }
 UNSAID = {
@@ -70,3 +73,11 @@ def test_a_batch_that_splits_badly_is_said(batch_size, devices, most, said):
     cfg = composed("arch=resnet18", "recipe=rsb_a2", f"recipe.batch_size={batch_size}")
     found = of_split(cfg, assemble.network(cfg, device="meta"), split_batch(batch_size, devices, most), most)
     assert all(sentence in " ".join(found) for sentence in said) and bool(found) == bool(said)
+
+
+def test_images_that_are_smaller_than_the_recipe_takes_them_are_said():
+    cfg = composed("recipe=rsb_a2")
+    assert of_enlargement(cfg, 200) == [
+        "recipe.train_res=224 and recipe.test_res=224 enlarge every image: their shorter sides have 200 pixels at most"
+    ]
+    assert not of_enlargement(cfg, 224) and not of_enlargement(cfg, None)

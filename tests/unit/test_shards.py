@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import shutil
@@ -261,14 +262,67 @@ def test_a_damaged_index_is_refused(tmp_path, small):
     column.write_bytes(column.read_bytes()[:-8])
     with pytest.raises(DataError, match=r"offset\.npy is missing or damaged"):
         opened("packed", tmp_path / "out")
+    facts = (tmp_path / "out" / "dataset.json").read_text()
     (tmp_path / "out" / "dataset.json").write_text('{"version": 99}')
     with pytest.raises(DataError, match="version 99"):
         Packing(str(tmp_path / "out"))
     (tmp_path / "out" / "dataset.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
         Packing(str(tmp_path / "out"))
+    for key in ("classes", "images", "files", "mirror"):
+        (tmp_path / "out" / "dataset.json").write_text(facts.replace(f'"{key}"', '"other"'))
+        with pytest.raises(DataError, match=r"dataset\.json is damaged"):
+            Packing(str(tmp_path / "out"))
     with pytest.raises(DataError, match=r"prepare\.py"):
         Packing(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(("column", "value"), [("label", 999), ("label", -1), ("shard", 77), ("label", 0)])
+def test_an_index_of_other_numbers_is_refused(tmp_path, small, column, value):
+    shutil.copytree(small, tmp_path / "out")
+    file = tmp_path / "out" / "index" / "train" / f"{column}.npy"
+    values = numpy.load(file)
+    values[:] = value
+    numpy.save(file, values)
+    with pytest.raises(DataError, match=rf"{column}\.npy is missing or damaged"):
+        opened("packed", tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    del facts["crc32"]  # as older packings are: what cannot be is told all the same
+    (tmp_path / "out" / "dataset.json").write_text(json.dumps(facts))
+    if value:
+        with pytest.raises(DataError, match=rf"{column}\.npy is missing or damaged"):
+            opened("packed", tmp_path / "out")
+
+
+def test_a_packing_knows_when_its_images_have_changed(tmp_path):
+    source = folder(tmp_path / "data")
+    assert packed(source, tmp_path / "out") and packed(source, tmp_path / "out") is None
+    shutil.copytree(source, tmp_path / "copy")  # of other dates
+    for file in (tmp_path / "copy").rglob("*.jpg"):
+        os.utime(file, (1, 1))
+    assert packed(tmp_path / "copy", tmp_path / "out") is None
+    (source / "train" / "ant" / "2.jpg").write_bytes(encoded(picture(90)))
+    with pytest.raises(DataError, match="some of them have changed since|its mean is"):
+        packed(source, tmp_path / "out")
+
+
+def test_a_packing_that_an_image_stopped_goes_on_once_it_is_mended(tmp_path):
+    source = folder(tmp_path / "data", train=9, noise=250_000)
+    file = source / "train" / "ant" / "3.jpg"
+    whole = file.read_bytes()
+    file.write_bytes(b"<html>")
+    with pytest.raises(DataError, match="ant/3.jpg cannot be read"):
+        packed(source, tmp_path / "out")
+    file.write_bytes(whole)
+    report = packed(source, tmp_path / "out")
+    assert report is not None and report.images == {"train": 18, "test": 4}
+
+
+def test_channels_that_were_not_packed(tmp_path, small):
+    with pytest.raises(DataError, match="was packed with 3. Give datamodule.mean"):
+        find_nulls({"root": str(small), "cache": None, "channels": 1})
+    grey = opened("packed", small, "datamodule.channels=1", "datamodule.mean=[0.5]", "datamodule.std=[0.2]")
+    assert grey.train.channels == 1
 
 
 def test_a_run_does_not_go_on_with_another_packing(tmp_path, small):
@@ -322,6 +376,28 @@ def test_a_hiccup_of_the_network_is_waited_for(tmp_path, small, monkeypatch):
     out, view = torch.empty(2, 3, 8, 8, dtype=torch.uint8), CentralView(composed("recipe.test_res=8").recipe)
     with pytest.raises(DataError, match="train-000000.tar cannot be fetched .reset by peer"):
         again.train.fill(out, torch.zeros(2, 3, dtype=torch.int64), view)
+
+
+def test_a_damaged_copy_is_fetched_again(tmp_path, small, cache):
+    data = opened("packed", f"file://{small}")
+    whole = [data.train.blobs.read(i) for i in range(12)]
+    for file in (*cache.rglob("train-000000.tar"), *cache.rglob("train/label.npy")):
+        file.write_bytes(bytes(file.stat().st_size))
+    again = opened("packed", f"file://{small}")
+    assert [again.train.blobs.read(i) for i in range(12)] == whole
+    assert torch.equal(again.train.labels, data.train.labels)
+
+    copy = shutil.copytree(small, tmp_path / "copy")
+    other = opened("packed", f"file://{copy}")
+    offset = int(other.train.blobs.columns["offset"][7])
+    broken(copy, offset, b"?")
+    with pytest.raises(OSError, match="checksum differs"):  # of the origin too
+        other.train.blobs.read(7)
+
+
+def test_a_cache_that_cannot_be_written_is_named(small):
+    with pytest.raises(DataError, match="/dev/null/x/.* cannot be made .*datamodule.cache=FOLDER"):
+        opened("packed", f"file://{small}", "datamodule.cache=/dev/null/x")
 
 
 def test_memory_is_a_place_too(tmp_path, small):
