@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy
 import pytorch_lightning as pl
 import torch
 
 from datamodules.images import Fault, Images, View
-from datamodules.indexing.scanning import shown
 from datamodules.loader import EvaluationLoader, MicroBatch, Request, Stream, TrainLoader
 from datamodules.order import DataError, Order, Split
 from datamodules.pool import PART, Job, Pool
-
-log = logging.getLogger(__name__)
 
 
 class ImageDataModule(pl.LightningDataModule, ABC):
@@ -223,68 +219,4 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             raise DataError(
                 f"The run was started with epochs of {steps:,} steps, not {self.order.steps_per_epoch:,}: bring "
                 "trainer.limit_train_batches back, or choose another name, run=NAME."
-            )
-
-
-class EncodedDataModule(ImageDataModule):
-    """A data set of encoded images, of which some may be unreadable.
-
-    Args:
-        on_error: what an image that cannot be read does: "fail", end the run, or "skip", be left out of its batch.
-        max_errors: with "skip", the most images to leave out, on each device.
-        exact_evaluation: whether tests see Pillow's own pixels, as published accuracies do; else nearly those, in less
-            than half the time.
-
-    Attributes:
-        digest: of the training images' names and classes, where they have any.
-    """
-
-    digest: str | None = None
-
-    def __init__(
-        self,
-        *,
-        on_error: Literal["fail", "skip"],
-        max_errors: Annotated[int, "x >= 0"],
-        exact_evaluation: bool,
-        **facts: Any,
-    ) -> None:
-        super().__init__(**facts)
-        self.on_error, self.max_errors, self.exact_evaluation = on_error, max_errors, exact_evaluation
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "skipped": dict(self.skipped), **self._identity()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        if any(state_dict.get(key, value) != value for key, value in self._identity().items()):  # older runs say less
-            raise DataError(
-                f"{shown(self.root)} has other training images or classes than the run was started with: "
-                "bring them back, or choose another name, run=NAME."
-            )
-        before = state_dict.get("skipped", {})
-        self.skipped = {**{self._below_root(name): why for name, why in before.items()}, **self.skipped}
-
-    def _identity(self) -> dict[str, Any]:
-        """What a run goes on with."""
-        return {"images": self.digest, "classes": list(self.names)}
-
-    def _below_root(self, name: str) -> str:
-        """The name of an image without the folder of the data set, which may move while a run rests."""
-        return name.removeprefix(shown(os.path.abspath(self.root)) + os.sep)
-
-    def report(self, faults: Iterable[Fault]) -> None:
-        if self.on_error == "fail":
-            super().report(faults)
-        last = list(self.skipped)[-1] if self.skipped else ""
-        for fault in faults:
-            name = self._below_root(fault.name)
-            if name not in self.skipped:
-                self.skipped[name] = fault.reason
-                log.warning("left out: %s cannot be read as an image (%s)", fault.name, fault.reason)
-                last = fault.name
-        if len(self.skipped) > self.max_errors:
-            raise DataError(
-                f"{len(self.skipped)} images cannot be read, more than datamodule.max_errors={self.max_errors}; "
-                f"the last is {last}.\npython prepare.py check=true lists them all."
             )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from datamodules import shared
-from datamodules.base import EncodedDataModule
+from datamodules.encoded import EncodedDataModule
 from datamodules.errors import DataError
 from datamodules.images import Fault, Images, TensorImages
 from datamodules.indexing.layout import listed

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from datamodules.base import EncodedDataModule
+from datamodules.encoded import EncodedDataModule
 from datamodules.errors import DataError
 from datamodules.images import Images, View
 from datamodules.indexing.ground_truth import classes_of

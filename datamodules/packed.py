@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, cast
 import numpy
 import torch
 
-from datamodules.base import EncodedDataModule
+from datamodules.encoded import EncodedDataModule
 from datamodules.errors import DataError
 from datamodules.images import Images
 from datamodules.packing.shards import Packing, ShardBlobs, find_nulls

@@ -13,7 +13,7 @@ from conftest import recipe_of
 from photographs import SAMPLES, origins, photographs
 from PIL import Image, ImageOps
 
-from datamodules.base import EncodedDataModule
+from datamodules.encoded import EncodedDataModule
 from datamodules.order import DataError
 from datamodules.reading import decoding
 from datamodules.reading.decoding import Decoded, ImageError, Jpeg, Picture, open_image
