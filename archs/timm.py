@@ -33,7 +33,8 @@ def create(
     name = model_name.split(".")[0]
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
-        raise ArchitectureError(f"arch.model_name={model_name}: timm has no such model. Nearest: {', '.join(near)}.")
+        nearest = f" Nearest: {', '.join(near)}." if near else ""
+        raise ArchitectureError(f"arch.model_name={model_name}: timm has no such model.{nearest}")
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         network = timm.create_model(

@@ -112,6 +112,7 @@ class Classifier(Resumable, Evaluator):
         self._leave_at_rest(share)
         optimizer.step()
         optimizer.zero_grad()
+        self._set_rates(optimizer, step + 1)  # for who looks before the next step does, as LearningRateMonitor
         for lookahead in self.lookaheads:  # part of the optimiser, as in timm: an average is of what it leaves
             lookahead.after_step(self.network, step, self.total_steps)
         for average in self.averages:
@@ -120,7 +121,13 @@ class Classifier(Resumable, Evaluator):
         if self.trainer.is_last_batch:
             self._sum_up_epoch()
 
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        optimizer: Any = self.optimizers()
+        self._set_rates(optimizer, self.global_step)
+
     def _set_rates(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        step = min(step, self.total_steps - 1)
         rate = learning_rate(self.recipe, step, self.steps_per_epoch, self.plateau.decays)
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
@@ -157,6 +164,8 @@ class Classifier(Resumable, Evaluator):
         if not (self.recipe.mixup_alpha or self.recipe.cutmix_alpha):  # of mixed images it would mean nothing
             self.train_metrics["train_top1"] = correct / count
         self.epoch_sums.zero_()
+        # For callbacks that look at the end of validation, which comes before on_train_epoch_end:
+        self.trainer.callback_metrics.update({name: torch.tensor(v) for name, v in self.train_metrics.items()})
 
     def on_train_epoch_end(self) -> None:
         self.log_dict(self.train_metrics, logger=False)  # for callbacks; running/rows.py hands them to the loggers

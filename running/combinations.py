@@ -42,9 +42,16 @@ def check_together(cfg: DictConfig) -> None:
         raise UserError("recipe.schedule=plateau: it counts epochs by validations; trainer.check_val_every_n_epoch=1.")
     if cfg.get("test_weights") == "best" and trainer.get("limit_val_batches") == 0:
         raise UserError("test_weights=best: without validation (trainer.limit_val_batches=0) no epoch is the best.")
+    every, most = trainer.get("check_val_every_n_epoch", 1), min(trainer.get("max_epochs") or epochs, epochs)
+    if cfg.get("test_weights") == "best" and every > most:
+        raise UserError(f"test_weights=best: of {most} epochs trainer.check_val_every_n_epoch={every} validates none.")
     for name, node in (cfg.get("callbacks") or {}).items():
         if str(node._target_).endswith(".EarlyStopping"):
             _check_early_stopping(f"callbacks.{name}", node)
+            if str(node.get("monitor", "")).startswith("val_") and trainer.get("limit_val_batches") == 0:
+                raise UserError(
+                    f"callbacks.{name}.monitor={node.monitor}: trainer.limit_val_batches=0 validates nothing."
+                )
     _check_pretrained(cfg)
 
 

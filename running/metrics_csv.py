@@ -87,5 +87,11 @@ def keep_until(folder: Path, step: int) -> None:
     if not path.exists():
         return
     columns, rows = read(path)
-    kept = [row for row in rows if row["step"].isdigit() and int(row["step"]) <= step and not row.get("test_loss")]
+    kept = [row for row in rows if row["step"].isdigit() and _is_before(row, step) and not row.get("test_loss")]
     write(path, columns, kept)
+
+
+def _is_before(row: Mapping[str, str], step: int) -> bool:
+    """Whether a row was there when `step` was saved: LearningRateMonitor's of that step was not, it opens the next."""
+    opens = not row.get("epoch") and not row.get("step_loss")
+    return int(row["step"]) < step or (int(row["step"]) == step and not opens)

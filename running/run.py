@@ -79,6 +79,12 @@ class Run:
             lock.acquire()
         try:
             start = checkpoints.to_continue(self.folder / "checkpoints")
+            last = (trainer.max_epochs or 0) * data.order.steps_per_epoch
+            if start.step > last:
+                raise UserError(
+                    f"trainer.max_epochs={trainer.max_epochs}: they have {last:,} steps, and {self.folder} is at "
+                    f"{start.step:,}. Give it more, or choose another name."
+                )
             if start.notes:
                 classifier.network.notes = start.notes  # type: ignore[assignment]
             if directory.is_main_process():
@@ -150,9 +156,8 @@ class Run:
     def test(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> float | None:
         """Test, write results.json, show the last table; returns the validation accuracy, for sweepers."""
         validation = _metrics(trainer, "val_")
-        if (
-            not validation and trainer.limit_val_batches != 0
-        ):  # continued after its last epoch: training had nothing left to do
+        stale = trainer.current_epoch % (trainer.check_val_every_n_epoch or 1) != 0  # the last epoch had no validation
+        if trainer.limit_val_batches != 0 and (stale or not validation):  # or training had nothing left to do
             trainer.validate(classifier, datamodule=data, verbose=False)
             validation = _metrics(trainer, "val_")
         weights = self.folder / "checkpoints" / {"last": LAST, "best": BEST}[self.cfg.test_weights]

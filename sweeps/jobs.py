@@ -48,6 +48,20 @@ def jobs_of(sweep: Path, command: Sequence[Sequence[str]], first: int = 0) -> li
     return [Job(number, list(words), sweep / job_name(words)) for number, words in enumerate(command, start=first + 1)]
 
 
+def check_distinct(jobs: Sequence[Job]) -> None:
+    """Raise UserError if two jobs would be one, in one directory: what they differ in is in no name."""
+    first: dict[Path, Job] = {}
+    for job in jobs:
+        other = first.setdefault(job.folder, job)
+        differs = [word for word in job.words if word not in other.words]
+        if other is not job:
+            what = differs[0] if differs else job.words[0]
+            raise UserError(
+                f"{what}: it does not make another job, since directories are not named by it. One by one, with a run= "
+                "of their own, such runs can be compared."
+            )
+
+
 def save_jobs(sweep: Path, jobs: Sequence[Job]) -> None:
     """Write sweep.json, names and words by number: for the ranking, and for run=SWEEP/NUMBER."""
     sweep.mkdir(parents=True, exist_ok=True)
@@ -75,9 +89,14 @@ def find_run(runs: Path, name: str) -> Path:
     exact = runs / name
     if (exact / "config.yaml").exists():
         return exact
-    numbered = [job.folder for job in load_jobs(exact.parent) if str(job.number) == exact.name]
-    if numbered and (numbered[0] / "config.yaml").exists():
-        return numbered[0]
+    jobs = load_jobs(exact.parent)
+    if jobs and exact.name.isdigit():
+        if not 1 <= int(exact.name) <= len(jobs):
+            raise UserError(f"run={name}: the sweep has {len(jobs)} jobs.")
+        numbered = jobs[int(exact.name) - 1].folder
+        if not (numbered / "config.yaml").exists():
+            raise UserError(f"run={name}: this job, {numbered.name}, has not begun.")
+        return numbered
     known = sorted(path.parent for path in runs.rglob("config.yaml"))
     names = [str(path.relative_to(runs)) for path in known]
     begun = [path for path in known if str(path.relative_to(runs)).startswith(name)]

@@ -64,4 +64,5 @@ def _run(words: list[str], environment: Mapping[str, str]) -> None:
 
 def command(job: Job, runs: Path) -> list[str]:
     words = [word for word in job.words if word.split("=")[0] != "run"]
-    return [sys.executable, sys.argv[0], *words, f"run='{job.folder.relative_to(runs)}'"]
+    name = str(job.folder.relative_to(runs)).replace("\\", r"\\").replace("'", r"\'")  # as Hydra reads quotes
+    return [sys.executable, sys.argv[0], *words, f"run='{name}'"]

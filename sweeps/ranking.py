@@ -33,8 +33,9 @@ def show_ranking(sweep: Path, runs: Path, stopped: bool = False) -> bool:
         console.print()
         console.print(means_over_seeds(groups))
     for job in missing:
-        how = "still running" if is_in_use(job.folder) else "not finished" if stopped else "failed"
         log = job.folder / "train.log"
+        told = log.exists() and " Stopped by " in "".join(log.read_text().splitlines()[-1:])  # by trainer.max_time
+        how = "still running" if is_in_use(job.folder) else "not finished" if stopped or told else "failed"
         line = f"{how}: {job.number} {job.folder.name}{f', see {log}' if log.exists() else ''}"
         console.print(line, style="red", soft_wrap=True, highlight=False)
     name = sweep.relative_to(runs) if sweep.is_relative_to(runs) else sweep

@@ -49,7 +49,7 @@ def read_weights(path: Path) -> Saved:
     except Exception as error:  # whatever a file may hold
         raise ArchitectureError(f"pretrained={path}: cannot be read as weights ({_reason(error)}).") from error
     if not isinstance(content, Mapping):
-        return Saved({}, {}, None)
+        raise ArchitectureError(f"pretrained={path}: cannot be read as weights (it is a {type(content).__name__}).")
     arch, seen = content.get("arch"), content.get("preprocessing")
     record = from_values(seen) if isinstance(seen, Mapping) else of_timms_folder(path)
     return Saved(network_weights(content), arch if isinstance(arch, Mapping) else {}, record)

@@ -146,6 +146,10 @@ def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[st
             reason = _misfit(network, name, tensor, theirs, value)
             raise ArchitectureError(f"The weights of {weights.title} are of another network: {reason}")
     left = [name for name in given if not name.lower().startswith("aux")]
+    if not classifiers and _is_classifier({name: given[name] for name in left}, getattr(network, "num_features", None)):
+        notes.append(f"the weights' classifier of {len(given[left[0]]):,} classes is left out: there are none here")
+        given = {name: tensor for name, tensor in given.items() if name not in left}
+        left = []
     if left:
         raise ArchitectureError(f"The weights of {weights.title} are of another network: nothing here takes {left[0]}.")
     if given:
@@ -154,6 +158,13 @@ def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[st
         for tensor, value in fitting:
             tensor.copy_(value)
     return notes
+
+
+def _is_classifier(tensors: Mapping[str, Tensor], features: int | None) -> bool:
+    """Whether these are all of one layer, from a network's features to its classes."""
+    layers = {name.rpartition(".")[0] for name in tensors}
+    weight = tensors.get(f"{layers.pop()}.weight") if len(layers) == 1 else None
+    return weight is not None and weight.ndim >= 2 and weight.shape[1] == features
 
 
 def _about_head(module: str, tensor: Tensor, value: Tensor | None, title: str, new_head: bool) -> str:
@@ -181,6 +192,9 @@ def _classifiers(network: nn.Module) -> set[str]:
     told = getattr(network, "pretrained_cfg", {}).get("classifier")
     if told:
         return {told} if isinstance(told, str) else set(told)
+    names = getattr(network, "classifiers", None)
+    if names and not isinstance(network.get_submodule(names[0]), nn.Linear):
+        return set()  # a network of features, whose head may have hidden layers
     linear = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
     classes = [module.out_features for module in linear.values()][-1:]  # all have as many outputs as the last one
     return {name for name, module in linear.items() if module.out_features in classes}

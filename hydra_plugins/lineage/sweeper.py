@@ -37,7 +37,7 @@ class Grid(BasicSweeper):
         from running.checks import checks
         from running.directory import Lock, is_name
         from running.errors import Stopped
-        from sweeps.jobs import jobs_of, save_jobs
+        from sweeps.jobs import check_distinct, jobs_of, save_jobs
         from sweeps.ranking import show_ranking
         from user_error import UserError
 
@@ -58,6 +58,7 @@ class Grid(BasicSweeper):
         sweep, runs = Path(str(config.hydra.sweep.dir)), Path(str(config.runs))
         if (sweep / "config.yaml").exists():
             raise UserError(f"{sweep} is a run, whose command goes on without -m; a sweep has another name.")
+        check_distinct(jobs_of(sweep, words))
         lock = Lock(sweep)
         lock.acquire()
         try:

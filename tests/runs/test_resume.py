@@ -237,3 +237,32 @@ def test_early_stopping_stays_stopped(tmp_path):
     done = command(tmp_path, "train.py", *words)
     assert done.returncode == 0, done.stderr
     assert results(folder)["epochs"] == 2 and rows(folder) == before
+
+
+def test_a_run_that_goes_on_listens_to_the_command(tmp_path):
+    words = (
+        *SHORT, "recipe.epochs=6", "callbacks=[early_stopping,learning_rate_monitor]", "recipe.lr=1e-9", "run=a",
+        "callbacks.learning_rate_monitor.logging_interval=epoch", "recipe.warmup_epochs=2", "recipe.warmup_lr=1e-10",
+        "recipe.decay_epochs=[5]",
+    )  # fmt: skip
+    folder = tmp_path / "runs" / "a"
+    done = command(tmp_path, "train.py", *words, "trainer.max_epochs=2", "callbacks.early_stopping.patience=3")
+    assert done.returncode == 0, done.stderr
+    (folder / "results.json").unlink()
+    done = command(tmp_path, "train.py", *words, "trainer.max_epochs=1")
+    assert done.returncode == 1 and "trainer.max_epochs=1: they have" in done.stderr and "Traceback" not in done.stderr
+    done = command(tmp_path, "train.py", *words, "callbacks.early_stopping.patience=4")
+    assert done.returncode == 0 and results(folder)["epochs"] == 5, done.stderr
+    rates = [float(row["lr-SGD"]) for row in rows(folder) if row["lr-SGD"]]  # of the epoch that begins, once
+    assert rates == pytest.approx([1e-10, 5.5e-10, 1e-9, 1e-9, 1e-9])
+
+
+def test_the_last_epoch_is_validated_at_any_rate(tmp_path):
+    found = []
+    for every in (1, 2):
+        early = ("callbacks=early_stopping", "callbacks.early_stopping.monitor=train_loss")
+        words = (*SHORT, "recipe.epochs=3", *early, "callbacks.early_stopping.mode=min", f"run={every}")
+        done = command(tmp_path, "train.py", *words, f"trainer.check_val_every_n_epoch={every}")
+        assert done.returncode == 0, done.stderr
+        found.append(results(tmp_path / "runs" / str(every)))
+    assert found[0]["val_loss"] == found[1]["val_loss"] and found[0]["test_loss"] == found[1]["test_loss"]

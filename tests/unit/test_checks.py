@@ -41,7 +41,9 @@ def folder(tmp_path_factory) -> Path:
     write_folders(root / "imagenet", count=1)
     facts = {"version": 1, "classes": ["ant", "bee"], "channels": 1, "mean": [0.5], "std": [0.5], "mirror": True}
     (root / "packed").mkdir()
-    (root / "packed" / "dataset.json").write_text(json.dumps({**facts, "images": {"train": 1, "test": 1}}))
+    (root / "packed" / "dataset.json").write_text(
+        json.dumps({**facts, "exif_rotation": True, "images": {"train": 1, "test": 1}, "files": {}})
+    )
     return root
 
 
@@ -154,6 +156,8 @@ MISTAKES = {
     "seed=-1": "seed",
     "seed=1.5": "a whole number",
     "test_weights=worst": "last, best",
+    "test_weights=best trainer.check_val_every_n_epoch=50": "validates none",
+    "callbacks=early_stopping trainer.limit_val_batches=0": "trainer.limit_val_batches=0 validates nothing",
     "pretrained=nothing.pth": "no such file",
     "arch=googlenet pretrained=timm": "no released weights",
     "arch=se_resnet50 pretrained=torchvision": "timm has",

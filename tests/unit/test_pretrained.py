@@ -21,6 +21,7 @@ from oracles import CLASSES, Case, build_oracle, case, cases
 from porting import difference, randomise
 from torch import nn
 
+from archs import catalogue
 from archs.arguments import ArchitectureError
 from weights import counterparts, freezing, libraries, released
 from weights.checkpoint import read_weights
@@ -293,7 +294,7 @@ def test_files(tmp_path):
     load(network, tmp_path / "ours.safetensors")
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
     torch.save([torch.zeros(2)], tmp_path / "list.pth")
-    with pytest.raises(ArchitectureError, match="of another network"):
+    with pytest.raises(ArchitectureError, match=r"cannot be read as weights \(it is a list\)"):
         load(network, tmp_path / "list.pth")
     (tmp_path / "text.pth").write_text("no weights")
     with pytest.raises(ArchitectureError, match=r"cannot be read as weights \(it is none\)"):
@@ -470,3 +471,16 @@ def test_a_runs_weights_know_their_network(tmp_path):
         released.load(network, str(tmp_path / "last.ckpt"), cfg.arch, cfg.published, IMAGENET)
     cfg.arch.stride_in_1x1 = True
     assert len(released.load(network, str(tmp_path / "last.ckpt"), cfg.arch, cfg.published, IMAGENET)) == 1
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18", "vgg11", "mobilenet_v2"])
+def test_a_network_of_features_takes_all_but_the_classifier(tmp_path, name):
+    whole = catalogue.build(name, num_classes=10, in_channels=3, resolution=32)
+    torch.save(whole.state_dict(), tmp_path / "own.pt")
+    features = catalogue.build(name, num_classes=0, in_channels=3, resolution=32, pretrained=str(tmp_path / "own.pt"))
+    assert any("classifier of 10 classes is left out" in note for note in features.notes)
+    state = whole.state_dict()
+    assert all(torch.equal(tensor, state[key]) for key, tensor in features.state_dict().items())
+    with pytest.raises(ArchitectureError, match="nothing here takes"):
+        torch.save({**state, "more.weight": torch.zeros(3, 7)}, tmp_path / "more.pt")
+        catalogue.build(name, num_classes=0, in_channels=3, resolution=32, pretrained=str(tmp_path / "more.pt"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 
+import pytest
 from rich.console import Console
 
-from sweeps.jobs import jobs_of, save_jobs
+from sweeps.jobs import check_distinct, find_run, jobs_of, save_jobs
 from sweeps.ranking import by_seed, means_over_seeds, show_ranking
+from user_error import UserError
 
 JOBS = {
     ("recipe=wrn", "seed=0"): 0.5,
@@ -54,3 +56,32 @@ def test_a_sweep_over_seeds_ends_in_their_means(tmp_path, capsys):
     assert show_ranking(sweep, tmp_path)
     out = capsys.readouterr().out
     assert out.count("val top-1") == 2 and "0.6000 ± 0.1414" in out.split("val top-1")[2]
+
+
+def test_a_number_is_that_of_a_job_and_no_word_of_a_name(tmp_path):
+    _, jobs = finished(tmp_path, {("recipe.epochs=2", "seed=0"): 0.5, ("recipe.epochs=3", "seed=0"): 0.5})
+    (jobs[0].folder / "config.yaml").touch()
+    assert find_run(tmp_path, "grid/1") == find_run(tmp_path, "grid/epochs-2") == jobs[0].folder
+    with pytest.raises(UserError, match="run=grid/2: this job, recipe.epochs-3_seed-0, has not begun"):
+        find_run(tmp_path, "grid/2")
+    with pytest.raises(UserError, match="run=grid/3: the sweep has 2 jobs"):
+        find_run(tmp_path, "grid/3")
+
+
+def test_jobs_of_one_directory_are_refused(tmp_path):
+    check_distinct(jobs_of(tmp_path, [["seed=0", "trainer.devices=1"], ["seed=1", "trainer.devices=1"]]))
+    for words in (["trainer.max_epochs=1"], ["trainer.max_epochs=3"]), (["seed=0"], ["seed=0"]):
+        with pytest.raises(UserError, match=f"{words[1][0]}: it does not make another job"):
+            check_distinct(jobs_of(tmp_path, words))
+
+
+def test_a_job_that_its_time_stopped_has_not_failed(tmp_path, capsys):
+    sweep = tmp_path / "grid"
+    (job,) = jobs_of(sweep, [["seed=0"]])
+    save_jobs(sweep, [job])
+    job.folder.mkdir()
+    (job.folder / "train.log").write_text(
+        "2026-11-28 begun\n2026-11-28 Stopped by trainer.max_time=00:00:10:00 at step 3, saved.\n"
+    )
+    assert not show_ranking(sweep, tmp_path)
+    assert "not finished: 1 seed-0" in capsys.readouterr().out
