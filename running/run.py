@@ -31,6 +31,7 @@ from running.notes import of_enlargement, of_split, what_does_not_apply
 from running.ranks import Ranks
 from running.rows import Rows
 from running.stopping import Stop
+from running.tensorboard import TensorBoard
 from running.trainer import Trainer
 from user_error import UserError
 
@@ -92,6 +93,9 @@ class Run:
                 checkpoints.repair(self.folder / "checkpoints", start)
                 handler = open_log(self.folder / "train.log")
                 metrics_csv.keep_until(self.folder, start.step)
+                for logger in trainer.loggers:
+                    if start.step and isinstance(logger, TensorBoard):
+                        logger.keep_until(start.step)
                 directory.save_config(self.folder, self.cfg, self.overrides)
             for line in start.said:
                 self.console.print(f"{line} Going on from {start.path}.", style="red", soft_wrap=True)

@@ -9,8 +9,11 @@ import pytest
 import torch
 from doors import command, results, start
 from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, assert_same_state, rows, saves
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from running.checkpoints import read
+from running.tensorboard import TensorBoard
 
 pytestmark = pytest.mark.xdist_group("resume")  # one worker, one fixture
 
@@ -266,3 +269,27 @@ def test_the_last_epoch_is_validated_at_any_rate(tmp_path):
         assert done.returncode == 0, done.stderr
         found.append(results(tmp_path / "runs" / str(every)))
     assert found[0]["val_loss"] == found[1]["val_loss"] and found[0]["test_loss"] == found[1]["test_loss"]
+
+
+def test_curves_do_not_run_backwards(tmp_path):
+    words = (*SHORT, "logger=tensorboard", "run=a")
+    done = command(tmp_path, "train.py", *words, "trainer.max_time=00:00:00:00")
+    assert done.returncode == 124, done.stderr
+    done = command(tmp_path, "train.py", *words)
+    assert done.returncode == 0, done.stderr
+    files = sorted((tmp_path / "runs" / "a" / "tensorboard").glob("events*"))
+    told = [e.step for file in files for e in EventFileLoader(str(file)).Load() if e.HasField("session_log")]
+    assert told == [2]  # once, where training goes on, and not where the test is written
+
+    shown = []
+    for step in (0, 3):  # what was logged of steps 4 and 5 before a kill is hidden
+        for numbers in (range(1, 6), range(4, 7)):
+            logger = TensorBoard(str(tmp_path / str(step)), name="", version="")
+            if step and numbers[0] == 4:
+                logger.keep_until(step)
+            for number in numbers:
+                logger.log_metrics({"step_loss": 1.0}, step=number)
+            logger.finalize("success")
+        found = EventAccumulator(str(tmp_path / str(step))).Reload()
+        shown.append([event.step for event in found.Scalars("step_loss")])
+    assert shown == [[1, 2, 3, 4, 5, 4, 5, 6], [1, 2, 3, 4, 5, 6]]
