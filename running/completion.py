@@ -184,9 +184,16 @@ def _show_what_weights_saw(cfg: DictConfig) -> None:
     Raises:
         UserError: the weights saw images in another way than is made here, so an evaluation says in which.
     """
+    said = _words()
+    if str(cfg.pretrained) not in ("timm", "torchvision") and not Path(str(cfg.pretrained)).is_file():
+        saved = directory.read_config(directory.folder_of(cfg) / "config.yaml")  # of a run that goes on without it
+        for name in ("mean", "std"):
+            if f"datamodule.{name}" not in said:
+                cfg.datamodule[name] = saved.datamodule[name]
+        return
     from assemble import seen
 
-    record, said = seen(cfg), _words()
+    record = seen(cfg)
     if record is None:
         return
     if len(record.mean) == cfg.datamodule.channels:

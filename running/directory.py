@@ -42,6 +42,12 @@ def folder_of(cfg: DictConfig) -> Path:
     return Path(str(cfg.runs)) / str(cfg.run)
 
 
+def goes_on(cfg: DictConfig) -> bool:
+    """Whether the command is of a run that has saved a step."""
+    checkpoints = folder_of(cfg) / "checkpoints"
+    return cfg.get("run") is not None and any((checkpoints / f"{name}.ckpt").exists() for name in ("last", "previous"))
+
+
 def is_finished(folder: Path) -> bool:
     return (folder / "results.json").exists()
 

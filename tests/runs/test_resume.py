@@ -293,3 +293,17 @@ def test_curves_do_not_run_backwards(tmp_path):
         found = EventAccumulator(str(tmp_path / str(step))).Reload()
         shown.append([event.step for event in found.Scalars("step_loss")])
     assert shown == [[1, 2, 3, 4, 5, 4, 5, 6], [1, 2, 3, 4, 5, 6]]
+
+
+def test_weights_that_a_run_started_from_may_go(tmp_path):
+    assert command(tmp_path, "train.py", *SHORT, "run=first").returncode == 0
+    (tmp_path / "runs" / "first" / "checkpoints" / "last.ckpt").rename(tmp_path / "w.ckpt")
+    words = (*SHORT, "pretrained=w.ckpt", "freeze=stem")
+    assert command(tmp_path, "train.py", *words, "run=whole").returncode == 0
+    assert command(tmp_path, "train.py", *words, "run=a", "trainer.max_time=00:00:00:00").returncode == 124
+    (tmp_path / "w.ckpt").unlink()
+    done = command(tmp_path, "train.py", *words, "run=a")
+    assert done.returncode == 0, done.stderr
+    assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "a")
+    done = command(tmp_path, "train.py", *words, "run=b")
+    assert done.returncode == 1 and "no such file is here" in done.stderr
