@@ -43,7 +43,7 @@ def complete(cfg: DictConfig) -> None:
     found = _find_what_data_say(cfg)
     _apply_resolution(cfg)
     _apply_crop(cfg)
-    if cfg.pretrained is not None:
+    if cfg.pretrained is not None and not _weights_are_gone(cfg):
         _show_what_weights_saw(cfg)
     hydra: Any = HydraConfig.get()
     if hydra.job.config_name != "train":
@@ -77,15 +77,23 @@ def _find_what_data_say(cfg: DictConfig) -> list[str]:
 
 
 def _keep_mean(folder: Path, cfg: DictConfig, found: list[str]) -> None:
-    """A run keeps the mean and deviation that it found first, if an image that could not be read was mended since."""
+    """A run keeps the mean and deviation that it began with, if an image that could not be read was mended since, or if
+    the file of weights is gone that said them."""
     if not (folder / "config.yaml").exists():
         return
     from datamodules.reading.facts import agrees
 
     saved = directory.read_config(folder / "config.yaml").datamodule
+    gone, said = _weights_are_gone(cfg), _words()
     for name in ("mean", "std"):
-        if f"datamodule.{name}" in found and agrees(saved.get(name), cfg.datamodule[name]):
+        key, mended = f"datamodule.{name}", agrees(saved.get(name), cfg.datamodule[name])
+        if (key in found and mended) or (gone and key not in said):
             cfg.datamodule[name] = saved[name]
+
+
+def _weights_are_gone(cfg: DictConfig) -> bool:
+    """Of a run that goes on without them: others are refused (running/combinations.py)."""
+    return cfg.pretrained not in (None, "timm", "torchvision") and not Path(str(cfg.pretrained)).is_file()
 
 
 def with_run(cfg: DictConfig) -> None:
@@ -184,16 +192,9 @@ def _show_what_weights_saw(cfg: DictConfig) -> None:
     Raises:
         UserError: the weights saw images in another way than is made here, so an evaluation says in which.
     """
-    said = _words()
-    if str(cfg.pretrained) not in ("timm", "torchvision") and not Path(str(cfg.pretrained)).is_file():
-        saved = directory.read_config(directory.folder_of(cfg) / "config.yaml")  # of a run that goes on without it
-        for name in ("mean", "std"):
-            if f"datamodule.{name}" not in said:
-                cfg.datamodule[name] = saved.datamodule[name]
-        return
     from assemble import seen
 
-    record = seen(cfg)
+    record, said = seen(cfg), _words()
     if record is None:
         return
     if len(record.mean) == cfg.datamodule.channels:

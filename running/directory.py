@@ -44,8 +44,10 @@ def folder_of(cfg: DictConfig) -> Path:
 
 def goes_on(cfg: DictConfig) -> bool:
     """Whether the command is of a run that has saved a step."""
+    if cfg.get("run") is None or cfg.get("runs") is None:  # a door that knows no runs
+        return False
     checkpoints = folder_of(cfg) / "checkpoints"
-    return cfg.get("run") is not None and any((checkpoints / f"{name}.ckpt").exists() for name in ("last", "previous"))
+    return any((checkpoints / f"{name}.ckpt").exists() for name in ("last", "previous"))
 
 
 def is_finished(folder: Path) -> bool:
