@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from PIL import Image, ImageEnhance, ImageOps
 
 from recipes import geometry
+from recipes.moves import MOVES
 from recipes.randomness import reseed_python
 from recipes.recipe import Recipe, RecipeError
 from recipes.resizing import PIL_FILTERS
@@ -55,8 +56,7 @@ def timm_policy(recipe: Recipe, fill: tuple[int, ...]) -> PerImage:
         raise RecipeError(f"recipe.{name}={getattr(recipe, name)}: timm does not understand it.") from error
     policy = transform.ops if recipe.rand_augment else [one for several in transform.policy for one in several]
     for one in policy:
-        if one.aug_fn.__name__ == "posterize":
-            one.aug_fn = posterize
+        one.aug_fn = OURS.get(one.aug_fn.__name__, one.aug_fn)
     return transform
 
 
@@ -65,6 +65,9 @@ def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
     if bits >= 8:
         return image
     return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
+
+
+OURS = {**MOVES, "posterize": posterize}  # instead of timm's functions of these names
 
 
 def trivial_augment(recipe: Recipe) -> PerImage:

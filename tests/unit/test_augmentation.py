@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy
 import pytest
 import torch
 from conftest import recipe_of
@@ -13,7 +14,7 @@ from replaying import Replayed
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recipes import boxes, erasing
+from recipes import boxes, erasing, policies
 from recipes.device_augmentation import EIGENVALUES, EIGENVECTORS, DeviceAugmentation
 from recipes.host_augmentation import CentralView, OneSize, Photographs, after_cut
 from recipes.policies import apply_to, per_image_operation
@@ -161,9 +162,12 @@ def test_an_alternating_flip_is_drawn_once():
     [("rand_augment", "rand-m7-mstd0.5-inc1"), ("rand_augment", "rand-m9-mstd0.5-inc1"), ("auto_augment", "v0"),
      ("auto_augment", "original-mstd0.5"), ("rand_augment", "rand-m15-n3-mmax20-p0.7-tweights"), ("color_jitter", 0.4)],
 )  # fmt: skip
-def test_policies_and_jitter_are_timms_image_by_image(key, value):
+@pytest.mark.parametrize("moves", ["timm's", "ours"])
+def test_policies_and_jitter_are_timms_image_by_image(key, value, moves, monkeypatch):
     from timm.data import create_transform
 
+    if moves == "timm's":
+        monkeypatch.setattr(policies, "OURS", {"posterize": policies.posterize})
     recipe, policy = recipe_of("rsb_a2", rand_augment=""), value if key != "color_jitter" else None
     setattr(recipe, key, value)
     operation = per_image_operation(recipe, MEAN)
@@ -176,13 +180,17 @@ def test_policies_and_jitter_are_timms_image_by_image(key, value):
         mean=tuple(MEAN),
         separate=True,
     )
-    images = [image.resize((224, 224)) for image in photographs()[:4]]
+    images, away = [image.resize((224, 224)) for image in photographs()[:4]], []
     for sample in range(24):
         image, key_of_image = images[sample % 4], (1, sample, 0)
         found = apply_to(image, operation, 0, key_of_image)
         reseed_python(0, "per image", *key_of_image)
         expected = theirs(image) if policy else jitter_of_torchvision(image, 0.4)
-        assert found.tobytes() == expected.tobytes()
+        away.append(abs(numpy.asarray(found).astype(int) - numpy.asarray(expected)))
+    if moves == "timm's":
+        assert not numpy.any(away)
+    else:  # roundings, which a threshold that follows makes larger
+        assert numpy.mean(away) < 0.01 and numpy.mean(numpy.greater(away, 0)) < 0.005
 
 
 def jitter_of_torchvision(image: Image.Image, strength: float) -> Image.Image:

@@ -1,0 +1,59 @@
+"""Shears and translations beside timm's, which are Pillow's: the same but for roundings."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+import timm.data.auto_augment
+from photographs import photographs
+from PIL import Image
+
+from recipes.moves import MOVES
+
+FILL = (124, 116, 104)
+FILTERS = [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR]
+AMOUNTS = {"shear": (0.2137, -0.3), "translate_rel": (0.1234, -0.45), "translate_abs": (17.377, -250.1)}
+EXACT = {"shear": (0.25, -2), "translate_rel": (0.5, 0), "translate_abs": (17.5, -30)}  # parts of pixels: binary ones
+
+
+def images():
+    noise = numpy.random.default_rng(0)
+    small = [noise.integers(0, 256, (*size, 3), dtype=numpy.uint8) for size in ((1, 5), (5, 1), (2, 2), (32, 40))]
+    return [image.resize((224, 224)) for image in photographs()[:2]] + [Image.fromarray(each) for each in small]
+
+
+def both(name, image, amount, resample):
+    """timm's and ours, (H, W, 3) of whole numbers."""
+    options = {"resample": resample, "fillcolor": FILL}
+    functions = (getattr(timm.data.auto_augment, name), MOVES[name])
+    return [numpy.asarray(function(image, amount, **options)).astype(int) for function in functions]
+
+
+def amounts(kinds, name):
+    return kinds[name.replace("_x", "").replace("_y", "")]
+
+
+@pytest.mark.parametrize("resample", FILTERS)
+@pytest.mark.parametrize("name", MOVES)
+def test_a_move_is_timms_but_for_roundings(name, resample):
+    for image in images():
+        for amount in amounts(AMOUNTS, name):
+            theirs, ours = both(name, image, amount, resample)
+            assert abs(theirs - ours).max() <= 1
+            assert (theirs != ours).mean() < 0.01 or image.width < 224
+
+
+@pytest.mark.parametrize("resample", FILTERS)
+@pytest.mark.parametrize("name", MOVES)
+def test_a_move_by_a_binary_part_of_a_pixel_is_timms_bit_by_bit(name, resample):
+    for image in images():
+        for amount in amounts(EXACT, name):
+            theirs, ours = both(name, image, amount, resample)
+            assert (theirs == ours).all()
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_one_colour_stays_one_colour(name):
+    image = Image.new("RGB", (50, 40), FILL)
+    for amount in amounts(AMOUNTS, name):
+        assert MOVES[name](image, amount, resample=FILTERS[0], fillcolor=FILL).tobytes() == image.tobytes()
