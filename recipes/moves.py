@@ -3,7 +3,7 @@
 Pillow's affine transform takes sixteen pixels for each new one, in float64 and one after the other: 3 to 4 ms for 224 x
 224 by bicubic, most of what RandAugment costs. Along an axis each row of an image moves as a whole, so that four pixels
 do, with the same weights for all of a row. They are Pillow's (its bicubic here has a = -1) to 15 bits, with which sums
-are exact in float32, in any order and on any machine. Fractions are cut, as in Pillow: of 10,000 values 4 differ, by one
+are exact in float32, in any order, on any machine. Fractions are cut, as in Pillow: of 10,000 values 4 differ, by one
 level; more where rows move by a round part of a pixel, as 0.2, of which Pillow's own results hang on its rounding.
 """
 
