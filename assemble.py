@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from archs.arguments import ArchitectureError
 from datamodules.order import Order, check_last_step, split_batch
 from recipes.device_augmentation import DeviceAugmentation, Normalise
 from recipes.host_augmentation import CentralView, OneSize, Photographs, after_cut
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from datamodules.images import View
     from recipes.classifier import Classifier  # imports Lightning, which describe.py does without
     from recipes.evaluation import Evaluator
+    from recipes.teaching import Teacher
     from running.trainer import Trainer
 
 EVALUATION_BATCH = 256  # most images of a forward pass without gradients
@@ -117,16 +119,32 @@ def _smallest_side(cfg: DictConfig) -> tuple[int, str]:
     return min(sides)
 
 
-def teacher(cfg: DictConfig) -> nn.Module:
-    """The network that a distillation learns from, with its weights, in evaluation mode.
+def teacher(cfg: DictConfig) -> Teacher:
+    """The network that a distillation learns from, with its weights, in evaluation mode. It sees what the student sees,
+    by the mean and deviation of its own training.
 
     Raises:
-        UserError, ArchitectureError: there is none, or it answers with other classes.
+        UserError: there is none, or it answers with other classes.
     """
-    from running.teacher import teacher_config
+    from recipes.teaching import Teacher
+    from running.teacher import is_unfinished, teacher_config
 
-    built = network(teacher_config(cfg), weights=True, new_head=False)
-    return built.requires_grad_(False).eval()
+    taught = teacher_config(cfg)
+    student = (list(cfg.datamodule.mean), list(cfg.datamodule.std))
+    built: Any
+    try:
+        record = seen(taught)
+        if record is not None and len(record.mean) == len(student[0]):
+            taught.datamodule.mean, taught.datamodule.std = list(record.mean), list(record.std)
+        built = network(taught, weights=True, new_head=False)
+    except ArchitectureError as error:
+        reason = str(error).removeprefix(f"pretrained={taught.pretrained}: ").partition(" Download")[0]  # takes no file
+        raise UserError(f"teacher={cfg.teacher}: {reason}") from error
+    own = (list(taught.datamodule.mean), list(taught.datamodule.std))
+    notes = ["the teacher has " + note.removeprefix("starts from ") for note in built.notes]
+    if is_unfinished(cfg):
+        notes.append("the teacher is a run that is not finished: its weights are those that it saved last")
+    return Teacher(built.requires_grad_(False).eval(), own, student, notes)
 
 
 def data(cfg: DictConfig, *, share: bool = False) -> ImageDataModule:
@@ -202,6 +220,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     data.connect_training(order, split, view, procedure.total_epochs)
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
+    taught = teacher(cfg) if procedure.distill else None
     built = Classifier(
         network,
         procedure,
@@ -211,7 +230,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
         steps_per_epoch=order.steps_per_epoch,
         channels_last=trainer.channels_last,
         exact=_has_float64(trainer),
-        teacher=teacher(cfg) if procedure.distill else None,
+        teacher=taught,
     )
     built.training_images, built.starts_afresh = data.training_images, cfg.pretrained is None
     return built

@@ -22,6 +22,7 @@ from recipes.recipe import Recipe
 from recipes.resuming import Resumable
 from recipes.schedules import Plateau, learning_rate
 from recipes.statistics import OneMoveAStep
+from recipes.teaching import Teacher
 
 
 class Classifier(Resumable, Evaluator):
@@ -41,7 +42,7 @@ class Classifier(Resumable, Evaluator):
 
     def __init__(
         self, network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, *, num_classes: int, seed: int,
-        steps_per_epoch: int, channels_last: bool = False, exact: bool = True, teacher: nn.Module | None = None,
+        steps_per_epoch: int, channels_last: bool = False, exact: bool = True, teacher: Teacher | None = None,
     ) -> None:  # fmt: skip
         super().__init__(
             network, recipe, augment.normalise, num_classes=num_classes, channels_last=channels_last, exact=exact

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from recipes.randomness import reseed
+from recipes.recipe import RecipeError
 from recipes.statistics import normalisations, recompute
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from recipes.lookahead import Lookahead
     from recipes.recipe import Recipe
     from recipes.schedules import Plateau
+    from recipes.teaching import Teacher
 
 # How many images, and of which epoch's augmentation (none: as in a test) -> micro-batches of them; 0: all images.
 TrainingImages = Callable[[int, int | None], Iterator[Any]]
@@ -33,7 +35,7 @@ class Resumable(pl.LightningModule):
     augment: DeviceAugmentation
     averages: list[Average]
     lookaheads: list[Lookahead]
-    teachers: list[nn.Module]
+    teachers: list[Teacher]
     plateau: Plateau
     watch: LossWatch
     seed: int
@@ -127,6 +129,7 @@ class Resumable(pl.LightningModule):
         checkpoint["averages"] = [average.state_dict() for average in self.averages]
         checkpoint["lookaheads"] = [lookahead.state_dict() for lookahead in self.lookaheads]
         checkpoint["plateau"] = self.plateau.state_dict()
+        checkpoint["teachers"] = [teacher.digest for teacher in self.teachers]
         checkpoint["stopped_early"] = bool(self.trainer.should_stop)
         if self.trainer.world_size > 1:  # within an epoch every device has its own; state_dict is the first's
             mine = torch.cat([buffer.flatten() for buffer in self._statistics()] or [self.epoch_sums[:0]])
@@ -135,6 +138,11 @@ class Resumable(pl.LightningModule):
             checkpoint["statistics"] = torch.stack(of_all).cpu()  # (devices, values)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        taught = [teacher.digest for teacher in self.teachers]
+        if checkpoint.get("teachers", taught) != taught:
+            raise RecipeError(
+                "The teacher's weights are no longer those that this run began with; run=NAME begins anew."
+            )
         first = self.trainer.is_global_zero  # the sums of all ranks go on in the first
         self.epoch_sums = checkpoint["epoch_sums"].to(self.epoch_sums.dtype) * first
         self.train_metrics, self.statistics = checkpoint["train_metrics"], checkpoint.get("statistics")

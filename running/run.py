@@ -124,6 +124,7 @@ class Run:
         per_device = cfg.recipe.batch_size // split.chunks
         self.notes = [
             *getattr(classifier.network, "notes", ()),
+            *(note for teacher in classifier.teachers for note in teacher.notes),
             *data.notes,
             *of_enlargement(cfg, data.largest),
             *of_split(cfg, classifier.network, split, cfg.trainer.max_per_device),

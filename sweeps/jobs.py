@@ -80,8 +80,12 @@ def load_jobs(sweep: Path) -> list[Job]:
         raise UserError(f"{sweep}/sweep.json is damaged: the command of the sweep writes it again.") from error
 
 
-def find_run(runs: Path, name: str) -> Path:
+def find_run(runs: Path, name: str, key: str = "run", without: Path | None = None) -> Path:
     """The directory of a run by its name or the beginning of it; in a sweep by number or a word too: first/2.
+
+    Args:
+        key: of the command that names it.
+        without: a folder whose runs are not meant.
 
     Raises:
         UserError: there is none, or there are several.
@@ -92,12 +96,12 @@ def find_run(runs: Path, name: str) -> Path:
     jobs = load_jobs(exact.parent)
     if jobs and exact.name.isdigit():
         if not 1 <= int(exact.name) <= len(jobs):
-            raise UserError(f"run={name}: the sweep has {len(jobs)} jobs.")
+            raise UserError(f"{key}={name}: the sweep has {len(jobs)} jobs.")
         numbered = jobs[int(exact.name) - 1].folder
         if not (numbered / "config.yaml").exists():
-            raise UserError(f"run={name}: this job, {numbered.name}, has not begun.")
+            raise UserError(f"{key}={name}: this job, {numbered.name}, has not begun.")
         return numbered
-    known = sorted(path.parent for path in runs.rglob("config.yaml"))
+    known = sorted(path.parent for path in runs.rglob("config.yaml") if without not in path.parents)
     names = [str(path.relative_to(runs)) for path in known]
     begun = [path for path in known if str(path.relative_to(runs)).startswith(name)]
     if not begun and "/" in name:  # a word of a job's name: first/seed-1
@@ -106,7 +110,8 @@ def find_run(runs: Path, name: str) -> Path:
         return begun[0]
     if begun:
         some = ", ".join(str(path.relative_to(runs)) for path in begun[:3])
-        raise UserError(f"run={name} is the beginning of {len(begun)} runs: {some}{', ...' if len(begun) > 3 else ''}.")
+        more = ", ..." if len(begun) > 3 else ""
+        raise UserError(f"{key}={name} is the beginning of {len(begun)} runs: {some}{more}.")
     raise UserError(f"{exact} holds no run.{nearest(name, names)}")
 
 
