@@ -162,8 +162,19 @@ def data(cfg: DictConfig, *, share: bool = False) -> ImageDataModule:
 
 
 def class_names(cfg: DictConfig) -> list[str]:
-    """A name for each class, of a data set that is not read; its number where only absent files know one."""
-    return instantiate(cfg.datamodule).class_names()
+    """A name for each class: of the weights, if their file has them; of a data set that is not read; its number where
+    only absent files know one."""
+    names: list[str] = instantiate(cfg.datamodule).class_names()
+    learned = classes_learned(cfg)
+    return learned if learned is not None and len(learned) == len(names) else names
+
+
+def classes_learned(cfg: DictConfig) -> list[str] | None:
+    """Names of the classes that the weights tell apart, if they are a run's."""
+    from weights.checkpoint import read_weights
+    from weights.origin import LIBRARIES
+
+    return None if cfg.pretrained in (None, *LIBRARIES) else read_weights(Path(str(cfg.pretrained))).classes
 
 
 def trainer(

@@ -26,8 +26,8 @@ def main(cfg: DictConfig) -> None:
     import assemble
     from running.bar import Bar
     from running.directory import is_main_process
+    from running.notes import of_classes
     from running.ranks import Ranks
-    from running.results import of_all_ranks
     from running.screen import show_plan
 
     network = assemble.network(cfg, weights=True, new_head=False)
@@ -39,15 +39,23 @@ def main(cfg: DictConfig) -> None:
     data.test = getattr(data, cfg.split)
 
     trainer.test(evaluator, datamodule=data, verbose=False)
+    batches, batch = int(sum(trainer.num_test_batches)), min(trainer.max_per_device, assemble.EVALUATION_BATCH)
+    seen = min(len(data.test), batches * batch * trainer.world_size)  # trainer.limit_test_batches
+    of_all = f" of {len(data.test):,}" if seen < len(data.test) else ""
     rows = {
         "weights": str(cfg.pretrained),
-        "data": f"{len(data.test):,} images of split {cfg.split}, {assemble.shown(cfg).size}",
+        "data": f"{seen:,}{of_all} images of split {cfg.split}, {assemble.shown(cfg).size}",
         **{name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()},
     }
-    skipped = of_all_ranks(data.skipped)
+    skipped = data.left_out()
     if skipped:
         rows["left out"] = f"{len(skipped):,} images that cannot be read: {', '.join(sorted(skipped)[:3])}"
-    show_plan(console, rows, [*getattr(network, "notes", ()), *data.notes])
+    notes = [
+        *getattr(network, "notes", ()),
+        *data.notes,
+        *of_classes(assemble.classes_learned(cfg), data.class_names()),
+    ]
+    show_plan(console, rows, notes)
 
 
 if __name__ == "__main__":

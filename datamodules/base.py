@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 
 from datamodules.images import Fault, Images, View
 from datamodules.loader import EvaluationLoader, MicroBatch, Request, Stream, TrainLoader
@@ -201,17 +202,31 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, cores // max(1, self.trainer.num_devices))
 
+    def left_out(self) -> dict[str, str]:
+        """Images that could not be read, with reasons, of all processes of the run, which call this together."""
+        if not dist.is_initialized():
+            return dict(self.skipped)
+        gathered: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(gathered, self.skipped)
+        return {name: reason for those in gathered for name, reason in those.items()}
+
     # ---- the order of training is a function of the number of images and steps, so a run goes on with as many
 
     def state_dict(self) -> dict[str, Any]:
         steps = {"steps_per_epoch": self.order.steps_per_epoch} if hasattr(self, "order") else {}
-        return {"training_images": len(self.train), **steps}
+        return {"training_images": len(self.train), "validation_images": len(self.val), **steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         before = state_dict["training_images"]
         if before != len(self.train):
             raise DataError(
                 f"The run was started with {before:,} training images, and there are {len(self.train):,} now: "
+                "bring them back, or choose another name, run=NAME."
+            )
+        validated = state_dict.get("validation_images", len(self.val))
+        if validated != len(self.val):
+            raise DataError(
+                f"The run was started with {validated:,} validation images, and there are {len(self.val):,} now: "
                 "bring them back, or choose another name, run=NAME."
             )
         steps = state_dict.get("steps_per_epoch")

@@ -88,5 +88,5 @@ def read_batch(path: Path, label_key: str) -> tuple[numpy.ndarray, numpy.ndarray
         batch = ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
         images = numpy.asarray(batch["data"], dtype=numpy.uint8).reshape(-1, 3, 32, 32)
         return images, numpy.asarray(batch[label_key], dtype=numpy.int64)
-    except (OSError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError, IndexError) as error:
+    except Exception as error:  # whatever damaged pickles provoke
         raise DataError(f"{path} is damaged ({error}): delete its folder and run again to download it.") from None

@@ -75,6 +75,8 @@ def load_parts(data: Mapping[str, Any]) -> dict[str, Part]:
     name, found = data["name"], _load(data["name"], data["config"])
     parts = {role: _part(name, split, found[split], data) for role, split in _splits(name, list(found), data).items()}
     for role, part in list(parts.items()):
+        if role != "train" and part.classes == ["-1"]:  # numbers, as where no label is known
+            part = parts[role] = replace(part, labels=numpy.full_like(part.labels, -1))
         missing = int((part.labels < 0).sum())
         if missing and (missing < len(part.labels) or role == "train" or data[f"{role}_split"]):
             raise DataError(f"{part.name}: {missing:,} of {len(part.labels):,} images have no label.")
@@ -110,11 +112,14 @@ def _load(name: str, config: str | None) -> Mapping[str, Any]:
 def _splits(name: str, splits: Sequence[str], data: Mapping[str, Any]) -> dict[str, str]:
     """The names of the splits by role."""
     chosen = {}
+    taken = {data[f"{role}_split"] for role in NAMES}
     for role, names in NAMES.items():
         said = data[f"{role}_split"]
         if said is not None and said not in splits:
             raise DataError(f"datamodule.{role}_split={said}: {name} has the splits {listed(splits)}.")
-        those = [said] if said is not None else [split for split in splits if split.lower() in names]
+        those = (
+            [said] if said is not None else [split for split in splits if split.lower() in names and split not in taken]
+        )
         if len(those) > 1:
             raise DataError(f"{name} has the splits {listed(those)}: say which, datamodule.{role}_split={those[0]}.")
         if those:

@@ -57,7 +57,7 @@ class MemoryDataModule(ImageDataModule):
         assert self.resolution is not None
         tensors = []
         for images, labels in self.arrays():
-            if len(labels) != len(images) or (len(labels) and labels.min() < 0):
+            if images.ndim != 4 or labels.ndim != 1 or len(labels) != len(images) or (len(labels) and labels.min() < 0):
                 raise DataError(f"{self.root}: labels and images do not match; the files are damaged.")
             if len(labels) and labels.max() >= self.num_classes:
                 raise DataError(f"datamodule.num_classes={self.num_classes}: the data has {labels.max() + 1} classes.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 
@@ -95,6 +96,10 @@ class Packed(EncodedDataModule):
         sizes = cast(ShardBlobs, train.blobs).columns
         self.largest = int(numpy.minimum(sizes["height"], sizes["width"]).max())
         return (train, self._images(packing, "val"), test) if self.validation_is_own else (train, test)
+
+    def _below_root(self, name: str) -> str:
+        """The shard's name and the image's number: the folder, or a URL's cache, may be another when a run goes on."""
+        return os.path.basename(name)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "packing": self.packing}

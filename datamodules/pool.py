@@ -186,9 +186,10 @@ def _work(jobs: Mapping[str, Job], memory: Tensor, tasks: Connection, results: A
     torch.set_num_threads(1)
     while True:
         with locks[0]:
-            while not tasks.poll(LOOK_AT_PARENT):
-                if os.getppid() != parent:
-                    return
+            while os.getppid() == parent and not tasks.poll(LOOK_AT_PARENT):
+                pass
+            if os.getppid() != parent:
+                return
             job, slot, start, shape, rows = tasks.recv()
         faults: list[Fault] = []
         error: DataError | str | None = None

@@ -31,7 +31,10 @@ MAY_BE_EMPTY = ("callbacks", "logger")
 # What evaluate.py, export.py and describe.py read of a command; train.py reads it all. Another word would be ignored.
 READ = {
     "evaluate": (
-        "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "trainer", "trainer.*", "experiment", "published.*",
+        "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "trainer", "trainer.accelerator", "trainer.devices",
+        "trainer.num_nodes", "trainer.strategy", "trainer.timeout_s", "trainer.max_per_device", "trainer.precision",
+        "trainer.mixed_precision", "trainer.channels_last", "trainer.keep_memory", "trainer.compile",
+        "trainer.deterministic", "trainer.benchmark", "trainer.limit_test_batches", "experiment", "published.*",
         "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation",
         "recipe.test_views", "recipe.loss", "recipe.mixed_precision",
         "pretrained", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*", "hydra.*",
@@ -76,6 +79,21 @@ ELSEWHERE = {
     "num_sanity_val_steps": "there are none",
     "overfit_batches": "fewer steps an epoch are trainer.limit_train_batches",
 }
+# Lightning's callbacks for what is done here in another way.
+NOT_A_CALLBACK = {
+    **dict.fromkeys(("ModelCheckpoint", "OnExceptionCheckpoint"), ELSEWHERE["enable_checkpointing"]),
+    **dict.fromkeys(
+        ("StochasticWeightAveraging", "WeightAveraging", "EMAWeightAveraging"),
+        "weights are averaged by recipe.ema and recipe.swa",
+    ),
+    **dict.fromkeys(("RichProgressBar", "TQDMProgressBar"), ELSEWHERE["enable_progress_bar"]),
+    "GradientAccumulationScheduler": ELSEWHERE["accumulate_grad_batches"],
+    "BatchSizeFinder": ELSEWHERE["accumulate_grad_batches"],
+    "LearningRateFinder": "the rate is recipe.lr, which a sweep compares: -m recipe.lr=0.01,0.1",
+    "ModelSummary": "python describe.py shows the network",
+    "RichModelSummary": "python describe.py shows the network",
+    "Timer": "a run saves and stops at trainer.max_time",
+}
 
 
 def checks(cfg: DictConfig, hydra: Any = None) -> None:
@@ -96,6 +114,8 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     _check_recipe(cfg)
     check_parts(cfg)
     check_root(cfg, door)
+    if door == "export" and cfg.to == "safetensors" and not str(cfg.output).endswith(".safetensors"):
+        raise UserError(f"output={cfg.output}: such files are known by their ending, output={cfg.output}.safetensors")
     if door == "export" and Path(str(cfg.output)).exists():
         raise UserError(f"{cfg.output} is there already: remove it, or name another place, output=FILE.")
     if door == "prepare":
@@ -163,6 +183,10 @@ def _check_keys(cfg: DictConfig) -> None:
             raise UserError(f"{name}={short(cfg[name])}: {wrong}")
     if cfg.run is not None and not directory.is_name(str(cfg.run)):
         raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
+    if cfg.run is not None and any(len(os.fsencode(part)) > 200 for part in Path(str(cfg.run)).parts):
+        raise UserError(f"run={short(cfg.run)}: a folder's name has at most 200 bytes.")
+    if cfg.runs is not None and Path(str(cfg.runs)).is_file():
+        raise UserError(f"runs={cfg.runs}: it is a file, and runs lie below a folder.")
     for name in ("runs", "output"):
         if cfg.get(name) == "":
             raise UserError(f"{name}=: it is a place; that of the command is {name}=. or left out.")
@@ -180,10 +204,15 @@ def _check_recipe(cfg: DictConfig) -> None:
 
 def _check_node(path: str, node: DictConfig) -> None:
     """The arguments of a class against its signature."""
+    if not isinstance(node, DictConfig):
+        raise UserError(f"{path}={short(node)}: it names no class (_target_).")
     values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
     target = values.pop("_target_", None) if isinstance(values, dict) else None
     if target is None:
         raise UserError(f"{path}: it names no class (_target_).")
+    lightnings, _, kind = str(target).rpartition(".")
+    if path.startswith("callbacks.") and lightnings.startswith("pytorch_lightning") and kind in NOT_A_CALLBACK:
+        raise UserError(f"{path}: {NOT_A_CALLBACK[kind]}.")
     signature = arguments(str(target))
     if signature is None:
         return
@@ -215,7 +244,7 @@ def _check_directory(cfg: DictConfig, hydra: Any, words: list[str]) -> None:
     if cfg.run is None:
         raise UserError(f"run=null: a run has a name below {cfg.runs}/; left out, it is made of the time.")
     named = any(word.split("=")[0] == "run" for word in words)
-    if not named and "LINEAGE_RUN" not in os.environ and _launched_from_outside():
+    if not named and "LINEAGE_RUN" not in os.environ and launched_from_outside():
         raise UserError("Several processes make one run: give it a name that all of them know, run=NAME.")
     folder = directory.folder_of(cfg)
     if (folder / "sweep.json").exists():
@@ -228,7 +257,7 @@ def check_sweeper(hydra: Any) -> None:
         raise UserError("hydra/sweeper=basic: leave it out; the default, grid, checks all jobs and ranks them.")
 
 
-def _launched_from_outside() -> bool:
+def launched_from_outside() -> bool:
     """Whether torchrun or SLURM started several of us (Lightning hands its own processes the run's name)."""
     torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
     slurm = os.environ.get("SLURM_NTASKS", "1") != "1" and os.environ.get("SLURM_JOB_NAME") not in (

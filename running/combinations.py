@@ -41,6 +41,9 @@ def check_together(cfg: DictConfig) -> None:
         raise UserError("recipe.schedule=plateau: it waits for validation, and trainer.limit_val_batches=0 has none.")
     if recipe.schedule == "plateau" and trainer.get("check_val_every_n_epoch", 1) != 1:
         raise UserError("recipe.schedule=plateau: it counts epochs by validations; trainer.check_val_every_n_epoch=1.")
+    project = str((cfg.get("logger") or {}).get("wandb", {}).get("project", ""))
+    if len(project) > 128 or set(project) & set("/\\#?%:"):
+        raise UserError(f"logger.wandb.project={short(project)}: up to 128 characters, without / \\ # ? % and :.")
     if cfg.get("test_weights") == "best" and trainer.get("limit_val_batches") == 0:
         raise UserError("test_weights=best: without validation (trainer.limit_val_batches=0) no epoch is the best.")
     every, most = trainer.get("check_val_every_n_epoch", 1), min(trainer.get("max_epochs") or epochs, epochs)

@@ -114,9 +114,11 @@ def with_run(cfg: DictConfig) -> None:
         raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
     if cfg.pretrained is not None:
         raise UserError("run=NAME and pretrained=: the weights are of one of them.")
+    keys = _words()
+    if "experiment" in keys:
+        raise UserError("run=NAME experiment=: the run has its own network, data and recipe; another is named alone.")
     folder = find_run(Path(str(cfg.runs)), str(cfg.run))
     saved = directory.read_config(folder / "config.yaml")
-    keys = _words()
     values = {key: OmegaConf.select(cfg, key) for key in keys if "." in key}
     with open_dict(cfg):
         for group in ("arch", "datamodule", "recipe", "published"):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, instead of printing its own view of the error
+os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, instead of printing its own view of the error
 
 from hydra.core.hydra_config import HydraConfig  # noqa: E402
 from hydra.errors import HydraException, InstantiationException, MissingConfigException  # noqa: E402
@@ -216,6 +216,11 @@ def _no_such_key(key: str, parent: object) -> str:
     """The nearest key beside it, or of the whole config where it stands at the wrong place."""
     prefix, last = key[: key.rfind(".") + 1], key.rpartition(".")[2]
     siblings = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
+    if prefix == "trainer.":
+        from running.checks import ELSEWHERE
+
+        if last in ELSEWHERE:
+            return f"{key}: {ELSEWHERE[last]}."
     near = nearest(last, siblings, prefix)
     of_a_run = any(word.startswith("run=") for word in sys.argv[1:]) and not sys.argv[0].endswith("train.py")
     if of_a_run and prefix in ("arch.", "datamodule."):  # composed before the run is read

@@ -81,9 +81,8 @@ def write(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
     write_whole(path, text.getvalue())
 
 
-def keep_until(folder: Path, step: int) -> None:
+def keep_until(path: Path, step: int) -> None:
     """Drop the rows of steps after `step`, from which a run goes on, those of a test, and what a kill cut short."""
-    path = folder / "metrics.csv"
     if not path.exists():
         return
     columns, rows = read(path)

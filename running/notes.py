@@ -37,6 +37,16 @@ def what_does_not_apply(
     ]
 
 
+def of_classes(learned: list[str] | None, here: list[str]) -> list[str]:
+    """Where the weights tell other classes apart than the data have, or count them in another order."""
+    for number, (name, other) in enumerate(zip(learned or (), here, strict=False)):
+        if name != other:
+            return [
+                f"class {number} is {name} of the weights, and {other} of these data: what is right counts as wrong"
+            ]
+    return []
+
+
 def of_split(cfg: DictConfig, network: nn.Module, split: Split, max_per_device: int) -> list[str]:
     """Micro-batches that are much smaller than they may be, and what cannot act on those of one image."""
     batch_size = cfg.recipe.batch_size

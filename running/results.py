@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 
 def peak_memory(device: torch.device) -> int:
@@ -20,15 +19,6 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def of_all_ranks(mine: dict[str, str]) -> dict[str, str]:
-    """The entries of all processes of the run."""
-    if not dist.is_initialized():
-        return mine
-    gathered: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(gathered, mine)
-    return {name: value for entries in gathered for name, value in entries.items()}
 
 
 def versions() -> dict[str, str]:

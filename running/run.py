@@ -92,10 +92,14 @@ class Run:
                 directory.remove_parts(self.folder)
                 checkpoints.repair(self.folder / "checkpoints", start)
                 handler = open_log(self.folder / "train.log")
-                metrics_csv.keep_until(self.folder, start.step)
+                tables = {logger.path for logger in trainer.loggers if isinstance(logger, metrics_csv.MetricsCSV)}
+                for table in {self.folder / "metrics.csv", *tables}:
+                    metrics_csv.keep_until(table, start.step)
                 for logger in trainer.loggers:
                     if start.step and isinstance(logger, TensorBoard):
                         logger.keep_until(start.step)
+                    if type(logger).__name__ == "WandbLogger":  # of a package that is imported when it is chosen
+                        logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))  # type: ignore[arg-type]
                 directory.save_config(self.folder, self.cfg, self.overrides)
             for line in start.said:
                 self.console.print(f"{line} Going on from {start.path}.", style="red", soft_wrap=True)
@@ -170,7 +174,7 @@ class Run:
         test = _metrics(trainer, "test_")
         self.rows.write(trainer, {**test, "epoch": self.clock.epochs})
         self.rows.close(trainer)
-        skipped = results.of_all_ranks(data.skipped)
+        skipped = data.left_out()
         if trainer.is_global_zero:
             found = {**test, **classifier.train_metrics, **validation, **self._facts(trainer), "skipped": skipped}
             directory.save_results(self.folder, found)

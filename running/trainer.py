@@ -18,6 +18,7 @@ from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.nn.parallel import DistributedDataParallel
@@ -31,6 +32,9 @@ CPU_BF16_MACS = 10e6
 
 Devices = Annotated[list[Annotated[int, "x >= 0"]], "len(x) >= 1"]  # which
 Limit = Annotated[int, "0 <= x"] | Annotated[float, "0 <= x <= 1"]
+
+
+PROFILERS: dict[str, Any] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 class Trainer(pl.Trainer):
@@ -112,7 +116,7 @@ class Trainer(pl.Trainer):
                 limit_val_batches=limit_val_batches,
                 limit_test_batches=limit_test_batches,
                 detect_anomaly=detect_anomaly,
-                profiler=profiler,
+                profiler=PROFILERS[profiler](dirpath=default_root_dir, filename="profile") if profiler else None,
                 enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
                 logger=list(logger),
                 callbacks=list(callbacks),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -65,4 +66,12 @@ def _run(words: list[str], environment: Mapping[str, str]) -> None:
 def command(job: Job, runs: Path) -> list[str]:
     words = [word for word in job.words if word.split("=")[0] != "run"]
     name = str(job.folder.relative_to(runs)).replace("\\", r"\\").replace("'", r"\'")  # as Hydra reads quotes
-    return [sys.executable, sys.argv[0], *words, f"run='{name}'"]
+    return [sys.executable, sys.argv[0], *_config_dir(), *words, f"run='{name}'"]
+
+
+def _config_dir() -> list[str]:
+    """The option of this command that says where a user's own YAML is."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--config-dir", "-cd")
+    folder = options.parse_known_args(sys.argv[1:])[0].config_dir
+    return [] if folder is None else ["--config-dir", folder]

@@ -27,12 +27,13 @@ class Saved(NamedTuple):
     """What a file holds.
 
     tensors: the network's, none if it is something else; arch: the network's arguments, and seen: how the images were
-    shown that they saw, both where the file says so.
+    shown that they saw; classes: their names; each where the file says so.
     """
 
     tensors: Tensors
     arch: Mapping[str, Any]
     seen: Preprocessing | None
+    classes: list[str] | None = None
 
 
 def read_weights(path: Path) -> Saved:
@@ -52,7 +53,10 @@ def read_weights(path: Path) -> Saved:
         raise ArchitectureError(f"pretrained={path}: cannot be read as weights (it is a {type(content).__name__}).")
     arch, seen = content.get("arch"), content.get("preprocessing")
     record = from_values(seen) if isinstance(seen, Mapping) else of_timms_folder(path)
-    return Saved(network_weights(content), arch if isinstance(arch, Mapping) else {}, record)
+    classes = next(
+        (part["classes"] for part in content.values() if isinstance(part, Mapping) and "classes" in part), None
+    )
+    return Saved(network_weights(content), arch if isinstance(arch, Mapping) else {}, record, classes)
 
 
 def _reason(error: Exception) -> str:

@@ -24,13 +24,15 @@ class Record(NamedTuple):
     """A finished shard.
 
     columns: its part of the index. end: the place, in the split's order, that the next shard begins at. before: bytes
-    of the files that it was made of. skipped: images left out since the shard before, with reasons.
+    of the files that it was made of. skipped: images left out since the shard before, with reasons. stamp: a digest of
+    the bytes that each of its files had; "" in older packings.
     """
 
     columns: dict[str, numpy.ndarray]
     end: int
     before: int
     skipped: list[list[str]]
+    stamp: str = ""
 
     def __len__(self) -> int:
         return len(self.columns["label"])
@@ -40,8 +42,8 @@ def claim(out: Path, made: dict[str, Any], sizes: str) -> bool:
     """Whether something is left to do in `out`.
 
     Args:
-        made: what decides every byte of a packing. One that was begun keeps its mean and deviation, if an image that
-            could not be read was mended since.
+        made: what decides every byte of a packing, which keeps the mean and deviation that it began with, if an image
+            that could not be read was mended since.
         sizes: a digest of the bytes that the files have of which it is made.
 
     Raises:
@@ -54,8 +56,7 @@ def claim(out: Path, made: dict[str, Any], sizes: str) -> bool:
         write_json(out / STARTED, made)
         return True
     before = _read_json(out / "dataset.json").get("made", {}) if finished else _read_json(out / STARTED)
-    if not finished:
-        made |= {key: before[key] for key in ("mean", "std") if agrees(before.get(key), made[key])}
+    made |= {key: before[key] for key in ("mean", "std") if agrees(before.get(key), made[key])}
     for key, value in made.items():
         if before.get(key) != value:
             raise DataError(
@@ -78,7 +79,7 @@ def release(out: Path) -> None:
 
 def save(out: Path, split: str, shard: int, record: Record) -> None:
     with written_whole(_path(out, split, shard)) as file:
-        rest = json.dumps([record.end, record.before, record.skipped]).encode()
+        rest = json.dumps([record.end, record.before, record.skipped, record.stamp]).encode()
         arrays: dict[str, Any] = {**record.columns, "rest": numpy.frombuffer(rest, numpy.uint8)}
         numpy.savez(file, **arrays)
 

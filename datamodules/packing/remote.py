@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -99,7 +100,7 @@ def _fetch(url: str, path: Path, size: int, stale: int | None) -> None:
         with FileLock(f"{path}.lock"):
             if _is_whole(path, size, stale):  # by the process that we waited for
                 return
-            system, source = fsspec.core.url_to_fs(url)
+            system, source = fsspec.core.url_to_fs(url, **_patience(url))
             for pause in (*PAUSES_S, None):
                 try:
                     system.get_file(source, str(part))
@@ -124,6 +125,15 @@ def _fetch(url: str, path: Path, size: int, stale: int | None) -> None:
                 f"{path} cannot be written ({_reason(error)}). Make room, or choose datamodule.cache=FOLDER."
             ) from None
         raise DataError(f"{url} cannot be fetched ({_reason(error)}). The same command goes on once it can.") from None
+
+
+def _patience(url: str) -> dict[str, Any]:
+    """An HTTP transfer may take as long as bytes come; by itself it ends after five minutes, and begins anew."""
+    if not url.startswith(("http://", "https://")):
+        return {}
+    import aiohttp
+
+    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)}}
 
 
 def _is_of_disk(error: Exception, path: Path) -> bool:

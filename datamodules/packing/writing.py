@@ -121,11 +121,20 @@ class _Packer:
         self.skipped: list[list[str]] = []
 
     def kept(self) -> Iterator[Record]:
-        """What an earlier command has finished."""
+        """What an earlier command has finished, up to a shard of which files have changed since."""
+        start = 0
         for record in ledger.records(self.out, self.split):
+            if record.stamp not in ("", self._stamp(start, record.end)):
+                return
+            start = record.end
             for name, reason in record.skipped:
                 self.report([Fault(0, name, reason)])
             yield record
+
+    def _stamp(self, start: int, end: int) -> str:
+        """A digest of the bytes that each file has, of a part of the order."""
+        places = [self.images.index(int(sample)) for sample in self.order[start:end]]
+        return self.images.blobs.stamp(places, dates=False)
 
     def rest(self, before: list[Record], advance: Advance) -> Iterator[Record]:
         """Make the other shards."""
@@ -134,9 +143,9 @@ class _Packer:
         stream = self._readable(enumerate(chain.from_iterable(made), start), advance)
         shard, head = len(before), next(stream, None)
         while head is not None:
-            record, head = self._shard(shard, number, head, stream)
+            record, head = self._shard(shard, number, start, head, stream)
             yield record
-            shard, number = shard + 1, number + len(record)
+            start, shard, number = record.end, shard + 1, number + len(record)
 
     def _readable(self, results: Iterator[tuple[int, Stored | Fault]], advance: Advance) -> Iterator[Placed]:
         for place, result in results:
@@ -147,8 +156,14 @@ class _Packer:
                 yield place, result
             advance(1)
 
-    def _shard(self, shard: int, number: int, head: Placed, stream: Iterator[Placed]) -> tuple[Record, Placed | None]:
-        """Write a shard whose first image is `head`, the split's `number`-th; also the image that no longer fits."""
+    def _shard(
+        self, shard: int, number: int, start: int, head: Placed, stream: Iterator[Placed]
+    ) -> tuple[Record, Placed | None]:
+        """Write a shard whose first image is `head`, the split's `number`-th; also the image that no longer fits.
+
+        Args:
+            start: the place in the order at which the shard before ends.
+        """
         most, over, rows, before = self.settings.shard_size * MEGABYTE, None, list[tuple[int, ...]](), 0
         with open_shard(self.out / shard_name(self.split, shard)) as tar:
             for place, image in chain([head], stream):
@@ -160,7 +175,8 @@ class _Packer:
                 before += image.before
         table = zip(COLUMNS.items(), zip(*rows, strict=True), strict=True)
         columns = {name: numpy.array(values, kind) for (name, kind), values in table}
-        record = Record(columns, over[0] if over else len(self.order), before, self.skipped)
+        end = over[0] if over else len(self.order)
+        record = Record(columns, end, before, self.skipped, self._stamp(start, end))
         self.skipped = []
         ledger.save(self.out, self.split, shard, record)
         return record, over

@@ -55,6 +55,13 @@ def test_photographs_and_every_door(tmp_path):
     assert "ant, bee" in done.stdout, done.stderr
     done = command(tmp_path, "describe.py", *words[:2], *words[6:8], "resolution=32", **cache)
     assert done.returncode == 0 and "one image of 3x32x32" in done.stdout, done.stderr
+    for part in ("train", "Validation"):  # the weights' classes stay what they were
+        os.rename(tmp_path / "data" / part / "ant", tmp_path / "data" / part / "cow")
+    done = command(tmp_path, "evaluate.py", "run=a", "trainer=cpu", **cache)
+    assert "class 0 is ant of the weights, and bee of these data" in done.stdout, done.stderr
+    shutil.move(tmp_path / "data", tmp_path / "elsewhere")
+    done = command(tmp_path, "export.py", "run=a", "to=safetensors", "output=b.safetensors", **cache)
+    assert "ant, bee" in done.stdout, done.stderr
 
 
 @pytest.mark.proofs

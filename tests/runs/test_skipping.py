@@ -9,6 +9,26 @@ from runs.pictures import write_folders
 from running.checkpoints import read
 
 
+def test_what_every_rank_left_out_is_known_after_a_stop(tmp_path):
+    """One step, that sees all images once, and then the test."""
+    write_folders(tmp_path / "data", count=6)
+    bad = [tmp_path / "data" / "train" / name / f"{i}.jpeg" for name in ("ant", "bee") for i in (1, 4)]
+    for path in bad:
+        path.write_bytes(b"<html>not found</html>")
+    words = [
+        "arch=lenet5", "arch.in_channels=3", "datamodule=imagefolder", "datamodule.root=data", "recipe.epochs=1",
+        "recipe.decay_epochs=[0.5]", "recipe.batch_size=12", "recipe.train_res=32", "recipe.test_res=32", "logger=none",
+        "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "datamodule.on_error=skip",
+    ]  # fmt: skip
+    done = command(tmp_path, "train.py", *words, "datamodule.max_errors=3", "run=few")
+    assert done.returncode == 1 and "4 images cannot be read, more than datamodule.max_errors=3" in done.stderr
+    words += ["datamodule.max_errors=4", "run=all"]
+    assert command(tmp_path, "train.py", *words, "trainer.max_time=0").returncode == 124
+    done = command(tmp_path, "train.py", *words)
+    assert done.returncode == 0, done.stderr
+    assert len(results(tmp_path / "runs" / "all")["skipped"]) == 4
+
+
 def test_images_that_cannot_be_read(tmp_path):
     write_folders(tmp_path / "data", count=6)
     whole = (tmp_path / "data" / "val" / "bee" / "4.jpeg").read_bytes()

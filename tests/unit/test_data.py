@@ -272,6 +272,15 @@ def test_idx_files_plain_packed_and_damaged(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match="train-images-idx3-ubyte is damaged"):
             read_idx(path)
+    packed = tmp_path / "packed-idx1-ubyte.gz"
+    idx(packed, numpy.arange(256, dtype=numpy.uint8))
+    packed.write_bytes(packed.read_bytes()[:40] + bytes(40) + packed.read_bytes()[80:])
+    with pytest.raises(DataError, match="packed-idx1-ubyte.gz is damaged"):
+        read_idx(packed)
+    labels = folder / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(gzip.decompress(labels.read_bytes()))  # one for the other
+    with pytest.raises(DataError, match="do not match"):
+        instantiate(composed(*words).datamodule).load()
     path.unlink()
     with pytest.raises(DataError, match="datamodule.root=FOLDER"):
         instantiate(composed(*words).datamodule).load()
@@ -296,6 +305,9 @@ def test_cifar_files_are_data_not_code(tmp_path):
 
     (folder / "test_batch").write_bytes(pickle.dumps({"data": Attack(), "labels": [0]}))
     with pytest.raises(DataError, match="damaged.*print"):
+        read_batch(folder / "test_batch", "labels")
+    (folder / "test_batch").write_bytes(pickle.dumps([1, 2]))
+    with pytest.raises(DataError, match="damaged"):
         read_batch(folder / "test_batch", "labels")
 
 

@@ -316,6 +316,24 @@ def test_a_packing_that_an_image_stopped_goes_on_once_it_is_mended(tmp_path):
     file.write_bytes(whole)
     report = packed(source, tmp_path / "out")
     assert report is not None and report.images == {"train": 18, "test": 4}
+    assert packed(source, tmp_path / "out") is None
+
+
+def test_a_packing_that_was_stopped_makes_shards_of_changed_images_anew(tmp_path):
+    source, words = (
+        folder(tmp_path / "data", train=9, noise=250_000),
+        ("datamodule.mean=[0,0,0]", "datamodule.std=[1,1,1]"),
+    )
+    bad = source / "test" / "bee" / "1.jpg"  # of the last split
+    whole = bad.read_bytes()
+    bad.write_bytes(b"<html>")
+    with pytest.raises(DataError, match="bee/1.jpg cannot be read"):
+        packed(source, tmp_path / "out", KEEP, *words)
+    bad.write_bytes(whole)
+    (source / "train" / "ant" / "2.jpg").write_bytes(encoded(picture(90)))
+    assert packed(source, tmp_path / "out", KEEP, *words) and packed(source, tmp_path / "whole", KEEP, *words)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert packed(source, tmp_path / "out", KEEP, *words) is None
 
 
 def test_channels_that_were_not_packed(tmp_path, small):

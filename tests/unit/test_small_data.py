@@ -191,6 +191,18 @@ def test_photographs_with_words_for_labels(package, tmp_path):
     assert pickle.loads(pickle.dumps(datamodule.train.blobs)).read(0) == rows[0]["bytes"]
 
 
+def test_a_split_has_one_role(package, tmp_path):
+    """What is trained on is no test, though it is called so; a test whose labels are all -1 has none."""
+    train, secret = table(package, 12, [0, 1, 2] * 4), table(package, 4, [-1] * 4)
+    test = table(package, 6, [0, 1, 2] * 2)
+    name = saved(package, tmp_path / "set", train=train, test=test)
+    datamodule = loaded("datamodule=huggingface", name, "datamodule.train_split=test", "datamodule.val_size=2")
+    assert sizes(datamodule) == [4, 2, 2] and datamodule.test is datamodule.val
+    name = saved(package, tmp_path / "secret", train=train, test=secret)
+    datamodule = loaded("datamodule=huggingface", name, "datamodule.val_size=2")
+    assert sizes(datamodule) == [10, 2, 2] and datamodule.class_names() == ["0", "1", "2"]
+
+
 def test_what_is_found_is_kept_until_the_set_changes(package, tmp_path, monkeypatch):
     name, looked = saved(package, tmp_path / "set", train=table(package, 12, ["a", "b"] * 6)), []
     look = facts.look
