@@ -20,6 +20,7 @@ from hydra.types import RunMode  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 
+from running.words import ELSEWHERE  # noqa: E402
 from user_error import UserError  # noqa: E402
 
 
@@ -216,11 +217,8 @@ def _no_such_key(key: str, parent: object) -> str:
     """The nearest key beside it, or of the whole config where it stands at the wrong place."""
     prefix, last = key[: key.rfind(".") + 1], key.rpartition(".")[2]
     siblings = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
-    if prefix == "trainer.":
-        from running.checks import ELSEWHERE
-
-        if last in ELSEWHERE:
-            return f"{key}: {ELSEWHERE[last]}."
+    if prefix == "trainer." and last in ELSEWHERE:
+        return f"{key}: {ELSEWHERE[last]}."
     near = nearest(last, siblings, prefix)
     of_a_run = any(word.startswith("run=") for word in sys.argv[1:]) and not sys.argv[0].endswith("train.py")
     if of_a_run and prefix in ("arch.", "datamodule."):  # composed before the run is read
