@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import WandbLogger
 
 
 def build(project: str, folder: str) -> WandbLogger:
-    """A logger whose run is a function of the run directory, so that a continued run continues it.
+    """A logger whose run is one with the run directory, so that a continued run continues it, in another place too.
 
     Without a key it is offline, and asks nothing.
     """
@@ -19,13 +19,14 @@ def build(project: str, folder: str) -> WandbLogger:
     if offline:
         print(
             "wandb: no key on this machine, so the run stays offline; afterwards: wandb sync "
-            + str(Path(folder) / "wandb")
+            + str(Path(folder) / "wandb" / "*run-*")
         )
+    begun = sorted(path.name.rpartition("-")[2] for path in Path(folder).glob("wandb/*run-*-*"))
     name = str(Path(folder).resolve())
     return WandbLogger(
         project=project,
         name=Path(folder).name,
-        id=hashlib.blake2b(name.encode(), digest_size=8).hexdigest(),
+        id=begun[0] if begun else hashlib.blake2b(name.encode(), digest_size=8).hexdigest(),
         save_dir=folder,
         offline=offline,
         resume=None if offline else "allow",

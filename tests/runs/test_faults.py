@@ -125,7 +125,14 @@ def test_logger_wandb_is_offline_without_a_key(tmp_path):
     words = [word for word in SHORT if "logger" not in word]
     done = command(tmp_path, "train.py", *words, "logger=wandb", "run=w", **environment)
     assert done.returncode == 0, done.stderr
-    assert "no key" in done.stdout and list((tmp_path / "runs" / "w" / "wandb").glob("offline-run-*"))
+    (first,) = (tmp_path / "runs" / "w" / "wandb").glob("offline-run-*")
+    assert "no key" in done.stdout
+    (tmp_path / "runs" / "w").rename(tmp_path / "runs" / "moved")  # and goes on there
+    (tmp_path / "runs" / "moved" / "results.json").unlink()
+    done = command(tmp_path, "train.py", *words, "logger=wandb", "run=moved", **environment)
+    assert done.returncode == 0, done.stderr
+    folders = list((tmp_path / "runs" / "moved" / "wandb").glob("offline-run-*"))
+    assert {folder.name.rpartition("-")[2] for folder in folders} == {first.name.rpartition("-")[2]}
 
 
 REFUSED = {
