@@ -25,7 +25,7 @@ READ = {
     "preview": (
         "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "recipe.*", "trainer", "trainer.accelerator",
         "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.max_per_device", "experiment", "seed",
-        "teacher", "published.*", "output", "images", "epoch", "step", "hydra/*", "hydra.*",
+        "teacher", "runs", "published.*", "output", "images", "epoch", "step", "hydra/*", "hydra.*",
     ),
     "prepare": (
         "datamodule", "datamodule.[!w]*", "out", "max_size", "quality", "shard_size", "check", "seed", "hydra/*",
