@@ -58,7 +58,8 @@ def rows_moved(
     height, width, channels = pixels.shape
     shift = shift.clip(-width - 1, width + 1)
     place = numpy.floor(shift)
-    first, *others = zip(_weights(shift - place, resample), _neighbours(pixels, place.astype(numpy.int64)), strict=True)
+    weights, neighbours = _weights(shift - place, resample), _neighbours(pixels, place.astype(numpy.int64))
+    first, *others = zip(weights, neighbours if len(weights) == 4 else neighbours[1:3], strict=True)
     result = torch.mul(*first)
     for weight, neighbour in others:
         result.addcmul_(weight, neighbour)
@@ -69,14 +70,15 @@ def rows_moved(
 
 
 def _weights(part: numpy.ndarray, resample: Image.Resampling) -> torch.Tensor:
-    """Of the pixel before, the one at, the one after and the one beyond it: (4, H, 1) float32 for (H, 1) float64."""
+    """Of the pixel before, the one at, the one after and the one beyond it, bilinear of the middle two: (4 or 2, H, 1)
+    float32 for (H, 1) float64."""
     rest, none = 1 - part, 0 * part
     if resample is Image.Resampling.BILINEAR:
-        exact = numpy.stack((none, none, part, none))
+        exact, at = numpy.stack((none, part)), 0
     else:
-        exact = numpy.stack((-part * rest * rest, none, part * (1 + part * rest), -part * part * rest))
+        exact, at = numpy.stack((-part * rest * rest, none, part * (1 + part * rest), -part * part * rest)), 1
     weights = numpy.rint(exact * ONE) / ONE
-    weights[1] = 1 - weights.sum(0)  # flat colours stay what they are
+    weights[at] = 1 - weights.sum(0)  # flat colours stay what they are
     return torch.from_numpy(weights.astype(numpy.float32))
 
 

@@ -178,7 +178,7 @@ def _check_directory(cfg: DictConfig, hydra: Any, words: list[str]) -> None:
     if cfg.run is None:
         raise UserError(f"run=null: a run has a name below {cfg.runs}/; left out, it is made of the time.")
     named = any(word.split("=")[0] == "run" for word in words)
-    if not named and "LINEAGE_RUN" not in os.environ and launched_from_outside():
+    if not named and "LINEAGE_RUN" not in os.environ and _launched_from_outside():
         raise UserError("Several processes make one run: give it a name that all of them know, run=NAME.")
     folder = directory.folder_of(cfg)
     if (folder / "sweep.json").exists():
@@ -191,11 +191,14 @@ def check_sweeper(hydra: Any) -> None:
         raise UserError("hydra/sweeper=basic: leave it out; the default, grid, checks all jobs and ranks them.")
 
 
-def launched_from_outside() -> bool:
+def is_under_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+def _launched_from_outside() -> bool:
     """Whether torchrun or SLURM started several of us (Lightning hands its own processes the run's name)."""
-    torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
     slurm = os.environ.get("SLURM_NTASKS", "1") != "1" and os.environ.get("SLURM_JOB_NAME") not in (
         "bash",
         "interactive",
     )
-    return torchrun or slurm
+    return is_under_torchrun() or slurm

@@ -34,7 +34,7 @@ class Grid(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from running.checks import checks, launched_from_outside
+        from running.checks import checks, is_under_torchrun
         from running.directory import Lock, is_name
         from running.errors import Stopped
         from sweeps.jobs import check_distinct, jobs_of, save_jobs
@@ -45,7 +45,7 @@ class Grid(BasicSweeper):
         config, loader = self.config, self.hydra_context.config_loader
         if config.hydra.job.config_name != "train":
             raise UserError(f"{config.hydra.job.config_name}.py has no sweeps: -m is train.py's.")
-        if launched_from_outside():
+        if is_under_torchrun():
             raise UserError(
                 "A sweep starts its jobs itself, each on trainer.devices: python train.py -m, without torchrun."
             )
