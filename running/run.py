@@ -98,8 +98,7 @@ class Run:
                 for logger in trainer.loggers:
                     if start.step and isinstance(logger, TensorBoard):
                         logger.keep_until(start.step)
-                    if type(logger).__name__ == "WandbLogger":  # of a package that is imported when it is chosen
-                        logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))  # type: ignore[arg-type]
+                    logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))  # type: ignore[arg-type]
                 directory.save_config(self.folder, self.cfg, self.overrides)
             for line in start.said:
                 self.console.print(f"{line} Going on from {start.path}.", style="red", soft_wrap=True)
