@@ -29,8 +29,8 @@ docs: .venv/installed
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/python requirements.txt
-	$(BIN)/python -m pip install -q -r requirements.txt
+.venv/installed: .venv/bin/python requirements.txt pyproject.toml
+	$(BIN)/python -m pip install -q -e .
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.txt

@@ -16,9 +16,9 @@ from typing import Annotated, cast
 import torch
 from torch import Tensor, nn
 
-from archs.arguments import Channels, Classes, Count
-from archs.blocks import NoClassifier
-from archs.network import Network, Stage
+from lineage.archs.arguments import Channels, Classes, Count
+from lineage.archs.blocks import NoClassifier
+from lineage.archs.network import Network, Stage
 
 
 class WhiteningConv(nn.Conv2d):

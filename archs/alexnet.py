@@ -18,9 +18,9 @@ from typing import Literal
 
 from torch import nn
 
-from archs.arguments import Channels, Classes, Rate, Stem, choose
-from archs.blocks import classifier
-from archs.network import Network, Stage
+from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
+from lineage.archs.blocks import classifier
+from lineage.archs.network import Network, Stage
 
 # Maps of the five convolutions, and the groups that they fall into.
 WIDTHS = {"2012": (96, 256, 384, 384, 256), "2014": (64, 192, 384, 256, 256)}

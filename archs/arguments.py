@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from user_error import UserError
+from lineage.errors import UserError
 
-# What an argument may be; a string is a condition in x. running/signatures.py reads these types from the source, so a
+# What an argument may be; a string is a condition in x. lineage/config/signatures.py reads these types from the
+# source, so a
 # command with another value is refused before torch is imported.
 Count = Annotated[int, "x >= 1"]
 Classes = Annotated[int, "0 <= x <= 1000000"]  # 0: features in place of logits

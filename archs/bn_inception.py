@@ -16,10 +16,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from archs.arguments import Channels, Classes, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct, SqueezeExcite
-from archs.branches import Branches
-from archs.network import Network, Stage
+from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, SqueezeExcite
+from lineage.archs.branches import Branches
+from lineage.archs.network import Network, Stage
 
 # Figure 5, grouped by resolution: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, proj. Without 1x1 and
 # projection a module has stride 2.

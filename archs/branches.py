@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.arguments import ArchitectureError
-from archs.blocks import ConvNormAct
-from archs.network import Stage
+from lineage.archs.arguments import ArchitectureError
+from lineage.archs.blocks import ConvNormAct
+from lineage.archs.network import Stage
 
 
 class FitMaxPool(nn.Module):

@@ -1,4 +1,4 @@
-"""The networks by name, for Python: `build("resnet50", num_classes=10, pretrained="timm")`.
+"""The networks by name, for Python: `build("resnet50", num_classes=10)`; with their weights: `lineage.build`.
 
 A name is a file of conf/arch, as on the command line, and so are the arguments. What such a file takes from a run
 (`${datamodule.num_classes}`, `${recipe.dropout}`) is an argument here, or else the default of the network's class.
@@ -6,11 +6,10 @@ A name is a file of conf/arch, as on the command line, and so are the arguments.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import inspect
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -19,18 +18,27 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
-from archs.arguments import ArchitectureError
+from lineage import plugins
+from lineage.archs.arguments import ArchitectureError
+from lineage.text import nearest
 
 if TYPE_CHECKING:
-    from archs.network import Network
+    from lineage.archs.network import Network
 
-CONFIGS = Path(__file__).parents[1] / "conf" / "arch"
+FOLDERS = [Path(__file__).parents[1] / "conf", *plugins.config_folders()]  # with arch/NAME.yaml
 PLAIN = (str, int, float, list)  # arguments that others may be computed from
 
 
 def names(pattern: str = "*") -> list[str]:
     """The networks that there are, sorted; `pattern` as of file names, "*cifar*"."""
-    return sorted(path.stem for path in CONFIGS.glob("*.yaml") if fnmatch.fnmatchcase(path.stem, pattern))
+    found = {path.stem for folder in FOLDERS for path in (folder / "arch").glob("*.yaml")}
+    return sorted(name for name in found if fnmatch.fnmatchcase(name, pattern))
+
+
+def add_config_dir(folder: str | Path) -> None:
+    """Read the networks of a folder of your own too, as `--config-dir` does: FOLDER/arch/NAME.yaml."""
+    FOLDERS.insert(0, Path(folder))
+    read.cache_clear()
 
 
 def build(
@@ -39,7 +47,6 @@ def build(
     in_channels: int | None = None,
     *,
     resolution: int | None = None,
-    pretrained: str | None = None,
     **arguments: Any,
 ) -> Network:
     """A network in training mode, of weights that torch's generator draws; its class and file tell its arguments.
@@ -48,8 +55,6 @@ def build(
         name: one of `names()`; "timm" takes any of timm's by `model_name`.
         num_classes, in_channels: None is the paper's; 0 classes make a network of features, (B, num_features).
         resolution: pixels of the images' sides: below 96, a network that has one takes its stem for small images.
-        pretrained: weights to start from: "timm", "torchvision" or a file. What they need (`norm_eps`) is set, what
-            the user should know of them is in `notes`, and what images they saw is `preprocessing`.
         arguments: any other of the network's.
 
     Raises:
@@ -57,47 +62,36 @@ def build(
     """
     given = {"num_classes": num_classes, "in_channels": in_channels}
     arguments |= {key: value for key, value in given.items() if value is not None}
-    cfg, known = _config(name, resolution, arguments), parameters(name)
+    of_file, _ = configured(name, resolution, arguments)
+    known = parameters(name)
     for key in arguments:
         if key not in known:
-            raise ArchitectureError(f"{name} has no argument {key}.{_nearest(key, known)}")
-    published = _container(cfg.published)
-    needed = published.get(pretrained) if pretrained in ("timm", "torchvision") else None
-    arguments = _resolved(cfg.arch) | {key: value for key, value in (needed or {}).items() if key != "name"} | arguments
-    network = target(name)(**arguments)
+            near = nearest(key, known) if key != "pretrained" else f" lineage.build({name!r}, pretrained=...) has."
+            raise ArchitectureError(f"{name} has no argument {key}.{near}")
+    network = target(name)(**of_file | arguments)
     if resolution is not None and resolution < network.min_size:
         raise ArchitectureError(f"{name} needs images of at least {network.min_size} pixels; {resolution} are too few.")
-    if pretrained is not None:
-        _load(network, pretrained, arguments, published)
     return network
-
-
-def _load(network: Network, pretrained: str, arguments: dict[str, Any], published: dict[str, Any]) -> None:
-    """Fill the network. Here alone a file under archs/ asks another room: what a name builds, it fills."""
-    from weights.origin import seen
-    from weights.released import load
-
-    shown: Any = seen(pretrained, published, lambda: network)  # None: nobody recorded it, and `load` says nothing
-    network.preprocessing = shown
-    network.notes += load(network, pretrained, arguments, published, shown)
 
 
 # ---- the file
 
 
-def _config(name: str, resolution: int | None, arguments: dict[str, Any]) -> DictConfig:
-    """`arch` and `published` of conf/arch/NAME.yaml, below the arguments."""
+def configured(name: str, resolution: int | None, arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments in conf/arch/NAME.yaml, computed from these, and `published`. Raises ArchitectureError: no file."""
     if name not in names():
-        raise ArchitectureError(f"{name}: there is no such network.{_nearest(name, names())}")
+        raise ArchitectureError(f"{name}: there is no such network.{nearest(name, names())}")
     plain = {key: value for key, value in arguments.items() if isinstance(value, PLAIN)}
     given = {"arch": plain, "datamodule": {} if resolution is None else {"resolution": resolution}}
-    return typing.cast(DictConfig, OmegaConf.merge({"published": {}}, read(name), given))
+    cfg = typing.cast(DictConfig, OmegaConf.merge({"published": {}}, read(name), given))
+    return _resolved(cfg.arch), _container(cfg.published)
 
 
 @cache
 def read(name: str) -> DictConfig:
     """conf/arch/NAME.yaml over the files that its `defaults` name: `arch` and `published`."""
-    own = typing.cast(DictConfig, OmegaConf.load(CONFIGS / f"{name}.yaml"))
+    file = next(path for folder in FOLDERS if (path := folder / "arch" / f"{name}.yaml").exists())
+    own = typing.cast(DictConfig, OmegaConf.load(file))
     parents = [parent for parent in own.pop("defaults", []) if parent != "_self_"]
     return typing.cast(DictConfig, OmegaConf.merge(*map(read, parents), own))
 
@@ -139,11 +133,6 @@ def _parameters(called: Callable[..., Any]) -> list[str]:
     own = inspect.signature(called).parameters.values()
     named = [parameter.name for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
     return named if len(named) == len(own) else named + _parameters(typing.get_type_hints(called)["return"])
-
-
-def _nearest(word: str, words: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(words), n=3, cutoff=0.4)
-    return f" Nearest: {', '.join(near)}." if near else ""
 
 
 # ---- what the files compute with

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.arguments import ArchitectureError, choose
-from archs.blocks import DropPath
-from archs.network import Stage
-from archs.operations import Norm, convolutions, fit
+from lineage.archs.arguments import ArchitectureError, choose
+from lineage.archs.blocks import DropPath
+from lineage.archs.network import Stage
+from lineage.archs.operations import Norm, convolutions, fit
 
 Row = tuple[int, str, int, str]  # state, operation, state, operation
 

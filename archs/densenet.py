@@ -18,10 +18,10 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from archs.arguments import ArchitectureError, Channels, Classes, Count, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct, HeConv2d, NormAct
-from archs.network import Network, Stage
-from archs.recompute import recompute
+from lineage.archs.arguments import ArchitectureError, Channels, Classes, Count, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, HeConv2d, NormAct
+from lineage.archs.network import Network, Stage
+from lineage.archs.recompute import recompute
 
 
 class NormActConv(nn.Module):

@@ -22,10 +22,10 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from archs.arguments import Channels, Classes, Momentum, Multiplier, Positive, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates
-from archs.network import Network, Stage
-from archs.scaling import ALPHA, BETA, GAMMA, compound_scale
+from lineage.archs.arguments import Channels, Classes, Momentum, Multiplier, Positive, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates
+from lineage.archs.network import Network, Stage
+from lineage.archs.scaling import ALPHA, BETA, GAMMA, compound_scale
 
 # Table 1, stages 2 to 8: expansion of MBConv, kernel size, stride of the first layer, channels, layers.
 B0_STAGES = [

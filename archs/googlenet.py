@@ -16,10 +16,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.arguments import Channels, Classes, Rate, Stem, choose
-from archs.blocks import ClassifierHead, classifier
-from archs.branches import Branches
-from archs.network import Network, Stage
+from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, classifier
+from lineage.archs.branches import Branches
+from lineage.archs.network import Network, Stage
 
 # Table 1, grouped by resolution: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj.
 STAGES = [

@@ -22,11 +22,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from archs.arguments import Channels, Classes, Positive, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates
-from archs.branches import Branches, Chain
-from archs.inception_v4 import STEMS as V4_STEMS
-from archs.network import Network, Stage
+from lineage.archs.arguments import Channels, Classes, Positive, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates
+from lineage.archs.branches import Branches, Chain
+from lineage.archs.inception_v4 import STEMS as V4_STEMS
+from lineage.archs.network import Network, Stage
 
 Table = list[list[str]]
 

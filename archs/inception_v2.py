@@ -34,11 +34,11 @@ from typing import Literal
 
 from torch import nn
 
-from archs.arguments import Channels, Classes, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct
-from archs.branches import Chain
-from archs.inception_v3 import FIGURE_7, FIGURE_10_TO_8, FIGURE_10_TO_17, figure_6
-from archs.network import Network
+from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct
+from lineage.archs.branches import Chain
+from lineage.archs.inception_v3 import FIGURE_7, FIGURE_10_TO_8, FIGURE_10_TO_17, figure_6
+from lineage.archs.network import Network
 
 STEMS: dict[str, list] = {
     "imagenet": [

@@ -18,10 +18,10 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.arguments import Channels, Classes, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct
-from archs.branches import Chain
-from archs.network import Network
+from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct
+from lineage.archs.branches import Chain
+from lineage.archs.network import Network
 
 STEMS: dict[str, list] = {
     "imagenet": [

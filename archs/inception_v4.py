@@ -13,10 +13,10 @@ from functools import partial
 
 from torch import nn
 
-from archs.arguments import Channels, Classes, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct
-from archs.branches import Chain
-from archs.network import Network
+from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct
+from lineage.archs.branches import Chain
+from lineage.archs.network import Network
 
 STEMS: dict[str, list] = {
     "imagenet": [  # Figure 3

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.arguments import ArchitectureError, Channels, Classes, choose
-from archs.blocks import NoClassifier, classifier
-from archs.network import Network, Stage
+from lineage.archs.arguments import ArchitectureError, Channels, Classes, choose
+from lineage.archs.blocks import NoClassifier, classifier
+from lineage.archs.network import Network, Stage
 
 # Table I of the paper: the S2 maps that each of the 16 C3 maps is connected to.
 C3_INPUTS = [

@@ -19,10 +19,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from archs.arguments import Channels, Classes, Momentum, Multiplier, Positive, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct, DepthwiseSeparable, DropPath, drop_path_rates
-from archs.network import Network, Stage
-from archs.scaling import compound_scale
+from lineage.archs.arguments import Channels, Classes, Momentum, Multiplier, Positive, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, DepthwiseSeparable, DropPath, drop_path_rates
+from lineage.archs.network import Network, Stage
+from lineage.archs.scaling import compound_scale
 
 STEM_STRIDE = {"imagenet": 2, "cifar": 1}
 

@@ -18,11 +18,11 @@ from typing import Annotated, Any, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.arguments import ArchitectureError, Channels, Classes, Count, Momentum, Positive, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct, classifier, drop_path_rates
-from archs.cells import Cell, CellStage, Inputs, Parts, ScheduledDropPath, Size, Table
-from archs.network import Network
-from archs.operations import PADDINGS
+from lineage.archs.arguments import ArchitectureError, Channels, Classes, Count, Momentum, Positive, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, classifier, drop_path_rates
+from lineage.archs.cells import Cell, CellStage, Inputs, Parts, ScheduledDropPath, Size, Table
+from lineage.archs.network import Network
+from lineage.archs.operations import PADDINGS
 
 NORMAL_A = Table(  # Figure 4
     rows=(

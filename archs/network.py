@@ -30,9 +30,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from archs.arguments import ArchitectureError
-from archs.blocks import classifier
-from archs.recompute import recompute
+from lineage.archs.arguments import ArchitectureError
+from lineage.archs.blocks import classifier
+from lineage.archs.recompute import recompute
 
 
 class StageInfo(NamedTuple):

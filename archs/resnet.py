@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct, DropPath, ShortcutA, SqueezeExcite, drop_path_rates
-from archs.network import Network, Stage
+from lineage.archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, ShortcutA, SqueezeExcite, drop_path_rates
+from lineage.archs.network import Network, Stage
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ former are better.
 
 from __future__ import annotations
 
-from archs.arguments import ArchitectureError, Classes, Count, Stem
-from archs.resnet import VARIANTS as RESNETS
-from archs.resnet import ResNet
+from lineage.archs.arguments import ArchitectureError, Classes, Count, Stem
+from lineage.archs.resnet import VARIANTS as RESNETS
+from lineage.archs.resnet import ResNet
 
 # `ResNet(**VARIANTS["resnext50_32x4d"])`. The gated ones pool as in the weights that the authors of arXiv 1709.01507
 # released.

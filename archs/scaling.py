@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from archs.arguments import ArchitectureError
+from lineage.archs.arguments import ArchitectureError
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from archs.arguments import ArchitectureError, Channels, Classes, Rate
+from lineage.archs.arguments import ArchitectureError, Channels, Classes, Rate
 
 
 def create(

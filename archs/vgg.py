@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from archs.arguments import Channels, Classes, Count, Rate
-from archs.blocks import HeConv2d, SqueezeExcite, classifier
-from archs.network import Network, Stage
+from lineage.archs.arguments import Channels, Classes, Count, Rate
+from lineage.archs.blocks import HeConv2d, SqueezeExcite, classifier
+from lineage.archs.network import Network, Stage
 
 # Table 1, columns A, B, D and E: 3x3 convolutions before each of the five poolings.
 VARIANTS = {

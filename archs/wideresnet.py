@@ -11,9 +11,9 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from archs.arguments import ArchitectureError, Channels, Classes, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct, DropPath, HeConv2d, NormAct, drop_path_rates
-from archs.network import Network, Stage
+from lineage.archs.arguments import ArchitectureError, Channels, Classes, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, HeConv2d, NormAct, drop_path_rates
+from lineage.archs.network import Network, Stage
 
 
 class WideBlock(nn.Module):

@@ -17,9 +17,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from archs.arguments import Channels, Classes, Momentum, Positive, Rate, Stem, choose
-from archs.blocks import ClassifierHead, ConvNormAct, DepthwiseSeparable, DropPath, drop_path_rates
-from archs.network import Network, Stage
+from lineage.archs.arguments import Channels, Classes, Momentum, Positive, Rate, Stem, choose
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, DepthwiseSeparable, DropPath, drop_path_rates
+from lineage.archs.network import Network, Stage
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,12 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
 
 
 def images_of(root: Path) -> Any:
-    """Of a folder of classes, or of what prepare.py has packed."""
+    """Of a folder of classes, or of what lineage prepare has packed."""
     import torch
 
-    from datamodules.indexing.index import FileBlobs, open_index
-    from datamodules.packing.shards import Packing
-    from datamodules.reading.encoded import EncodedImages
+    from lineage.datamodules.decoding.encoded_images import EncodedImages
+    from lineage.datamodules.discovery.index import FileBlobs, open_index
+    from lineage.datamodules.packing.shards import Packing
 
     packed = (root / "dataset.json").exists()
     blobs = Packing(str(root)).blobs("train") if packed else FileBlobs(open_index(root))
@@ -83,10 +83,10 @@ def lineage(
     """
     import torch
 
-    from datamodules.pool import Job
-    from recipes.geometry import in_mirror
-    from recipes.host_augmentation import CentralView, OneSize, Photographs, after_cut
-    from recipes.policies import per_image_operation
+    from lineage.datamodules.loading.worker_pool import Job
+    from lineage.recipes.augment.geometry import in_mirror
+    from lineage.recipes.augment.host import CentralView, OneSize, Photographs, after_cut
+    from lineage.recipes.augment.policies import per_image_operation
 
     images, mean = images_of(root or folder()), [0.485, 0.456, 0.406]
     recipe = recipe_of("rsb_a2", interpolation=interpolation, rand_augment=policy, test_crop_ratio=0.95)
@@ -242,7 +242,7 @@ def packing(max_size: int) -> Iterator[Path]:
     place = Path(tempfile.mkdtemp())
     words = ["datamodule=imagefolder", f"datamodule.root={folder()}", f"out={place / 'packed'}", f"max_size={max_size}"]
     words += ["quality=90", "datamodule.val_size=1"]  # all but one in one split
-    subprocess.run([sys.executable, str(ROOT / "prepare.py"), *words], check=True, cwd=place)
+    subprocess.run([sys.executable, str(ROOT / "lineage prepare"), *words], check=True, cwd=place)
     try:
         yield place / "packed"
     finally:
@@ -253,10 +253,10 @@ def pool(workers: int, root: Path, interpolation: str = "bicubic", mirror: bool 
     """Batches of all the images from worker processes; mirrored, as by the others, in this one."""
     import torch
 
-    from datamodules.pool import Job, Pool
-    from recipes.geometry import in_mirror
-    from recipes.host_augmentation import Photographs
-    from running.allocator import keep_freed_memory
+    from lineage.datamodules.loading.worker_pool import Job, Pool
+    from lineage.recipes.augment.geometry import in_mirror
+    from lineage.recipes.augment.host import Photographs
+    from lineage.running.allocator import keep_freed_memory
 
     keep_freed_memory()  # as a run on a CPU does
     images = images_of(root)
@@ -336,10 +336,10 @@ def memory(rounds: int) -> None:
     import torch
     from torch.nn import functional as F
 
-    from archs.catalogue import build
-    from datamodules.images import TensorImages
-    from datamodules.loader import Request, Stream
-    from datamodules.pool import Job
+    from lineage.archs.catalogue import build
+    from lineage.datamodules.images import TensorImages
+    from lineage.datamodules.loading.loader import Request, Stream
+    from lineage.datamodules.loading.worker_pool import Job
 
     images = TensorImages(torch.randint(0, 256, (60_000, 1, 32, 32), dtype=torch.uint8), torch.arange(60_000) % 10)
     device, network = torch.device("cpu"), build("lenet5", num_classes=10)

@@ -21,8 +21,8 @@ def lamb(rounds: int) -> None:
     import timm.optim
     import torch
 
-    from archs import catalogue
-    from recipes.optimizers import build_optimizer, parameter_groups
+    from lineage.archs import catalogue
+    from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups
 
     recipe, network = recipe_of("rsb_a2"), catalogue.build("resnet50", 1000, 3, resolution=224)
     for parameter in network.parameters():

@@ -23,7 +23,7 @@ def recipe_of(name: str, **changes: Any) -> Any:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from running import schema  # noqa: F401
+    from lineage.config import schema  # noqa: F401
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         recipe: Any = OmegaConf.to_object(compose("train", [f"recipe={name}"]).recipe)
@@ -44,8 +44,8 @@ def erasing(rounds: int) -> None:
     import torch
     from timm.data.random_erasing import RandomErasing
 
-    from recipes.erasing import erase, erasing_draws
-    from recipes.randomness import ImageDraws, normal_quantiles
+    from lineage.recipes.augment.erasing import erase, erasing_draws
+    from lineage.recipes.augment.randomness import ImageDraws, normal_quantiles
 
     pixels, origin, quantiles = torch.randn(256, 3, 224, 224), origins(256), normal_quantiles()
 
@@ -66,8 +66,8 @@ def mixing(rounds: int) -> None:
     from timm.data.mixup import Mixup
     from torch.nn import functional as F
 
-    from archs.resnet import resnet_cifar
-    from recipes.mixing import draw_mix, mix_images, soft_targets
+    from lineage.archs.resnet import resnet_cifar
+    from lineage.recipes.mixing import draw_mix, mix_images, soft_targets
 
     recipe = recipe_of("rsb_a2")
     images, labels = torch.randn(128, 3, 32, 32), torch.arange(128) % 10
@@ -97,8 +97,8 @@ def draws(rounds: int) -> None:
     """All that is drawn of 512 images of CIFAR, against normalising them."""
     import torch
 
-    from recipes.device_augmentation import Normalise
-    from recipes.geometry import crop_and_flip_draws
+    from lineage.recipes.augment.device import Normalise
+    from lineage.recipes.augment.geometry import crop_and_flip_draws
 
     draw, normalise = crop_and_flip_draws(recipe_of("wrn"), 0, 0.5), Normalise(MEAN, STD)
     images, origin = torch.randint(0, 256, (512, 3, 32, 32), dtype=torch.uint8), origins(512)

@@ -50,14 +50,14 @@ def built(*words: str, everything: bool = True):
     from hydra import compose, initialize_config_dir
     from rich.console import Console
 
-    import assemble
-    from running import schema  # noqa: F401
-    from running.bar import Bar
-    from running.checkpoints import Checkpoints
-    from running.clock import Clock
-    from running.ranks import Ranks
-    from running.rows import Rows
-    from running.stopping import Stop
+    from lineage import assemble
+    from lineage.config import schema  # noqa: F401
+    from lineage.reporting.clock import Clock
+    from lineage.reporting.metric_rows import Rows
+    from lineage.reporting.progress_bar import Bar
+    from lineage.running.checkpoints import Checkpoints
+    from lineage.running.ranks import Ranks
+    from lineage.running.stopping import Stop
 
     folder = Path(tempfile.mkdtemp())
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -143,8 +143,8 @@ def resnet18(rounds: int) -> None:
     import torch
     from torch.nn import functional as F
 
-    from archs.resnet import ResNet
-    from datamodules.images import TensorImages
+    from lineage.archs.resnet import ResNet
+    from lineage.datamodules.images import TensorImages
 
     steps, size = 6, 64
     images, labels = (
@@ -187,10 +187,10 @@ def resnet18(rounds: int) -> None:
             def on_train_batch_end(self, *_):
                 seconds.append(time.perf_counter() - self.began)
 
-        import datamodules.cifar
+        import lineage.datamodules.sets.cifar
 
         data = TensorImages(images, labels)
-        setattr(datamodules.cifar.CIFAR10, "read", lambda self, share: (data, data))  # noqa: B010
+        setattr(lineage.datamodules.sets.cifar.CIFAR10, "read", lambda self, share: (data, data))  # noqa: B010
         trainer, classifier, datamodule = built(*words.split(), "datamodule.val_size=0", "trainer.limit_val_batches=0")
         trainer.callbacks.append(Steps())
         trainer.fit(classifier, datamodule=datamodule)
@@ -206,9 +206,9 @@ def preparation(rounds: int) -> None:
     from omegaconf import OmegaConf
     from torch.nn import functional as F
 
-    from archs.resnet import resnet_cifar
-    from recipes.device_augmentation import DeviceAugmentation
-    from running import schema  # noqa: F401
+    from lineage.archs.resnet import resnet_cifar
+    from lineage.config import schema  # noqa: F401
+    from lineage.recipes.augment.device import DeviceAugmentation
 
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         recipe: Any = OmegaConf.to_object(compose("train", ["recipe=resnet_cifar"]).recipe)

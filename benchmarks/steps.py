@@ -23,9 +23,9 @@ def ingredients(rounds: int) -> None:
     """Forward and backward pass of ResNet-50, 16 images of 64 px: RSB A2's mixing, targets and loss, against none."""
     import torch
 
-    from archs import catalogue
-    from recipes.device_augmentation import DeviceAugmentation
-    from recipes.micro_batch import Step, micro_batch_loss
+    from lineage.archs import catalogue
+    from lineage.recipes.augment.device import DeviceAugmentation
+    from lineage.recipes.micro_batch import Step, micro_batch_loss
 
     images, labels = torch.randint(0, 256, (16, 3, 64, 64), dtype=torch.uint8), torch.arange(16)
     sides = {}
@@ -50,8 +50,8 @@ def average(rounds: int) -> None:
     import torch
     from torch.nn import functional as F
 
-    from archs import catalogue
-    from recipes.averaging import Average
+    from lineage.archs import catalogue
+    from lineage.recipes.optim.averaging import Average
 
     network, recipe = catalogue.build("resnet_cifar", 10, 3), recipe_of("wrn", ema=0.999)
     follower, images, labels = Average(recipe, network), torch.randn(128, 3, 32, 32), torch.arange(128) % 10

@@ -13,10 +13,10 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
-from datamodules.images import Fault, Images, View
-from datamodules.loader import EvaluationLoader, MicroBatch, Request, Stream, TrainLoader
-from datamodules.order import DataError, Order, Split
-from datamodules.pool import PART, Job, Pool
+from lineage.datamodules.images import Fault, Images, View
+from lineage.datamodules.loading.loader import EvaluationLoader, MicroBatch, Request, Stream, TrainLoader
+from lineage.datamodules.loading.order import DataError, Order, Split
+from lineage.datamodules.loading.worker_pool import PART, Job, Pool
 
 
 class ImageDataModule(pl.LightningDataModule, ABC):

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from datamodules.base import ImageDataModule
-from datamodules.errors import DataError
-from datamodules.images import Fault
-from datamodules.indexing.scanning import shown
+from lineage.datamodules.base import ImageDataModule
+from lineage.datamodules.discovery.scanning import shown
+from lineage.datamodules.errors import DataError
+from lineage.datamodules.images import Fault
 
 log = logging.getLogger(__name__)
 
@@ -80,5 +80,5 @@ class EncodedDataModule(ImageDataModule):
         if self.on_error == "skip" and len(self.skipped) > self.max_errors:
             raise DataError(
                 f"{len(self.skipped)} images cannot be read, more than datamodule.max_errors={self.max_errors}; "
-                f"the last is {last}.\npython prepare.py check=true lists them all."
+                f"the last is {last}.\nlineage prepare check=true lists them all."
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from user_error import UserError
+from lineage.errors import UserError
 
 
 class DataError(UserError):

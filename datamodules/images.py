@@ -23,7 +23,7 @@ class Fault(NamedTuple):
 
 
 class View(Protocol):
-    """What a recipe does on the host (recipes/host_augmentation.py).
+    """What a recipe does on the host (recipes/augment/host.py).
 
     shown: height and width of the result in an epoch, of images of one native size or, None, of any.
     The call: (B, C, H, W) uint8 of one size, and origin -> (B, C, *shown) uint8.

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datamodules import shared
-from datamodules.base import ImageDataModule
-from datamodules.images import TensorImages
-from datamodules.order import DataError
+from lineage.datamodules.base import ImageDataModule
+from lineage.datamodules.images import TensorImages
+from lineage.datamodules.loading import shared_memory as shared
+from lineage.datamodules.loading.order import DataError
 
 
 class MemoryDataModule(ImageDataModule):

@@ -12,14 +12,14 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from datamodules.reading.decoding import Decoded
-from datamodules.reading.resampling import centre_as_pillow
 from docs.procedures import PICTURES, SETS, recipe, resolution
-from recipes.device_augmentation import DeviceAugmentation
-from recipes.host_augmentation import OneSize, Photographs, after_cut
-from recipes.mixing import draw_mix, mix_images
-from recipes.policies import per_image_operation
-from recipes.recipe import Recipe
+from lineage.datamodules.decoding.decoding import Decoded
+from lineage.datamodules.decoding.resampling import centre_as_pillow
+from lineage.recipes.augment.device import DeviceAugmentation
+from lineage.recipes.augment.host import OneSize, Photographs, after_cut
+from lineage.recipes.augment.policies import per_image_operation
+from lineage.recipes.mixing import draw_mix, mix_images
+from lineage.recipes.recipe import Recipe
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # ImageNet's
 SMALL = 32  # pixels at which a procedure of small images is shown its photographs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from recipes.recipe import Recipe
-from recipes.schedules import learning_rate
+from lineage.recipes.optim.schedules import learning_rate
+from lineage.recipes.recipe import Recipe
 
 WIDTH, HEIGHT = 1280, 720
 TOP, ROW = 30, 25.4  # pixels of the heading and of a procedure

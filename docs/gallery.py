@@ -12,12 +12,12 @@ import re
 
 from hydra import compose, initialize_config_dir
 
-import assemble
-from anatomy.cost import WithoutValues
-from anatomy.drawing import draw, write
-from anatomy.table import Anatomy, dissect
 from docs.papers import DRAWINGS, ERRORS, GOLDEN, ROOT, Entry, Family, Number, entries, families, numbers
-from running import schema  # noqa: F401  # registers the recipe's types
+from lineage import assemble
+from lineage.anatomy.cost import WithoutValues
+from lineage.anatomy.drawing.svg import draw, write
+from lineage.anatomy.table import Anatomy, dissect
+from lineage.config import schema  # noqa: F401  # registers the recipe's types
 
 PAGE = ROOT / "docs" / "architectures.md"
 
@@ -33,7 +33,7 @@ Parameters are exact. Multiply-adds are those of one image, in convolutions and 
 that of the last map, over all paths. The errors, in per cent, are the papers' own; on ImageNet they are of the
 validation set. A number without a mark was compared with the text of its paper, or with what its authors published
 beside it; † and ‡ say under a table where one was not. All numbers, with their tables and readers, are in
-[papers.csv](../tests/golden/papers.csv). `python describe.py` prints the table of a network, stage by stage, and draws
+[papers.csv](../tests/golden/papers.csv). `lineage describe` prints the table of a network, stage by stage, and draws
 it.
 
 Batch normalisation has the epsilon and the momentum of the authors' release, where there is one, else of the library
@@ -108,7 +108,7 @@ def article(entry: Entry) -> str:
         "",
         f"![{entry.name}, drawn to scale]({entry.drawing.relative_to(PAGE.parent).as_posix()})",
         "",
-        f"    python describe.py arch={entry.network} datamodule={data}",
+        f"    lineage describe arch={entry.network} datamodule={data}",
         "",
         "| | paper | here |",
         "|---|---|---|",

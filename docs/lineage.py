@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from anatomy.page import INK, SOFT, WIDTH, Box, Page, Point, overlap, png, width_of
 from docs.papers import GOLDEN, ROOT, Family, families, numbers
+from lineage.anatomy.drawing.page import INK, SOFT, WIDTH, Box, Page, Point, overlap, png, width_of
 
 FILES = (ROOT / "docs" / "lineage.svg", ROOT / "docs" / "lineage.png")
 HEIGHT, LEFT, RIGHT = 1100.0, 84.0, 1262.0

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from omegaconf import OmegaConf
 
-from recipes.recipe import Recipe
+from lineage.recipes.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "recipes"

@@ -27,7 +27,7 @@ from docs.procedures import (
     resolution,
     strengths,
 )
-from recipes.recipe import Recipe
+from lineage.recipes.recipe import Recipe
 
 PAGE = ROOT / "docs" / "recipes.md"
 # The paper's words for its rows, and the keys that say the same.

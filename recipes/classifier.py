@@ -9,20 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recipes.averaging import Average
-from recipes.device_augmentation import DeviceAugmentation
-from recipes.divergence import LossWatch
-from recipes.evaluation import Evaluator
-from recipes.finetuning import prepare_finetuning
-from recipes.lookahead import Lookahead
-from recipes.micro_batch import Step, micro_batch_loss
-from recipes.optimizers import build_optimizer
-from recipes.randomness import reseed
-from recipes.recipe import Recipe
-from recipes.resuming import Resumable
-from recipes.schedules import Plateau, learning_rate
-from recipes.statistics import OneMoveAStep
-from recipes.teaching import Teacher
+from lineage.recipes.augment.device import DeviceAugmentation
+from lineage.recipes.augment.randomness import reseed
+from lineage.recipes.distillation import Teacher
+from lineage.recipes.divergence import LossWatch
+from lineage.recipes.evaluation import Evaluator
+from lineage.recipes.micro_batch import Step, micro_batch_loss
+from lineage.recipes.optim.averaging import Average
+from lineage.recipes.optim.batch_norm_statistics import OneMoveAStep
+from lineage.recipes.optim.finetuning import prepare_finetuning
+from lineage.recipes.optim.lookahead import Lookahead
+from lineage.recipes.optim.optimizers import build_optimizer
+from lineage.recipes.optim.schedules import Plateau, learning_rate
+from lineage.recipes.recipe import Recipe
+from lineage.recipes.resuming import Resumable
 
 
 class Classifier(Resumable, Evaluator):
@@ -169,7 +169,9 @@ class Classifier(Resumable, Evaluator):
         self.trainer.callback_metrics.update({name: torch.tensor(v) for name, v in self.train_metrics.items()})
 
     def on_train_epoch_end(self) -> None:
-        self.log_dict(self.train_metrics, logger=False)  # for callbacks; running/rows.py hands them to the loggers
+        self.log_dict(
+            self.train_metrics, logger=False
+        )  # for callbacks; lineage/reporting/metric_rows.py hands them to the loggers
         if self.trainer.current_epoch + 1 == self.recipe.total_epochs:
             self.refresh_statistics()  # where no validation has done it
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from user_error import UserError
+from lineage.errors import UserError
 
 
 class Diverged(UserError, ArithmeticError):

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 
-from recipes.device_augmentation import Normalise
-from recipes.losses import evaluation_loss
-from recipes.recipe import Recipe
-from recipes.views import logits_of_views
-from user_error import UserError
+from lineage.errors import UserError
+from lineage.recipes.augment.device import Normalise
+from lineage.recipes.augment.views import logits_of_views
+from lineage.recipes.losses import evaluation_loss
+from lineage.recipes.recipe import Recipe
 
 
 class Evaluator(pl.LightningModule):
@@ -87,7 +87,7 @@ class Evaluator(pl.LightningModule):
                 if name == "top1" and found[f"{prefix}_{name}"].isnan():  # a mean of none
                     raise UserError(f"Of the images of {stage} none could be read.")
                 metric.reset()
-        self.log_dict(found, logger=False)  # for callbacks; running/rows.py hands them to the loggers
+        self.log_dict(found, logger=False)  # for callbacks; lineage/reporting/metric_rows.py hands them to the loggers
         return found
 
     def _new_metrics(self) -> nn.ModuleDict:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recipes.recipe import Recipe
+from lineage.recipes.recipe import Recipe
 
 
 def cross_entropy(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:

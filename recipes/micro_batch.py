@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recipes.device_augmentation import DeviceAugmentation
-from recipes.losses import distillation_loss, training_loss
-from recipes.mixing import Mix, draw_mix, mix_images, soft_targets
-from recipes.recipe import Recipe
+from lineage.recipes.augment.device import DeviceAugmentation
+from lineage.recipes.losses import distillation_loss, training_loss
+from lineage.recipes.mixing import Mix, draw_mix, mix_images, soft_targets
+from lineage.recipes.recipe import Recipe
 
 
 class MicroBatchLoss(NamedTuple):

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recipes.randomness import generator, permutation
-from recipes.recipe import Recipe
+from lineage.recipes.augment.randomness import generator, permutation
+from lineage.recipes.recipe import Recipe
 
 
 class Mix(NamedTuple):

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recipes.keys.augmentation import Augmentation
-from recipes.keys.averages import Averages
-from recipes.keys.key import RecipeError, check_ranges
-from recipes.keys.length import Length
-from recipes.keys.objective import Objective
-from recipes.keys.optimization import OPTIMIZERS, Optimization
-from recipes.keys.regularization import Regularization
-from recipes.keys.schedule import Schedule
+from lineage.recipes.keys.augmentation import Augmentation
+from lineage.recipes.keys.averages import Averages
+from lineage.recipes.keys.key import RecipeError, check_ranges
+from lineage.recipes.keys.length import Length
+from lineage.recipes.keys.objective import Objective
+from lineage.recipes.keys.optimization import OPTIMIZERS, Optimization
+from lineage.recipes.keys.regularization import Regularization
+from lineage.recipes.keys.schedule import Schedule
 
 __all__ = ["OPTIMIZERS", "Recipe", "RecipeError"]
 

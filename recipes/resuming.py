@@ -10,18 +10,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from recipes.randomness import reseed
-from recipes.recipe import RecipeError
-from recipes.statistics import normalisations, recompute
+from lineage.recipes.augment.randomness import reseed
+from lineage.recipes.optim.batch_norm_statistics import normalisations, recompute
+from lineage.recipes.recipe import RecipeError
 
 if TYPE_CHECKING:
-    from recipes.averaging import Average
-    from recipes.device_augmentation import DeviceAugmentation
-    from recipes.divergence import LossWatch
-    from recipes.lookahead import Lookahead
-    from recipes.recipe import Recipe
-    from recipes.schedules import Plateau
-    from recipes.teaching import Teacher
+    from lineage.recipes.augment.device import DeviceAugmentation
+    from lineage.recipes.distillation import Teacher
+    from lineage.recipes.divergence import LossWatch
+    from lineage.recipes.optim.averaging import Average
+    from lineage.recipes.optim.lookahead import Lookahead
+    from lineage.recipes.optim.schedules import Plateau
+    from lineage.recipes.recipe import Recipe
 
 # How many images, and of which epoch's augmentation (none: as in a test) -> micro-batches of them; 0: all images.
 TrainingImages = Callable[[int, int | None], Iterator[Any]]

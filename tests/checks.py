@@ -9,8 +9,8 @@ from porting import difference, disagreement, outputs, port, randomise, still
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.blocks import SqueezeExcite
-from archs.network import Network
+from lineage.archs.blocks import SqueezeExcite
+from lineage.archs.network import Network
 
 # max|a - b| / max|b| in double precision; what correct networks of hundreds of layers leave is 1e-14 and 1e-11.
 TOLERANCE = {"eval": 1e-12, "gradient": 1e-11, "train": 1e-9, "statistics": 1e-9}

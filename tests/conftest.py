@@ -14,8 +14,8 @@ from doors import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from recipes.recipe import Recipe
-from running import schema  # noqa: F401
+from lineage.config import schema  # noqa: F401
+from lineage.recipes.recipe import Recipe
 
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="lineage-cache-")  # indices are kept there
 torch.set_num_threads(1)  # two threads on busy cores wait for each other

@@ -39,10 +39,10 @@ class Done:
 class Command:
     """A command that runs."""
 
-    def __init__(self, folder: Path, script: str, words: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, verb: str, words: tuple[str, ...], environment: dict[str, str]) -> None:
         self.out, self.err = (Path(tempfile.mkstemp(prefix="lineage-test-")[1]) for _ in range(2))
         variables = {"OMP_NUM_THREADS": "1", "LINEAGE_DATA": str(folder / "data"), **environment}
-        arguments = (str(folder), script, list(words), variables, str(self.out), str(self.err))
+        arguments = (str(folder), verb, list(words), variables, str(self.out), str(self.err))
         self.process = FORKS.Process(target=_run, args=arguments)
         self.process.start()
 
@@ -73,7 +73,7 @@ class Command:
             time.sleep(0.002)
 
 
-def _run(folder: str, script: str, words: list[str], variables: dict[str, str], out: str, err: str) -> None:
+def _run(folder: str, verb: str, words: list[str], variables: dict[str, str], out: str, err: str) -> None:
     os.setsid()
     signal.signal(
         signal.SIGINT, signal.default_int_handler
@@ -91,10 +91,13 @@ def _run(folder: str, script: str, words: list[str], variables: dict[str, str], 
     warnings.resetwarnings()
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", UserWarning)
-    sys.argv, sys.path[0] = [str(ROOT / script), *words], str(ROOT)
+    own = ROOT / f"{verb}.py"  # train.py and evaluate.py; the other doors open by `python -m lineage VERB`
+    sys.argv, sys.path[0] = [str(own), *words] if own.exists() else ["lineage", verb, *words], str(ROOT)
     sys.path += filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))
     try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        runpy.run_path(str(own), run_name="__main__") if own.exists() else runpy.run_module(
+            "lineage", run_name="__main__", alter_sys=True
+        )
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -107,30 +110,30 @@ def _run(folder: str, script: str, words: list[str], variables: dict[str, str], 
     os._exit(code)
 
 
-def start(folder: Path, script: str, *words: str, **environment: str) -> Command:
-    return Command(folder, script, words, environment)
+def start(folder: Path, verb: str, *words: str, **environment: str) -> Command:
+    return Command(folder, verb, words, environment)
 
 
-def command(folder: Path, script: str, *words: str, **environment: str) -> Done:
-    """Run a script of the project to its end."""
-    return start(folder, script, *words, **environment).wait()
+def command(folder: Path, verb: str, *words: str, **environment: str) -> Done:
+    """Run a verb of the project to its end."""
+    return start(folder, verb, *words, **environment).wait()
 
 
 WITHOUT_TORCH = """
 import runpy, sys
-root, script, *words = sys.argv[1:]
-sys.argv = [root + "/" + script, *words]
+root, *words = sys.argv[1:]
+sys.argv = ["lineage", *words]
 sys.path.insert(0, root)
 try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    runpy.run_module("lineage", run_name="__main__")
 finally:
     assert "torch" not in sys.modules, "torch was imported"
 """
 
 
-def cold(folder: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a script from a cold start; an error if it imports torch."""
-    command = [sys.executable, "-c", WITHOUT_TORCH, str(ROOT), script, *words]
+def cold(folder: Path, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a verb from a cold start; an error if it imports torch."""
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(ROOT), verb, *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
 
 

@@ -14,8 +14,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from archs import catalogue
-from running import schema  # noqa: F401  # registers the recipe's types
+from lineage.archs import catalogue
+from lineage.config import schema  # noqa: F401  # registers the recipe's types
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
@@ -133,7 +133,7 @@ def uninitialised() -> AbstractContextManager:
 
 def family(config: str) -> str:
     """The file under archs/ that builds the network."""
-    return catalogue.target(config.split()[0]).__module__.split(".")[1]
+    return catalogue.target(config.split()[0]).__module__.split(".")[2]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 from doors import ROOT
 from PIL import Image
 
-from datamodules.reading.decoding import Decoded
-from datamodules.reading.resampling import to_pixels
+from lineage.datamodules.decoding.decoding import Decoded
+from lineage.datamodules.decoding.resampling import to_pixels
 
 SAMPLES = Path(os.environ.get("LINEAGE_DATA", ROOT.parent / "shared" / "data")) / "imagenet-sample" / "train"
 

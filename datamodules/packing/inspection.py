@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy
 from PIL import Image
 
-from datamodules.base import ImageDataModule
-from datamodules.errors import DataError
-from datamodules.images import Fault
-from datamodules.reading.decoding import ORIENTATION, ImageError, open_image
-from datamodules.reading.encoded import EncodedImages
-from datamodules.reading.spreading import spread
+from lineage.datamodules.base import ImageDataModule
+from lineage.datamodules.decoding.decoding import ORIENTATION, ImageError, open_image
+from lineage.datamodules.decoding.encoded_images import EncodedImages
+from lineage.datamodules.errors import DataError
+from lineage.datamodules.images import Fault
+from lineage.datamodules.loading.parallel import spread
 
 PART = 32  # images that a process treats at a time
 LARGE = 50_000_000  # pixels that take a worker a second

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from datamodules.errors import DataError
-from datamodules.packing.shard_files import is_intact, written_whole
-from datamodules.packing.shards import COLUMNS, shard_name
-from datamodules.reading.facts import agrees
+from lineage.datamodules.discovery.statistics import agrees
+from lineage.datamodules.errors import DataError
+from lineage.datamodules.packing.shard_files import is_intact, written_whole
+from lineage.datamodules.packing.shards import COLUMNS, shard_name
 
 STARTED = "packing.json"
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from datamodules.errors import DataError
-from datamodules.reading.user_cache import cache_folder
+from lineage.datamodules.discovery.user_cache import cache_folder
+from lineage.datamodules.errors import DataError
 
 PAUSES_S = (1, 5, 25)  # before a fetch is tried again: a week's training outlives a hiccup of the network
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy
 
-from datamodules.errors import DataError
+from lineage.datamodules.errors import DataError
 
 
 @contextmanager

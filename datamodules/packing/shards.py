@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy
 
-from datamodules.errors import DataError
-from datamodules.packing.remote import Place, is_remote, place_of, read_small
+from lineage.datamodules.errors import DataError
+from lineage.datamodules.packing.remote import Place, is_remote, place_of, read_small
 
 VERSION = 1
 SPLITS = ("train", "val", "test")
@@ -69,7 +69,7 @@ class Packing:
             place = "DIR, and copied there" if "://" in root else root
             raise DataError(
                 f"{root} holds no packed data set (dataset.json). One is made of a folder of images by\n"
-                f"python prepare.py datamodule=imagefolder datamodule.root=FOLDER out={place}"
+                f"lineage prepare datamodule=imagefolder datamodule.root=FOLDER out={place}"
             )
         damaged = DataError(f"{root}/dataset.json is damaged: pack again, or copy it again.")
         try:
@@ -109,7 +109,7 @@ def find_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
     if channels != facts["channels"] and None in (data.get("mean"), data.get("std")):
         raise DataError(
             f"datamodule.channels={channels}: {data['root']} was packed with {facts['channels']}. Give datamodule.mean "
-            f"and datamodule.std of {channels}, or pack it so: prepare.py datamodule.channels={channels}."
+            f"and datamodule.std of {channels}, or pack it so: lineage prepare datamodule.channels={channels}."
         )
     return {
         "num_classes": len(facts["classes"]),
@@ -119,7 +119,7 @@ def find_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ShardBlobs:
-    """The images of a split as encoded images (datamodules/reading/encoded.py); every read is checked.
+    """The images of a split as encoded images (datamodules/decoding/encoded_images.py); every read is checked.
 
     Processes map the index, and read at given places (pread): files that were open before a fork are theirs too.
     """

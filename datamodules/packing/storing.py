@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy
 from PIL import Image
 
-from datamodules.images import Fault
-from datamodules.packing.inspection import fault_of, header
-from datamodules.reading.decoding import ImageError, open_image
-from datamodules.reading.encoded import EncodedImages
-from datamodules.reading.resampling import to_picture
+from lineage.datamodules.decoding.decoding import ImageError, open_image
+from lineage.datamodules.decoding.encoded_images import EncodedImages
+from lineage.datamodules.decoding.resampling import to_picture
+from lineage.datamodules.images import Fault
+from lineage.datamodules.packing.inspection import fault_of, header
 
 
 class Settings(NamedTuple):

@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 import numpy
 import PIL
 
-from datamodules.base import ImageDataModule
-from datamodules.errors import DataError
-from datamodules.images import Fault
-from datamodules.packing import ledger
-from datamodules.packing.inspection import encoded_splits, parts_of
-from datamodules.packing.ledger import Record
-from datamodules.packing.shard_files import add_image, open_shard, written_whole
-from datamodules.packing.shards import COLUMNS, VERSION, index_name, shard_name
-from datamodules.packing.storing import Settings, Stored, store
-from datamodules.reading.encoded import EncodedImages
-from datamodules.reading.spreading import spread
+from lineage.datamodules.base import ImageDataModule
+from lineage.datamodules.decoding.encoded_images import EncodedImages
+from lineage.datamodules.errors import DataError
+from lineage.datamodules.images import Fault
+from lineage.datamodules.loading.parallel import spread
+from lineage.datamodules.packing import ledger
+from lineage.datamodules.packing.inspection import encoded_splits, parts_of
+from lineage.datamodules.packing.ledger import Record
+from lineage.datamodules.packing.shard_files import add_image, open_shard, written_whole
+from lineage.datamodules.packing.shards import COLUMNS, VERSION, index_name, shard_name
+from lineage.datamodules.packing.storing import Settings, Stored, store
 
 MEGABYTE = 1_000_000
 Advance = Callable[[int], None]  # is told how many images more are done

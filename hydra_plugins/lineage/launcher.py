@@ -20,17 +20,18 @@ ConfigStore.instance().store(
 
 
 class Processes(Launcher):
-    """Runs what sweeps/processes.py says. The sweeper has checked the jobs (hydra_plugins/lineage/sweeper.py)."""
+    """Runs what lineage/sweeps/processes.py says. The sweeper has checked the jobs
+    (hydra_plugins/lineage/sweeper.py)."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from running.checks import check_sweeper
+        from lineage.config.checks import check_sweeper
 
         check_sweeper(config.hydra)
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from sweeps.jobs import jobs_of, load_jobs
-        from sweeps.processes import run_jobs
+        from lineage.sweeps.jobs import jobs_of, load_jobs
+        from lineage.sweeps.processes import run_jobs
 
         sweep, runs = Path(str(self.config.hydra.sweep.dir)), Path(str(self.config.runs))
         total = len(load_jobs(sweep)) or len(job_overrides)

@@ -34,17 +34,17 @@ class Grid(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from running.checks import checks, is_under_torchrun
-        from running.directory import Lock, is_name
-        from running.errors import Stopped
-        from sweeps.jobs import check_distinct, jobs_of, save_jobs
-        from sweeps.ranking import show_ranking
-        from user_error import UserError
+        from lineage.config.checks import checks, is_under_torchrun
+        from lineage.errors import Stopped, UserError
+        from lineage.files import Lock
+        from lineage.running.directory import is_name
+        from lineage.sweeps.jobs import check_distinct, jobs_of, save_jobs
+        from lineage.sweeps.ranking import show_ranking
 
         assert self.config is not None and self.hydra_context is not None
         config, loader = self.config, self.hydra_context.config_loader
         if config.hydra.job.config_name != "train":
-            raise UserError(f"{config.hydra.job.config_name}.py has no sweeps: -m is train.py's.")
+            raise UserError(f"{config.hydra.job.config_name} has no sweeps: -m is for train.")
         if is_under_torchrun():
             raise UserError(
                 "A sweep starts its jobs itself, each on trainer.devices: python train.py -m, without torchrun."
@@ -77,7 +77,7 @@ class Grid(BasicSweeper):
 
 def _check_grid(words: list[Override], hydra: DictConfig) -> None:
     """Refuse what a sweep has one of, and numbers of jobs that are none. Raises UserError."""
-    from user_error import UserError
+    from lineage.errors import UserError
 
     for word in words:
         if word.is_sweep_override() and word.key_or_group in ("run", "runs"):

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recipes.keys.key import RecipeError, key, shown_value
+from lineage.recipes.keys.key import RecipeError, key
+from lineage.text import as_yaml
 
 CROPS = ("none", "pad", "rrc", "scale_jitter")
 PADDING_MODES = ("none", "zero", "mean", "reflect")
@@ -57,7 +58,7 @@ class Augmentation:
             raise RecipeError("recipe.hflip_alternating=true: it is a half of the images, recipe.hflip=0.5.")
 
     def _check_crop(self) -> None:
-        pad, scale, ratio = self.crop == "pad", shown_value(self.crop_scale), shown_value(self.crop_ratio)
+        pad, scale, ratio = self.crop == "pad", as_yaml(self.crop_scale), as_yaml(self.crop_ratio)
         if pad != bool(self.crop_padding) or pad != (self.crop_padding_mode != "none"):
             raise RecipeError(
                 f"recipe.crop={self.crop}, recipe.crop_padding={self.crop_padding}, "
@@ -70,7 +71,7 @@ class Augmentation:
         for name in ("crop_scale", "crop_ratio"):
             low_high = getattr(self, name)
             if low_high and low_high[0] > low_high[1]:
-                raise RecipeError(f"recipe.{name}={shown_value(low_high)}: a range [low,high].")
+                raise RecipeError(f"recipe.{name}={as_yaml(low_high)}: a range [low,high].")
         if self.crop == "rrc" and self.crop_scale[1] > 1:
             raise RecipeError(f"recipe.crop_scale={scale}: shares of the area, at most 1.")
         if self.crop == "scale_jitter" and self.crop_scale[0] < self.train_res:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recipes.keys.key import RecipeError, key
+from lineage.recipes.keys.key import RecipeError, key
 
 
 @dataclass

@@ -12,7 +12,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from user_error import UserError
+from lineage.errors import UserError
+from lineage.text import as_yaml
 
 
 class RecipeError(UserError, ValueError):
@@ -55,15 +56,7 @@ def check_ranges(recipe: Any) -> None:
             continue
         for number in value if isinstance(value, list) else [value]:
             if not _inside(number, facts):
-                raise RecipeError(f"recipe.{one.name}={shown_value(value)}: {_range(facts)}.")
-
-
-def shown_value(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ",".join(shown_value(item) for item in value) + "]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+                raise RecipeError(f"recipe.{one.name}={as_yaml(value)}: {_range(facts)}.")
 
 
 def _inside(number: float, facts: Any) -> bool:  # false for NaN

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recipes.keys.key import RecipeError, key, shown_value
+from lineage.recipes.keys.key import RecipeError, key
+from lineage.text import as_yaml
 
 FINETUNE = ("", "classifier")
 
@@ -28,9 +29,9 @@ class Length:
     def check_length(self) -> None:
         if self.progressive_res and self.progressive_res[-1] != self.train_res:
             raise RecipeError(
-                f"recipe.progressive_res={shown_value(self.progressive_res)}: it ends with train_res={self.train_res}."
+                f"recipe.progressive_res={as_yaml(self.progressive_res)}: it ends with train_res={self.train_res}."
             )
         if len(self.progressive_res) > self.epochs:
             raise RecipeError(
-                f"recipe.progressive_res={shown_value(self.progressive_res)}: more sizes than epochs={self.epochs}."
+                f"recipe.progressive_res={as_yaml(self.progressive_res)}: more sizes than epochs={self.epochs}."
             )

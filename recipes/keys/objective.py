@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recipes.keys.augmentation import INTERPOLATIONS
-from recipes.keys.key import RecipeError, key
+from lineage.recipes.keys.augmentation import INTERPOLATIONS
+from lineage.recipes.keys.key import RecipeError, key
 
 LOSSES = ("ce", "bce", "rbf")
 DISTILLATIONS = ("", "soft", "hard")

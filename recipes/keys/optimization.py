@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recipes.keys.key import RecipeError, key
+from lineage.recipes.keys.key import RecipeError, key
 
 OPTIMIZERS = ("sgd", "lamb", "adamw", "adam", "nadamw", "rmsproptf", "lars", "lion")  # all but sgd are timm's
 SCALINGS = ("none", "linear", "sqrt")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recipes.keys.key import key
+from lineage.recipes.keys.key import key
 
 
 @dataclass

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recipes.keys.key import RecipeError, key, shown_value
+from lineage.recipes.keys.key import RecipeError, key
+from lineage.text import as_yaml
 
 SCHEDULES = ("constant", "step", "multistep", "exponential", "list", "plateau", "linear", "cosine")
 INTERVALS = ("epoch", "step")
@@ -32,7 +33,7 @@ class Schedule:
         lr: float = 0.0
 
     def check_schedule(self) -> None:
-        name, decays = self.schedule, shown_value(self.decay_epochs)
+        name, decays = self.schedule, as_yaml(self.decay_epochs)
         if name in ("step", "exponential") and len(self.decay_epochs) != 1:
             raise RecipeError(f"recipe.decay_epochs={decays}: {name} needs one period, [30].")
         if name in ("multistep", "list"):
@@ -52,10 +53,10 @@ class Schedule:
         if name in ("constant", "linear", "cosine", "plateau") and self.decay_epochs:
             raise RecipeError(f"recipe.decay_epochs={decays}: schedule {name} has none; [].")
         if (name == "list") != bool(self.lrs):
-            raise RecipeError(f"recipe.lrs={shown_value(self.lrs)}: rates for schedule list, and for it alone.")
+            raise RecipeError(f"recipe.lrs={as_yaml(self.lrs)}: rates for schedule list, and for it alone.")
         if name == "list" and (len(self.lrs) != len(self.decay_epochs) + 1 or self.lrs[0] != self.lr):
             raise RecipeError(
-                f"recipe.lrs={shown_value(self.lrs)}: one more than decay_epochs={decays}, the first is lr={self.lr:g}."
+                f"recipe.lrs={as_yaml(self.lrs)}: one more than decay_epochs={decays}, the first is lr={self.lr:g}."
             )
         if (name == "plateau") != bool(self.patience) or (name == "plateau") != bool(self.max_decays):
             raise RecipeError(
@@ -72,7 +73,7 @@ class Schedule:
             raise RecipeError(f"recipe.warmup_epochs={self.warmup_epochs:g}: longer than recipe.epochs={self.epochs}.")
         for name in ("warmup_lr", "warmup_factor", "after_warmup"):
             if getattr(self, name) and not self.warmup_epochs:
-                raise RecipeError(f"recipe.{name}={shown_value(getattr(self, name))}: it needs recipe.warmup_epochs.")
+                raise RecipeError(f"recipe.{name}={as_yaml(getattr(self, name))}: it needs recipe.warmup_epochs.")
         if self.after_warmup and self.warmup_epochs == self.epochs:
             raise RecipeError("recipe.after_warmup=true: warm-up takes all epochs; nothing is left for the schedule.")
         if self.warmup_lr > self.lr:

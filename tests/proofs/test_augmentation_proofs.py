@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from photographs import SAMPLES
 from PIL import Image
 
-from datamodules.reading.decoding import open_image
-from recipes.host_augmentation import CentralView
-from recipes.mixing import draw_mix
+from lineage.datamodules.decoding.decoding import open_image
+from lineage.recipes.augment.host import CentralView
+from lineage.recipes.mixing import draw_mix
 
 pytestmark = pytest.mark.proofs
 

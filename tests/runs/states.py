@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from doors import results
 
-from running.checkpoints import read
+from lineage.running.checkpoints import read
 
 # A small network under everything that is random: mixup, cutmix, RandAugment in workers, repetitions, stochastic depth.
 EVERYTHING = tuple(

@@ -1,4 +1,5 @@
-"""evaluate.py and export.py: the run's own test again, on other data, sizes and devices, and its network for others; a
+"""evaluate.py and lineage export: the run's own test again, on other data, sizes and devices, and its network for
+others; a
 run's directory from elsewhere is data."""
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ def runs(tmp_path_factory):
     """A folder with two finished runs, which are only read: `whole`, of everything, and `short`."""
     folder = tmp_path_factory.mktemp("runs")
     for words in ((*EVERYTHING, "run=whole"), (*SHORT, "run=short")):
-        done = command(folder, "train.py", *words)
+        done = command(folder, "train", *words)
         assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.mark.parametrize("name", ["whole", "short", "sh"])  # the first tests averaged weights; the last is a beginning
 def test_evaluation_repeats_the_runs_test(runs, name):
-    done = command(runs, "evaluate.py", f"run={name}", "trainer=cpu")
+    done = command(runs, "evaluate", f"run={name}", "trainer=cpu")
     expected = results(runs / "runs" / ("whole" if name == "whole" else "short"))
     assert f"test_loss  {expected['test_loss']:.6f}" in done.stdout, done.stdout + done.stderr
     assert f"test_top1  {expected['test_top1']:.6f}" in done.stdout
 
 
 def test_other_splits_sizes_and_checkpoints(runs):
-    done = command(runs, "evaluate.py", "run=short", "split=val", "resolution=40", "checkpoint=best", "trainer=cpu")
+    done = command(runs, "evaluate", "run=short", "split=val", "resolution=40", "checkpoint=best", "trainer=cpu")
     assert done.returncode == 0 and "180 images of split val, 40 px" in done.stdout, done.stderr
     assert "best.ckpt" in done.stdout
 
@@ -46,16 +47,16 @@ def test_other_splits_sizes_and_checkpoints(runs):
     ],
 )
 def test_what_does_not_fit(runs, words, hint):
-    done = command(runs, "evaluate.py", *words.split())
+    done = command(runs, "evaluate", *words.split())
     assert done.returncode == 1 and hint in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
 
 
 def test_a_run_goes_out_and_comes_back(runs):
-    done = command(runs, "export.py", "run=short", "to=safetensors")
+    done = command(runs, "export", "run=short", "to=safetensors")
     assert done.returncode == 0, done.stderr
     assert "0, 1, 2, 3, 4, ... 10 in all" in done.stdout and "not finished" not in done.stdout
-    back = command(runs, "evaluate.py", "pretrained=exports/short.safetensors", "trainer=cpu")
+    back = command(runs, "evaluate", "pretrained=exports/short.safetensors", "trainer=cpu")
     assert f"test_loss  {results(runs / 'runs' / 'short')['test_loss']:.6f}" in back.stdout, back.stderr
 
 
@@ -69,7 +70,7 @@ def test_a_run_goes_out_and_comes_back(runs):
 )
 def test_wrong_words_of_an_export(runs, words, sentence):
     """In one line, before torch is imported."""
-    done = cold(runs, "export.py", *words.split())
+    done = cold(runs, "export", *words.split())
     assert done.returncode == 1 and done.stderr.strip().startswith(sentence), done.stderr
 
 
@@ -83,10 +84,10 @@ def test_more_devices_than_images(tmp_path):
         "recipe.crop_ratio=[0.75,1.33]",
     )  # fmt: skip
     batch = ("recipe.batch_size=2", "recipe.epochs=2", "recipe.decay_epochs=[1]")
-    done = command(tmp_path, "train.py", *words, *batch, "trainer=cpu", "logger=none", "run=a")
+    done = command(tmp_path, "train", *words, *batch, "trainer=cpu", "logger=none", "run=a")
     assert done.returncode == 0, done.stderr
-    alone = command(tmp_path, "evaluate.py", "run=a", "trainer=cpu")
-    three = command(tmp_path, "evaluate.py", "run=a", *PAIR[:2], "trainer.devices=3", "trainer.timeout_s=60")
+    alone = command(tmp_path, "evaluate", "run=a", "trainer=cpu")
+    three = command(tmp_path, "evaluate", "run=a", *PAIR[:2], "trainer.devices=3", "trainer.timeout_s=60")
     assert alone.returncode == three.returncode == 0, three.stderr
     assert "1 images of split test" in three.stdout
     assert alone.stdout == three.stdout
@@ -94,7 +95,8 @@ def test_more_devices_than_images(tmp_path):
 
 FOREIGN = [
     "torch.hub.load", "torch.serialization.load", "numpy.load", "joblib.load", "pathlib.Path.touch", "os.system",
-    "archs.blocks.torch.load", "archs.resnet.nn.Module", "datamodules.cifar.pickle.loads", "running.trainer.Trainer",
+    "lineage.archs.blocks.torch.load", "lineage.archs.resnet.nn.Module",
+    "lineage.datamodules.sets.cifar.pickle.loads", "lineage.running.trainer.Trainer",
 ]  # fmt: skip
 
 
@@ -104,8 +106,8 @@ def test_a_directory_from_elsewhere_is_data(tmp_path, monkeypatch, runs, target,
     """Nothing that its config names is called but this project's own classes."""
     from conftest import composed
 
-    from running import directory
-    from user_error import UserError
+    from lineage.errors import UserError
+    from lineage.running import directory
 
     config = OmegaConf.load(runs / "runs" / "short" / "config.yaml")
     node = {"_target_": target, "path": str(tmp_path / "touched")}
@@ -122,6 +124,6 @@ def test_evaluate_calls_nothing_of_it(tmp_path, runs):
     config = OmegaConf.load(runs / "runs" / "short" / "config.yaml")
     config.datamodule = {"_target_": "pathlib.Path.touch", "self": str(tmp_path / "touched")}
     OmegaConf.save(config, folder / "config.yaml")
-    done = command(tmp_path, "evaluate.py", "run=x")
+    done = command(tmp_path, "evaluate", "run=x")
     assert done.returncode == 1 and "asks to build pathlib.Path.touch" in done.stderr
     assert not (tmp_path / "touched").exists()

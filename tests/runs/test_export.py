@@ -10,11 +10,11 @@ import torch
 from networks import build
 from porting import difference
 
-from archs.arguments import ArchitectureError
-from weights.checkpoint import read_weights
-from weights.export import export
-from weights.libraries import Model
-from weights.preprocessing import Preprocessing, of_timm_record
+from lineage.archs.arguments import ArchitectureError
+from lineage.weights.checkpoint import read_weights
+from lineage.weights.export import export
+from lineage.weights.libraries import Model
+from lineage.weights.preprocessing import Preprocessing, of_timm_record
 
 SHOWN = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 64, 0.95, "bicubic")
 LABELS = ["ant", "bee", "cat"]

@@ -35,29 +35,29 @@ def small_disk(tmp_path):
 def test_a_full_disk(tmp_path, small_disk):
     words = (*SHORT, f"runs={small_disk}", "run=a")
     filler = small_disk / "filler"
-    done = command(tmp_path, "train.py", *words)  # the second checkpoint has no room beside the first
+    done = command(tmp_path, "train", *words)  # the second checkpoint has no room beside the first
     one_line(done, "last.ckpt cannot be written")
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     assert not list(small_disk.rglob("*.part"))
-    done = command(tmp_path, "train.py", *words)
+    done = command(tmp_path, "train", *words)
     assert done.returncode == 0 and "continues" in done.stdout, done.stderr
-    assert command(tmp_path, "train.py", *SHORT, "run=whole").returncode == 0
+    assert command(tmp_path, "train", *SHORT, "run=whole").returncode == 0
     assert rows(small_disk / "a") == rows(tmp_path / "runs" / "whole")
     assert results(small_disk / "a")["test_loss"] == results(tmp_path / "runs" / "whole")["test_loss"]
 
     with open(filler, "wb", buffering=0) as file, pytest.raises(OSError):
         while True:
             file.write(b"x" * 4096)
-    one_line(command(tmp_path, "train.py", *SHORT, f"runs={small_disk}", "run=b"), "cannot be written")
+    one_line(command(tmp_path, "train", *SHORT, f"runs={small_disk}", "run=b"), "cannot be written")
     filler.unlink()
-    assert command(tmp_path, "train.py", *SHORT, f"runs={small_disk}", "run=b").returncode == 0
+    assert command(tmp_path, "train", *SHORT, f"runs={small_disk}", "run=b").returncode == 0
 
 
 @pytest.mark.skipif(os.path.exists("/proc/self") is False, reason="needs a folder that nobody writes to")
 def test_a_folder_that_cannot_be_written(tmp_path):
-    one_line(command(tmp_path, "train.py", *SHORT, "runs=/proc/self/runs"), "/proc/self/runs")
+    one_line(command(tmp_path, "train", *SHORT, "runs=/proc/self/runs"), "/proc/self/runs")
     (tmp_path / "file").write_text("")
-    one_line(command(tmp_path, "train.py", *SHORT, f"runs={tmp_path}/file"), "file")
+    one_line(command(tmp_path, "train", *SHORT, f"runs={tmp_path}/file"), "file")
 
 
 FOLDERS = (
@@ -71,14 +71,14 @@ def test_a_bad_file_seen_in_a_worker(tmp_path):
     write_folders(tmp_path / "data")
     bad = tmp_path / "data" / "train" / "bee" / "1.jpeg"
     bad.write_bytes(bad.read_bytes()[:200])
-    one_line(command(tmp_path, "train.py", *FOLDERS, f"datamodule.root={tmp_path}/data"), str(bad))
+    one_line(command(tmp_path, "train", *FOLDERS, f"datamodule.root={tmp_path}/data"), str(bad))
 
 
 def test_a_killed_worker(tmp_path):
     from runs.test_several import children
 
     write_folders(tmp_path / "data", count=200)
-    run = start(tmp_path, "train.py", *FOLDERS, f"datamodule.root={tmp_path}/data", "run=a")
+    run = start(tmp_path, "train", *FOLDERS, f"datamodule.root={tmp_path}/data", "run=a")
     written = saves(tmp_path / "runs" / "a")
     run.wait_for(lambda: written() >= 1)
     run.wait_for(lambda: bool(children(run.pid)))
@@ -105,16 +105,16 @@ def test_a_logger_that_fails_does_not_end_the_run(tmp_path):
     words = (
         *SHORT, "run=a", "logger=[csv,tensorboard]", "logger.tensorboard._target_=failing.Fails",
     )  # fmt: skip
-    done = command(tmp_path, "train.py", *words, PYTHONPATH=str(tmp_path))
+    done = command(tmp_path, "train", *words, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("the run goes on") == 1 and len(rows(tmp_path / "runs" / "a")) == 3
 
 
 def test_divergence_stops_at_once_and_keeps_the_last_checkpoint(tmp_path):
     words = [word for word in SHORT if "decay" not in word]
-    done = command(tmp_path, "train.py", *words, "run=wild", "recipe.lr=1e8", "trainer.checkpoint_steps=1")
+    done = command(tmp_path, "train", *words, "run=wild", "recipe.lr=1e8", "trainer.checkpoint_steps=1")
     one_line(done, "diverged")
-    from running.checkpoints import read
+    from lineage.running.checkpoints import read
 
     last = read(tmp_path / "runs" / "wild" / "checkpoints" / "last.ckpt")
     assert last["global_step"] <= 3 and "Traceback" in (tmp_path / "runs" / "wild" / "train.log").read_text()
@@ -123,13 +123,13 @@ def test_divergence_stops_at_once_and_keeps_the_last_checkpoint(tmp_path):
 def test_logger_wandb_is_offline_without_a_key(tmp_path):
     environment = {"WANDB_API_KEY": "", "HOME": str(tmp_path), "WANDB_SILENT": "true"}
     words = [word for word in SHORT if "logger" not in word]
-    done = command(tmp_path, "train.py", *words, "logger=wandb", "run=w", **environment)
+    done = command(tmp_path, "train", *words, "logger=wandb", "run=w", **environment)
     assert done.returncode == 0, done.stderr
     (first,) = (tmp_path / "runs" / "w" / "wandb").glob("offline-run-*")
     assert "no key" in done.stdout
     (tmp_path / "runs" / "w").rename(tmp_path / "runs" / "moved")  # and goes on there
     (tmp_path / "runs" / "moved" / "results.json").unlink()
-    done = command(tmp_path, "train.py", *words, "logger=wandb", "run=moved", **environment)
+    done = command(tmp_path, "train", *words, "logger=wandb", "run=moved", **environment)
     assert done.returncode == 0, done.stderr
     folders = list((tmp_path / "runs" / "moved" / "wandb").glob("offline-run-*"))
     assert {folder.name.rpartition("-")[2] for folder in folders} == {first.name.rpartition("-")[2]}
@@ -151,17 +151,17 @@ REFUSED = {
 
 @pytest.mark.parametrize(("words", "hint"), REFUSED.items())
 def test_what_cannot_be_built_is_refused_in_a_line_or_two(tmp_path, words, hint):
-    one_line(command(tmp_path, "train.py", *words.split(), "run=refused"), hint)
+    one_line(command(tmp_path, "train", *words.split(), "run=refused"), hint)
 
 
 def test_without_validation(tmp_path):
-    done = command(tmp_path, "train.py", *SHORT, "trainer.limit_val_batches=0", "run=a")
+    done = command(tmp_path, "train", *SHORT, "trainer.limit_val_batches=0", "run=a")
     assert done.returncode == 0, done.stderr
     found = results(tmp_path / "runs" / "a")
     assert "val_top1" not in found and "test_top1" in found
 
 
 def test_every_second_epoch_validated(tmp_path):
-    done = command(tmp_path, "train.py", *SHORT, "recipe.epochs=3", "trainer.check_val_every_n_epoch=2", "run=a")
+    done = command(tmp_path, "train", *SHORT, "recipe.epochs=3", "trainer.check_val_every_n_epoch=2", "run=a")
     assert done.returncode == 0, done.stderr
     assert [bool(row["val_top1"]) for row in rows(tmp_path / "runs" / "a")] == [False, True, False, False]

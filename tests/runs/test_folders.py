@@ -26,19 +26,19 @@ def words_of(recipe: str, root) -> list[str]:
 def test_a_recipe_on_a_folder(tmp_path, recipe):
     write_folders(tmp_path / "data", count=6)
     words = words_of(recipe, tmp_path / "data")
-    done = command(tmp_path, "train.py", *words, "run=whole")
+    done = command(tmp_path, "train", *words, "run=whole")
     assert done.returncode == 0, done.stderr
     whole = tmp_path / "runs" / "whole"
     found = results(whole)
 
     # as after a kill at the end of the first epoch
-    done = command(tmp_path, "train.py", *words, "run=half", "trainer.max_epochs=1")
+    done = command(tmp_path, "train", *words, "run=half", "trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr
     (tmp_path / "runs" / "half" / "results.json").unlink()
-    done = command(tmp_path, "train.py", *words, "run=half")
+    done = command(tmp_path, "train", *words, "run=half")
     assert done.returncode == 0 and "continues" in done.stdout, done.stderr
     assert results(tmp_path / "runs" / "half")["test_loss"] == found["test_loss"]
 
-    evaluated = command(tmp_path, "evaluate.py", "run=whole", "trainer=cpu", "crop=0.9")
-    again = command(tmp_path, "evaluate.py", "run=whole", "trainer=cpu")
+    evaluated = command(tmp_path, "evaluate", "run=whole", "trainer=cpu", "crop=0.9")
+    again = command(tmp_path, "evaluate", "run=whole", "trainer=cpu")
     assert evaluated.returncode == 0 and f"test_loss  {found['test_loss']:.6f}" in again.stdout, again.stderr

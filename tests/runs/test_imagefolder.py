@@ -20,22 +20,22 @@ def test_letters_need_no_word_more(tmp_path):
         for k in range(20):
             Image.new("L", (28, 28), 60 * i + k).save(tmp_path / "data" / letter / f"{k}.png")
     words = [*WORDS.split(), "run=a"]
-    done = command(tmp_path, "train.py", *words, **cache)
+    done = command(tmp_path, "train", *words, **cache)
     assert done.returncode == 0 and "4 classes, 80 images of 28x28, shown at 32x32, grey" in done.stdout, done.stderr
     found = results(tmp_path / "runs" / "a")
-    done = command(tmp_path, "evaluate.py", "run=a", "trainer=cpu", **cache)
+    done = command(tmp_path, "evaluate", "run=a", "trainer=cpu", **cache)
     assert f"test_loss  {found['test_loss']:.6f}" in done.stdout, done.stderr
 
     # as after a kill at the end of the first epoch
-    done = command(tmp_path, "train.py", *words[:-1], "run=b", "trainer.max_epochs=1", **cache)
+    done = command(tmp_path, "train", *words[:-1], "run=b", "trainer.max_epochs=1", **cache)
     (tmp_path / "runs" / "b" / "results.json").unlink()
-    done = command(tmp_path, "train.py", *words[:-1], "run=b", **cache)
+    done = command(tmp_path, "train", *words[:-1], "run=b", **cache)
     assert done.returncode == 0 and "continues" in done.stdout, done.stderr
     assert results(tmp_path / "runs" / "b")["test_loss"] == found["test_loss"]
 
     shutil.rmtree(tmp_path / "data" / "d")
     (tmp_path / "runs" / "a" / "results.json").unlink()
-    done = command(tmp_path, "train.py", *words, **cache)
+    done = command(tmp_path, "train", *words, **cache)
     assert done.returncode == 1 and "a run with datamodule.num_classes=4, and its images say 3 now" in done.stderr
 
 
@@ -47,20 +47,20 @@ def test_photographs_and_every_door(tmp_path):
         *WORDS.split(), "arch=resnet18", "arch.widths=[8,8,16,16]", "recipe=resnet", "recipe.batch_size=4",
         "recipe.train_res=32", "recipe.test_res=32", "datamodule.workers=1", "run=a",
     )  # fmt: skip
-    done = command(tmp_path, "train.py", *words, **cache)
+    done = command(tmp_path, "train", *words, **cache)
     assert done.returncode == 0 and "images of 50x40 to 55x45 (median 52x42), colour" in done.stdout, done.stderr
-    done = command(tmp_path, "evaluate.py", "run=a", "trainer=cpu", "split=train", **cache)
+    done = command(tmp_path, "evaluate", "run=a", "trainer=cpu", "split=train", **cache)
     assert "12 images of split train" in done.stdout, done.stderr
-    done = command(tmp_path, "export.py", "run=a", "to=safetensors", **cache)
+    done = command(tmp_path, "export", "run=a", "to=safetensors", **cache)
     assert "ant, bee" in done.stdout, done.stderr
-    done = command(tmp_path, "describe.py", *words[:2], *words[6:8], "resolution=32", **cache)
+    done = command(tmp_path, "describe", *words[:2], *words[6:8], "resolution=32", **cache)
     assert done.returncode == 0 and "one image of 3x32x32" in done.stdout, done.stderr
     for part in ("train", "Validation"):  # the weights' classes stay what they were
         os.rename(tmp_path / "data" / part / "ant", tmp_path / "data" / part / "cow")
-    done = command(tmp_path, "evaluate.py", "run=a", "trainer=cpu", **cache)
+    done = command(tmp_path, "evaluate", "run=a", "trainer=cpu", **cache)
     assert "class 0 is ant of the weights, and bee of these data" in done.stdout, done.stderr
     shutil.move(tmp_path / "data", tmp_path / "elsewhere")
-    done = command(tmp_path, "export.py", "run=a", "to=safetensors", "output=b.safetensors", **cache)
+    done = command(tmp_path, "export", "run=a", "to=safetensors", "output=b.safetensors", **cache)
     assert "ant, bee" in done.stdout, done.stderr
 
 
@@ -70,6 +70,6 @@ def test_a_sweep_over_folders_of_runs_on_two_ranks(tmp_path):
         write_folders(tmp_path / name, count=count, size=(32, 32))
     words = WORDS.replace("root=data", "root=one,two").replace("=cpu", "=ddp trainer.accelerator=cpu").split()
     words += ["trainer.devices=2"]
-    done = command(tmp_path, "train.py", "-m", *words, "run=s", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    done = command(tmp_path, "train", "-m", *words, "run=s", XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "runs" / "s").glob("*/results.json"))) == 2

@@ -1,4 +1,4 @@
-"""prepare.py: stopped and gone on with to the same bytes; faults told in a line; what it makes is trained on."""
+"""lineage prepare: stopped and gone on with to the same bytes; faults told in a line; what it makes is trained on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def prepare(tmp_path, *words: str):
-    return command(tmp_path, "prepare.py", *words, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    return command(tmp_path, "prepare", *words, XDG_CACHE_HOME=str(tmp_path / "cache"))
 
 
 def one_line(done, *hints: str) -> None:
@@ -39,7 +39,7 @@ def test_stopped_it_goes_on_to_the_same_bytes(tmp_path):
     out, words = tmp_path / "out", (*FOLDER, "shard_size=1")
     for number, shards in ((signal.SIGKILL, 3), (signal.SIGINT, 6)):
         for _ in range(5):
-            running = start(tmp_path, "prepare.py", *words, "out=out", XDG_CACHE_HOME=str(tmp_path / "cache"))
+            running = start(tmp_path, "prepare", *words, "out=out", XDG_CACHE_HOME=str(tmp_path / "cache"))
             running.wait_for(lambda count=shards: len(list(out.glob("*.npz"))) >= count)
             workers = children(running.pid)
             running.kill(number, group=number == signal.SIGINT)
@@ -114,7 +114,7 @@ def test_check_finds_what_training_would(tmp_path):
         (("check=true", "seed=3"), "seed=3 is not read"),
         (("out=a", "max_size=8"), "max_size=8"),
         (("out=a", "datamodule.workers=2"), "datamodule.workers"),
-        (("out=a", "recipe=wrn"), "prepare.py does not read recipe"),
+        (("out=a", "recipe=wrn"), "lineage prepare does not read recipe"),
         (("out=data/a",), "among the images"),
         (("out=file",), "it is a file"),
     ],
@@ -122,7 +122,7 @@ def test_check_finds_what_training_would(tmp_path):
 def test_words_are_refused_without_torch(tmp_path, words, hint):
     (tmp_path / "data").mkdir()
     (tmp_path / "file").touch()
-    done = cold(tmp_path, "prepare.py", *FOLDER, *words)
+    done = cold(tmp_path, "prepare", *FOLDER, *words)
     assert done.returncode == 1 and hint in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
     assert not (tmp_path / "a").exists()
 
@@ -138,17 +138,17 @@ def test_what_is_packed_is_trained_on_and_evaluated_here_and_from_a_url(tmp_path
     write_folders(tmp_path / "data", count=8)
     done = prepare(tmp_path, *PACK, "max_size=36")
     assert done.returncode == 0 and "datamodule=packed datamodule.root=out" in done.stdout, done.stderr
-    done = command(tmp_path, "train.py", *TRAIN, "datamodule.root=out", "run=a")
+    done = command(tmp_path, "train", *TRAIN, "datamodule.root=out", "run=a")
     assert done.returncode == 0 and "16 train, 16 validation, 16 test, 2 classes" in done.stdout, done.stderr
 
     far, cache = f"datamodule.root=file://{tmp_path}/out", tmp_path / "kept"
-    done = command(tmp_path, "evaluate.py", "run=a", "trainer=cpu", far, XDG_CACHE_HOME=str(cache))
+    done = command(tmp_path, "evaluate", "run=a", "trainer=cpu", far, XDG_CACHE_HOME=str(cache))
     assert f"test_loss  {results(tmp_path / 'runs' / 'a')['test_loss']:.6f}" in done.stdout, done.stderr
     assert [path.name for path in cache.rglob("*.tar")] == ["test-000000.tar"]
 
     shard = tmp_path / "out" / "test-000000.tar"
     shard.write_bytes(shard.read_bytes()[:4000])
-    one_line(command(tmp_path, "evaluate.py", "run=a", "trainer=cpu"), "test-000000.tar: 0000000000", "cut short")
+    one_line(command(tmp_path, "evaluate", "run=a", "trainer=cpu"), "test-000000.tar: 0000000000", "cut short")
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from PIL import Image
 from runs.pictures import write_folders
 from short import shortened
 
-import assemble
-from running import contact_sheet, data_table
-from running.step_images import Pair, pairs
-from user_error import UserError
+from lineage import assemble
+from lineage.analysis import contact_sheet
+from lineage.errors import UserError
+from lineage.reporting import data_table
+from lineage.reporting.training_images import Pair, pairs
 
 SMALL = ["arch=resnet18", "arch.widths=[8,8,16,16]", "trainer=cpu"]
 
@@ -73,7 +74,7 @@ def test_what_is_shown_is_what_a_run_sees(recipe):
 def test_the_command_on_photographs(tmp_path):
     write_folders(tmp_path / "data", count=12)
     words = ["datamodule=imagefolder", f"datamodule.root={tmp_path}/data", "datamodule.workers=1", "images=5"]
-    done = command(tmp_path, "preview.py", *SMALL, *shortened("deit"), *words, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    done = command(tmp_path, "preview", *SMALL, *shortened("deit"), *words, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
     for said in ("24 train, 24 validation", "50x40 to 56x46", "the config says", "erasing_prob=0.25", "ant", "bee"):
         assert said in done.stdout, said
@@ -110,6 +111,6 @@ def test_the_table_says_what_acts_and_how_classes_are_filled():
 
 @pytest.mark.parametrize(("word", "hint"), {"logger=csv": "does not read logger", "images=0": "images=0"}.items())
 def test_a_mistake_is_a_line_before_torch_is_there(tmp_path, word, hint):
-    done = cold(tmp_path, "preview.py", word)
+    done = cold(tmp_path, "preview", word)
     assert done.returncode == 1 and hint in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())

@@ -12,8 +12,8 @@ from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, assert_same_st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from running.checkpoints import read
-from running.tensorboard import TensorBoard
+from lineage.reporting.tensorboard import TensorBoard
+from lineage.running.checkpoints import read
 
 pytestmark = pytest.mark.xdist_group("resume")  # one worker, one fixture
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.xdist_group("resume")  # one worker, one fixture
 def whole(tmp_path_factory):
     """A run of everything that was not stopped."""
     folder = tmp_path_factory.mktemp("whole")
-    done = command(folder, "train.py", *EVERYTHING, "run=a")
+    done = command(folder, "train", *EVERYTHING, "run=a")
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "a"
 
@@ -42,19 +42,19 @@ def test_a_run_leaves_what_it_should(whole):
 
 def test_killed_without_warning(tmp_path, whole):
     for count in (2, 4):  # in the middle of the first epoch; then of the second
-        run = start(tmp_path, "train.py", *EVERYTHING, "run=b")
+        run = start(tmp_path, "train", *EVERYTHING, "run=b")
         written = saves(tmp_path / "runs" / "b")
         run.wait_for(lambda written=written, count=count: written() >= count)
         run.kill()
         assert run.wait().returncode == 128 + signal.SIGKILL
-    done = command(tmp_path, "train.py", *EVERYTHING, "run=b", "datamodule.workers=0")  # nor do workers matter
+    done = command(tmp_path, "train", *EVERYTHING, "run=b", "datamodule.workers=0")  # nor do workers matter
     assert done.returncode == 0 and "continues" in done.stdout, done.stderr
     assert_same_run(whole, tmp_path / "runs" / "b")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_told_to_stop(tmp_path, whole, number):
-    run = start(tmp_path, "train.py", *EVERYTHING, "trainer.checkpoint_steps=0", "run=b")
+    run = start(tmp_path, "train", *EVERYTHING, "trainer.checkpoint_steps=0", "run=b")
     run.wait_for((tmp_path / "runs" / "b" / "train.log").exists)
     run.wait_for(lambda: "epoch 1/3" in (tmp_path / "runs" / "b" / "train.log").read_text())
     run.kill(number)
@@ -63,16 +63,16 @@ def test_told_to_stop(tmp_path, whole, number):
     step = read(tmp_path / "runs" / "b" / "checkpoints" / "last.ckpt")["global_step"]
     said = f"Stopped by {signal.Signals(number).name} at step {step}, saved. The same command with run=b goes on."
     assert said in done.stdout and 5 <= step < 15
-    done = command(tmp_path, "train.py", *EVERYTHING, "trainer.checkpoint_steps=0", "run=b")
+    done = command(tmp_path, "train", *EVERYTHING, "trainer.checkpoint_steps=0", "run=b")
     assert done.returncode == 0 and f"at step {step}, from last.ckpt" in done.stdout, done.stderr
     assert_same_run(whole, tmp_path / "runs" / "b")
 
 
 def test_time_limit(tmp_path, whole):
     words = (*EVERYTHING, "trainer.max_time=00:00:00:01", "run=b")
-    done = command(tmp_path, "train.py", *words)
+    done = command(tmp_path, "train", *words)
     assert done.returncode == 124 and "trainer.max_time" in done.stdout, done.stderr
-    assert command(tmp_path, "train.py", *EVERYTHING, "run=b").returncode == 0
+    assert command(tmp_path, "train", *EVERYTHING, "run=b").returncode == 0
     assert_same_run(whole, tmp_path / "runs" / "b")
 
 
@@ -86,7 +86,7 @@ def test_requeued_by_slurm(tmp_path, whole):
         "SLURM_JOB_ID": "42", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_LOCALID": "0",
         "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "localhost", "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
     }  # fmt: skip
-    run = start(tmp_path, "train.py", *EVERYTHING, "run=b", **job)
+    run = start(tmp_path, "train", *EVERYTHING, "run=b", **job)
     written = saves(tmp_path / "runs" / "b")
     run.wait_for(lambda: written() >= 3)
     run.kill(signal.SIGUSR1, group=False)
@@ -94,20 +94,20 @@ def test_requeued_by_slurm(tmp_path, whole):
     assert done.returncode == 128 + signal.SIGUSR1, done.stderr
     assert (tmp_path / "asked").read_text().split() == ["requeue", "42"]
     assert not list((tmp_path / "runs" / "b").rglob("hpc*"))
-    done = command(tmp_path, "train.py", *EVERYTHING, "run=b", **job)
+    done = command(tmp_path, "train", *EVERYTHING, "run=b", **job)
     assert done.returncode == 0, done.stderr
     assert_same_run(whole, tmp_path / "runs" / "b")
 
 
 def test_killed_after_the_last_epoch(tmp_path, whole):
     """Nothing is left but the test; results.json has every key all the same."""
-    run = start(tmp_path, "train.py", *EVERYTHING, "run=b")
+    run = start(tmp_path, "train", *EVERYTHING, "run=b")
     run.wait_for((tmp_path / "runs" / "b" / "train.log").exists)
     run.wait_for(lambda: "epoch 3/3" in (tmp_path / "runs" / "b" / "train.log").read_text())
     run.kill()
     run.wait()
     (tmp_path / "runs" / "b" / "results.json").unlink(missing_ok=True)
-    assert command(tmp_path, "train.py", *EVERYTHING, "run=b").returncode == 0
+    assert command(tmp_path, "train", *EVERYTHING, "run=b").returncode == 0
     assert_same_run(whole, tmp_path / "runs" / "b")
 
 
@@ -115,14 +115,14 @@ def test_killed_after_the_last_epoch(tmp_path, whole):
 def test_a_pair_killed(tmp_path):
     """Each of two processes has its own BN statistics within an epoch, and gets its own back."""
     words = (*EVERYTHING, *PAIR, "datamodule.workers=0")
-    done = command(tmp_path, "train.py", *words, "run=whole")
+    done = command(tmp_path, "train", *words, "run=whole")
     assert done.returncode == 0, done.stderr
-    run = start(tmp_path, "train.py", *words, "run=killed")
+    run = start(tmp_path, "train", *words, "run=killed")
     written = saves(tmp_path / "runs" / "killed")
     run.wait_for(lambda: written() >= 3)
     run.kill()
     run.wait()
-    done = command(tmp_path, "train.py", *words, "run=killed")
+    done = command(tmp_path, "train", *words, "run=killed")
     assert done.returncode == 0 and "continues" in done.stdout, done.stderr
     assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "killed")
 
@@ -130,7 +130,7 @@ def test_a_pair_killed(tmp_path):
 def test_damaged_checkpoints(tmp_path):
     """Cut short, random, of another program, a folder in its place: the one before; if there is none, a line."""
     words = (*SHORT, "run=cut", "trainer.checkpoint_steps=4")
-    done = command(tmp_path, "train.py", *words)
+    done = command(tmp_path, "train", *words)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "cut"
     last = folder / "checkpoints" / "last.ckpt"
@@ -145,7 +145,7 @@ def test_damaged_checkpoints(tmp_path):
         (folder / "results.json").unlink()
         last.unlink() if last.is_file() else last.rmdir()
         last.mkdir() if damage is None else last.write_bytes(damage)
-        done = command(tmp_path, "train.py", *words)
+        done = command(tmp_path, "train", *words)
         assert done.returncode == 0, done.stderr
         assert "last.ckpt is damaged" in done.stdout and "previous.ckpt" in done.stdout
         assert results(folder)["test_loss"] == before["test_loss"]
@@ -153,7 +153,7 @@ def test_damaged_checkpoints(tmp_path):
         (folder / "checkpoints" / name).unlink()
         (folder / "checkpoints" / name).write_bytes(b"PK")
     (folder / "results.json").unlink()
-    done = command(tmp_path, "train.py", *words)
+    done = command(tmp_path, "train", *words)
     assert done.returncode == 1 and "damaged" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -186,41 +186,41 @@ def flat_of(path):
 def test_best_is_named_after_a_kill_between_two_files(tmp_path):
     """best.ckpt is the epoch that last.ckpt says is the best, though a kill came before it was named so."""
     words = (*SHORT, "run=best", "test_weights=best", "seed=1")  # whose second epoch is the better one
-    assert command(tmp_path, "train.py", *words).returncode == 0
+    assert command(tmp_path, "train", *words).returncode == 0
     folder = tmp_path / "runs" / "best"
     expected = results(folder)
     (folder / "results.json").unlink()
     (folder / "checkpoints" / "best.ckpt").unlink()
-    assert command(tmp_path, "train.py", *words).returncode == 0
+    assert command(tmp_path, "train", *words).returncode == 0
     assert results(folder)["test_loss"] == expected["test_loss"]
     assert_same_state(folder, folder)
 
 
 def test_another_run_under_its_name(tmp_path):
-    assert command(tmp_path, "train.py", *SHORT, "run=a").returncode == 0
-    done = command(tmp_path, "train.py", *SHORT, "run=a")
+    assert command(tmp_path, "train", *SHORT, "run=a").returncode == 0
+    done = command(tmp_path, "train", *SHORT, "run=a")
     assert done.returncode == 0 and "is finished" in done.stdout
-    done = command(tmp_path, "train.py", *SHORT, "run=a", "recipe.lr=0.5")
+    done = command(tmp_path, "train", *SHORT, "run=a", "recipe.lr=0.5")
     assert done.returncode == 1 and "recipe.lr=0.5" in done.stderr
     folder = tmp_path / "runs" / "a"
     text = (folder / "results.json").read_text()
     (folder / "results.json").write_text(text[:40])
-    done = command(tmp_path, "train.py", *SHORT, "run=a")
+    done = command(tmp_path, "train", *SHORT, "run=a")
     assert done.returncode == 1 and "results.json is damaged" in done.stderr
     (folder / "results.json").unlink()
-    done = command(tmp_path, "train.py", *SHORT, "run=a", "seed=1")
+    done = command(tmp_path, "train", *SHORT, "run=a", "seed=1")
     assert done.returncode == 1 and "seed=0" in done.stderr and "seed=1" in done.stderr
     config = (folder / "config.yaml").read_text()
     for damage in (config[:100], "\0\1\2", None):
         (folder / "config.yaml").unlink()
         if damage is not None:
             (folder / "config.yaml").write_text(damage)
-        done = command(tmp_path, "train.py", *SHORT, "run=a", "recipe.lr=0.5")
+        done = command(tmp_path, "train", *SHORT, "run=a", "recipe.lr=0.5")
         assert done.returncode == 1 and "config.yaml" in done.stderr and "Traceback" not in done.stderr
         (folder / "config.yaml").write_text(config)
     for damage in (b"", b"\xff\xfe\0", b"epoch,step\n1,"):  # it is made again
         (folder / "metrics.csv").write_bytes(damage)
-        done = command(tmp_path, "train.py", *SHORT, "run=a")
+        done = command(tmp_path, "train", *SHORT, "run=a")
         assert done.returncode == 0, done.stderr
         (folder / "results.json").unlink()
 
@@ -230,14 +230,14 @@ def test_early_stopping_stays_stopped(tmp_path):
         *SHORT, "recipe.epochs=6", "callbacks=[early_stopping,learning_rate_monitor]",
         "callbacks.early_stopping.patience=1", "recipe.lr=1e-9", "run=early",
     )  # fmt: skip
-    done = command(tmp_path, "train.py", *words)
+    done = command(tmp_path, "train", *words)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "early"
     found = results(folder)
     assert found["epochs"] == 2 and "lr-SGD" in (folder / "metrics.csv").read_text().splitlines()[0]
     before = rows(folder)
     (folder / "results.json").unlink()
-    done = command(tmp_path, "train.py", *words)
+    done = command(tmp_path, "train", *words)
     assert done.returncode == 0, done.stderr
     assert results(folder)["epochs"] == 2 and rows(folder) == before
 
@@ -249,12 +249,12 @@ def test_a_run_that_goes_on_listens_to_the_command(tmp_path):
         "recipe.decay_epochs=[5]",
     )  # fmt: skip
     folder = tmp_path / "runs" / "a"
-    done = command(tmp_path, "train.py", *words, "trainer.max_epochs=2", "callbacks.early_stopping.patience=3")
+    done = command(tmp_path, "train", *words, "trainer.max_epochs=2", "callbacks.early_stopping.patience=3")
     assert done.returncode == 0, done.stderr
     (folder / "results.json").unlink()
-    done = command(tmp_path, "train.py", *words, "trainer.max_epochs=1")
+    done = command(tmp_path, "train", *words, "trainer.max_epochs=1")
     assert done.returncode == 1 and "trainer.max_epochs=1: they have" in done.stderr and "Traceback" not in done.stderr
-    done = command(tmp_path, "train.py", *words, "callbacks.early_stopping.patience=4")
+    done = command(tmp_path, "train", *words, "callbacks.early_stopping.patience=4")
     assert done.returncode == 0 and results(folder)["epochs"] == 5, done.stderr
     rates = [float(row["lr-SGD"]) for row in rows(folder) if row["lr-SGD"]]  # of the epoch that begins, once
     assert rates == pytest.approx([1e-10, 5.5e-10, 1e-9, 1e-9, 1e-9])
@@ -265,7 +265,7 @@ def test_the_last_epoch_is_validated_at_any_rate(tmp_path):
     for every in (1, 2):
         early = ("callbacks=early_stopping", "callbacks.early_stopping.monitor=train_loss")
         words = (*SHORT, "recipe.epochs=3", *early, "callbacks.early_stopping.mode=min", f"run={every}")
-        done = command(tmp_path, "train.py", *words, f"trainer.check_val_every_n_epoch={every}")
+        done = command(tmp_path, "train", *words, f"trainer.check_val_every_n_epoch={every}")
         assert done.returncode == 0, done.stderr
         found.append(results(tmp_path / "runs" / str(every)))
     assert found[0]["val_loss"] == found[1]["val_loss"] and found[0]["test_loss"] == found[1]["test_loss"]
@@ -273,9 +273,9 @@ def test_the_last_epoch_is_validated_at_any_rate(tmp_path):
 
 def test_curves_do_not_run_backwards(tmp_path):
     words = (*SHORT, "logger=tensorboard", "run=a")
-    done = command(tmp_path, "train.py", *words, "trainer.max_time=00:00:00:00")
+    done = command(tmp_path, "train", *words, "trainer.max_time=00:00:00:00")
     assert done.returncode == 124, done.stderr
-    done = command(tmp_path, "train.py", *words)
+    done = command(tmp_path, "train", *words)
     assert done.returncode == 0, done.stderr
     files = sorted((tmp_path / "runs" / "a" / "tensorboard").glob("events*"))
     told = [e.step for file in files for e in EventFileLoader(str(file)).Load() if e.HasField("session_log")]
@@ -296,14 +296,14 @@ def test_curves_do_not_run_backwards(tmp_path):
 
 
 def test_weights_that_a_run_started_from_may_go(tmp_path):
-    assert command(tmp_path, "train.py", *SHORT, "run=first").returncode == 0
+    assert command(tmp_path, "train", *SHORT, "run=first").returncode == 0
     (tmp_path / "runs" / "first" / "checkpoints" / "last.ckpt").rename(tmp_path / "w.ckpt")
     words = (*SHORT, "pretrained=w.ckpt", "freeze=stem")
-    assert command(tmp_path, "train.py", *words, "run=whole").returncode == 0
-    assert command(tmp_path, "train.py", *words, "run=a", "trainer.max_time=00:00:00:00").returncode == 124
+    assert command(tmp_path, "train", *words, "run=whole").returncode == 0
+    assert command(tmp_path, "train", *words, "run=a", "trainer.max_time=00:00:00:00").returncode == 124
     (tmp_path / "w.ckpt").unlink()
-    done = command(tmp_path, "train.py", *words, "run=a")
+    done = command(tmp_path, "train", *words, "run=a")
     assert done.returncode == 0, done.stderr
     assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "a")
-    done = command(tmp_path, "train.py", *words, "run=b")
+    done = command(tmp_path, "train", *words, "run=b")
     assert done.returncode == 1 and "no such file is here" in done.stderr

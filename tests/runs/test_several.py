@@ -15,7 +15,7 @@ import torch
 from doors import command, results, start
 from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, rows, saves
 
-from running.checkpoints import read
+from lineage.running.checkpoints import read
 
 LONG = (*SHORT, *PAIR, "recipe.epochs=500", "run=pair", "trainer.checkpoint_steps=1")
 
@@ -59,7 +59,7 @@ def is_gone(pid: int, within: float = 20) -> bool:
 @pytest.fixture(params=[60])
 def pair(tmp_path, request):
     """A run of two ranks that has begun to save, and the other rank's process; the parameter is trainer.timeout_s."""
-    run = start(tmp_path, "train.py", *LONG, f"trainer.timeout_s={request.param}")
+    run = start(tmp_path, "train", *LONG, f"trainer.timeout_s={request.param}")
     written = saves(tmp_path / "runs" / "pair")
     run.wait_for(lambda: written() >= 2)
     other = other_rank(run.pid)
@@ -109,7 +109,7 @@ def test_the_first_rank_is_killed(pair):
 
 
 def test_the_first_rank_is_killed_while_the_other_starts(tmp_path):
-    run = start(tmp_path, "train.py", *LONG)
+    run = start(tmp_path, "train", *LONG)
     run.wait_for(lambda: bool(children(run.pid)))
     other = children(run.pid)[0]
     run.kill(group=False)  # the other may not have read a line of this project yet
@@ -118,21 +118,21 @@ def test_the_first_rank_is_killed_while_the_other_starts(tmp_path):
 
 
 def test_nodes_that_do_not_come(tmp_path):
-    done = command(tmp_path, "train.py", *SHORT, *PAIR, "trainer.num_nodes=2", "trainer.timeout_s=3")
+    done = command(tmp_path, "train", *SHORT, *PAIR, "trainer.num_nodes=2", "trainer.timeout_s=3")
     assert done.returncode == 1 and "Waiting at 127.0.0.1:" in done.stderr and "num_nodes=2" in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 4, done.stderr
 
 
 def test_two_processes_take_the_steps_of_one_with_two_micro_batches(tmp_path):
     words = (*SHORT, "recipe.drop_last=false")
-    one = command(tmp_path, "train.py", *words, "run=one", "trainer.max_per_device=64")
-    two = command(tmp_path, "train.py", *words, *PAIR, "run=two")
+    one = command(tmp_path, "train", *words, "run=one", "trainer.max_per_device=64")
+    two = command(tmp_path, "train", *words, *PAIR, "run=two")
     assert one.returncode == two.returncode == 0, one.stderr + two.stderr
     assert "64 per device x 1 accumulated x 2 devices = 128" in two.stdout and two.stderr == ""
     states = [read(tmp_path / "runs" / name / "checkpoints" / "last.ckpt") for name in ("one", "two")]
     for key, value in states[0]["state_dict"].items():
         torch.testing.assert_close(value, states[1]["state_dict"][key], rtol=1e-4, atol=1e-5)
-    evaluated = command(tmp_path, "evaluate.py", "run=one", *PAIR)
+    evaluated = command(tmp_path, "evaluate", "run=one", *PAIR)
     expected = results(tmp_path / "runs" / "one")
     assert evaluated.returncode == 0, evaluated.stderr
     for name in ("test_top1", "test_top5", "test_loss"):
@@ -144,20 +144,20 @@ def test_two_processes_take_the_steps_of_one_with_two_micro_batches(tmp_path):
 
 
 def test_a_run_is_one_commands(tmp_path):
-    run = start(tmp_path, "train.py", *SHORT, "recipe.epochs=500", "run=a")
+    run = start(tmp_path, "train", *SHORT, "recipe.epochs=500", "run=a")
     written = saves(tmp_path / "runs" / "a")
     run.wait_for(lambda: written() >= 1)
-    done = command(tmp_path, "train.py", *SHORT, "recipe.epochs=500", "run=a")
+    done = command(tmp_path, "train", *SHORT, "recipe.epochs=500", "run=a")
     assert done.returncode == 1 and f"in use by process {run.pid}" in done.stderr, done.stderr
     run.kill()
     run.wait()
-    done = command(tmp_path, "train.py", *SHORT, "recipe.epochs=500", "trainer.max_time=1", "run=a")  # a stale lock
+    done = command(tmp_path, "train", *SHORT, "recipe.epochs=500", "trainer.max_time=1", "run=a")  # a stale lock
     assert done.returncode == 124, done.stderr
 
 
 def test_a_mistyped_command_takes_no_name(tmp_path):
     for words in (("datamodule=imagenet",), ("arch=alexnet", "arch.stem=imagenet"), ("datamodule.val_size=5000",)):
-        done = command(tmp_path, "train.py", *words, "run=a")
+        done = command(tmp_path, "train", *words, "run=a")
         assert done.returncode == 1 and len(done.stderr.strip().splitlines()) <= 2
     assert not list(tmp_path.iterdir())
 
@@ -169,24 +169,24 @@ GRID = ("-m", "recipe.lr=0.05,1e8", "run=grid", *SHORT)
 
 @pytest.mark.parametrize("launcher", ["processes", pytest.param("basic", marks=pytest.mark.proofs)])
 def test_a_sweep_ranks_its_jobs_names_the_failed_and_runs_only_what_is_missing(tmp_path, launcher):
-    done = command(tmp_path, "train.py", *GRID, f"hydra/launcher={launcher}")
+    done = command(tmp_path, "train", *GRID, f"hydra/launcher={launcher}")
     assert done.returncode == 1 and "failed: 2" in done.stdout and "val top-1" in done.stdout, done.stderr
     assert "Traceback" not in done.stderr
     finished = [path.parent for path in (tmp_path / "runs" / "grid").glob("*/results.json")]
     assert len(finished) == 1 and "recipe.lr-0.05" in finished[0].name
     stamp = (finished[0] / "results.json").stat().st_mtime_ns
-    again = command(tmp_path, "train.py", *GRID)
+    again = command(tmp_path, "train", *GRID)
     assert again.returncode == 1 and "finished before" in again.stdout
     assert (finished[0] / "results.json").stat().st_mtime_ns == stamp
     for name in ("grid/1", f"grid/{finished[0].name[:-3]}", "grid/lr-0.05"):  # number, beginning, a word of it
-        evaluated = command(tmp_path, "evaluate.py", f"run={name}", "trainer=cpu")
+        evaluated = command(tmp_path, "evaluate", f"run={name}", "trainer=cpu")
         assert evaluated.returncode == 0 and "test_top1" in evaluated.stdout, evaluated.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_sweep_that_is_stopped_lets_its_job_save(tmp_path, number):
     """Ctrl-C is heard by the sweep and its job, kill by the sweep alone."""
-    sweep = start(tmp_path, "train.py", "-m", "seed=0,1", "run=s", *SHORT, "recipe.epochs=500")
+    sweep = start(tmp_path, "train", "-m", "seed=0,1", "run=s", *SHORT, "recipe.epochs=500")
     sweep.wait_for(lambda: "epoch 1/" in sweep.out.read_text())
     sweep.kill(number, group=number == signal.SIGINT)
     done = sweep.wait()
@@ -198,36 +198,36 @@ def test_a_launcher_from_elsewhere(tmp_path):
     """joblib's, which runs jobs side by side in processes that it keeps."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     words = ("-m", "seed=0,1", "run=side", *SHORT, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    done = command(tmp_path, "train.py", *words)
+    done = command(tmp_path, "train", *words)
     assert done.returncode == 0 and "val top-1" in done.stdout, done.stderr
     found = {path: path.read_text() for path in (tmp_path / "runs" / "side").glob("*/results.json")}
     assert len(found) == 2
-    done = command(tmp_path, "train.py", *words)  # again: nothing is left to do
+    done = command(tmp_path, "train", *words)  # again: nothing is left to do
     assert done.returncode == 0 and "val top-1" in done.stdout, done.stderr
     assert {path: path.read_text() for path in found} == found
-    done = command(tmp_path, "train.py", *words[:-2], "recipe.warmup_epochs=9")
+    done = command(tmp_path, "train", *words[:-2], "recipe.warmup_epochs=9")
     assert done.returncode == 1 and "recipe.warmup_epochs=9" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.proofs
 def test_a_job_ends_with_its_sweep_and_equals_a_lone_run(tmp_path):
     words = [word for word in EVERYTHING if not word.startswith("trainer.checkpoint_steps")]
-    sweep = start(tmp_path, "train.py", "-m", "seed=0,1", "run=s", *words)
+    sweep = start(tmp_path, "train", "-m", "seed=0,1", "run=s", *words)
     folder = tmp_path / "runs" / "s"
     sweep.wait_for(lambda: any("epoch 1/3" in log.read_text() for log in folder.glob("*/train.log")))
     job = children(sweep.pid)
-    done = command(tmp_path, "train.py", "-m", "seed=0,1", "run=s", *words)
+    done = command(tmp_path, "train", "-m", "seed=0,1", "run=s", *words)
     assert done.returncode == 1 and "in use by process" in done.stderr, done.stderr
     sweep.kill(group=False)
     sweep.wait()
     assert all(is_gone(pid) for pid in job)
     log = next(folder.glob("*/train.log")).read_text()
     assert "Stopped by SIGTERM" in log
-    done = command(tmp_path, "train.py", "-m", "seed=0,1", "run=s", *words)
+    done = command(tmp_path, "train", "-m", "seed=0,1", "run=s", *words)
     assert done.returncode == 0, done.stderr
     jobs = json.loads((folder / "sweep.json").read_text())
     assert [job["words"][0] for job in jobs] == ["seed=0", "seed=1"]
-    lone = command(tmp_path, "train.py", *words, "run=lone")
+    lone = command(tmp_path, "train", *words, "run=lone")
     assert lone.returncode == 0, lone.stderr
     assert_same_run(tmp_path / "runs" / "lone", folder / jobs[0]["job"])
     assert rows(folder / jobs[1]["job"]) != rows(tmp_path / "runs" / "lone")
@@ -243,11 +243,11 @@ def test_torchrun(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29777"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*torchrun, str(ROOT / "train.py"), *words], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [*torchrun, str(ROOT / "train"), *words], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0 and "2 x CPU" in done.stdout, done.stderr
     unnamed = [word for word in words if not word.startswith("run=")]
     done = subprocess.run(
-        [*torchrun, str(ROOT / "train.py"), *unnamed], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [*torchrun, str(ROOT / "train"), *unnamed], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode != 0 and "run=NAME" in done.stderr

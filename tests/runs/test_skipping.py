@@ -6,7 +6,7 @@ import torch
 from doors import command, results
 from runs.pictures import write_folders
 
-from running.checkpoints import read
+from lineage.running.checkpoints import read
 
 
 def test_what_every_rank_left_out_is_known_after_a_stop(tmp_path):
@@ -20,11 +20,11 @@ def test_what_every_rank_left_out_is_known_after_a_stop(tmp_path):
         "recipe.decay_epochs=[0.5]", "recipe.batch_size=12", "recipe.train_res=32", "recipe.test_res=32", "logger=none",
         "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "datamodule.on_error=skip",
     ]  # fmt: skip
-    done = command(tmp_path, "train.py", *words, "datamodule.max_errors=3", "run=few")
+    done = command(tmp_path, "train", *words, "datamodule.max_errors=3", "run=few")
     assert done.returncode == 1 and "4 images cannot be read, more than datamodule.max_errors=3" in done.stderr
     words += ["datamodule.max_errors=4", "run=all"]
-    assert command(tmp_path, "train.py", *words, "trainer.max_time=0").returncode == 124
-    done = command(tmp_path, "train.py", *words)
+    assert command(tmp_path, "train", *words, "trainer.max_time=0").returncode == 124
+    done = command(tmp_path, "train", *words)
     assert done.returncode == 0, done.stderr
     assert len(results(tmp_path / "runs" / "all")["skipped"]) == 4
 
@@ -39,12 +39,12 @@ def test_images_that_cannot_be_read(tmp_path):
         "recipe.epochs=2", "recipe.decay_epochs=[1]", "recipe.batch_size=8", "recipe.train_res=32",
         "recipe.test_res=32", "logger=none",
     ]  # fmt: skip
-    done = command(tmp_path, "train.py", *words, "trainer=cpu", "run=fail")
+    done = command(tmp_path, "train", *words, "trainer=cpu", "run=fail")
     assert done.returncode == 1 and "ant/3.jpeg cannot be read as an image" in done.stderr
 
     skip = ["datamodule.on_error=skip", "datamodule.max_errors=2"]
     for machine in ("trainer=cpu",), ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"):
-        done = command(tmp_path, "train.py", *words, *machine, *skip, f"run={len(machine)}")
+        done = command(tmp_path, "train", *words, *machine, *skip, f"run={len(machine)}")
         assert done.returncode == 0 and "2 images that cannot be read" in done.stdout, done.stderr
         skipped = results(tmp_path / "runs" / str(len(machine)))["skipped"]
         assert [name.split("/")[-3:] for name in sorted(skipped)] == [
@@ -56,20 +56,20 @@ def test_images_that_cannot_be_read(tmp_path):
     lenet = ("arch=lenet5", "arch.in_channels=3", "recipe.train_res=32")
     for size in (8, 3):  # the step is the same in other micro-batches, whose shares of it are unequal
         machine = ("trainer=cpu", f"trainer.max_per_device={size}", f"run=by{size}")
-        done = command(tmp_path, "train.py", *lenet, *words[2:], *machine, *skip)
+        done = command(tmp_path, "train", *lenet, *words[2:], *machine, *skip)
         assert done.returncode == 0, done.stderr
     one, two = (read(tmp_path / "runs" / f"by{size}" / "checkpoints" / "last.ckpt")["state_dict"] for size in (8, 3))
     assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in one)
 
-    done = command(tmp_path, "train.py", *words, "trainer=cpu", *skip[:1], "datamodule.max_errors=0", "run=few")
+    done = command(tmp_path, "train", *words, "trainer=cpu", *skip[:1], "datamodule.max_errors=0", "run=few")
     assert done.returncode == 1 and "more than datamodule.max_errors=0" in done.stderr
 
     # Stopped by an image, a run goes on with more left out, in a folder that was moved, or once all is mended.
     (tmp_path / "data").rename(tmp_path / "moved")
     moved = [word.replace(str(tmp_path / "data"), str(tmp_path / "moved")) for word in words]
-    done = command(tmp_path, "train.py", *moved, "trainer=cpu", *skip, "run=few")
+    done = command(tmp_path, "train", *moved, "trainer=cpu", *skip, "run=few")
     assert done.returncode == 0 and len(results(tmp_path / "runs" / "few")["skipped"]) == 2, done.stderr
     (tmp_path / "moved" / "val" / "bee" / "4.jpeg").write_bytes(whole)
     (tmp_path / "moved" / "train" / "ant" / "3.jpeg").write_bytes(whole)
-    done = command(tmp_path, "train.py", *moved, "trainer=cpu", "run=fail")
+    done = command(tmp_path, "train", *moved, "trainer=cpu", "run=fail")
     assert done.returncode == 0 and not results(tmp_path / "runs" / "fail")["skipped"], done.stderr

@@ -7,7 +7,7 @@ import torch
 from doors import command
 from torch import nn
 
-from recipes.teaching import Teacher
+from lineage.recipes.distillation import Teacher
 
 SHORT = (
     "arch=lenet5 recipe.epochs=2 recipe.decay_epochs=[1] trainer=cpu trainer.limit_train_batches=2 "
@@ -20,34 +20,34 @@ DISTILL = ["recipe.distill=soft", "recipe.distill_share=0.5", "recipe.distill_te
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("teacher")
     for seed in (0, 1):
-        assert command(folder, "train.py", *SHORT, f"run=school-{seed}", f"seed={seed}").returncode == 0
+        assert command(folder, "train", *SHORT, f"run=school-{seed}", f"seed={seed}").returncode == 0
     return folder
 
 
 def test_a_name_is_that_of_the_beginning(folder):
     """The student's own name begins like the teacher's; and another run that does comes between stop and resume."""
     words = [*SHORT, *DISTILL, "run=school-0-student", "teacher=school-0"]
-    stopped = command(folder, "train.py", *words, "trainer.max_time=0")
+    stopped = command(folder, "train", *words, "trainer.max_time=0")
     assert stopped.returncode == 124, stopped.stderr
-    other = command(folder, "train.py", *SHORT, "run=school-0-other", "seed=2")
+    other = command(folder, "train", *SHORT, "run=school-0-other", "seed=2")
     assert other.returncode == 0
-    done = command(folder, "train.py", *words[:-1], "teacher=school")
+    done = command(folder, "train", *words[:-1], "teacher=school")
     assert done.returncode == 0 and "teacher    school-0, soft" in done.stdout, done.stderr
-    sweep = command(folder, "train.py", "-m", *SHORT, *DISTILL, "run=school-1-sweep", "teacher=school-1", "seed=0,1")
+    sweep = command(folder, "train", "-m", *SHORT, *DISTILL, "run=school-1-sweep", "teacher=school-1", "seed=0,1")
     assert sweep.returncode == 0, sweep.stderr
 
 
 def test_other_weights_are_noticed(folder):
     words = [*SHORT, *DISTILL, "run=student", "teacher=school-1"]
-    assert command(folder, "train.py", *words, "trainer.max_time=0").returncode == 124
+    assert command(folder, "train", *words, "trainer.max_time=0").returncode == 124
     mine, others = (folder / "runs" / f"school-{seed}" / "checkpoints" / "last.ckpt" for seed in (1, 0))
     kept = mine.read_bytes()
     mine.write_bytes(others.read_bytes())
-    done = command(folder, "train.py", *words)
+    done = command(folder, "train", *words)
     assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
     assert "no longer those that this run began with" in done.stderr
     mine.write_bytes(kept)
-    assert command(folder, "train.py", *words).returncode == 0
+    assert command(folder, "train", *words).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_teaches_nobody(folder, words, said):
     (folder / "runs" / "cut").mkdir(exist_ok=True)
     config = (folder / "runs" / "school-0" / "config.yaml").read_bytes()
     (folder / "runs" / "cut" / "config.yaml").write_bytes(config)
-    done = command(folder, "train.py", *SHORT, *DISTILL, "run=pupil", *words.split())
+    done = command(folder, "train", *SHORT, *DISTILL, "run=pupil", *words.split())
     assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") <= 2, done.stderr
     assert not (folder / "runs" / "pupil").exists()
 

@@ -1,4 +1,4 @@
-"""What describe.py says of a network: receptive fields known from elsewhere, words, structure, and the drawing."""
+"""What lineage describe says of a network: receptive fields known from elsewhere, words, structure, and the drawing."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from anatomy import drawing, key, structure
-from anatomy.captions import groups_of
-from anatomy.cells import cells_of
-from anatomy.layout import Drawing, lay_out
-from anatomy.page import FONT, HEIGHT, WIDTH, overlap
-from anatomy.placing import Slab, Wire
-from anatomy.table import Anatomy, dissect
-from anatomy.trace import trace
-from archs.blocks import SqueezeExcite
-from archs.branches import Branches
-from archs.nasnet import NORMAL_A, REDUCTION_A
 from docs import lineage
 from docs.papers import families
+from lineage.anatomy.drawing import key, structure
+from lineage.anatomy.drawing import svg as drawing
+from lineage.anatomy.drawing.captions import groups_of
+from lineage.anatomy.drawing.cells import cells_of
+from lineage.anatomy.drawing.layout import Drawing, lay_out
+from lineage.anatomy.drawing.page import FONT, HEIGHT, WIDTH, overlap
+from lineage.anatomy.drawing.placing import Slab, Wire
+from lineage.anatomy.table import Anatomy, dissect
+from lineage.anatomy.trace import trace
+from lineage.archs.blocks import SqueezeExcite
+from lineage.archs.branches import Branches
+from lineage.archs.nasnet import NORMAL_A, REDUCTION_A
 
 
 @functools.cache
@@ -299,11 +300,11 @@ def test_files(tmp_path):
 
 COLD = """
 import sys
-import assemble
-from anatomy.cost import WithoutValues
-from anatomy.drawing import draw
-from anatomy.table import dissect
-from archs.catalogue import build
+from lineage import assemble
+from lineage.anatomy.cost import WithoutValues
+from lineage.anatomy.drawing.svg import draw
+from lineage.anatomy.table import dissect
+from lineage.archs.catalogue import build
 import torch
 with WithoutValues(), torch.device("meta"):
     network = build("resnet50", 10)
@@ -315,7 +316,7 @@ print(*sorted(heavy & set(sys.modules)))
 
 @pytest.mark.proofs
 def test_what_a_description_does_not_import():
-    """Each of these takes longer than all that describe.py does after torch."""
+    """Each of these takes longer than all that lineage describe does after torch."""
     done = subprocess.run([sys.executable, "-c", COLD], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.stdout.strip(), done.stderr) == ("", "")
 
@@ -332,7 +333,7 @@ def test_lineage_is_current():
 
 
 def test_describe(tmp_path):
-    done = command(tmp_path, "describe.py", "arch=efficientnet", "arch.phi=1", "datamodule=imagenet", "output=out/net")
+    done = command(tmp_path, "describe", "arch=efficientnet", "arch.phi=1", "datamodule=imagenet", "output=out/net")
     assert done.returncode == 0, done.stderr
     assert "9,109,994" in done.stdout and "efficientnet_b2" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120
@@ -349,7 +350,7 @@ def test_describe(tmp_path):
     ],
 )
 def test_mistakes(tmp_path, words, sentence):
-    done = command(tmp_path, "describe.py", *words.split())
+    done = command(tmp_path, "describe", *words.split())
     assert done.returncode == 1
     assert sentence in done.stderr and len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())

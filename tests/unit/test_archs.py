@@ -21,8 +21,9 @@ from oracles import case
 from porting import PortingError, difference, port
 from torch import nn
 
-from anatomy.cost import MultiplyAdds, count_macs, count_parameters
-from archs import (
+import lineage
+from lineage.anatomy.cost import MultiplyAdds, count_macs, count_parameters
+from lineage.archs import (
     blocks,
     branches,
     catalogue,
@@ -39,7 +40,7 @@ from archs import (
     wideresnet,
     xception,
 )
-from archs.arguments import ArchitectureError
+from lineage.archs.arguments import ArchitectureError
 
 # For each file under archs/: a small network for what costs steps or tracing, and a pair for the logits.
 MEMBERS: dict[str, tuple[str, tuple[str, str, str] | None]] = {
@@ -341,9 +342,9 @@ def test_catalogue_is_the_command(config):
 @pytest.mark.parametrize(
     ("name", "arguments", "sentence"),
     [
-        ("resnet5O", {}, "Nearest: resnet50"),
-        ("resnet50", {"depth": 50}, "has no argument depth. Nearest: depths"),
-        ("resnet_cifar", {"dept": 20}, "has no argument dept. Nearest: depth"),
+        ("resnet5O", {}, "Did you mean resnet50"),
+        ("resnet50", {"depth": 50}, "has no argument depth. Did you mean depths"),
+        ("resnet_cifar", {"dept": 20}, "has no argument dept. Did you mean depth"),
         ("lenet5", {"resolution": 28}, "at least 32"),
     ],
 )
@@ -357,7 +358,7 @@ def test_catalogue_reads_weights_and_leaves_hydra(tmp_path):
     network = catalogue.build("mobilenet_v2", num_classes=5, width_mult=0.25)
     torch.save(network.state_dict(), tmp_path / "mine.pt")
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        again = catalogue.build("mobilenet_v2", 5, width_mult=0.25, pretrained=str(tmp_path / "mine.pt"))
+        again = lineage.build("mobilenet_v2", 5, width_mult=0.25, pretrained=str(tmp_path / "mine.pt"))
         assert GlobalHydra.instance().is_initialized()
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
     assert "starts from the weights" in again.notes[0]
@@ -383,9 +384,9 @@ import importlib, pathlib, sys
 import torch
 before = set(sys.modules)
 for path in sorted(set(pathlib.Path("archs").glob("*.py")) - {pathlib.Path("archs/catalogue.py")}):
-    importlib.import_module(f"archs.{path.stem}")
+    importlib.import_module(f"lineage.archs.{path.stem}")
 new = {name.split(".")[0] for name in set(sys.modules) - before}
-print(*sorted(new - {"archs", "torch", "user_error"} - set(sys.stdlib_module_names)))
+print(*sorted(new - {"lineage", "torch"} - set(sys.stdlib_module_names)))
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -14,12 +14,12 @@ from replaying import Replayed
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recipes import boxes, erasing, policies
-from recipes.device_augmentation import EIGENVALUES, EIGENVECTORS, DeviceAugmentation
-from recipes.host_augmentation import CentralView, OneSize, Photographs, after_cut
-from recipes.policies import apply_to, per_image_operation
-from recipes.randomness import normal_noise, normal_quantiles, number, reseed_python, uniform
-from recipes.views import logits_of_views
+from lineage.recipes.augment import boxes, erasing, policies
+from lineage.recipes.augment.device import EIGENVALUES, EIGENVECTORS, DeviceAugmentation
+from lineage.recipes.augment.host import CentralView, OneSize, Photographs, after_cut
+from lineage.recipes.augment.policies import apply_to, per_image_operation
+from lineage.recipes.augment.randomness import normal_noise, normal_quantiles, number, reseed_python, uniform
+from lineage.recipes.augment.views import logits_of_views
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 AUGMENTED = {

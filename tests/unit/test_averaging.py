@@ -8,8 +8,8 @@ from conftest import recipe_of
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from recipes.averaging import Average, ema_decay, initial_share
-from recipes.statistics import OneMoveAStep, recompute, running_statistics
+from lineage.recipes.optim.averaging import Average, ema_decay, initial_share
+from lineage.recipes.optim.batch_norm_statistics import OneMoveAStep, recompute, running_statistics
 
 
 def follow(steps: int, steps_per_epoch: int = 2, **changes) -> tuple[Average, list[torch.Tensor]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from running.checkpoints import LAST, Checkpoints, to_continue
+from lineage.running.checkpoints import LAST, Checkpoints, to_continue
 
 
 def test_a_run_that_goes_on_knows_from_whose_weights_it_started(tmp_path):

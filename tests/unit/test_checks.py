@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import sys
 import textwrap
 from pathlib import Path
@@ -17,9 +16,10 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from runs.pictures import write_folders
 
-from recipes.recipe import Recipe, RecipeError
-from running import errors
-from running.stopping import Stop
+from lineage import doors
+from lineage.config import messages as errors
+from lineage.recipes.recipe import Recipe, RecipeError
+from lineage.running.stopping import Stop
 
 GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger", "experiment")
 CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
@@ -27,10 +27,10 @@ CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((ROOT /
 
 def said(monkeypatch, capsys, door: str, *words: str) -> tuple[int, str]:
     """Exit status and words of a door, in this process, stopped where it has been checked."""
-    monkeypatch.setattr(sys, "argv", [str(ROOT / door), *words])
-    monkeypatch.setattr("running.parent.follow_parent", lambda: sys.exit(77))
+    monkeypatch.setattr(sys, "argv", ["lineage", *words])
+    monkeypatch.setattr("lineage.running.parent.follow_parent", lambda: sys.exit(77))
     with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(ROOT / door), run_name="__main__")
+        doors.main(door)
     return end.value.code, capsys.readouterr().err
 
 
@@ -60,7 +60,7 @@ def test_every_choice_passes(choice, folder, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("LINEAGE_DATA", str(folder))
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     monkeypatch.chdir(tmp_path)
-    assert said(monkeypatch, capsys, "train.py", choice, *NEEDED.get(choice, "").format(folder).split()) == (77, "")
+    assert said(monkeypatch, capsys, "train", choice, *NEEDED.get(choice, "").format(folder).split()) == (77, "")
     assert not list(tmp_path.iterdir())
 
 
@@ -217,38 +217,38 @@ MISTAKES = {
 @pytest.mark.parametrize(("words", "hint"), MISTAKES.items())
 def test_a_mistake_is_one_line(words, hint, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
-    code, err = said(monkeypatch, capsys, "train.py", *words.split())
+    code, err = said(monkeypatch, capsys, "train", *words.split())
     assert code == 1 and hint in err, err
     assert len(err.strip().splitlines()) <= 2 and "Traceback" not in err
     assert not list(tmp_path.iterdir())
 
 
 OF_OTHER_DOORS = {
-    "evaluate.py": "Nothing to evaluate",
-    "evaluate.py run=nothing": "holds no run",
-    "evaluate.py run=../x": "below runs/",
-    "evaluate.py pretrained=timm": "no released weights",
-    "evaluate.py arch=resnet18 pretrained=timm recipe.lr=1": "does not read recipe.lr",
-    "evaluate.py arch=resnet18 pretrained=timm test_weights=best": "does not read test_weights",
-    "evaluate.py arch=resnet18 pretrained=timm logger=wandb": "does not read logger",
-    "evaluate.py arch=resnet18 pretrained=timm seed=1": "does not read seed",
-    "evaluate.py arch=resnet18 pretrained=timm split=tset": "test, val, train",
-    "evaluate.py arch=resnet18 pretrained=timm resolution=0": "resolution=0",
-    "evaluate.py arch=resnet18 pretrained=timm crop=2": "crop=2",
-    "evaluate.py arch=resnet18 pretrained=timm crop=0.9": "one size",
-    "evaluate.py arch=resnet18 pretrained=timm recipe.test_res=64": "one size",
-    "evaluate.py arch=resnet18 pretrained=timm recipe.test_views=flip": "not of its class",
-    "evaluate.py arch=resnet18 pretrained=timm checkpoint=x": "last, best",
-    "evaluate.py run=a datamodule.on_error=skip": "with a plus: +datamodule.on_error=...",
-    "evaluate.py -m run=a,b": "no sweeps",
-    "evaluate.py run=a experiment=resnet20_cifar10": "the run has its own network",
-    "evaluate.py arch=resnet18 pretrained=timm trainer.max_time=0": "does not read trainer.max_time",
-    "export.py arch=resnet18 pretrained=timm to=safetensors output=x.st": "x.st.safetensors",
-    "preview.py recipe.distill=hard recipe.distill_share=1": "teacher=RUN",
-    "describe.py trainer.devices=2": "does not read trainer.devices",
-    "describe.py recipe.lr=1": "does not read recipe.lr",
-    "describe.py resolution=big": "a whole number",
-    "describe.py arch=resnt50": "resnet50",
+    "evaluate": "Nothing to evaluate",
+    "evaluate run=nothing": "holds no run",
+    "evaluate run=../x": "below runs/",
+    "evaluate pretrained=timm": "no released weights",
+    "evaluate arch=resnet18 pretrained=timm recipe.lr=1": "does not read recipe.lr",
+    "evaluate arch=resnet18 pretrained=timm test_weights=best": "does not read test_weights",
+    "evaluate arch=resnet18 pretrained=timm logger=wandb": "does not read logger",
+    "evaluate arch=resnet18 pretrained=timm seed=1": "does not read seed",
+    "evaluate arch=resnet18 pretrained=timm split=tset": "test, val, train",
+    "evaluate arch=resnet18 pretrained=timm resolution=0": "resolution=0",
+    "evaluate arch=resnet18 pretrained=timm crop=2": "crop=2",
+    "evaluate arch=resnet18 pretrained=timm crop=0.9": "one size",
+    "evaluate arch=resnet18 pretrained=timm recipe.test_res=64": "one size",
+    "evaluate arch=resnet18 pretrained=timm recipe.test_views=flip": "not of its class",
+    "evaluate arch=resnet18 pretrained=timm checkpoint=x": "last, best",
+    "evaluate run=a datamodule.on_error=skip": "with a plus: +datamodule.on_error=...",
+    "evaluate -m run=a,b": "no sweeps",
+    "evaluate run=a experiment=resnet20_cifar10": "the run has its own network",
+    "evaluate arch=resnet18 pretrained=timm trainer.max_time=0": "does not read trainer.max_time",
+    "export arch=resnet18 pretrained=timm to=safetensors output=x.st": "x.st.safetensors",
+    "preview recipe.distill=hard recipe.distill_share=1": "teacher=RUN",
+    "describe trainer.devices=2": "does not read trainer.devices",
+    "describe recipe.lr=1": "does not read recipe.lr",
+    "describe resolution=big": "a whole number",
+    "describe arch=resnt50": "resnet50",
 }
 
 
@@ -267,20 +267,20 @@ def test_a_run_is_no_sweep(file, words, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "x").mkdir(parents=True)
     (tmp_path / "runs" / "x" / file).write_text("[]")
-    code, err = said(monkeypatch, capsys, "train.py", *words, "run=x")
+    code, err = said(monkeypatch, capsys, "train", *words, "run=x")
     assert code == 1 and "another name" in err and len(err.strip().splitlines()) == 1, err
 
 
 COLD = {
-    "train.py arch=resnt50": "resnet50",
-    "train.py arch.variant=modrn": "modern, 1998",
-    "train.py trainer.precision=bf17": "bf16-mixed",
-    "train.py callbacks=early_stopping callbacks.early_stopping.patience=soon": "a whole number",
-    "train.py -m recipe.lr=0.1,-1 run=sweep": "recipe.lr=-1",
-    "train.py -m seed=0,-1": "seed=-1",  # a sweep without a name
-    "train.py -m hydra/launcher=basic recipe.warmup_epochs=0,99 run=sweep": "recipe.warmup_epochs=99",
-    "evaluate.py run=nothing": "holds no run",
-    "describe.py recipe.lr=1": "does not read",
+    "train arch=resnt50": "resnet50",
+    "train arch.variant=modrn": "modern, 1998",
+    "train trainer.precision=bf17": "bf16-mixed",
+    "train callbacks=early_stopping callbacks.early_stopping.patience=soon": "a whole number",
+    "train -m recipe.lr=0.1,-1 run=sweep": "recipe.lr=-1",
+    "train -m seed=0,-1": "seed=-1",  # a sweep without a name
+    "train -m hydra/launcher=basic recipe.warmup_epochs=0,99 run=sweep": "recipe.warmup_epochs=99",
+    "evaluate run=nothing": "holds no run",
+    "describe recipe.lr=1": "does not read",
 }
 
 
@@ -292,7 +292,7 @@ def test_from_a_cold_start_without_torch(tmp_path, words, hint):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("door", ["train.py", "evaluate.py", "describe.py"])
+@pytest.mark.parametrize("door", ["train", "evaluate", "describe"])
 def test_help_needs_no_torch(tmp_path, door):
     done = cold(tmp_path, door, "--help")
     assert done.returncode == 0 and "recipe: " in done.stdout and "python train.py -m" in done.stdout

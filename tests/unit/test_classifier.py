@@ -10,10 +10,10 @@ from conftest import composed, recipe_of
 from pytorch_lightning.plugins.precision import MixedPrecision
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import assemble
-from recipes import boxes, resizing
-from recipes.evaluation import Evaluator
-from user_error import UserError
+from lineage import assemble
+from lineage.errors import UserError
+from lineage.recipes.augment import boxes, resizing
+from lineage.recipes.evaluation import Evaluator
 
 RESNET = ("arch=resnet_cifar", "arch.depth=8")
 SMALL = ("recipe.epochs=1", "recipe.schedule=constant", "recipe.decay_epochs=[]")

@@ -11,12 +11,12 @@ from PIL import Image
 from replaying import Replayed
 from torch.nn import functional as F
 
-from datamodules.reading import resampling
-from datamodules.reading.resampling import cut_out, to_pixels
-from recipes import boxes, geometry
-from recipes.host_augmentation import CentralView
-from recipes.randomness import uniform
-from recipes.resizing import PIL_FILTERS, resized_crop
+from lineage.datamodules.decoding import resampling
+from lineage.datamodules.decoding.resampling import cut_out, to_pixels
+from lineage.recipes.augment import boxes, geometry
+from lineage.recipes.augment.host import CentralView
+from lineage.recipes.augment.randomness import uniform
+from lineage.recipes.augment.resizing import PIL_FILTERS, resized_crop
 
 SIZES = [(375, 500), (500, 333), (64, 64), (40, 400), (400, 40), (3, 5)]
 

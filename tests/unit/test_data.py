@@ -14,14 +14,14 @@ from conftest import composed
 from doors import ROOT
 from hydra.utils import instantiate
 
-from datamodules import shared
-from datamodules.cifar import read_batch
-from datamodules.images import TensorImages
-from datamodules.loader import EvaluationLoader, Stream, TrainLoader
-from datamodules.memory import show_at
-from datamodules.mnist import read_idx
-from datamodules.order import DataError, Order, Split, check_last_step, split_batch
-from datamodules.pool import Job, Pool
+from lineage.datamodules.images import TensorImages
+from lineage.datamodules.loading import shared_memory as shared
+from lineage.datamodules.loading.loader import EvaluationLoader, Stream, TrainLoader
+from lineage.datamodules.loading.order import DataError, Order, Split, check_last_step, split_batch
+from lineage.datamodules.loading.worker_pool import Job, Pool
+from lineage.datamodules.memory import show_at
+from lineage.datamodules.sets.cifar import read_batch
+from lineage.datamodules.sets.mnist import read_idx
 
 
 def tiny(count: int = 50) -> TensorImages:
@@ -315,7 +315,7 @@ def test_cifar_files_are_data_not_code(tmp_path):
 
 OF_A_RANK = """
 import sys, torch
-from datamodules import shared
+from lineage.datamodules.loading import shared_memory as shared
 tensors = shared.offered("key")
 assert shared.offered("another") is None
 print(tensors[0].sum().item(), tensors[1].tolist())
@@ -333,17 +333,3 @@ def test_ranks_map_one_copy(monkeypatch):
     assert done.stdout.split() == ["288", "[0,", "1,", "2,", "3,", "4]"], done.stderr  # 4 x 48 + 96
     monkeypatch.setenv(shared.PLACE, '{"process": 1, "file": 3, "key": "key", "layout": []}')
     assert shared.offered("key") is None  # somebody else's
-
-
-def test_rooms_do_not_import_each_other():
-    rooms = {"archs", "datamodules", "recipes"}
-    others = {"weights", "anatomy", "running", "sweeps", "assemble"}
-    for room in rooms:
-        for path in (ROOT / room).rglob("*.py"):
-            for line in path.read_text().splitlines():
-                words = line.split()
-                if words[:1] in (["from"], ["import"]):
-                    head = words[1].split(".")[0]
-                    if (path.name, head) == ("catalogue.py", "weights"):
-                        continue  # for Python, what a name builds is filled: build("resnet50", pretrained="timm")
-                    assert head not in (rooms | others) - {room}, f"{path.name}: {line}"

@@ -13,13 +13,13 @@ from conftest import recipe_of
 from photographs import SAMPLES, origins, photographs
 from PIL import Image, ImageOps
 
-from datamodules.encoded import EncodedDataModule
-from datamodules.order import DataError
-from datamodules.reading import decoding
-from datamodules.reading.decoding import Decoded, ImageError, Jpeg, Picture, open_image
-from datamodules.reading.encoded import EncodedImages
-from datamodules.reading.resampling import cut_out
-from recipes.host_augmentation import CentralView, Photographs
+from lineage.datamodules.decoding import decoding
+from lineage.datamodules.decoding.decoding import Decoded, ImageError, Jpeg, Picture, open_image
+from lineage.datamodules.decoding.encoded_images import EncodedImages
+from lineage.datamodules.decoding.resampling import cut_out
+from lineage.datamodules.encoded import EncodedDataModule
+from lineage.datamodules.loading.order import DataError
+from lineage.recipes.augment.host import CentralView, Photographs
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:

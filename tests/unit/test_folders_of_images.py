@@ -16,13 +16,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 from scipy.io import savemat
 
-from datamodules.errors import DataError
-from datamodules.images import TensorImages
-from datamodules.indexing.layout import find_nulls
-from datamodules.reading import facts, pixels
-from running.checks import check_parts
-from sweeps.jobs import job_name
-from user_error import UserError
+from lineage.config.checks import check_parts
+from lineage.datamodules.decoding import pixels
+from lineage.datamodules.discovery import statistics as facts
+from lineage.datamodules.discovery.layout import find_nulls
+from lineage.datamodules.errors import DataError
+from lineage.datamodules.images import TensorImages
+from lineage.errors import UserError
+from lineage.sweeps.jobs import job_name
 
 FIRST = ["n01440764", "n01443537", "n01484850"]  # tench, goldfish, great white shark
 
@@ -71,7 +72,12 @@ def classes(count: int, *names: str, ending: str = "png") -> list[str]:
         ({"Training": 4, "valid": 3}, "", [8, 6, 6], True),
         ({"train": 10, "testing": 3}, "", [18, 2, 6], False),
         ({"TRAIN": 4, "dev": 3, "Test": 2}, "", [8, 6, 4], False),
-        ({"train": 4, "val": 3, "test": 2}, "datamodule.val_size=0", [8, 4, 4], False),  # said by running/notes.py
+        (
+            {"train": 4, "val": 3, "test": 2},
+            "datamodule.val_size=0",
+            [8, 4, 4],
+            False,
+        ),  # said by lineage/reporting/notes.py
         ({"train": 4, "validation": 3}, "datamodule.val_size=0", [8, 6, 6], False),
         ({"train": 4, "val": 3}, "datamodule.val_size=2", [6, 2, 6], False),
         ({"train": 4, "val": 3, "annotations": 0}, "", [8, 6, 6], True),
@@ -244,7 +250,7 @@ def test_squares_of_one_size_that_cannot_be_read(tmp_path, monkeypatch, writable
 def test_commands_that_are_refused_before_torch(tmp_path, monkeypatch, words, said):
     monkeypatch.setenv("HOME", str(tmp_path))
     draw(tmp_path / "data", *classes(1, "ant", "bee"))
-    done = cold(tmp_path, "train.py", "datamodule=imagefolder", *words.split())
+    done = cold(tmp_path, "train", "datamodule=imagefolder", *words.split())
     assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") <= 2, done.stderr
     assert not (tmp_path / "runs").exists()
 

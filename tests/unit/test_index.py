@@ -15,13 +15,13 @@ import pytest
 from doors import ROOT
 from PIL import Image
 
-from datamodules.errors import DataError
-from datamodules.indexing import index as index_module
-from datamodules.indexing.index import FileBlobs, open_index
-from datamodules.reading import facts as facts_module
-from datamodules.reading.facts import look
-from datamodules.reading.spreading import spread
-from datamodules.reading.user_cache import cache_of
+from lineage.datamodules.discovery import index as index_module
+from lineage.datamodules.discovery import statistics as facts_module
+from lineage.datamodules.discovery.index import FileBlobs, open_index
+from lineage.datamodules.discovery.statistics import look
+from lineage.datamodules.discovery.user_cache import cache_of
+from lineage.datamodules.errors import DataError
+from lineage.datamodules.loading.parallel import spread
 
 
 @pytest.fixture(autouse=True)
@@ -163,8 +163,9 @@ def test_a_copy_for_a_worker_is_the_name_of_the_cache(tmp_path):
 
 
 def test_without_torch():
-    words = "import sys, datamodules.indexing.layout, datamodules.reading.pixels; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", words], cwd=ROOT).returncode == 0
+    modules = "sys, lineage.datamodules.discovery.layout, lineage.datamodules.decoding.pixels"
+    program = f"import {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
 
 
 # ---- read

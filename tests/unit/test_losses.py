@@ -7,7 +7,7 @@ import torch
 from conftest import recipe_of
 from torch.nn import functional as F
 
-from recipes.losses import binary_cross_entropy, distillation_loss, evaluation_loss, radial_basis, training_loss
+from lineage.recipes.losses import binary_cross_entropy, distillation_loss, evaluation_loss, radial_basis, training_loss
 
 
 def test_bce_is_timms():

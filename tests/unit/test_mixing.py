@@ -7,8 +7,8 @@ import pytest
 import torch
 from conftest import recipe_of
 
-from recipes import mixing
-from recipes.mixing import Mix, cutmix_box, draw_mix, mix_images, partners, soft_targets
+from lineage.recipes import mixing
+from lineage.recipes.mixing import Mix, cutmix_box, draw_mix, mix_images, partners, soft_targets
 
 
 class Drawn:

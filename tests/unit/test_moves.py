@@ -8,7 +8,7 @@ import timm.data.auto_augment
 from photographs import photographs
 from PIL import Image
 
-from recipes.moves import MOVES
+from lineage.recipes.augment.affine import MOVES
 
 FILL = (124, 116, 104)
 FILTERS = [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR]

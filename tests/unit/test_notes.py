@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from conftest import composed
 
-import assemble
-from datamodules.order import split_batch
-from running.notes import of_enlargement, of_split, what_does_not_apply
+from lineage import assemble
+from lineage.datamodules.loading.order import split_batch
+from lineage.reporting.notes import of_enlargement, of_split, what_does_not_apply
 
 PACKED = "datamodule=packed datamodule.root=a datamodule.num_classes=10 datamodule.channels=3 "
 SAID = {

@@ -12,10 +12,10 @@ from networks import build, configs, family
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
-from recipes.finetuning import prepare_finetuning
-from recipes.lookahead import Lookahead
-from recipes.optimizers import build_optimizer, parameter_groups
-from recipes.recipe import OPTIMIZERS, RecipeError
+from lineage.recipes.optim.finetuning import prepare_finetuning
+from lineage.recipes.optim.lookahead import Lookahead
+from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups
+from lineage.recipes.recipe import OPTIMIZERS, RecipeError
 
 BETAS = {"betas": (0.9, 0.999), "eps": 1e-6}
 OFF = {"beta2": 0.0, "eps": 0.0, "lamb_clip": 0.0}

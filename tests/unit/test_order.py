@@ -9,7 +9,7 @@ import pytest
 import torch
 from timm.data.distributed_sampler import RepeatAugSampler
 
-from datamodules.order import Order, Split
+from lineage.datamodules.loading.order import Order, Split
 
 
 def fixres(order: Order, passes: int) -> list[int]:

@@ -12,8 +12,8 @@ import torch
 from networks import rows, uninitialised
 from omegaconf import OmegaConf
 
-from anatomy.cost import count_parameters
-from archs import (
+from lineage.anatomy.cost import count_parameters
+from lineage.archs import (
     alexnet,
     bn_inception,
     catalogue,
@@ -84,7 +84,7 @@ def test_count_from_python(config):
 
 # What conf/arch states otherwise than the paper, and than the name of the file.
 DEPARTURES = {
-    "archs.airbench.Airbench": {"whiten_bias_share"},  # rounded
+    "lineage.archs.airbench.Airbench": {"whiten_bias_share"},  # rounded
 }
 
 

@@ -21,21 +21,14 @@ from omegaconf import DictConfig
 from photographs import shown
 from PIL import Image
 
-import assemble
-from archs.arguments import ArchitectureError
-from recipes.host_augmentation import CentralView
-from running.completion import complete
-from user_error import UserError
-from weights import libraries, origin
-from weights.preprocessing import (
-    Preprocessing,
-    from_values,
-    named_like,
-    of_timm,
-    of_timm_record,
-    of_torchvision,
-    timm_record,
-)  # fmt: skip
+from lineage.archs.arguments import ArchitectureError
+from lineage.config import derived
+from lineage.config.completion import complete
+from lineage.errors import UserError
+from lineage.recipes.augment.host import CentralView
+from lineage.weights import libraries, origin
+from lineage.weights.origin import named_like, of_timm, of_torchvision
+from lineage.weights.preprocessing import Preprocessing, from_values, of_timm_record, timm_record
 
 OURS = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 160, 0.95, "bicubic")
 SAMPLE = ROOT.parent / "shared" / "data" / "imagenet-sample" / "train"
@@ -107,7 +100,7 @@ def test_a_damaged_record(values):
 
 def seen(config: str, file: Path) -> Preprocessing | None:
     cfg: DictConfig = composed(*f"arch={config}".split(), "datamodule=imagenet")
-    return origin.seen(str(file), cfg.published, lambda: build(config, num_classes=10, device="meta"))
+    return origin.recorded_preprocessing(str(file), cfg.published, lambda: build(config, num_classes=10, device="meta"))
 
 
 def test_files(tmp_path):
@@ -117,7 +110,7 @@ def test_files(tmp_path):
     torch.save({"state_dict": state, "preprocessing": dataclasses.asdict(OURS)}, tmp_path / "last.ckpt")
     assert seen("resnet18", tmp_path / "last.ckpt") == OURS
     words = f"arch=resnet18 datamodule=imagenet pretrained={tmp_path / 'last.ckpt'}"
-    assert assemble.shown(completed("evaluate", words)) == OURS
+    assert derived.eval_preprocessing(completed("evaluate", words)) == OURS
     torch.save(state, tmp_path / "ours.pth")
     assert seen("resnet18", tmp_path / "ours.pth") is None
     torch.save(libraries.to_torchvision(state), tmp_path / "resnet18-f37072fd.pth")
@@ -171,7 +164,7 @@ def completed(door: str, words: str) -> DictConfig:
 )
 def test_evaluation_takes_all_but_what_the_command_says(words, expected):
     """timm's ResNet-50 was tested at 288 pixels. Images of one size are brought to another, and are not cropped."""
-    shown = assemble.shown(completed("evaluate", f"arch=resnet50 pretrained=timm {words}"))
+    shown = derived.eval_preprocessing(completed("evaluate", f"arch=resnet50 pretrained=timm {words}"))
     assert (shown.resolution, shown.crop, shown.interpolation) == expected
     assert shown.mean == (0.485, 0.456, 0.406)
 
@@ -191,4 +184,4 @@ def test_a_crop_that_is_not_made():
     words = "arch=efficientnet_b5 pretrained=timm datamodule=imagenet"
     with pytest.raises(UserError, match="crop_mode squash"):
         completed("evaluate", words)
-    assert assemble.shown(completed("evaluate", f"{words} crop=1")).resolution == 448
+    assert derived.eval_preprocessing(completed("evaluate", f"{words} crop=1")).resolution == 448

@@ -21,11 +21,13 @@ from oracles import CLASSES, Case, build_oracle, case, cases
 from porting import difference, randomise
 from torch import nn
 
-from archs import catalogue
-from archs.arguments import ArchitectureError
-from weights import counterparts, freezing, libraries, released
-from weights.checkpoint import read_weights
-from weights.preprocessing import Preprocessing, of_timm, of_torchvision
+import lineage
+from lineage.archs import catalogue
+from lineage.archs.arguments import ArchitectureError
+from lineage.weights import counterparts, freezing, libraries, released
+from lineage.weights.checkpoint import read_weights
+from lineage.weights.origin import of_timm, of_torchvision
+from lineage.weights.preprocessing import Preprocessing
 
 CASES = [compared for compared in cases() if compared.source != "pytorchcv"]
 TO = {"timm": libraries.to_timm, "torchvision": libraries.to_torchvision}
@@ -370,10 +372,16 @@ def in_cache(folder: Path, repository: str, state: dict) -> None:
     save_file(state, place / "snapshots" / "0" / "model.safetensors")
 
 
-def with_cache(folder: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+def with_cache(folder: Path, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
     """A command that finds `in_cache`'s files. A new process, since the hub's client reads HF_HOME on import."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
-    line = [sys.executable, str(ROOT / script), *words]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "HF_HOME": str(folder / "hf"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    line = [sys.executable, "-m", "lineage", verb, *words]
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -386,7 +394,7 @@ def test_fine_tuning(tmp_path):
     theirs = timm.create_model("mobilenetv2_100", num_classes=1000)
     in_cache(tmp_path / "hf", "timm/mobilenetv2_100.ra_in1k", theirs.state_dict())
     words = ["arch=mobilenet_v2", "freeze=stages.3", "trainer=debug", "recipe.batch_size=64", "recipe.lr=0.01"]
-    done = with_cache(tmp_path, "train.py", *words, "pretrained=timm", "run=a")
+    done = with_cache(tmp_path, "train", *words, "pretrained=timm", "run=a")
     assert done.returncode == 0, done.stderr
     notes = " ".join(json.loads((tmp_path / "runs/a/results.json").read_text())["notes"])
     for sentence in (
@@ -406,7 +414,7 @@ def test_fine_tuning(tmp_path):
     again = build("mobilenet_v2", num_classes=10, channels=1)
     load(again, tmp_path / "runs/a/checkpoints/last.ckpt", new_head=False)
     assert all(torch.equal(tensor, ours[name]) for name, tensor in again.state_dict().items())
-    evaluated = command(tmp_path, "evaluate.py", "run=a", "trainer=debug")
+    evaluated = command(tmp_path, "evaluate", "run=a", "trainer=debug")
     assert evaluated.returncode == 0, evaluated.stderr
 
 
@@ -418,10 +426,10 @@ def test_released_weights_evaluate(tmp_path):
     in_cache(tmp_path / "hf", "timm/resnet10t.c3_in1k", network.state_dict())
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     words = ["arch=timm", "arch.model_name=resnet10t", "trainer=debug"]
-    done = command(tmp_path, "evaluate.py", *words, "pretrained=weights.pth")
+    done = command(tmp_path, "evaluate", *words, "pretrained=weights.pth")
     assert done.returncode == 1 and "evaluation needs weights with a classifier for these data" in done.stderr
     words += ["pretrained=timm", "datamodule.num_classes=1000", "resolution=32"]
-    done = with_cache(tmp_path, "evaluate.py", *words)
+    done = with_cache(tmp_path, "evaluate", *words)
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
     assert "starts from the weights of timm's resnet10t.c3_in1k, seen at 224 px, crop 0.95, bicubic" in said
@@ -453,7 +461,7 @@ def test_freeze(config):
 )
 def test_wrong_words(words, sentence, tmp_path):
     """In one line, before torch is imported and a folder exists."""
-    done = cold(tmp_path, "train.py", *words)
+    done = cold(tmp_path, "train", *words)
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
@@ -477,10 +485,10 @@ def test_a_runs_weights_know_their_network(tmp_path):
 def test_a_network_of_features_takes_all_but_the_classifier(tmp_path, name):
     whole = catalogue.build(name, num_classes=10, in_channels=3, resolution=32)
     torch.save(whole.state_dict(), tmp_path / "own.pt")
-    features = catalogue.build(name, num_classes=0, in_channels=3, resolution=32, pretrained=str(tmp_path / "own.pt"))
+    features = lineage.build(name, num_classes=0, in_channels=3, resolution=32, pretrained=str(tmp_path / "own.pt"))
     assert any("classifier of 10 classes is left out" in note for note in features.notes)
     state = whole.state_dict()
     assert all(torch.equal(tensor, state[key]) for key, tensor in features.state_dict().items())
     with pytest.raises(ArchitectureError, match="nothing here takes"):
         torch.save({**state, "more.weight": torch.zeros(3, 7)}, tmp_path / "more.pt")
-        catalogue.build(name, num_classes=0, in_channels=3, resolution=32, pretrained=str(tmp_path / "more.pt"))
+        lineage.build(name, num_classes=0, in_channels=3, resolution=32, pretrained=str(tmp_path / "more.pt"))

@@ -33,7 +33,7 @@ def test_running_ranks():
     from pytorch_lightning.strategies.launchers import subprocess_script
 
     assert "_launch_process_observer(self.procs)" in inspect.getsource(subprocess_script._SubprocessScriptLauncher)
-    from running.ranks import observe_children
+    from lineage.running.ranks import observe_children
 
     assert subprocess_script._launch_process_observer is observe_children
 
@@ -53,7 +53,8 @@ def test_hydra_plugins_sweeper():
 
 
 def test_lightnings_way_to_start_a_rank():
-    """By the words of sys.argv and Hydra's of the run: running/run.py hands it the run's name by the environment."""
+    """By the words of sys.argv and Hydra's of the run: lineage/running/run.py hands it the run's name by the
+    environment."""
     from lightning_fabric.strategies.launchers import subprocess_script
 
     source = inspect.getsource(subprocess_script._hydra_subprocess_cmd)
@@ -73,7 +74,7 @@ def test_lightnings_way_to_start_a_rank():
     ],
 )
 def test_running_errors(act, error, words):
-    """The sentences of OmegaConf that running/errors.py takes apart."""
+    """The sentences of OmegaConf that lineage/config/messages.py takes apart."""
     cfg = composed()
     OmegaConf.set_struct(cfg, True)
     with pytest.raises(Exception, match=words) as found:

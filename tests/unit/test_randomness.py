@@ -6,7 +6,16 @@ import torch
 from distributions import distance_from_uniform
 from photographs import origins
 
-from recipes.randomness import GOLDEN, ImageDraws, normal, normal_noise, normal_quantiles, number, permutation, uniform
+from lineage.recipes.augment.randomness import (
+    GOLDEN,
+    ImageDraws,
+    normal,
+    normal_noise,
+    normal_quantiles,
+    number,
+    permutation,
+    uniform,
+)
 
 
 def test_uniform_is_a_function_of_the_origin_alone():

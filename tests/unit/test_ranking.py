@@ -8,9 +8,9 @@ import json
 import pytest
 from rich.console import Console
 
-from sweeps.jobs import check_distinct, find_run, jobs_of, save_jobs
-from sweeps.ranking import by_seed, means_over_seeds, show_ranking
-from user_error import UserError
+from lineage.errors import UserError
+from lineage.sweeps.jobs import check_distinct, find_run, jobs_of, save_jobs
+from lineage.sweeps.ranking import by_seed, means_over_seeds, show_ranking
 
 JOBS = {
     ("recipe=wrn", "seed=0"): 0.5,

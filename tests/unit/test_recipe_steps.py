@@ -8,7 +8,7 @@ import pytest
 from conftest import composed
 from short import RECIPES, arch_of, shortened
 
-import assemble
+from lineage import assemble
 
 OFTEN = ("efficientnet", "fixres_finetune", "lenet_1998", "rsb_a1", "speedrun", "vgg")
 # A network of each family, small enough.

@@ -14,7 +14,7 @@ from omegaconf import MISSING, OmegaConf
 
 from docs import procedures
 from docs import recipes as document
-from recipes.recipe import Recipe
+from lineage.recipes.recipe import Recipe
 
 NAMES = sorted(file.stem for file in (ROOT / "conf" / "recipe").glob("*.yaml"))
 ABLATIONS = sorted(file.stem for file in (ROOT / "conf" / "recipe" / "rsb_a2_without").glob("*.yaml"))
@@ -138,7 +138,7 @@ def test_the_command_of_a_header_composes(name):
             assert_equal(getattr(recipe, cell.key), cell)
     steps = re.search(r"(?<!epochs of )(?<![\d,])([\d,]+) steps of (\d+)", procedures.header(name)["Cost"])
     if steps:
-        images = {"imagenet": 1_281_167, "cifar": 50_000}.get(cfg.datamodule._target_.split(".")[1], 1_437)
+        images = {"imagenet": 1_281_167, "cifar": 50_000}.get(cfg.datamodule._target_.split(".")[3], 1_437)
         steps_of_all = recipe.epochs * (images - cfg.datamodule.val_size) / int(steps[2])
         assert float(steps[1].replace(",", "")) == pytest.approx(steps_of_all, rel=0.01)
 

@@ -9,7 +9,7 @@ import math
 import pytest
 from conftest import composed, recipe_of
 
-from recipes.recipe import Recipe, RecipeError
+from lineage.recipes.recipe import Recipe, RecipeError
 
 
 @functools.cache

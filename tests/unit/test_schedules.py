@@ -14,8 +14,8 @@ from doors import ROOT
 from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler, StepLRScheduler
 from torch.optim import lr_scheduler
 
-from recipes.recipe import Recipe
-from recipes.schedules import Plateau, learning_rate, rate_scale
+from lineage.recipes.optim.schedules import Plateau, learning_rate, rate_scale
+from lineage.recipes.recipe import Recipe
 
 NAMES = sorted(file.stem for file in (ROOT / "conf" / "recipe").glob("*.yaml"))
 STEPS = 7  # of an epoch, where it does not matter

@@ -19,15 +19,15 @@ from conftest import composed
 from hydra.utils import instantiate
 from PIL import Image
 
-from datamodules.errors import DataError
-from datamodules.order import windowed_permutation
-from datamodules.packed import Packed
-from datamodules.packing import remote
-from datamodules.packing.inspection import encoded_splits, inspect
-from datamodules.packing.shards import Packing, find_nulls
-from datamodules.packing.storing import Settings, stored_as
-from datamodules.packing.writing import pack
-from recipes.host_augmentation import CentralView
+from lineage.datamodules.errors import DataError
+from lineage.datamodules.loading.order import windowed_permutation
+from lineage.datamodules.packing import remote
+from lineage.datamodules.packing.inspection import encoded_splits, inspect
+from lineage.datamodules.packing.shards import Packing, find_nulls
+from lineage.datamodules.packing.storing import Settings, stored_as
+from lineage.datamodules.packing.writing import pack
+from lineage.datamodules.sets.packed import Packed
+from lineage.recipes.augment.host import CentralView
 
 RNG = numpy.random.default_rng(0)
 KEEP = Settings(None, 90, 1, 0)
@@ -273,7 +273,7 @@ def test_a_damaged_index_is_refused(tmp_path, small):
         (tmp_path / "out" / "dataset.json").write_text(facts.replace(f'"{key}"', '"other"'))
         with pytest.raises(DataError, match=r"dataset\.json is damaged"):
             Packing(str(tmp_path / "out"))
-    with pytest.raises(DataError, match=r"prepare\.py"):
+    with pytest.raises(DataError, match=r"lineage prepare"):
         Packing(str(tmp_path / "nowhere"))
 
 

@@ -11,10 +11,11 @@ import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
 
-from running import annotations, sources
-from running.annotations import problem
-from running.signatures import Argument, Signature, arguments
-from running.sources import Module, defined_in
+from lineage.config import constraints as annotations
+from lineage.config import sources
+from lineage.config.constraints import problem
+from lineage.config.signatures import Argument, Signature, arguments
+from lineage.config.sources import Module, defined_in
 
 
 @pytest.fixture
@@ -370,7 +371,7 @@ def test_a_condition_runs_no_code(project):
 
 
 def test_every_condition_of_the_project_is_understood():
-    rooms = [ROOT / room for room in ("archs", "datamodules", "recipes", "running")]
+    rooms = [ROOT / room for room in ("archs", "datamodules", "recipes", "lineage")]
     trees = [ast.parse(path.read_text()) for room in rooms for path in sorted(room.rglob("*.py"))]
     annotated = [
         node.slice.elts
@@ -388,14 +389,14 @@ def test_every_condition_of_the_project_is_understood():
 
 
 def test_of_the_project():
-    lenet = read("archs.lenet.LeNet5").arguments
+    lenet = read("lineage.archs.lenet.LeNet5").arguments
     assert problem(lenet["variant"], 1998) is None and not lenet["variant"].required
     assert problem(lenet["num_classes"], "ten") == "it takes a whole number."
-    cifar = read("archs.resnet.resnet_cifar")
+    cifar = read("lineage.archs.resnet.resnet_cifar")
     assert {"depth", "num_classes", "shortcut", "drop_path"} <= cifar.arguments.keys() and not cifar.open
     assert not {"block", "depths", "widths", "options"} & cifar.arguments.keys()
     assert [name for name, argument in cifar.arguments.items() if argument.required] == ["depth"]
-    assert {"root", "val_size", "show"} <= read("datamodules.cifar.CIFAR10").arguments.keys()
+    assert {"root", "val_size", "show"} <= read("lineage.datamodules.sets.cifar.CIFAR10").arguments.keys()
 
 
 def test_of_lightning():
@@ -412,8 +413,13 @@ def test_of_lightning():
 
 
 def test_defined_in_of_the_project():
-    assert defined_in("archs.resnet.ResNet") == ROOT / "archs" / "resnet.py"
-    for target in ("archs.blocks.torch.load", "archs.resnet.nn.Module", "archs.resnet.ConvNormAct", "os.system"):
+    assert defined_in("lineage.archs.resnet.ResNet") == ROOT / "lineage" / "archs" / "resnet.py"
+    for target in (
+        "lineage.archs.blocks.torch.load",
+        "lineage.archs.resnet.nn.Module",
+        "lineage.archs.resnet.ConvNormAct",
+        "os.system",
+    ):
         assert defined_in(target) is None
 
 
@@ -421,16 +427,17 @@ IMPORTS_NOTHING = """
 import sys
 sys.path.remove({root!r}) if {root!r} in sys.path else None
 sys.path.insert(0, {root!r})
-from running.annotations import problem
-from running.signatures import arguments
+from lineage.config.constraints import problem
+from lineage.config.signatures import arguments
 sys.path.remove({root!r})
 before = set(sys.modules)
-for target in ("archs.resnet.resnet_cifar", "datamodules.cifar.CIFAR10", "pytorch_lightning.callbacks.EarlyStopping",
+for target in ("lineage.archs.resnet.resnet_cifar", "lineage.datamodules.sets.cifar.CIFAR10",
+"pytorch_lightning.callbacks.EarlyStopping",
                "pytorch_lightning.loggers.TensorBoardLogger"):
     for argument in arguments(target).arguments.values():
         problem(argument, 3)
 assert set(sys.modules) == before, set(sys.modules) - before
-assert not {{"torch", "pytorch_lightning", "archs", "datamodules"}} & set(sys.modules)
+assert not {{"torch", "pytorch_lightning", "lineage.archs", "lineage.datamodules"}} & set(sys.modules)
 """
 
 

@@ -17,16 +17,16 @@ from omegaconf import OmegaConf
 from PIL import Image
 from scipy.io import savemat
 
-from datamodules import synthetic
-from datamodules.errors import DataError
-from datamodules.hub import load_parts
-from datamodules.loader import EvaluationLoader, Stream
-from datamodules.pool import Job
-from datamodules.reading import facts
-from datamodules.reading.encoded import EncodedImages
-from datamodules.svhn import read_mat
-from recipes.host_augmentation import OneSize
-from recipes.policies import per_image_operation
+from lineage.datamodules.decoding.encoded_images import EncodedImages
+from lineage.datamodules.discovery import statistics as facts
+from lineage.datamodules.discovery.tables import load_parts
+from lineage.datamodules.errors import DataError
+from lineage.datamodules.loading.loader import EvaluationLoader, Stream
+from lineage.datamodules.loading.worker_pool import Job
+from lineage.datamodules.sets import synthetic
+from lineage.datamodules.sets.svhn import read_mat
+from lineage.recipes.augment.host import OneSize
+from lineage.recipes.augment.policies import per_image_operation
 
 
 def loaded(*words: str):

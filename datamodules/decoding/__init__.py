@@ -1,0 +1,1 @@
+"""From the bytes of an encoded image to pixels of the right size."""

@@ -1,0 +1,138 @@
+"""Which image is seen when: the order of an epoch as a function of (seed, epoch), and its split over devices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy
+import torch
+from torch import Tensor
+
+from lineage.datamodules.errors import DataError
+
+BLOCKS = 16  # runs of neighbours that a window is made of
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of training.
+
+    Args:
+        samples: number of training images.
+        batch_size: images of one optimiser step, over all devices and micro-batches.
+        repeats: times an image is drawn in a row (repeated augmentation, arXiv 1902.05509); an epoch keeps its length
+            and sees as many times fewer images.
+        drop_last: leave out a last part of a batch; else it is a smaller step.
+        seed: of the run.
+        passes: times that an epoch goes through the data, in a new permutation each; 0 and 1: once.
+        window: images among which the order is random before it moves on; 0: all of them.
+        limit: of the steps of an epoch: at most so many, or this share of them (float, at most 1).
+
+    An epoch shorter than one step runs on into further permutations until the step is full.
+    """
+
+    samples: int
+    batch_size: int
+    repeats: int
+    drop_last: bool
+    seed: int
+    passes: int = 0
+    window: int = 0
+    limit: int | float = 1.0
+
+    @property
+    def offered(self) -> int:
+        """Images of an epoch, before its last step is dropped or filled."""
+        return self.samples * max(self.passes, 1)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        whole, rest = divmod(self.offered, self.batch_size)
+        steps = max(whole if self.drop_last else whole + bool(rest), 1)
+        return min(self.limit, steps) if isinstance(self.limit, int) else max(int(steps * self.limit), 1)
+
+    @property
+    def images_per_epoch(self) -> int:
+        filled = self.steps_per_epoch * self.batch_size
+        return filled if self.offered < self.batch_size or self.drop_last else min(filled, self.offered)
+
+    def epoch(self, epoch: int) -> Tensor:
+        """The epoch's images in order: (images_per_epoch, 3) int64 of epoch, sample, repetition."""
+        repeats, length = max(self.repeats, 1), self.images_per_epoch
+        rounds = math.ceil(length / (self.samples * repeats))
+        columns = []
+        for i in range(rounds):
+            rng = numpy.random.default_rng((self.seed, epoch, i))
+            permutation = windowed_permutation(self.samples, self.window, rng)
+            sample = numpy.repeat(permutation, repeats)
+            repetition = numpy.tile(numpy.arange(i * repeats, (i + 1) * repeats), self.samples)
+            columns.append(numpy.stack((numpy.full_like(sample, epoch), sample, repetition), axis=1))
+        return torch.from_numpy(numpy.concatenate(columns)[:length])
+
+
+def windowed_permutation(samples: int, window: int, rng: numpy.random.Generator) -> numpy.ndarray:
+    """A permutation of range(samples), (samples,) int64, that stays for `window` images in few places of the files.
+
+    Runs of neighbours are permuted, and the images of every BLOCKS runs are shuffled. Shards hold images in random
+    order, so that a run is a random sample too.
+
+    Args:
+        window: 0: any permutation.
+    """
+    if window == 0:
+        return rng.permutation(samples)
+    window = min(window, samples)
+    run = -(-window // BLOCKS)
+    starts = rng.permutation(numpy.arange(0, samples, run))
+    order = (starts[:, None] + numpy.arange(run)).ravel()
+    order = order[order < samples]
+    for start in range(0, samples, window):
+        rng.shuffle(order[start : start + window])
+    return order
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a step is shared: chunk k of the K = devices x accumulation takes every K-th image from the k-th on.
+
+    Micro-batch i of device r is chunk i x devices + r, so the chunks, and what happens in them, depend on K alone: two
+    devices with one micro-batch take the same step as one device with two.
+    """
+
+    devices: int = 1
+    accumulation: int = 1
+
+    @property
+    def chunks(self) -> int:
+        return self.devices * self.accumulation
+
+    def of(self, rank: int) -> list[int]:
+        """The chunks of one device, in the order in which it works on them."""
+        return [i * self.devices + rank for i in range(self.accumulation)]
+
+
+def split_batch(batch_size: int, devices: int, max_per_device: int) -> Split:
+    """The split with the largest micro-batch of at most `max_per_device` images.
+
+    Raises:
+        DataError: batch_size is not a multiple of the devices; the message names the nearest that is.
+    """
+    if batch_size % devices:
+        low = batch_size // devices * devices
+        near = f"{low} or {low + devices}" if low else str(devices)
+        raise DataError(f"recipe.batch_size={batch_size} does not divide over {devices} devices; {near} does.")
+    per_device = batch_size // devices
+    smallest = math.ceil(per_device / max_per_device)
+    accumulation = next(n for n in range(smallest, per_device + 1) if per_device % n == 0)
+    return Split(devices, accumulation)
+
+
+def check_last_step(order: Order, split: Split) -> None:
+    """Raise DataError if the last, smaller step of an epoch leaves a micro-batch without an image."""
+    last = order.images_per_epoch % order.batch_size
+    if 0 < last < split.chunks:
+        raise DataError(
+            f"The last step of an epoch has {last} images for {split.chunks} micro-batches: "
+            "set recipe.drop_last=true or another recipe.batch_size."
+        )

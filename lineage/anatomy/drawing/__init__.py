@@ -1,0 +1,1 @@
+"""A network drawn to scale, as SVG and PNG."""

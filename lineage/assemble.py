@@ -1,0 +1,242 @@
+"""Builds the parts of a run from its config: the only builders, for the doors, the tests and the benchmarks.
+
+A room knows no other room; here they meet, through plain arguments. Every function takes a config that was checked and
+completed (lineage/config/checks.py, lineage/config/completion.py) and writes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from lineage.archs.arguments import ArchitectureError
+from lineage.config.derived import eval_preprocessing, eval_size, pretrained_preprocessing, smallest_size
+from lineage.datamodules.loading.order import Order, check_last_step, split_batch
+from lineage.errors import UserError
+from lineage.recipes.augment.device import DeviceAugmentation, Normalise
+from lineage.recipes.augment.host import CentralView, OneSize, Photographs, after_cut
+from lineage.recipes.augment.policies import per_image_operation
+from lineage.recipes.recipe import Recipe, RecipeError
+
+if TYPE_CHECKING:
+    from pytorch_lightning.callbacks import Callback
+
+    from lineage.datamodules.base import ImageDataModule
+    from lineage.datamodules.images import View
+    from lineage.recipes.classifier import Classifier  # imports Lightning, which lineage describe does without
+    from lineage.recipes.distillation import Teacher
+    from lineage.recipes.evaluation import Evaluator
+    from lineage.running.trainer import Trainer
+
+EVALUATION_BATCH = 256  # most images of a forward pass without gradients
+
+
+def recipe(cfg: DictConfig) -> Recipe:
+    return cast(Recipe, OmegaConf.to_object(cfg.recipe))
+
+
+def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, device: str | None = None) -> nn.Module:
+    """The network, of random weights that are a function of the seed.
+
+    Args:
+        weights: whether to fill it with `pretrained`, if the command names any.
+        new_head: whether weights of another number of classes get a new classifier, or are an error.
+        device: where its tensors are made; "meta": nowhere.
+
+    Raises:
+        UserError: the data's images are too small for it.
+        ArchitectureError: an argument, or the weights, do not fit it.
+    """
+    torch.manual_seed(cfg.seed)
+    with torch.device(device or "cpu"):
+        built = instantiate(cfg.arch)
+    built.notes = [*getattr(built, "notes", [])]  # for the run's first screen
+    side, said = smallest_size(cfg)
+    if side < built.min_size:
+        name, least = type(built).__name__, built.min_size
+        raise UserError(f"{name} needs images of at least {least}x{least}; {said} is too small.")
+
+    if weights and cfg.pretrained is not None:
+        from lineage.weights.released import load
+
+        built.notes += load(
+            built, str(cfg.pretrained), cfg.arch, cfg.published, eval_preprocessing(cfg), new_head=new_head
+        )
+    if cfg.freeze is not None:
+        from lineage.weights.freezing import freeze
+
+        built.notes.append(freeze(built, cfg.freeze))
+    return built
+
+
+def teacher(cfg: DictConfig) -> Teacher:
+    """The network that a distillation learns from, with its weights, in evaluation mode. It sees what the student sees,
+    by the mean and deviation of its own training.
+
+    Raises:
+        UserError: there is none, or it answers with other classes.
+    """
+    from lineage.config.distillation import is_unfinished, teacher_config
+    from lineage.recipes.distillation import Teacher
+
+    taught = teacher_config(cfg)
+    student = (list(cfg.datamodule.mean), list(cfg.datamodule.std))
+    built: Any
+    try:
+        record = pretrained_preprocessing(taught)
+        if record is not None and len(record.mean) == len(student[0]):
+            taught.datamodule.mean, taught.datamodule.std = list(record.mean), list(record.std)
+        built = network(taught, weights=True, new_head=False)
+    except ArchitectureError as error:
+        reason = str(error).removeprefix(f"pretrained={taught.pretrained}: ").partition(" Download")[0]  # takes no file
+        raise UserError(f"teacher={cfg.teacher}: {reason}") from error
+    own = (list(taught.datamodule.mean), list(taught.datamodule.std))
+    notes = ["the teacher has " + note.removeprefix("starts from ") for note in built.notes]
+    if is_unfinished(cfg):
+        notes.append("the teacher is a run that is not finished: its weights are those that it saved last")
+    return Teacher(built.requires_grad_(False).eval(), own, student, notes)
+
+
+def data(cfg: DictConfig, *, share: bool = False) -> ImageDataModule:
+    """The data set, read and split.
+
+    Args:
+        share: whether the processes of this machine hold one copy.
+
+    Raises:
+        DataError: files are missing or damaged.
+    """
+    built = instantiate(cfg.datamodule)
+    built.load(share=share)
+    return built
+
+
+def class_names(cfg: DictConfig) -> list[str]:
+    """A name for each class: of the weights, if their file has them; of a data set that is not read; its number where
+    only absent files know one."""
+    names: list[str] = instantiate(cfg.datamodule).class_names()
+    learned = classes_learned(cfg)
+    return learned if learned is not None and len(learned) == len(names) else names
+
+
+def classes_learned(cfg: DictConfig) -> list[str] | None:
+    """Names of the classes that the weights tell apart, if they are a run's."""
+    from lineage.weights.checkpoint import read_weights
+    from lineage.weights.origin import LIBRARIES
+
+    return None if cfg.pretrained in (None, *LIBRARIES) else read_weights(Path(str(cfg.pretrained))).classes
+
+
+def trainer(
+    cfg: DictConfig, network: nn.Module, *, loggers: bool = False, callbacks: Sequence[Callback] = ()
+) -> Trainer:
+    """Lightning's Trainer on this machine's devices.
+
+    Args:
+        loggers: whether to write curves where `logger` says.
+        callbacks: beside those that `callbacks` says.
+
+    Raises:
+        UserError: this machine has no such devices.
+    """
+    from lineage.anatomy.cost import count_macs
+
+    macs = count_macs(network, cfg.datamodule.channels, eval_size(cfg))
+    chosen = [instantiate(node) for node in (cfg.callbacks or {}).values()] if loggers else []
+    return instantiate(cfg.trainer, _partial_=True)(
+        macs=macs,
+        logger=[instantiate(node) for node in (cfg.logger or {}).values()] if loggers else [],
+        callbacks=[*chosen, *callbacks],
+        default_root_dir=Path(str(cfg.runs)) / str(cfg.run) if loggers else Path.cwd(),
+    )
+
+
+def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, trainer: Trainer) -> Classifier:
+    """What Lightning trains; tells the data how to make its batches.
+
+    Raises:
+        RecipeError, DataError: the recipe does not suit the data or the number of devices.
+    """
+    from lineage.recipes.classifier import Classifier
+
+    procedure, images, seed = _suited(recipe(cfg), data), data.train, cfg.seed
+    if procedure.loss == "rbf" and not getattr(network, "answers_with_distances", False):
+        raise RecipeError("recipe.loss=rbf: it needs distances to codes, as arch=lenet5 arch.variant=1998 answers.")
+    order = Order(
+        len(images), procedure.batch_size, procedure.repeated_aug, procedure.drop_last, seed, procedure.passes,
+        window=data.window, limit=trainer.limit_of_steps,
+    )  # fmt: skip
+    split = split_batch(procedure.batch_size, trainer.world_size, trainer.max_per_device)
+    check_last_step(order, split)
+
+    operation, hflip = per_image_operation(procedure, data.mean), procedure.hflip
+    left = procedure if images.one_size else after_cut(procedure)
+    each = None
+    if operation is not None:
+        each = OneSize(left, seed=seed, hflip=hflip, mean=data.mean, operation=operation)
+    view: View | None = each if images.one_size else Photographs(procedure, seed=seed, then=each)
+    augment = DeviceAugmentation(
+        left, seed=seed, hflip=hflip, mean=data.mean, std=data.std, crop_here=operation is None
+    )
+    data.connect_training(order, split, view, procedure.total_epochs)
+    _connect_evaluation(cfg, data, trainer)
+    _prepare(network, trainer)
+    taught = teacher(cfg) if procedure.distill else None
+    built = Classifier(
+        network,
+        procedure,
+        augment,
+        num_classes=data.num_classes,
+        seed=seed,
+        steps_per_epoch=order.steps_per_epoch,
+        channels_last=trainer.channels_last,
+        exact=_has_float64(trainer),
+        teacher=taught,
+    )
+    built.training_images, built.starts_afresh = data.training_images, cfg.pretrained is None
+    return built
+
+
+def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, trainer: Trainer) -> Evaluator:
+    """What Lightning tests: of the recipe only the test's size, crop and loss are read."""
+    from lineage.recipes.evaluation import Evaluator
+
+    _connect_evaluation(cfg, data, trainer)
+    _prepare(network, trainer)
+    normalise = Normalise(data.mean, data.std)
+    return Evaluator(
+        network,
+        _suited(recipe(cfg), data),
+        normalise,
+        num_classes=data.num_classes,
+        channels_last=trainer.channels_last,
+        exact=_has_float64(trainer),
+    )
+
+
+def _suited(procedure: Recipe, data: ImageDataModule) -> Recipe:
+    """Without mirror images, where those of the data are of no class."""
+    return procedure if data.mirror else dataclasses.replace(procedure, hflip=0.0, test_views="")
+
+
+def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> None:
+    view = None if data.test.one_size else CentralView(recipe(cfg), exact=getattr(data, "exact_evaluation", True))
+    data.connect_evaluation(min(trainer.max_per_device, EVALUATION_BATCH), view)
+
+
+def _has_float64(trainer: Trainer) -> bool:
+    return trainer.strategy.root_device.type != "mps"
+
+
+def _prepare(network: nn.Module, trainer: Trainer) -> None:
+    if trainer.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if trainer.compile:
+        network.compile()  # in place: the names in checkpoints stay

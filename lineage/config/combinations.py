@@ -1,0 +1,107 @@
+"""What is right alone and wrong beside another value, or beside the files that are there. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lineage.errors import UserError
+from lineage.running import directory
+from lineage.text import as_yaml
+
+
+def check_together(cfg: DictConfig) -> None:
+    """What is right alone and wrong beside another value."""
+    data, recipe, trainer = cfg.datamodule, cfg.recipe, cfg.trainer
+    for name in ("mean", "std"):
+        values = data.get(name)
+        if values is not None and data.get("channels") is not None and len(values) != data.channels:
+            raise UserError(f"datamodule.{name}={as_yaml(list(values))}: it needs {data.channels}, one a channel.")
+    answers = cfg.arch.get("num_classes")
+    if answers is not None and data.get("num_classes") is not None and answers < data.num_classes:
+        raise UserError(f"arch.num_classes={answers}: the data have {data.num_classes}.")
+    takes = cfg.arch.get("in_channels")
+    if takes is not None and data.get("channels") is not None and takes != data.channels:
+        raise UserError(f"arch.in_channels={takes}: the images have {data.channels}.")
+    side = data.get("resolution") or recipe.train_res
+    if recipe.crop_padding >= side:
+        raise UserError(f"recipe.crop_padding={recipe.crop_padding}: it is less than the image's {side} pixels.")
+    if recipe.cutout >= 2 * side:
+        raise UserError(f"recipe.cutout={recipe.cutout}: wherever it lies, it covers the image's {side} pixels.")
+    epochs = recipe.epochs + recipe.cooldown_epochs
+    if trainer.get("max_epochs") is not None and trainer.max_epochs > epochs:
+        raise UserError(f"trainer.max_epochs={trainer.max_epochs}: recipe.epochs={epochs} are all.")
+    if trainer.get("max_time") is not None and not re.fullmatch(r"(\d+:){0,3}\d+", str(trainer.max_time)):
+        raise UserError(
+            f"trainer.max_time={trainer.max_time}: it is DD:HH:MM:SS, 00:11:50:00 for ten minutes less than 12 hours."
+        )
+    if recipe.schedule == "plateau" and trainer.get("limit_val_batches") == 0:
+        raise UserError("recipe.schedule=plateau: it waits for validation, and trainer.limit_val_batches=0 has none.")
+    if recipe.schedule == "plateau" and trainer.get("check_val_every_n_epoch", 1) != 1:
+        raise UserError("recipe.schedule=plateau: it counts epochs by validations; trainer.check_val_every_n_epoch=1.")
+    project = str((cfg.get("logger") or {}).get("wandb", {}).get("project", ""))
+    if len(project) > 128 or set(project) & set("/\\#?%:"):
+        raise UserError(f"logger.wandb.project={as_yaml(project)}: up to 128 characters, without / \\ # ? % and :.")
+    if cfg.get("test_weights") == "best" and trainer.get("limit_val_batches") == 0:
+        raise UserError("test_weights=best: without validation (trainer.limit_val_batches=0) no epoch is the best.")
+    every, most = trainer.get("check_val_every_n_epoch", 1), min(trainer.get("max_epochs") or epochs, epochs)
+    if cfg.get("test_weights") == "best" and every > most:
+        raise UserError(f"test_weights=best: of {most} epochs trainer.check_val_every_n_epoch={every} validates none.")
+    for name, node in (cfg.get("callbacks") or {}).items():
+        if str(node._target_).endswith(".EarlyStopping"):
+            _check_early_stopping(f"callbacks.{name}", node)
+            if str(node.get("monitor", "")).startswith("val_") and trainer.get("limit_val_batches") == 0:
+                raise UserError(
+                    f"callbacks.{name}.monitor={node.monitor}: trainer.limit_val_batches=0 validates nothing."
+                )
+    _check_pretrained(cfg)
+
+
+def _check_early_stopping(path: str, node: DictConfig) -> None:
+    if node.get("mode", "min") not in ("min", "max"):
+        raise UserError(f"{path}.mode={node.mode}: it is max, of an accuracy, or min, of a loss.")
+    if node.get("patience", 3) < 0:
+        raise UserError(f"{path}.patience={node.patience}: it is 0 epochs or more.")
+
+
+def check_root(cfg: DictConfig, door: str) -> None:
+    """A folder of images that is not there is missed before torch is imported; other data are downloaded."""
+    folders = ("lineage.datamodules.sets.imagefolder.", "lineage.datamodules.sets.imagenet.")
+    if door in ("train", "evaluate", "prepare", "preview") and str(cfg.datamodule._target_).startswith(folders):
+        root = Path(str(cfg.datamodule.root)).absolute()
+        if not root.is_dir():
+            raise UserError(f"{root} is not a folder. Name the one that holds the images: datamodule.root=FOLDER")
+
+
+def _check_pretrained(cfg: DictConfig) -> None:
+    pretrained, published = cfg.pretrained, cfg.get("published") or {}
+    libraries = [name for name in ("timm", "torchvision") if published.get(name)]
+    if pretrained in ("timm", "torchvision"):
+        if pretrained not in libraries:
+            others = "".join(f" {library} has." for library in libraries)
+            raise UserError(f"pretrained={pretrained}: it has no released weights of this network.{others}")
+    elif pretrained is not None and not Path(str(pretrained)).is_file() and not directory.goes_on(cfg):
+        raise UserError(f"pretrained={pretrained}: it is timm, torchvision or a file; no such file is here.")
+
+
+def check_prepare(cfg: DictConfig, words: list[str]) -> None:
+    if (cfg.out is None) == (not cfg.check):
+        raise UserError(
+            "lineage prepare packs, out=DIR, or reads every image and packs nothing, check=true: say which."
+        )
+    said = {word.split("=")[0] for word in words}
+    unread = [key for key in ("max_size", "quality", "shard_size", "seed") if key in said and cfg.check]
+    if "quality" in said and cfg.max_size is None:
+        unread.append("quality")
+    if unread:
+        why = "check=true packs nothing" if cfg.check else "without max_size files keep their bytes"
+        raise UserError(f"{unread[0]}={cfg[unread[0]]} is not read: {why}.")
+    if "://" in str(cfg.out):
+        raise UserError(f"out={cfg.out}: packing is done into a folder; copy it up afterwards, and read it from there.")
+    if cfg.out is not None and Path(str(cfg.out)).is_file():
+        raise UserError(f"out={cfg.out}: it is a file; packing makes a folder.")
+    root = Path(str(cfg.datamodule.get("root") or cfg.datamodule.get("name"))).resolve()
+    if cfg.out is not None and root in (Path(str(cfg.out)).resolve(), *Path(str(cfg.out)).resolve().parents):
+        raise UserError(f"out={cfg.out}: it lies among the images, {root}, and would be taken for some of them.")

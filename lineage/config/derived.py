@@ -1,0 +1,56 @@
+"""Which pixels: how images are preprocessed in an evaluation, how the pretrained weights had them, the smallest
+there are."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from lineage.weights.preprocessing import Preprocessing
+
+
+def eval_size(cfg: DictConfig) -> int:
+    """Pixels of a side of what the network is tested on."""
+    return cfg.datamodule.resolution or cfg.recipe.test_res
+
+
+def eval_preprocessing(cfg: DictConfig) -> Preprocessing:
+    """How images are preprocessed in an evaluation. Those of one size are not cropped."""
+    photographs = cfg.datamodule.resolution is None
+    return Preprocessing(
+        mean=tuple(cfg.datamodule.mean),
+        std=tuple(cfg.datamodule.std),
+        resolution=eval_size(cfg),
+        crop=cfg.recipe.test_crop_ratio if photographs else 1.0,
+        interpolation=(cfg.recipe.test_interpolation or cfg.recipe.interpolation) if photographs else "bilinear",
+    )
+
+
+def pretrained_preprocessing(cfg: DictConfig) -> Preprocessing | None:
+    """How the images were preprocessed that the weights of `pretrained` were trained on; None: no record says.
+
+    Imports torch. Raises ArchitectureError: there are no such weights.
+    """
+    import torch
+    from hydra.utils import instantiate
+    from torch import nn
+
+    from lineage.weights.origin import recorded_preprocessing
+
+    def build() -> nn.Module:
+        with torch.device("meta"):
+            return instantiate(cfg.arch)
+
+    return recorded_preprocessing(str(cfg.pretrained), cfg.published, build)
+
+
+def smallest_size(cfg: DictConfig) -> tuple[int, str]:
+    """The smallest side of an image that the network is given in training or evaluation, and the value that says so."""
+    recipe, native = cfg.recipe, cfg.datamodule.resolution
+    sides = [(native, f"datamodule.resolution={native}")]
+    if native is None:
+        sides = [(recipe[name], f"recipe.{name}={recipe[name]}") for name in ("train_res", "test_res")]
+    if recipe.progressive_res:
+        least = min(recipe.progressive_res)
+        side = least if native is None else round(native * least / recipe.train_res)  # as recipes/augment/geometry.py
+        sides.append((side, f"the smallest of recipe.progressive_res, here {side} pixels,"))
+    return min(sides)

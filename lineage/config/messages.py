@@ -1,0 +1,198 @@
+"""One line for a user's mistake: what is wrong, and the nearest right thing. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from lineage.config.overrides import ELSEWHERE
+from lineage.errors import Stopped, UserError
+from lineage.text import nearest
+
+
+@contextmanager
+def for_people(verb: str, words: Sequence[str]) -> Iterator[None]:
+    """Exit with one line for mistakes in a command; other exceptions pass."""
+    try:
+        yield
+    except Stopped as stop:
+        sys.exit(stop.status)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        sentence = sentence_of(error, verb, words)
+        if sentence is None:
+            raise
+        leave(sentence)
+
+
+def leave(message: str) -> None:
+    """Print a line, with the rank if it is not the first, and exit with 1."""
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+    prefix = "" if rank == "0" else f"[rank {rank}] "
+    sys.stderr.write(prefix + message.rstrip() + "\n")
+    sys.stderr.flush()
+    sys.exit(1)
+
+
+def sentence_of(error: BaseException, verb: str = "train", words: Sequence[str] = ()) -> str | None:
+    """What a user should read of an exception of a command; None if it is a fault of the program, whose traceback is
+    wanted."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, InstantiationException):
+        return _of_instantiation(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _of_config(error, verb, words)
+    if "Config group override must be" in str(error):  # a ValueError of Hydra's, which does not say of which
+        word = next((word for word in words if re.fullmatch(r"\w+=(null|true|false|[\d.]*)", word)), "A group")
+        return f"{word}: a group is a choice by name; python train.py --help lists them."
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}. What was saved stays; the same command goes on."
+    return _of_libraries(error)
+
+
+def left_out(word: str) -> str:
+    """About a word that begins with ~, which would hide a value that acts."""
+    key = word.lstrip("~").split("=")[0]
+    off = {"callbacks": "none", "logger": "none", "experiment": "null"}.get(key, "...")
+    return f"{word}: nothing is left out of a command; {key}={off} gives it another value."
+
+
+# ---- libraries: by the words of their exceptions, since their classes say less (tests/unit/test_checks.py raises them)
+
+OF_LIBRARIES = (
+    (r"InvalidCxxCompiler|No working C\+\+ compiler|Failed to find C compiler|No such file or directory: 'g?cc'",
+     "trainer.compile=true needs a C++ compiler, and none was found: install one, or set trainer.compile=false."),
+    (r"CUDA out of memory|CUDA error: out of memory", "The GPU's memory is too small for a micro-batch: "
+     "set trainer.max_per_device lower; the optimiser steps stay the same."),
+    (r"Function '(\w+)' returned nan values", r"The gradient is NaN from \1 on (trainer.detect_anomaly): training has "
+     "diverged. Try a lower recipe.lr, a warm-up (recipe.warmup_epochs) or recipe.grad_clip=1."),
+    (r"Early stopping conditioned on metric `(.*?)`.*following: (.*)",
+     r"callbacks.early_stopping.monitor=\1: there is no such metric. There is \2."),
+    (r"ValueError: (Only one of --run, .*|The --resolve flag .*|Expecting one subcommand .*)", r"\1."),  # Hydra's flags
+    (r"DefaultCPUAllocator|can't allocate memory", "The machine's memory is too small for a micro-batch: "
+     "set trainer.max_per_device lower; the optimiser steps stay the same."),
+    (r"Expected more than 1 value per channel when training", "A micro-batch of one image has one value per channel "
+     "where maps are 1x1, and batch normalisation needs two: set recipe.batch_size or the resolution higher, or, "
+     "where it is the last of an epoch, recipe.drop_last=true."),
+    (r"SyncBatchNorm layers only work with GPU modules", "trainer.sync_batchnorm=true needs GPUs: set it to false."),
+)  # fmt: skip
+
+
+def _of_libraries(error: BaseException) -> str | None:
+    text = f"{type(error).__name__}: {error}"
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's word for a user's mistake
+        return " ".join(str(error).split())
+    for pattern, sentence in OF_LIBRARIES:
+        if found := re.search(pattern, text):
+            return found.expand(sentence)
+    return None
+
+
+# ---- Hydra and OmegaConf
+
+
+def _of_instantiation(error: InstantiationException) -> str | None:
+    """The sentence behind Hydra's report that a _target_ failed; None if it is a fault of the program."""
+    cause = error.__cause__
+    if isinstance(cause, UserError):
+        return str(cause)
+    group = re.search(r"full_key: (\S+)", str(error))
+    where = f" ({group.group(1)})" if group else ""
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+    if unexpected:
+        return f"{unexpected.group(1)} is not an argument there{where}."
+    if cause is not None and not isinstance(cause, TypeError | ValueError | ImportError):
+        return sentence_of(cause)
+    return f"{type(cause).__name__ if cause else 'Error'}{where}: {' '.join(str(cause or error).split())}"
+
+
+def _of_config(error: BaseException, verb: str, words: Sequence[str]) -> str:
+    text = str(error).strip()
+    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        near = nearest(choice, error.options)
+        near = near or f" There is {', '.join(sorted(error.options))}."
+        return f"{group}={choice}: there is no such {group}.{near}"
+    of_a_run = verb != "train" and any(word.startswith("run=") for word in words)
+    cause: BaseException = error
+    while isinstance(cause.__cause__, OmegaConfBaseException | HydraException):
+        cause = cause.__cause__
+    return _of_key(cause, text, of_a_run) or _of_syntax(text) or text.split("\n\n")[0].split("\n")[0]
+
+
+def _of_key(cause: BaseException, text: str, of_a_run: bool) -> str | None:
+    """A key that does not exist, or a value of the wrong type."""
+    key = getattr(cause, "full_key", None) or _after("full_key: ", str(cause)) or _after("full_key: ", text)
+    not_there = "not in" in str(cause) and "Key" in str(cause)
+    if not_there and key:
+        return _no_such_key(key, getattr(cause, "parent_node", None), of_a_run)
+    if key and re.search("could not be converted|Cannot convert|Invalid|is not a valid bool", str(cause)):
+        value = re.search(r"Value '(.*?)'", str(cause))
+        kind = re.search(r"(?:converted to|a valid) (\w+)", str(cause))
+        if "ListConfig" in str(cause):
+            return f"{key}: it takes a list, {key}=[1,2]."
+        kinds = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}
+        wanted = kinds.get(kind.group(1), f"a {kind.group(1)}") if kind else "another type"
+        return f"{key}={value.group(1) if value else ''}: it takes {wanted}."
+    if "not Optional" in str(cause):
+        return f"{key or text.split()[-1].split('=')[0]}: it cannot be null."
+    if "Missing mandatory value" in str(cause) and key:
+        return f"{key} has no value; give it one: {key}=..."
+    missing = re.search(r"Interpolation key '([\w.]+)' not found", str(cause))
+    if missing:
+        return f"{key} is ${{{missing.group(1)}}}, and there is no {missing.group(1)}: give {key} a value."
+    return None
+
+
+def _no_such_key(key: str, parent: object, of_a_run: bool) -> str:
+    """The nearest key beside it, or of the whole config where it stands at the wrong place."""
+    prefix, last = key[: key.rfind(".") + 1], key.rpartition(".")[2]
+    siblings = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
+    if prefix == "trainer." and last in ELSEWHERE:
+        return f"{key}: {ELSEWHERE[last]}."
+    near = nearest(last, siblings, prefix)
+    if of_a_run and prefix in ("arch.", "datamodule."):  # composed before the run is read
+        near = f" If the run's {prefix[:-1]} has it, it is given with a plus: +{key}=..."
+    root = parent
+    while isinstance(root, DictConfig) and root._get_parent() is not None:
+        root = root._get_parent()
+    if isinstance(root, DictConfig) and last in root:
+        near = f" Did you mean {last}?"
+    return f"{key}: there is no such key.{near}"
+
+
+def _of_syntax(text: str) -> str | None:
+    """A word that is not key=value, one too many + or ~, or a list of values without -m."""
+    added = re.search(r"already at '(.*?)'|Multiple values for (\w+)\.", text)
+    if added:
+        return f"{added.group(1) or added.group(2)}: it has a value, which is changed without +."
+    removed = re.search(r"Error merging override (~\S+)", text)
+    if removed:
+        return left_out(removed.group(1))
+    absent = re.search(r"Could not load '(\w+)/(.*?)'", text)
+    if absent:
+        return f"{absent.group(1)}={absent.group(2)}: there is no such {absent.group(1)}."
+    ambiguous = re.search(r"Ambiguous value for argument '(.*?)'", text)
+    if ambiguous:
+        return f"{ambiguous.group(1)}: several values are a sweep, with -m; a list is written [1,2]."
+    if "hydra.cc/docs" not in text:
+        return None
+    return (
+        f"{text.splitlines()[0]}. Words of the command read key=value;\n"
+        "quote twice what holds spaces, commas or letters beyond a to z: \"datamodule.root='My pictures'\"."
+    )
+
+
+def _after(marker: str, text: str) -> str | None:
+    match = re.search(re.escape(marker) + r"(\S+)", text)
+    return match.group(1) if match else None

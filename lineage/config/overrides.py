@@ -1,0 +1,69 @@
+"""Words of a command that a door does not read, or that are decided in another place than where they are given."""
+
+# What evaluate.py, lineage export and lineage describe read of a command; train.py reads it all. Another word would be
+# ignored.
+READ = {
+    "evaluate": (
+        "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "trainer", "trainer.accelerator", "trainer.devices",
+        "trainer.num_nodes", "trainer.strategy", "trainer.timeout_s", "trainer.max_per_device", "trainer.precision",
+        "trainer.mixed_precision", "trainer.channels_last", "trainer.keep_memory", "trainer.compile",
+        "trainer.deterministic", "trainer.benchmark", "trainer.limit_test_batches", "experiment", "published.*",
+        "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation",
+        "recipe.test_views", "recipe.loss", "recipe.mixed_precision",
+        "pretrained", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*", "hydra.*",
+    ),
+    "export": (
+        "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "experiment", "published.*",
+        "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation",
+        "pretrained", "run", "runs", "checkpoint", "to", "output", "resolution", "crop", "hydra/*", "hydra.*",
+    ),
+    "describe": (
+        "arch", "arch.*", "datamodule", "datamodule.root", "datamodule.name", "datamodule.config",
+        "datamodule.*_split", "datamodule.*_column", "datamodule.num_classes", "datamodule.channels",
+        "datamodule.resolution", "recipe", "recipe.test_res", "recipe.dropout", "recipe.drop_path", "experiment",
+        "freeze", "published.*", "resolution", "output", "hydra/*", "hydra.*",
+    ),
+    "preview": (
+        "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "recipe.*", "trainer", "trainer.accelerator",
+        "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.max_per_device", "experiment", "seed",
+        "teacher", "runs", "published.*", "output", "images", "epoch", "step", "hydra/*", "hydra.*",
+    ),
+    "prepare": (
+        "datamodule", "datamodule.[!w]*", "out", "max_size", "quality", "shard_size", "check", "seed", "hydra/*",
+        "hydra.*",  # of the data neither workers nor window
+    ),
+}  # fmt: skip
+
+# Arguments of Lightning's Trainer that are decided elsewhere.
+ELSEWHERE = {
+    "callbacks": "callbacks are a group: callbacks=[early_stopping], or a file in conf/callbacks",
+    "logger": "loggers are a group: logger=wandb, or a file in conf/logger",
+    "macs": "they are counted",
+    "default_root_dir": "a run's directory is runs=FOLDER run=NAME",
+    "accumulate_grad_batches": "recipe.batch_size is split by trainer.max_per_device",
+    "gradient_clip_val": "the bound on the gradient is recipe.grad_clip",
+    "gradient_clip_algorithm": "the bound on the gradient is recipe.grad_clip, of the global norm",
+    "max_steps": "the length is recipe.epochs, or trainer.max_epochs to stop before",
+    "fast_dev_run": "a few steps of everything are trainer=debug",
+    "val_check_interval": "validation is at the end of epochs: trainer.check_val_every_n_epoch",
+    "enable_checkpointing": "a run saves: trainer.checkpoint_minutes, trainer.checkpoint_steps",
+    "plugins": "precision and cluster are chosen from the machine",
+    "enable_progress_bar": "there is one on a terminal and none elsewhere",
+    "num_sanity_val_steps": "there are none",
+    "overfit_batches": "fewer steps an epoch are trainer.limit_train_batches",
+}
+# Lightning's callbacks for what is done here in another way.
+NOT_A_CALLBACK = {
+    **dict.fromkeys(("ModelCheckpoint", "OnExceptionCheckpoint"), ELSEWHERE["enable_checkpointing"]),
+    **dict.fromkeys(
+        ("StochasticWeightAveraging", "WeightAveraging", "EMAWeightAveraging"),
+        "weights are averaged by recipe.ema and recipe.swa",
+    ),
+    **dict.fromkeys(("RichProgressBar", "TQDMProgressBar"), ELSEWHERE["enable_progress_bar"]),
+    "GradientAccumulationScheduler": ELSEWHERE["accumulate_grad_batches"],
+    "BatchSizeFinder": ELSEWHERE["accumulate_grad_batches"],
+    "LearningRateFinder": "the rate is recipe.lr, which a sweep compares: -m recipe.lr=0.01,0.1",
+    "ModelSummary": "lineage describe shows the network",
+    "RichModelSummary": "lineage describe shows the network",
+    "Timer": "a run saves and stops at trainer.max_time",
+}

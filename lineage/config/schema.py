@@ -1,0 +1,59 @@
+"""What the config needs before it is composed: the types of the recipe and of the keys beside the groups, and the
+functions that conf/arch computes with. The groups' own types are the signatures of their classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from lineage.archs import catalogue  # noqa: F401  # the functions that conf/arch computes with
+from lineage.recipes.recipe import Recipe
+
+ConfigStore.instance().store(name="schema", package="recipe", node=Recipe)
+
+OmegaConf.register_new_resolver("add", lambda a, b: a + b, replace=True)
+
+# What lineage export writes where the command does not say: a folder for timm, a file for the others.
+ENDINGS = {
+    "timm": "-timm",
+    "torchvision": ".pth",
+    "safetensors": ".safetensors",
+    "onnx": ".onnx",
+    "torch_export": ".pt2",
+}
+OmegaConf.register_new_resolver(
+    "export_of", lambda run, arch, to: f"exports/{run or arch}{ENDINGS.get(to, '')}", replace=True
+)
+
+Side = Annotated[int, "1 <= x <= 8192"]  # pixels
+
+
+@dataclass
+class Keys:
+    """The keys beside the groups, of all doors: lineage/config/checks.py reads these types, as it reads signatures."""
+
+    pretrained: str | None
+    freeze: str | None
+    teacher: str | None
+    plugins: list[str]
+    seed: Annotated[int, "0 <= x < 2**32"]
+    test_weights: Literal["last", "best"]
+    runs: str
+    run: str | None
+    checkpoint: Literal["last", "best"]
+    split: Literal["test", "val", "train"]
+    resolution: Side | None
+    crop: Annotated[float, "0 < x <= 1"] | None
+    output: str
+    to: Literal["timm", "torchvision", "safetensors", "onnx", "torch_export"]
+    out: str | None
+    max_size: Annotated[int, "16 <= x <= 65535"] | None
+    quality: Annotated[int, "1 <= x <= 100"] | None
+    shard_size: Annotated[int, "1 <= x <= 1000000"]
+    check: bool
+    images: Annotated[int, "1 <= x <= 64"]
+    epoch: Annotated[int, "x >= 0"]
+    step: Annotated[int, "x >= 0"]

@@ -1,0 +1,92 @@
+"""The doors, a verb a file: each checks its config, completes it, builds the parts, then works."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hydra import version
+from hydra._internal.utils import _run_hydra, get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+import lineage
+from lineage.config import messages, schema  # noqa: F401  # schema: the types of the config
+from lineage.errors import Finished, UserError
+from lineage.text import nearest
+
+CONF = Path(lineage.__file__).parent / "conf"
+
+
+def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
+    """Make a verb of a function of a config; its file names the verb and conf/VERB.yaml.
+
+    Returns:
+        A function of the command's words that returns what `task` does; it raises what `task` raises. Of a sweep, the
+        jobs' own processes run `task`, and nothing is returned.
+    """
+    verb = task.__module__.rpartition(".")[2]
+
+    def run(words: Sequence[str]) -> Any:
+        returned: list[Any] = []
+        raised: list[Exception] = []
+
+        @functools.wraps(task)
+        def job(cfg: DictConfig) -> float | None:
+            try:
+                returned.append(task(cfg))
+            except Finished as finished:
+                returned.append(finished.results)
+            except Exception as error:
+                if HydraConfig.get().mode == RunMode.MULTIRUN:  # of a sweep in this process the next job comes
+                    raise
+                raised.append(error)  # Hydra would print a line of its own
+            value = returned[-1] if returned else None
+            return value.get("val_top1") if isinstance(value, dict) else None
+
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises, instead of printing its own view of an error
+        version.setbase("1.3")
+        parser = get_args_parser()
+        # -m may stand anywhere: between other words Hydra does not know it
+        args = parser.parse_args(sorted(words, key=lambda word: word not in ("-m", "--multirun")))
+        if args.experimental_rerun is not None:
+            raise UserError("--experimental-rerun: a run goes on by the same command with run=NAME.")
+        _run_hydra(args, parser, job, str(CONF), verb)
+        if raised:
+            raise raised[0]
+        return returned[0] if returned else None
+
+    return run
+
+
+def main(verb: str | None = None) -> None:
+    """A command of a shell.
+
+    Args:
+        verb: the door; None: the command's first word.
+    """
+    words = sys.argv[1:]
+    if verb is None:
+        verb, *words = words or ["--help"]
+    with messages.for_people(verb, words):
+        verbs = [module.name for module in pkgutil.iter_modules(__path__)]
+        if verb in ("-h", "--help"):
+            print(_help(verbs))
+            return
+        if verb not in verbs:
+            near = nearest(verb, verbs) or " lineage --help lists them."
+            raise UserError(f"lineage {verb}: there is no such verb.{near}")
+        import_module(f"lineage.doors.{verb}").run(words)
+
+
+def _help(verbs: Sequence[str]) -> str:
+    docs = {verb: str(import_module(f"lineage.doors.{verb}").__doc__).splitlines()[0] for verb in verbs}
+    lines = [f"  {verb:10}{doc}" for verb, doc in docs.items()]
+    return "\n".join(["lineage VERB [group=choice] [group.key=value] ...", "", *lines, "", "lineage VERB --help"])

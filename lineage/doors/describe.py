@@ -1,0 +1,48 @@
+"""Look at a network: lineage describe arch=efficientnet_b0 datamodule=imagenet"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lineage.config.checks import checks
+from lineage.config.completion import complete
+from lineage.config.derived import eval_size
+from lineage.doors import door
+
+
+@door
+def run(cfg: DictConfig) -> None:
+    checks(cfg)
+    complete(cfg)
+
+    from hydra.core.hydra_config import HydraConfig
+    from rich.text import Text
+
+    from lineage import assemble
+    from lineage.anatomy.cost import WithoutValues
+    from lineage.anatomy.drawing.svg import write
+    from lineage.anatomy.report import NOTES, tabulate
+    from lineage.anatomy.table import dissect
+    from lineage.reporting.screen import console
+
+    with WithoutValues():
+        network: Any = assemble.network(cfg, device="meta")
+    side = eval_size(cfg)
+    anatomy = dissect(network, cfg.datamodule.channels, side)
+    hydra_config = HydraConfig.get()
+    words = [word.removeprefix("arch.") for word in hydra_config.overrides.task if word.startswith("arch.")]
+    title = " ".join([str(hydra_config.runtime.choices["arch"]), *words])
+
+    out = console()
+    out.print(Text(f"{title}, one image of {cfg.datamodule.channels}x{side}x{side}\n", style="bold"))
+    out.print(tabulate(anatomy))
+    out.print(Text("\n" + NOTES, style="dim"))
+    for note in network.notes:
+        out.print(Text("note: " + note, style="yellow"))
+    files = [Path(f"{cfg.output}.svg"), Path(f"{cfg.output}.png")]
+    write(anatomy, title, files)
+    for file in files:
+        out.print(Text(str(file)), soft_wrap=True)

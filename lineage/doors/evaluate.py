@@ -1,0 +1,53 @@
+"""Evaluate a run or released weights: python evaluate.py run=NAME split=test"""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from lineage.config.checks import checks
+from lineage.config.completion import complete, with_run
+from lineage.config.derived import eval_preprocessing
+from lineage.doors import door
+from lineage.running.parent import follow_parent
+
+
+@door
+def run(cfg: DictConfig) -> None:
+    with_run(cfg)
+    checks(cfg)
+    complete(cfg)
+    follow_parent()
+
+    from lineage import assemble
+    from lineage.reporting.notes import of_classes
+    from lineage.reporting.progress_bar import Bar
+    from lineage.reporting.screen import console, show_plan
+    from lineage.running.directory import is_main_process
+    from lineage.running.ranks import Ranks
+
+    network = assemble.network(cfg, weights=True, new_head=False)
+    out = console(quiet=not is_main_process())
+    callbacks = [Ranks(cfg.trainer.timeout_s), Bar(out)]
+    trainer = assemble.trainer(cfg, network, callbacks=callbacks)
+    data = assemble.data(cfg, share=trainer.world_size > 1)
+    evaluator = assemble.evaluator(cfg, network, data, trainer)
+    data.test = getattr(data, cfg.split)
+
+    trainer.test(evaluator, datamodule=data, verbose=False)
+    batches, batch = int(sum(trainer.num_test_batches)), min(trainer.max_per_device, assemble.EVALUATION_BATCH)
+    seen = min(len(data.test), batches * batch * trainer.world_size)  # trainer.limit_test_batches
+    of_all = f" of {len(data.test):,}" if seen < len(data.test) else ""
+    rows = {
+        "weights": str(cfg.pretrained),
+        "data": f"{seen:,}{of_all} images of split {cfg.split}, {eval_preprocessing(cfg).size}",
+        **{name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()},
+    }
+    skipped = data.left_out()
+    if skipped:
+        rows["left out"] = f"{len(skipped):,} images that cannot be read: {', '.join(sorted(skipped)[:3])}"
+    notes = [
+        *getattr(network, "notes", ()),
+        *data.notes,
+        *of_classes(assemble.classes_learned(cfg), data.class_names()),
+    ]
+    show_plan(out, rows, notes)

@@ -1,0 +1,47 @@
+"""A network for another program: lineage export run=NAME to=timm"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lineage.config.checks import checks
+from lineage.config.completion import complete, with_run
+from lineage.config.derived import eval_preprocessing
+from lineage.doors import door
+
+
+@door
+def run(cfg: DictConfig) -> None:
+    with_run(cfg)
+    checks(cfg)
+    complete(cfg)
+
+    from omegaconf import OmegaConf
+
+    from lineage import assemble
+    from lineage.reporting.screen import console, show_plan
+    from lineage.running.directory import is_finished
+    from lineage.weights.export import export
+    from lineage.weights.libraries import Model
+
+    network: Any = assemble.network(cfg, weights=True, new_head=False).eval()
+    labels, shown = assemble.class_names(cfg), eval_preprocessing(cfg)
+    values: Any = OmegaConf.to_container(cfg, resolve=True)
+    read_back = export(Model(network, values["arch"], values["published"], shown, labels), cfg.to, Path(cfg.output))
+    rows = {
+        "weights": str(cfg.pretrained),
+        "images": str(shown),
+        "classes": ", ".join(labels[:5]) + (f", ... {len(labels):,} in all" if len(labels) > 5 else ""),
+        "read back": read_back,
+        "written": str(cfg.output),
+    }
+    notes = [*network.notes]
+    if cfg.run is not None and not is_finished(Path(cfg.pretrained).parents[1]):
+        notes.append("the run is not finished: these are the weights that it saved last")
+    if cfg.datamodule.get("show") == "pad":
+        notes.append(f"the data's images are padded with zeros to {shown.resolution} px, which no record here says")
+    out = console()
+    show_plan(out, rows, notes)

@@ -1,0 +1,48 @@
+"""Look at the data as a network sees them: lineage preview arch=resnet50 recipe=rsb_a2 datamodule=imagenet"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lineage.config.checks import checks
+from lineage.config.completion import complete
+from lineage.doors import door
+
+
+@door
+def run(cfg: DictConfig) -> None:
+    checks(cfg)
+    complete(cfg)
+
+    import torch
+    from hydra.core.hydra_config import HydraConfig
+    from rich.text import Text
+
+    from lineage import assemble
+    from lineage.analysis import contact_sheet
+    from lineage.anatomy.cost import WithoutValues
+    from lineage.reporting import data_table
+    from lineage.reporting.screen import console, show_plan
+    from lineage.reporting.training_images import pairs
+
+    with WithoutValues():
+        network = assemble.network(cfg, device="meta")
+    trainer = assemble.trainer(cfg, network)
+    data = assemble.data(cfg)
+    classifier = assemble.classifier(cfg, network, data, trainer)
+    data.trainer = trainer
+
+    with torch.no_grad():
+        shown = pairs(data, classifier, cfg.images, cfg.epoch, cfg.step)
+        facts = data_table.facts(data)
+    choices, does = HydraConfig.get().runtime.choices, data_table.augmentation(classifier.recipe)
+    title, file = f"{choices['datamodule']} under {choices['recipe']}", Path(f"{cfg.output}.png")
+    heads = ("in a test", f"in training, epoch {cfg.epoch}, step {cfg.step}")
+    contact_sheet.write(shown, title, does, heads, file)
+
+    out = console()
+    show_plan(out, {**facts, "augmentation": does}, data.notes)
+    out.print(data_table.class_table(data))
+    out.print(Text(str(file)), soft_wrap=True)

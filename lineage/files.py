@@ -1,0 +1,103 @@
+"""Files written whole or not at all, folders with one writer, and what an OSError says."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from lineage.errors import UserError
+
+TEMPORARY = ".part"  # the end of a file's name until it is whole
+
+
+@contextmanager
+def replacing(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """A temporary file beside `path`, flushed to the disk and renamed to it in the end: a kill leaves the old file or
+    the new one, and an exception the old one."""
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: str | bytes, instead: str = "choose runs=FOLDER") -> None:
+    """Write a file whole. Raises UserError, with what to do `instead`: it cannot be written."""
+    try:
+        with replacing(path, "w" if isinstance(content, str) else "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise UserError(cannot_write(path, error, instead)) from error
+
+
+def cannot_write(path: Path, error: BaseException, instead: str = "choose runs=FOLDER") -> str:
+    return f"{path} cannot be written ({reason(error)}). Make room or {instead}; the same command goes on."
+
+
+def reason(error: BaseException) -> str:
+    """Why, in a few words: the operating system's own, or the first line of the exception's."""
+    return getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove the files of a folder that a kill left half-written."""
+    for path in folder.glob(f"*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
+class Lock:
+    """The right to write in a folder, held by one process until it ends, in whatever way.
+
+    The operating system frees the lock of a process that dies; .lock.json only says whose it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = FileLock(folder / ".lock")
+
+    def acquire(self) -> None:
+        """Make the folder and take it. Raises UserError: somebody else has it, and since when."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{self.folder} is in use{self._holder()}. Wait for it, or choose another name.") from None
+        here = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        write_whole(self.folder / ".lock.json", json.dumps(here))
+
+    def _holder(self) -> str:
+        try:
+            held = json.loads((self.folder / ".lock.json").read_text())
+            return f" by process {held['pid']} on {held['host']}, since {held['since']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def release(self) -> None:
+        if self.lock.is_locked:
+            (self.folder / ".lock.json").unlink(missing_ok=True)
+            (self.folder / ".lock").unlink(missing_ok=True)  # while it is held: who opened it before finds it locked
+            self.lock.release()
+
+
+def is_in_use(folder: Path) -> bool:
+    if not (folder / ".lock").exists():
+        return False
+    lock = FileLock(folder / ".lock")
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True

@@ -1,0 +1,77 @@
+"""What a run tells while it trains: rows to the loggers, and a line an epoch to train.log and the screen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from rich.console import Console
+
+from lineage.errors import UserError
+from lineage.reporting.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+class Rows(Callback):
+    """Hands metrics to the loggers: loss and learning rate every few steps, everything at an epoch's end.
+
+    A logger that fails does not end the run: it is said once, and the logger has a gap.
+    """
+
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self.console, self.clock = console, clock
+        self.failed: set[str] = set()
+        self.validated = False  # in this epoch: Lightning keeps the metrics of an earlier one
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.validated = True
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        if trainer.loggers and trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            row = {"step_loss": module.step_loss(), "lr": _rate(trainer)}  # type: ignore[operator]
+            self.write(trainer, row)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        found = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val_")}
+        metrics = {**module.train_metrics, **(found if self.validated else {})}  # type: ignore[dict-item]
+        self.validated = False
+        epoch, speed = trainer.current_epoch + 1, self.clock.epoch_speed
+        times = {"images_per_second": speed, "seconds": self.clock.count()}
+        self.write(trainer, {"epoch": epoch, "lr": _rate(trainer), **metrics, **times})
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        line = f"epoch {epoch}/{trainer.max_epochs}  {shown}  {speed:,.0f} images/s"
+        if trainer.is_global_zero:
+            log.info(line)
+            self.console.print(line, highlight=False, soft_wrap=True)
+
+    def write(self, trainer: pl.Trainer, row: Mapping[str, float]) -> None:
+        for logger in trainer.loggers:
+            try:
+                logger.log_metrics(row, trainer.global_step)  # type: ignore[arg-type]
+            except UserError:  # metrics.csv: the disk is full, so the run cannot be saved either
+                raise
+            except Exception as error:  # whatever a dashboard's writer or network raises
+                self._say_once(type(logger).__name__, error)
+
+    def close(self, trainer: pl.Trainer) -> None:
+        for logger in trainer.loggers:
+            try:
+                logger.finalize("success")
+            except Exception as error:
+                self._say_once(type(logger).__name__, error)
+
+    def _say_once(self, name: str, error: Exception) -> None:
+        if name not in self.failed:
+            self.failed.add(name)
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            line = f"{name} failed ({reason}); the run goes on."
+            log.warning(line)
+            self.console.print(line, style="red", highlight=False, soft_wrap=True)
+
+
+def _rate(trainer: pl.Trainer) -> float:
+    return trainer.optimizers[0].param_groups[0]["lr"]

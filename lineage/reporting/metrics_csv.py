@@ -1,0 +1,96 @@
+"""metrics.csv: a row an epoch and a row every few steps, appended. Lightning's CSVLogger deletes it on reopening."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from lineage.errors import UserError
+from lineage.files import cannot_write, write_whole
+
+COLUMNS = (
+    "epoch step lr step_loss train_loss train_top1 val_loss val_top1 val_top5 test_loss test_top1 test_top5 "
+    "images_per_second seconds"
+).split()
+
+
+class MetricsCSV(Logger):
+    """A row of each call, and a column of each metric: COLUMNS, then others in the order in which they come.
+
+    Args:
+        folder: the run directory.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self.columns: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """config.yaml has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Append a row. Raises UserError: the file cannot be written."""
+        row = {"step": step, **metrics}
+        if not self.columns:
+            self.columns, rows = read(self.path)
+            write(self.path, self.columns, rows)
+        if not row.keys() <= set(self.columns):
+            self.columns += [name for name in row if name not in self.columns]
+            write(self.path, self.columns, read(self.path)[1])
+        try:
+            with open(self.path, "a", newline="") as file:
+                csv.DictWriter(file, self.columns, restval="").writerow(row)
+        except OSError as error:
+            raise UserError(cannot_write(self.path, error)) from error
+
+
+def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and whole rows; none of a file that is missing, empty or no table of steps."""
+    try:
+        lines = path.read_text().splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    columns = next(csv.reader(lines[:1]), [])
+    if "step" not in columns:
+        return list(COLUMNS), []
+    whole = [row for line, row in zip(lines[1:], csv.reader(lines[1:]), strict=False) if line.endswith("\n")]
+    return columns, [dict(zip(columns, row, strict=True)) for row in whole if len(row) == len(columns)]
+
+
+def write(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Drop the rows of steps after `step`, from which a run goes on, those of a test, and what a kill cut short."""
+    if not path.exists():
+        return
+    columns, rows = read(path)
+    kept = [row for row in rows if row["step"].isdigit() and _is_before(row, step) and not row.get("test_loss")]
+    write(path, columns, kept)
+
+
+def _is_before(row: Mapping[str, str], step: int) -> bool:
+    """Whether a row was there when `step` was saved: LearningRateMonitor's of that step was not, it opens the next."""
+    opens = not row.get("epoch") and not row.get("step_loss")
+    return int(row["step"]) < step or (int(row["step"]) == step and not opens)

@@ -1,0 +1,97 @@
+"""The progress bar, on a terminal: epoch, steps, loss, last validation, speed, time left; of a test its batches."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lineage.reporting.clock import Clock
+
+
+class Bar(ProgressBar):
+    """One line for the whole run, written four times a second. Without a terminal it writes nothing."""
+
+    def __init__(self, console: Console, clock: Clock | None = None) -> None:
+        super().__init__()
+        self.console, self.clock = console, clock
+        self.progress: Progress | None = None
+        self.top1, self.shown_at = "-", 0.0
+
+    def disable(self) -> None:
+        """Lightning's word to the ranks beside the first; their console is quiet already."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not (trainer.is_global_zero and self.console.is_terminal):
+            return
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=12),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]} val {task.fields[top1]} {task.fields[speed]} images/s"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=self.console,
+            refresh_per_second=4,
+        )
+        steps = int(trainer.num_training_batches) * (trainer.max_epochs or 1)
+        self.task = self.progress.add_task(
+            "", total=steps, completed=trainer.global_step, epoch="1", loss="-", top1="-", speed="-"
+        )
+        self.progress.start()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        if self.progress is not None and time.monotonic() - self.shown_at > 0.25:
+            self._show(trainer, module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        top1 = trainer.callback_metrics.get("val_top1")
+        self.top1 = "-" if top1 is None else f"{float(top1):.3f}"
+        if self.progress is not None:
+            self._show(trainer, module)
+
+    def _show(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert self.progress is not None
+        self.shown_at = time.monotonic()
+        self.progress.update(
+            self.task,
+            completed=trainer.global_step,
+            epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}",
+            loss=f"{module.running_loss():.3f}",  # type: ignore[operator]
+            top1=self.top1,
+            speed=f"{self.clock.epoch_speed:,.0f}" if self.clock else "-",
+        )
+
+    def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.is_global_zero and self.console.is_terminal:
+            columns = (
+                TextColumn("test"),
+                BarColumn(bar_width=12),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(compact=True),
+            )
+            self.progress = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
+            self.task = self.progress.add_task("", total=sum(map(int, trainer.num_test_batches)))
+            self.progress.start()
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        if self.progress is not None:
+            self.progress.advance(self.task)
+
+    def on_test_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._close()
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None

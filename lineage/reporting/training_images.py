@@ -1,0 +1,86 @@
+"""Images of one optimiser step as the network sees them, each beside what a test shows of it."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy
+import torch
+from torch import Tensor
+
+from lineage.analysis.contact_sheet import Pair
+from lineage.datamodules.base import ImageDataModule
+from lineage.datamodules.loading.loader import MicroBatch, Request, Stream
+from lineage.datamodules.loading.order import Split
+from lineage.datamodules.loading.worker_pool import Job
+from lineage.errors import UserError
+from lineage.recipes.classifier import Classifier
+from lineage.recipes.micro_batch import Step, seen
+from lineage.recipes.mixing import Mix, partners
+
+
+def pairs(data: ImageDataModule, classifier: Classifier, count: int, epoch: int, step: int) -> list[Pair]:
+    """The first images of a step, at most `count`: of its first micro-batch, or, where a recipe shows each image
+    several times in a row, of all its micro-batches in turn, so that these stand together.
+
+    Args:
+        data: with a trainer.
+        step: of the epoch, from 0 on.
+
+    Raises:
+        UserError: the run has no such step.
+        DataError: an image cannot be read.
+    """
+    recipe, order, chunks = classifier.recipe, data.order, data.split.chunks
+    for key, value, end in (("epoch", epoch, recipe.total_epochs), ("step", step, order.steps_per_epoch)):
+        if value >= end:
+            raise UserError(f"{key}={value}: the {'run' if key == 'epoch' else 'epoch'} has {end}, counted from 0.")
+    loader = data.train_dataloader()
+    loader.set_epoch(epoch)
+    loader.split = Split(1, chunks)  # a step is the same on one device
+    wanted = min(count, chunks) if recipe.repeated_aug else 1
+    requests = list(islice(loader.requests(epoch, step), wanted))
+    number, names = epoch * order.steps_per_epoch + step, data.class_names()
+    rows = -(-count // wanted)
+    columns = [
+        _shown(batch, data, classifier, Step(classifier.seed, number, batch.chunk), names, rows)
+        for batch in loader.stream(iter(requests), wanted)
+    ]
+    most = sum(map(len, columns))
+    return [columns[place % wanted][place // wanted] for place in range(min(count, most))]
+
+
+def tested(data: ImageDataModule, samples: Tensor) -> numpy.ndarray:
+    """Training images as a test shows them: (n, H, W, C) uint8. Raises DataError: one cannot be read."""
+    zeros = torch.zeros_like(samples)
+    origin = torch.stack((zeros, samples, zeros), dim=1)
+    stream = Stream("start", Job(data.train, data.test_view), torch.device("cpu"), None, data.report)
+    (batch,) = stream(iter([Request((0, 0), origin, 0, 1.0)]), 1)
+    return batch.images.permute(0, 2, 3, 1).numpy()
+
+
+def _shown(
+    batch: MicroBatch, data: ImageDataModule, classifier: Classifier, step: Step, names: list[str], rows: int
+) -> list[Pair]:
+    """Pairs of the first rows of a micro-batch, all of which it takes to mix them."""
+    augment = classifier.augment.to(batch.images.device)
+    pixels, mix = seen(classifier.recipe, augment, batch.images, batch.origin, step)
+    pixels = (pixels[:rows] * augment.normalise.std + augment.normalise.mean).clamp(0, 1)
+    trained = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    others = batch.labels if mix is None else partners(mix, batch.labels)
+    labels = zip(batch.labels[:rows].tolist(), others[:rows].tolist(), strict=True)
+    views = zip(tested(data, batch.origin[:rows, 1].cpu()), trained, labels, strict=True)
+    return [
+        Pair(_in_colour(test), _in_colour(train), _label(names[own], names[other], mix))
+        for test, train, (own, other) in views
+    ]
+
+
+def _label(own: str, other: str, mix: Mix | None) -> list[tuple[str, float]]:
+    if mix is None or own == other:
+        return [(own, 1.0)]
+    return [(name, share) for name, share in ((own, mix.share), (other, 1 - mix.share)) if share]
+
+
+def _in_colour(image: numpy.ndarray) -> numpy.ndarray:
+    return image.repeat(3, axis=2) if image.shape[2] == 1 else image[:, :, :3]

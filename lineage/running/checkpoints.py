@@ -1,0 +1,191 @@
+"""Checkpoints: written whole or not at all, at every epoch's end and every few minutes; read as data, never as code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile, ZipFile
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from lineage.errors import UserError
+from lineage.files import TEMPORARY, cannot_write, replacing
+
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+
+
+class CheckpointError(UserError):
+    """A checkpoint that cannot be written or read."""
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write beside the target, flush to the disk, rename: a kill leaves the old file or the new one.
+
+    Lightning's own writes to the temporary folder and moves, which across file systems is a copy that a kill can cut.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                torch.save(checkpoint, file)
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # torch's word for a full disk
+                raise
+            raise CheckpointError(cannot_write(path, error)) from error
+
+
+class Checkpoints(ModelCheckpoint):
+    """last.ckpt, the one before it, and best.ckpt, of the highest val_top1.
+
+    Lightning's ModelCheckpoint in its names (best_model_path, last_model_path, best_model_score), with this project's
+    files; lineage/running/stopping.py says when within an epoch to save.
+
+    Args:
+        folder: of the files.
+        minutes, steps: how often within an epoch; 0: not.
+        facts: saved with the weights: the network's arguments (arch), so that they are never loaded into another
+            network, and how images are shown (preprocessing), so that they never see others.
+    """
+
+    def __init__(self, folder: Path, minutes: float, steps: int, facts: dict[str, Any]) -> None:
+        super().__init__(folder, monitor="val_top1", mode="max", save_top_k=1)
+        self.folder, self.minutes, self.steps, self.facts = folder, minutes, steps, facts
+        self.saved_at = time.monotonic()
+        self.best, self.best_step = -1.0, 0
+
+    def is_due_by_clock(self) -> bool:
+        return bool(self.minutes) and time.monotonic() - self.saved_at >= 60 * self.minutes
+
+    def is_due_by_steps(self, trainer: pl.Trainer) -> bool:
+        return bool(self.steps) and trainer.global_step % self.steps == 0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        top1 = float(trainer.callback_metrics.get("val_top1", -1.0))
+        improved = top1 > self.best
+        if improved:
+            self.best, self.best_step = top1, trainer.global_step
+            self.best_model_path, self.best_model_score = str(self.folder / BEST), torch.tensor(top1)
+        self.save(trainer)
+        if improved and trainer.is_global_zero:
+            link(self.folder / LAST, self.folder / BEST)
+
+    def save(self, trainer: pl.Trainer) -> None:
+        if trainer.is_global_zero and (self.folder / LAST).exists():
+            link(self.folder / LAST, self.folder / PREVIOUS)
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        self.last_model_path = str(self.folder / LAST)
+        self.saved_at = time.monotonic()
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint.update(self.facts, notes=[*getattr(module.network, "notes", ())])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_step": self.best_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_step = state["best"], state["best_step"]
+        if self.best >= 0:
+            self.best_model_path, self.best_model_score = str(self.folder / BEST), torch.tensor(self.best)
+
+    # Lightning's own times of saving
+    def setup(self, *_: Any, **__: Any) -> None: ...
+    def on_train_start(self, *_: Any) -> None: ...
+    def on_train_batch_end(self, *_: Any) -> None: ...
+    def on_validation_end(self, *_: Any) -> None: ...
+    def on_exception(self, *_: Any) -> None: ...
+    def on_train_end(self, *_: Any) -> None: ...
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name at once; where the file system has no links, copy it."""
+    temporary = target.with_name(target.name + TEMPORARY)
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        temporary.write_bytes(source.read_bytes())
+    os.replace(temporary, target)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A checkpoint's tensors and plain values, every byte of them compared with its checksum.
+
+    Raises:
+        CheckpointError: the file is missing, altered, no checkpoint of a run, or holds something that is not data.
+    """
+    try:
+        with ZipFile(path) as archive:  # torch writes the checksums of the archive and does not look at them
+            altered = archive.testzip()
+        if altered:
+            raise BadZipFile(f"{altered} is altered")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist.") from None
+    except Exception as error:  # whatever a damaged file makes of the readers of zip, pickle and torch
+        code = isinstance(error, pickle.UnpicklingError) and "Weights only load failed" in str(error)
+        reason = "it holds code" if code else "cut short or altered"
+        raise CheckpointError(f"{path} is damaged ({reason}) and cannot be read.") from error
+    if not isinstance(state, dict) or not {"state_dict", "optimizer_states", "global_step", "loops"} <= state.keys():
+        raise CheckpointError(f"{path} is damaged (not a checkpoint of a run) and cannot be read.")
+    return state
+
+
+class Start(NamedTuple):
+    """Where a run goes on: its newest readable checkpoint, if any; what there is to say of damaged ones.
+
+    notes: of the network as it was built at first, such as from whose weights, which nobody reads again.
+    """
+
+    path: Path | None = None
+    step: int = 0
+    is_best: bool = False
+    said: list[str] = []
+    notes: list[str] = []
+
+
+def to_continue(folder: Path) -> Start:
+    """Where the run of a folder goes on.
+
+    Raises:
+        CheckpointError: there are checkpoints and none can be read.
+    """
+    said: list[str] = []
+    for name in (LAST, PREVIOUS):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            state = read(path)
+        except CheckpointError as error:
+            said.append(str(error))
+            continue
+        step = state["global_step"]
+        is_best = any(step == entry.get("best_step") for entry in state["callbacks"].values())
+        return Start(path, step, is_best, said, state.get("notes", []))
+    if said:
+        raise CheckpointError("\n".join(said))
+    return Start()
+
+
+def repair(folder: Path, start: Start) -> None:
+    """Leave no damaged last.ckpt, which would become the previous one, and no best.ckpt that is older than the best.
+
+    A kill may come between the writing of the best epoch and its naming.
+    """
+    if start.path is None:
+        return
+    last = folder / LAST
+    if start.path != last:
+        if last.is_dir():
+            last.rename(folder / "last.damaged")
+        link(start.path, last)
+    if start.is_best:
+        link(start.path, folder / BEST)

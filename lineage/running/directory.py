@@ -1,0 +1,143 @@
+"""A run's directory: its name, who works in it, whose it is, what it holds. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from lineage.errors import UserError
+from lineage.files import write_whole
+
+SAME = ("arch", "datamodule", "recipe", "pretrained", "freeze", "teacher", "seed")  # what a run may not change
+FREE = (  # but for this of it: where and by whom files are read, and what then comes of those that cannot be
+    "datamodule.root",
+    "datamodule.workers",
+    "datamodule.cache",
+    "datamodule.on_error",
+    "datamodule.max_errors",
+)
+
+
+def is_main_process() -> bool:
+    """Whether this is the process of rank 0, by the variables that Lightning, torchrun and SLURM set."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"))
+
+
+def is_name(run: str) -> bool:
+    """Whether a run's name stays below the folder of runs."""
+    parts = PurePath(run).parts
+    return bool(parts) and not PurePath(run).is_absolute() and ".." not in parts and "\0" not in run
+
+
+def folder_of(cfg: DictConfig) -> Path:
+    return Path(str(cfg.runs)) / str(cfg.run)
+
+
+def goes_on(cfg: DictConfig) -> bool:
+    """Whether the command is of a run that has saved a step."""
+    if cfg.get("run") is None or cfg.get("runs") is None:  # a door that knows no runs
+        return False
+    checkpoints = folder_of(cfg) / "checkpoints"
+    return any((checkpoints / f"{name}.ckpt").exists() for name in ("last", "previous"))
+
+
+def is_finished(folder: Path) -> bool:
+    return (folder / "results.json").exists()
+
+
+# ---- whose it is
+
+
+def check_same(folder: Path, cfg: DictConfig, found: Collection[str] = ()) -> None:
+    """Raise UserError, naming the first difference, if the folder holds a run of another arch, data, recipe or seed.
+
+    Args:
+        found: the keys that the data say, and not the command.
+    """
+    saved = folder / "config.yaml"
+    if not saved.exists():
+        if any((folder / "checkpoints").glob("*.ckpt")):
+            raise UserError(f"{folder} has checkpoints and no config.yaml, so what run it is cannot be told.")
+        return
+    old = read_config(saved)
+    if old.datamodule.get("_target_") == cfg.datamodule.get("_target_"):  # else they are other data altogether
+        _check_found(folder, old, cfg, found)
+    for group in SAME:
+        before, now = _flat(group, _plain(old.get(group))), _flat(group, _plain(cfg.get(group)))
+        for key in sorted((before.keys() | now.keys()) - set(FREE)):
+            if before.get(key) != now.get(key):
+                raise UserError(
+                    f"{folder} is a run with {key}={before.get(key)}, and this command says {key}={now.get(key)}.\n"
+                    "Choose another name, or give the values it was started with."
+                )
+
+
+def _check_found(folder: Path, old: DictConfig, cfg: DictConfig, found: Collection[str]) -> None:
+    """What the data say comes first: arch.num_classes, for one, follows from it."""
+    for key in found:
+        before, now = _plain(OmegaConf.select(old, key)), _plain(OmegaConf.select(cfg, key))
+        if before != now:
+            raise UserError(
+                f"{folder} is a run with {key}={before}, and its images say {now} now.\n"
+                "Bring back those it was started with, or choose another name."
+            )
+
+
+def read_config(path: Path) -> DictConfig:
+    """A run's config.yaml. Raises UserError: it is damaged."""
+    try:
+        config: Any = OmegaConf.load(path)
+        missing = [group for group in ("arch", "datamodule", "recipe", "seed") if config.get(group) is None]
+    except Exception as error:  # whatever a damaged file makes of YAML
+        raise UserError(f"{path} is damaged and cannot be read ({type(error).__name__}).") from error
+    if missing:
+        raise UserError(f"{path} is damaged: it has no {missing[0]}.")
+    for group in ("arch", "datamodule"):
+        if target := OmegaConf.select(config, f"{group}._target_"):
+            config[group]._target_ = current_name(str(target))
+    return config
+
+
+def current_name(target: str) -> str:
+    """What a class that a run of version 0.1 names is called now."""
+    if target.startswith("datamodules."):
+        return "lineage.datamodules.sets." + target.removeprefix("datamodules.").replace("folders.", "imagefolder.")
+    return f"lineage.{target}" if target.startswith("archs.") else target
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _flat(prefix: str, node: Any) -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {prefix: node}
+    return {k: v for key, value in node.items() for k, v in _flat(f"{prefix}.{key}", value).items()}
+
+
+# ---- what it holds
+
+
+def save_config(folder: Path, cfg: DictConfig, overrides: list[str]) -> None:
+    """Write config.yaml (resolved) and overrides.yaml (the command's words)."""
+    write_whole(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    write_whole(folder / "overrides.yaml", yaml.safe_dump(overrides))
+
+
+def save_results(folder: Path, results: dict[str, Any]) -> None:
+    write_whole(folder / "results.json", json.dumps(results, indent=2) + "\n")
+
+
+def load_results(folder: Path) -> dict[str, Any]:
+    """The results of a finished run. Raises UserError: the file is damaged."""
+    try:
+        results = json.loads((folder / "results.json").read_text())
+        return {**results, "test_top1": float(results["test_top1"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder}/results.json is damaged: remove it, and the same command tests again.") from error

@@ -1,0 +1,148 @@
+"""Several processes of one run: no one waits for a dead one, no one is left behind, and a line says who it was."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies.launchers import subprocess_script
+
+from lineage.errors import UserError
+
+BEAT_S = 2.0  # seconds between two signs of life
+
+
+class RankDied(UserError):
+    """Another process of the run has died or does not answer."""
+
+
+class Ranks(Callback):
+    """Watches the other processes of a run of several devices.
+
+    Args:
+        timeout_s: how long a collective waits, the same as the strategy's; only for the message.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.store: Any = None
+
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        if trainer.world_size == 1 or self.store is not None:
+            return
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        self.store = dist.TCPStore(address, port, is_master=False, wait_for_workers=False)
+        watch(lambda: self.store.set(f"beat/{trainer.global_rank}", str(time.time_ns())), BEAT_S)
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        """Say which rank it was, if a collective failed; then leave no process behind."""
+        if trainer.world_size == 1 or isinstance(exception, UserError) or not is_of_collective(exception):
+            return
+        silent = self.silent(trainer.world_size) if self.store is not None else []
+        who = " and ".join(f"rank {rank}" for rank in silent) or "another rank"
+        _kill(getattr(trainer.strategy.launcher, "procs", []))
+        raise RankDied(
+            f"{who} of {trainer.world_size} does not answer any more (trainer.timeout_s={self.timeout_s:g}). "
+            "The same command goes on at the last saved step."
+        ) from exception
+
+    def silent(self, world_size: int) -> list[int]:
+        """The ranks that give no sign of life, by two looks at the store."""
+        looks = []
+        for _ in range(2):
+            looks.append([self._beat(rank) for rank in range(world_size)])
+            time.sleep(2 * BEAT_S)
+        return [rank for rank, (a, b) in enumerate(zip(*looks, strict=True)) if a == b]
+
+    def _beat(self, rank: int) -> bytes:
+        try:
+            return self.store.get(f"beat/{rank}") if self.store.check([f"beat/{rank}"]) else b""
+        except (RuntimeError, ValueError):  # the store is rank 0's
+            return b""
+
+
+def is_of_collective(error: BaseException) -> bool:
+    """Whether gloo or NCCL reports a peer that is gone or late."""
+    words = ("Connection closed by peer", "Connection reset", "Timed out", "timed out", "gloo", "NCCL", "Broken pipe")
+    return isinstance(error, dist.DistError | RuntimeError | ValueError) and any(word in str(error) for word in words)
+
+
+def watch(look: Callable[[], Any], every: float = 1.0) -> None:
+    """Call `look` in the background until the process ends or it fails."""
+
+    def loop() -> None:
+        with contextlib.suppress(Exception):
+            while True:
+                look()
+                time.sleep(every)
+
+    threading.Thread(target=loop, daemon=True, name=f"watch-{look.__name__}").start()
+
+
+def observe_children(children: list[Any]) -> None:
+    """In the process that starts the others: end, and say why, when one of them has failed.
+
+    In place of Lightning's observer, which kills all without a word, some seconds after one has died.
+    """
+    watch(lambda: _end_with_children(children))
+
+
+subprocess_script._launch_process_observer = observe_children  # type: ignore[assignment]
+
+
+def _end_with_children(children: list[Any]) -> None:
+    for rank, child in enumerate(children, start=1):
+        if child.poll() not in (None, 0):
+            how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit status {child.returncode}"
+            sys.stderr.write(f"Rank {rank} has died ({how}). The same command goes on at the last saved step.\n")
+            sys.stderr.flush()
+            _kill(children)
+            os._exit(1)
+
+
+def _kill(children: list[Any]) -> None:
+    for child in children:
+        with contextlib.suppress(OSError):
+            os.kill(child.pid, signal.SIGKILL)  # a stopped process takes no other
+
+
+class Agreement:
+    """What one rank knows, all know one step later: the largest value that any of them said.
+
+    The exchange of a step goes on while the next is computed, on the host, so a GPU's queue stays full.
+    """
+
+    def __init__(self, world_size: int, timeout_s: float) -> None:
+        self.alone = world_size == 1
+        wait = timedelta(seconds=timeout_s)
+        self.group: Any = None if self.alone else dist.new_group(backend="gloo", timeout=wait)
+        self.pending: tuple[Any, torch.Tensor] | None = None
+
+    def exchange(self, *values: int) -> list[int]:
+        """Say this rank's values; returns those that were agreed on at the call before (alone: these)."""
+        if self.alone:
+            return list(values)
+        before = self.finish(*[0] * len(values))
+        tensor = torch.tensor(values, dtype=torch.int64)
+        self.pending = dist.all_reduce(tensor, dist.ReduceOp.MAX, group=self.group, async_op=True), tensor
+        return before
+
+    def finish(self, *values: int) -> list[int]:
+        """Wait for the exchange that is under way; `values` if there is none."""
+        if self.pending is None:
+            return list(values)
+        work, tensor = self.pending
+        self.pending = None
+        work.wait()
+        return tensor.tolist()

@@ -1,0 +1,231 @@
+"""One run from its directory to its results: what surrounds the call of Lightning's fit in train.py."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+
+from lineage.anatomy.cost import count_macs, count_parameters
+from lineage.datamodules.base import ImageDataModule
+from lineage.errors import Stopped
+from lineage.files import Lock, UserError, remove_temporary
+from lineage.recipes.classifier import Classifier
+from lineage.reporting import metrics_csv, results, screen
+from lineage.reporting.clock import Clock
+from lineage.reporting.metric_rows import Rows
+from lineage.reporting.notes import of_enlargement, of_split, what_does_not_apply
+from lineage.reporting.progress_bar import Bar
+from lineage.reporting.tensorboard import TensorBoard
+from lineage.running import checkpoints, directory
+from lineage.running.checkpoints import BEST, LAST, PREVIOUS, Checkpoints
+from lineage.running.ranks import Ranks
+from lineage.running.stopping import Stop
+from lineage.running.trainer import Trainer
+from lineage.weights.preprocessing import Preprocessing
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """The directory of a run, new or continued.
+
+    Attributes:
+        folder: the run directory; nothing is in it before `opened`.
+        continues: whether it holds a checkpoint to go on from.
+    """
+
+    def __init__(self, cfg: DictConfig, preprocessing: Preprocessing) -> None:
+        hydra: Any = HydraConfig.get()
+        self.preprocessing = preprocessing  # of an evaluation
+        self.cfg, self.folder = cfg, directory.folder_of(cfg)
+        self.choices, self.overrides = hydra.runtime.choices, list(hydra.overrides.task)
+        self.in_process_sweep = hydra.mode == RunMode.MULTIRUN
+        self.console = screen.console(quiet=not directory.is_main_process())
+        self.continues = any((self.folder / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))
+
+    def callbacks(self) -> list[Callback]:
+        """What every run has, in the order in which Lightning calls them."""
+        machine, self.clock = self.cfg.trainer, Clock()
+        arch = OmegaConf.to_container(self.cfg.arch, resolve=True)
+        facts = {"arch": arch, "preprocessing": asdict(self.preprocessing)}
+        self.rows = Rows(self.console, self.clock)
+        return [
+            Ranks(machine.timeout_s),
+            self.clock,
+            Bar(self.console, self.clock),
+            self.rows,  # before what may save the step and leave
+            Stop(machine.max_time, machine.timeout_s, self.console, str(self.cfg.run)),
+            Checkpoints(self.folder / "checkpoints", machine.checkpoint_minutes, machine.checkpoint_steps, facts),
+        ]
+
+    @contextmanager
+    def opened(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> Iterator[Path | None]:
+        """Take the directory, open train.log, show the plan; gives the checkpoint from which the run goes on."""
+        if trainer.world_size > 1 and self.in_process_sweep:
+            raise UserError("Several devices need a process a job: hydra/launcher=processes.")
+        os.environ["LINEAGE_RUN"] = str(self.cfg.run)  # for the ranks that Lightning starts
+        lock, handler = Lock(self.folder), None
+        if directory.is_main_process():
+            lock.acquire()
+        try:
+            start = checkpoints.to_continue(self.folder / "checkpoints")
+            last = (trainer.max_epochs or 0) * data.order.steps_per_epoch
+            if start.step > last:
+                raise UserError(
+                    f"trainer.max_epochs={trainer.max_epochs}: they have {last:,} steps, and {self.folder} is at "
+                    f"{start.step:,}. Give it more, or choose another name."
+                )
+            if start.notes:
+                classifier.network.notes = start.notes  # type: ignore[assignment]
+            if directory.is_main_process():
+                for place in (self.folder, self.folder / "checkpoints"):
+                    remove_temporary(place)
+                checkpoints.repair(self.folder / "checkpoints", start)
+                handler = open_log(self.folder / "train.log")
+                tables = {logger.path for logger in trainer.loggers if isinstance(logger, metrics_csv.MetricsCSV)}
+                for table in {self.folder / "metrics.csv", *tables}:
+                    metrics_csv.keep_until(table, start.step)
+                for logger in trainer.loggers:
+                    if start.step and isinstance(logger, TensorBoard):
+                        logger.keep_until(start.step)
+                    logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))  # type: ignore[arg-type]
+                directory.save_config(self.folder, self.cfg, self.overrides)
+            for line in start.said:
+                self.console.print(f"{line} Going on from {start.path}.", style="red", soft_wrap=True)
+            self._show_plan(trainer, classifier, data, start)
+            yield start.path
+        except BaseException as error:
+            if handler is not None and not isinstance(error, Stopped):
+                log.error("%s", error, exc_info=error)
+            raise
+        finally:
+            os.environ.pop("LINEAGE_RUN", None)
+            if handler is not None:
+                logging.getLogger().removeHandler(handler)
+                handler.close()
+            lock.release()
+
+    def _show_plan(
+        self, trainer: Trainer, classifier: Classifier, data: ImageDataModule, start: checkpoints.Start
+    ) -> None:
+        cfg, order, split = self.cfg, data.order, data.split
+        side = self.preprocessing.resolution
+        self.parameters = count_parameters(classifier.network)
+        self.macs = count_macs(classifier.network, data.channels, side)
+        sizes = f"{len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} test"
+        steps = order.steps_per_epoch * (trainer.max_epochs or 0)
+        per_device = cfg.recipe.batch_size // split.chunks
+        self.notes = [
+            *getattr(classifier.network, "notes", ()),
+            *(note for teacher in classifier.teachers for note in teacher.notes),
+            *data.notes,
+            *of_enlargement(cfg, data.largest),
+            *of_split(cfg, classifier.network, split, cfg.trainer.max_per_device),
+            *what_does_not_apply(
+                cfg,
+                classifier.network,
+                self.choices.arch,
+                self.choices.datamodule,
+                data.train.one_size,
+                order.steps_per_epoch,
+            ),
+        ]
+        rows = {
+            "network": f"{self.choices.arch}, {self.parameters:,} parameters, "
+            f"{self.macs / 1e6:,.1f} M MACs at {side}x{side}",
+            "data": f"{self.choices.datamodule}, {sizes}, {data.num_classes} classes",
+            "recipe": f"{self.choices.recipe}, {trainer.max_epochs} epochs of {order.steps_per_epoch:,} steps, "
+            f"{steps:,} in all",
+            "batch": f"{per_device} per device x {split.accumulation} accumulated x {split.devices} devices"
+            f" = {cfg.recipe.batch_size}",
+            "device": f"{trainer.world_size} x {trainer.device_name}, {trainer.precision}"
+            + (", compiled" if trainer.compile else ""),
+            "run": str(self.folder),
+        }
+        if cfg.teacher is not None:
+            rows["teacher"] = f"{cfg.teacher}, {cfg.recipe.distill}, {cfg.recipe.distill_share:g} of the loss"
+        if start.path is not None:
+            rows["continues"] = f"at step {start.step:,}, from {start.path.name}"
+        screen.show_plan(self.console, rows, self.notes)
+        log.info("  ".join(f"{name}: {value}" for name, value in rows.items()))
+        for note in self.notes:
+            log.info("note: %s", note)
+
+    def test(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> dict[str, Any]:
+        """Test, write results.json, show the last table; returns what results.json holds."""
+        validation = _metrics(trainer, "val_")
+        stale = trainer.current_epoch % (trainer.check_val_every_n_epoch or 1) != 0  # the last epoch had no validation
+        if trainer.limit_val_batches != 0 and (stale or not validation):  # or training had nothing left to do
+            trainer.validate(classifier, datamodule=data, verbose=False)
+            validation = _metrics(trainer, "val_")
+        weights = self.folder / "checkpoints" / {"last": LAST, "best": BEST}[self.cfg.test_weights]
+        trainer.test(classifier, datamodule=data, ckpt_path=weights, weights_only=True, verbose=False)
+        test = _metrics(trainer, "test_")
+        self.rows.write(trainer, {**test, "epoch": self.clock.epochs})
+        self.rows.close(trainer)
+        skipped = data.left_out()
+        found = {**test, **classifier.train_metrics, **validation, **self._facts(trainer), "skipped": skipped}
+        if trainer.is_global_zero:
+            directory.save_results(self.folder, found)
+            screen.show_results(self.console, found, str(self.folder), self._dashboard())
+            log.info("results: %s", "  ".join(f"{name} {test[name]:.4f}" for name in test))
+        return found
+
+    def _facts(self, trainer: Trainer) -> dict[str, Any]:
+        """What results.json says beside the metrics."""
+        cfg = self.cfg
+        return {
+            "test_weights": cfg.test_weights,
+            **{group: self.choices[group] for group in ("arch", "datamodule", "recipe")},
+            "overrides": self.overrides,
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "resolution": self.preprocessing.resolution,
+            "epochs": self.clock.epochs,
+            "steps": self.clock.steps,
+            "seconds": self.clock.seconds,
+            "images_per_second": self.clock.images_per_second,
+            "peak_memory_bytes": results.peak_memory(trainer.strategy.root_device),
+            "seed": cfg.seed,
+            "device": trainer.device_name,
+            "devices": trainer.world_size,
+            "precision": str(trainer.precision),
+            "notes": self.notes,
+            "versions": results.versions(),
+            "git": results.git_state(),
+        }
+
+    def _dashboard(self) -> str | None:
+        """The one command that opens the curves."""
+        loggers = self.cfg.logger or {}
+        if "wandb" in loggers:
+            return f"wandb sync {self.folder}/wandb/*run-*, or the address above"
+        if "tensorboard" in loggers:
+            return f"tensorboard --logdir {self.cfg.runs}"
+        return f"{self.folder}/metrics.csv" if "csv" in loggers else None
+
+
+def open_log(path: Path) -> logging.Handler:
+    """train.log: everything that is logged from here on, appended."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    return handler
+
+
+def _metrics(trainer: Trainer, stage: str) -> dict[str, float]:
+    found = {name: value for name, value in trainer.callback_metrics.items() if name.startswith(stage)}
+    return {name: float(value) if torch.is_tensor(value) else value for name, value in found.items()}

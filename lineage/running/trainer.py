@@ -1,0 +1,212 @@
+"""Lightning's Trainer with the machine's choices made: devices, precision, waiting times."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.accelerators import CUDAAccelerator
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.nn.parallel import DistributedDataParallel
+
+from lineage.errors import UserError
+from lineage.running.allocator import keep_freed_memory
+from lineage.running.checkpoints import AtomicCheckpointIO
+
+# Below this many multiply-adds an image, bf16 autocast costs a CPU more than it saves (benchmarks/README.md).
+CPU_BF16_MACS = 10e6
+
+Devices = Annotated[list[Annotated[int, "x >= 0"]], "len(x) >= 1"]  # which
+Limit = Annotated[int, "0 <= x"] | Annotated[float, "0 <= x <= 1"]
+
+
+PROFILERS: dict[str, Any] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+
+
+class Trainer(pl.Trainer):
+    """Lightning's Trainer. Its arguments are Lightning's, but for these; other ones of Lightning's are decided here.
+
+    Args:
+        precision: "auto" or one of Lightning's; "auto" is mixed where the device gains and `mixed_precision` allows it.
+        mixed_precision: whether the recipe allows it.
+        macs: multiply-adds of the network for one image.
+        strategy: "ddp", or "auto", which is that where there are several devices.
+        timeout_s: seconds that a device waits for the others.
+        max_time: read by lineage/running/stopping.py, as are checkpoint_minutes and checkpoint_steps by
+        lineage/running/checkpoints.py.
+        max_per_device: most images in one forward pass of a device.
+        channels_last: memory format of network and images.
+        keep_memory: where the CPU trains, memory of freed tensors stays with the process
+        (lineage/running/allocator.py).
+        compile: whether to use torch.compile.
+        limit_train_batches: read by datamodules/loading/order.py, so that an epoch is that short for the schedule too.
+
+    Raises:
+        UserError: Lightning cannot have these values together, or this machine has no such device.
+    """
+
+    def __init__(
+        self,
+        *,
+        accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"],
+        devices: Literal["auto"] | Annotated[int, "x == -1 or 1 <= x <= 1024"] | Devices,
+        num_nodes: Annotated[int, "1 <= x <= 10000"],
+        strategy: Literal["auto", "ddp"],
+        timeout_s: Annotated[float, "1 <= x <= 86400"],
+        sync_batchnorm: bool,
+        max_epochs: Annotated[int, "x >= 1"],
+        max_time: str | None,
+        max_per_device: Annotated[int, "1 <= x <= 1000000"],
+        precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"],
+        mixed_precision: bool,
+        channels_last: bool,
+        keep_memory: bool,
+        compile: bool,
+        deterministic: bool | Literal["warn"],
+        benchmark: bool,
+        log_every_n_steps: Annotated[int, "x >= 1"],
+        checkpoint_minutes: Annotated[float, "0 <= x <= 100000"],
+        checkpoint_steps: Annotated[int, "x >= 0"],
+        check_val_every_n_epoch: Annotated[int, "x >= 1"],
+        limit_train_batches: Annotated[int, "1 <= x"] | Annotated[float, "0 < x <= 1"],
+        limit_val_batches: Limit,
+        limit_test_batches: Annotated[int, "1 <= x"] | Annotated[float, "0 < x <= 1"],
+        detect_anomaly: bool,
+        profiler: Literal["simple", "advanced", "pytorch"] | None,
+        macs: float = 0.0,
+        logger: Sequence[Logger] = (),
+        callbacks: Sequence[Callback] = (),
+        default_root_dir: Path | None = None,
+    ) -> None:
+        self.max_per_device, self.channels_last, self.compile = max_per_device, channels_last, compile
+        self.timeout_s, self.limit_of_steps = timeout_s, limit_train_batches
+        quiet_lightning()
+        if keep_memory and not (accelerator != "cpu" and torch.cuda.is_available()):
+            keep_freed_memory()
+        chosen: Any = precision
+        if precision == "auto":
+            chosen = choose_precision(accelerator, mixed_precision, macs)
+        count = count_devices(accelerator, devices)
+        slurm = SLURMEnvironment.detect()
+        try:
+            super().__init__(
+                accelerator=accelerator,
+                devices=devices,
+                num_nodes=num_nodes,
+                strategy=ddp(timeout_s) if strategy == "ddp" or count * num_nodes > 1 else "auto",
+                sync_batchnorm=sync_batchnorm,
+                max_epochs=max_epochs,
+                precision=chosen,
+                deterministic=deterministic,
+                benchmark=benchmark,
+                log_every_n_steps=log_every_n_steps,
+                check_val_every_n_epoch=check_val_every_n_epoch,
+                limit_val_batches=limit_val_batches,
+                limit_test_batches=limit_test_batches,
+                detect_anomaly=detect_anomaly,
+                profiler=PROFILERS[profiler](dirpath=default_root_dir, filename="profile") if profiler else None,
+                enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
+                logger=list(logger),
+                callbacks=list(callbacks),
+                # One kind of checkpoint: Lightning's own for SLURM is not written (lineage/running/stopping.py
+                # requeues).
+                plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm else [])],
+                default_root_dir=default_root_dir,
+                enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,  # the loaders split themselves, without padding
+                enable_model_summary=False,
+            )
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+        if self.precision != chosen:  # Lightning took another one
+            raise UserError(f"trainer.precision={precision}: this device takes {self.precision} or 32-true.")
+        if num_nodes > 1:
+            self._say_for_whom_it_waits(num_nodes)
+
+    def _say_for_whom_it_waits(self, num_nodes: int) -> None:
+        if self.is_global_zero:
+            environment = self.strategy.cluster_environment  # type: ignore[attr-defined]
+            place = f"{environment.main_address}:{environment.main_port}"
+            waits = f"Waiting at {place} for the other {num_nodes - 1} of trainer.num_nodes={num_nodes} nodes"
+            sys.stderr.write(f"{waits}, at most {self.timeout_s:g} s (trainer.timeout_s).\n")
+
+    @property
+    def device_name(self) -> str:
+        device = self.strategy.root_device
+        if device.type == "cuda":
+            return torch.cuda.get_device_name(device)
+        return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+
+
+def ddp(timeout_s: float) -> DDPStrategy:
+    """Each device keeps its own BN statistics through an epoch: DDP would overwrite them at its first forward pass, so
+    that a continued run would differ from one that was not stopped."""
+    words = inspect.signature(DistributedDataParallel.__init__).parameters
+    word = "forward_sync_buffers" if "forward_sync_buffers" in words else "broadcast_buffers"  # since torch 2.14
+    # NCCL ends the process without a word; lineage/running/ranks.py, which has one, shall be first
+    wait = timedelta(seconds=timeout_s + 60 * torch.cuda.is_available())
+    return DDPStrategy(timeout=wait, **{word: False})  # type: ignore[arg-type]
+
+
+def count_devices(accelerator: str, devices: Any) -> int:
+    """Devices of this machine that the run uses."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        try:
+            return len(CUDAAccelerator.parse_devices("-1" if devices == "auto" else devices) or [])
+        except MisconfigurationException as error:
+            raise UserError(f"trainer.devices={devices}: {' '.join(str(error).split())}") from error
+    if isinstance(devices, list):
+        return len(devices)
+    return int(devices) if str(devices).isdigit() else 1
+
+
+def choose_precision(accelerator: str, mixed_precision: bool, macs: float) -> str:
+    """bf16-mixed on GPUs and CPUs that compute in it, 16-mixed on older GPUs, else 32-true."""
+    if not mixed_precision:
+        return "32-true"
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        return "32-true"
+    return "bf16-mixed" if cpu_computes_in_bf16() and macs >= CPU_BF16_MACS else "32-true"
+
+
+def cpu_computes_in_bf16() -> bool:
+    """Whether this CPU has bf16 instructions; without them bf16 is a hundred times slower than fp32. torch has no
+    public word for it."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def quiet_lightning() -> None:
+    """Lightning's announcements say what the first screen says."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for sentence in (
+        r".*sync_dist=True.*",  # what the module logs at an epoch's end is of all devices already
+        r".*LeafSpec.* is deprecated.*",  # Lightning 2.6 on torch 2.14
+        r".*module\(s\) in eval mode at the start.*",  # freeze
+        r".*smaller than the logging interval.*",
+        r".*does not have many workers.*",
+        r".*exists and is not empty.*",
+        r".*it is recommended to use .devices=1.*",  # every sample is counted once on any number
+        r".*The `srun` command is available.*",
+        r".*AMP with fp16 is not supported on CPU.*",  # refused
+    ):
+        warnings.filterwarnings("ignore", sentence)
+    # gloo's and NCCL's own lines about a peer that has gone; lineage/running/ranks.py says it
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL" if "RANK" in os.environ else "ERROR")

@@ -1,0 +1,120 @@
+"""The jobs of a sweep: their names, their directories, and how one is found again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lineage.errors import UserError
+from lineage.files import write_whole
+from lineage.running.directory import is_finished
+from lineage.text import nearest
+
+# Where a job runs and what it is called do not make it another job.
+NOT_IN_NAME = ("run", "runs", "trainer", "logger", "hydra", "datamodule.root", "datamodule.workers")
+NAMED_BY_ROOT = ("datamodule=imagefolder", "datamodule=packed")  # of these another folder is another data set
+
+
+@dataclass(frozen=True)
+class Job:
+    """One point of the grid: its number, the words of its command, and its directory."""
+
+    number: int
+    words: list[str]
+    folder: Path
+
+
+def job_name(words: Sequence[str]) -> str:
+    """A job's directory: a function of its words, which a shell and Hydra take as it is: recipe-wrn_seed-0."""
+    kept = {"datamodule.root"} if set(NAMED_BY_ROOT) & set(words) else set()
+    keys = [word.split("=")[0].lstrip("+~") for word in words]
+    named = sorted(word for word, key in zip(words, keys, strict=True) if key in kept or not _is_left_out(key))
+    plain = "_".join(word.lstrip("+~").replace("=", "-", 1) for word in named) or "default"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain)
+    if name != plain or len(name) > 150:  # two words may have become one
+        name = name[:140] + "-" + hashlib.blake2b(plain.encode(), digest_size=4).hexdigest()
+    return name
+
+
+def _is_left_out(key: str) -> bool:
+    return key in NOT_IN_NAME or key.split(".")[0].split("/")[0] in NOT_IN_NAME
+
+
+def jobs_of(sweep: Path, command: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
+    """The jobs of a grid's points, numbered from 1 on, or after the first `first`."""
+    return [Job(number, list(words), sweep / job_name(words)) for number, words in enumerate(command, start=first + 1)]
+
+
+def check_distinct(jobs: Sequence[Job]) -> None:
+    """Raise UserError if two jobs would be one, in one directory: what they differ in is in no name."""
+    first: dict[Path, Job] = {}
+    for job in jobs:
+        other = first.setdefault(job.folder, job)
+        differs = [word for word in job.words if word not in other.words]
+        if other is not job:
+            what = differs[0] if differs else job.words[0]
+            raise UserError(
+                f"{what}: it does not make another job, since directories are not named by it. One by one, with a run= "
+                "of their own, such runs can be compared."
+            )
+
+
+def save_jobs(sweep: Path, jobs: Sequence[Job]) -> None:
+    """Write sweep.json, names and words by number: for the ranking, and for run=SWEEP/NUMBER."""
+    sweep.mkdir(parents=True, exist_ok=True)
+    entries = [{"job": job.folder.name, "words": job.words} for job in jobs]
+    write_whole(sweep / "sweep.json", json.dumps(entries, indent=1) + "\n")
+
+
+def load_jobs(sweep: Path) -> list[Job]:
+    """The jobs of a sweep. Raises UserError: sweep.json is damaged."""
+    try:
+        entries = json.loads((sweep / "sweep.json").read_text())
+        return [Job(i, list(map(str, e["words"])), sweep / Path(e["job"]).name) for i, e in enumerate(entries, start=1)]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{sweep}/sweep.json is damaged: the command of the sweep writes it again.") from error
+
+
+def find_run(runs: Path, name: str, key: str = "run", without: Path | None = None) -> Path:
+    """The directory of a run by its name or the beginning of it; in a sweep by number or a word too: first/2.
+
+    Args:
+        key: of the command that names it.
+        without: a folder whose runs are not meant.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    exact = runs / name
+    if (exact / "config.yaml").exists():
+        return exact
+    jobs = load_jobs(exact.parent)
+    if jobs and exact.name.isdigit():
+        if not 1 <= int(exact.name) <= len(jobs):
+            raise UserError(f"{key}={name}: the sweep has {len(jobs)} jobs.")
+        numbered = jobs[int(exact.name) - 1].folder
+        if not (numbered / "config.yaml").exists():
+            raise UserError(f"{key}={name}: this job, {numbered.name}, has not begun.")
+        return numbered
+    known = sorted(path.parent for path in runs.rglob("config.yaml") if without not in path.parents)
+    names = [str(path.relative_to(runs)) for path in known]
+    begun = [path for path in known if str(path.relative_to(runs)).startswith(name)]
+    if not begun and "/" in name:  # a word of a job's name: first/seed-1
+        begun = [path for path in known if path.parent == exact.parent and exact.name in path.name]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        some = ", ".join(str(path.relative_to(runs)) for path in begun[:3])
+        more = ", ..." if len(begun) > 3 else ""
+        raise UserError(f"{key}={name} is the beginning of {len(begun)} runs: {some}{more}.")
+    raise UserError(f"{exact} holds no run.{nearest(name, names)}")
+
+
+def is_done(job: Job) -> bool:
+    return is_finished(job.folder)

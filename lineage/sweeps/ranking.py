@@ -1,0 +1,89 @@
+"""The tables at the end of a sweep: its jobs by validation accuracy, means over seeds, and those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from lineage.files import is_in_use
+from lineage.reporting.screen import console
+from lineage.running.directory import load_results
+from lineage.sweeps.jobs import Job, is_done, load_jobs
+
+
+def show_ranking(sweep: Path, runs: Path, stopped: bool = False) -> bool:
+    """Print the tables of all jobs of a sweep, best first, and what is missing; whether nothing is.
+
+    Args:
+        stopped: whether the sweep was left before its last job.
+    """
+    jobs = load_jobs(sweep)
+    done = [(job, load_results(job.folder)) for job in jobs if is_done(job)]
+    missing = [job for job in jobs if not is_done(job)]
+    screen = console()
+    screen.print()
+    screen.print(ranking(sorted(done, key=lambda entry: -_top1(entry[1]))))
+    groups = by_seed(done)
+    if len(groups) < len(done):
+        screen.print()
+        screen.print(means_over_seeds(groups))
+    for job in missing:
+        log = job.folder / "train.log"
+        told = log.exists() and " Stopped by " in "".join(log.read_text().splitlines()[-1:])  # by trainer.max_time
+        how = "still running" if is_in_use(job.folder) else "not finished" if stopped or told else "failed"
+        line = f"{how}: {job.number} {job.folder.name}{f', see {log}' if log.exists() else ''}"
+        screen.print(line, style="red", soft_wrap=True, highlight=False)
+    name = sweep.relative_to(runs) if sweep.is_relative_to(runs) else sweep
+    if missing:
+        screen.print(f"The same command with run={name} runs what is missing.", soft_wrap=True, highlight=False)
+    return not missing
+
+
+def _top1(results: dict[str, Any]) -> float:
+    """By validation; without one, last."""
+    return results.get("val_top1", -1.0)
+
+
+def ranking(ranked: Sequence[tuple[Job, dict[str, Any]]]) -> Table:
+    table = Table("", "val top-1", "test top-1", "test loss", "seconds", "no.", "job", box=None, padding=(0, 2, 0, 0))
+    for place, (job, results) in enumerate(ranked, start=1):
+        numbers = (f"{results[n]:.4f}" if n in results else "-" for n in ("val_top1", "test_top1", "test_loss"))
+        seconds, name = f"{results['seconds']:.0f}", Text(job.folder.name, overflow="fold")
+        table.add_row(str(place), *numbers, seconds, str(job.number), name)
+    return table
+
+
+def by_seed(done: Iterable[tuple[Job, dict[str, Any]]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """The results of jobs that differ in their seed alone, by the other words of their command."""
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for job, results in done:
+        words = tuple(word for word in job.words if word.split("=")[0] != "seed")
+        found.setdefault(words, []).append(results)
+    return found
+
+
+def means_over_seeds(groups: dict[tuple[str, ...], list[dict[str, Any]]]) -> Table:
+    """Mean and deviation (of a sample, n - 1) over the seeds of each group, best mean validation accuracy first.
+
+    A group is named by the words that not all have.
+    """
+    shared = set.intersection(*map(set, groups))
+    table = Table("", "val top-1", "test top-1", "test loss", "seeds", "jobs", box=None, padding=(0, 2, 0, 0))
+    ranked = sorted(groups.items(), key=lambda group: -fmean(map(_top1, group[1])))
+    for place, (words, runs) in enumerate(ranked, start=1):
+        numbers = [_mean_and_deviation(runs, key) for key in ("val_top1", "test_top1", "test_loss")]
+        name = Text(" ".join(word for word in words if word not in shared) or "all", overflow="fold")
+        table.add_row(str(place), *numbers, str(len(runs)), name)
+    return table
+
+
+def _mean_and_deviation(runs: Sequence[dict[str, Any]], key: str) -> str:
+    values = [results[key] for results in runs if key in results]
+    if len(values) < 2:
+        return f"{values[0]:.4f}" if values else "-"
+    return f"{fmean(values):.4f} ± {stdev(values):.4f}"

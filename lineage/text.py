@@ -1,0 +1,31 @@
+"""Words for people: the nearest name, a value as a command has it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
+    """The sentence " Did you mean X?", X being the most similar of `words` after `prefix`; or nothing.
+
+    ema is nearer to ema_decay, and mixup_alpha to mixup, than any that is similar; adamW to adamw than to adam.
+    """
+    words = list(words)
+    longer = [other for other in words if word.startswith(f"{other}_") or other.startswith(f"{word}_")]
+    near = difflib.get_close_matches(word.lower(), longer or words, n=1, cutoff=0 if longer else 0.5)
+    return f" Did you mean {prefix}{near[0]}?" if near else ""
+
+
+def as_yaml(value: Any) -> str:
+    """A value as a command has it: null, true, 0.1, [1,2]."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence):
+        return f"[{','.join(map(as_yaml, value))}]"
+    return str(value).replace(" ", "")

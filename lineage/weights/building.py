@@ -1,0 +1,42 @@
+"""A network by name with its weights, for Python: `lineage.build("resnet50", pretrained="timm")`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lineage.archs import catalogue
+from lineage.archs.network import Network
+from lineage.weights.origin import LIBRARIES, recorded_preprocessing
+from lineage.weights.released import load
+
+
+def build(
+    name: str,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    *,
+    resolution: int | None = None,
+    pretrained: str | None = None,
+    **arguments: Any,
+) -> Network:
+    """As `lineage.archs.catalogue.build`, and filled with weights.
+
+    Args:
+        pretrained: weights to start from: "timm", "torchvision" or a file. What they need (`norm_eps`) is set, what
+            the user should know of them is in `notes`, and how their images were preprocessed is `preprocessing`.
+
+    Raises:
+        ArchitectureError: as there; there are no such weights, or they are of another network.
+    """
+    if pretrained is None:
+        return catalogue.build(name, num_classes, in_channels, resolution=resolution, **arguments)
+    given = {"num_classes": num_classes, "in_channels": in_channels}
+    arguments |= {key: value for key, value in given.items() if value is not None}
+    of_file, published = catalogue.configured(name, resolution, arguments)
+    needed = published.get(pretrained, {}) if pretrained in LIBRARIES else {}
+    arguments = {key: value for key, value in needed.items() if key != "name"} | arguments
+    network = catalogue.build(name, resolution=resolution, **arguments)
+    preprocessing: Any = recorded_preprocessing(pretrained, published, lambda: network)  # None: no record says
+    network.preprocessing = preprocessing
+    network.notes += load(network, pretrained, of_file | arguments, published, preprocessing)
+    return network

@@ -1,0 +1,76 @@
+"""PIL's resizer for a batch of tensors, which equals it bit for bit, pass by pass (single images, which are read from
+files, have that of datamodules/decoding/resampling.py).
+
+PIL widens its filter where it shrinks (antialiasing), its bicubic has a = -0.5 unlike torch's -0.75, and it rounds to
+whole levels after each of two passes: along rows, then along columns. (Pillow 13 turns the passes round for some images
+that shrink in height; its own results then differ from those of before by such roundings.)
+"""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lineage.recipes.augment.boxes import double
+
+PIL_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "area": Image.Resampling.BOX,
+}
+ONE = 2.0**22  # PIL's weights are whole multiples of 1 / ONE
+
+
+def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], interpolation: str, beyond: bool) -> Tensor:
+    """Cut each image's box and resize it to `size`: (B, C, H, W) uint8 -> (B, C, *size) uint8.
+
+    Args:
+        boxes: (B, 4) of top, left, height, width.
+        interpolation: area, the mean of the pixels whose centres a new pixel covers, is for shrinking: a box that grows
+            in a direction is resized by bilinear.
+        beyond: whether the filter sees pixels beyond the box, or the box is cut out first.
+    """
+    top, left, height, width = double(boxes).unbind(1)
+    grows = (height < size[0]) | (width < size[1])
+    across = resize_matrix(left, width, images.shape[3], size[1], interpolation, beyond, grows)
+    down = resize_matrix(top, height, images.shape[2], size[0], interpolation, beyond, grows)
+    rows = _rounded(torch.einsum("bchw,bjw->bchj", double(images), across))
+    return _rounded(torch.einsum("bchj,bih->bcij", rows, down)).to(torch.uint8)
+
+
+def resize_matrix(
+    start: Tensor, length: Tensor, source: int, target: int, interpolation: str, beyond: bool, grows: Tensor
+) -> Tensor:
+    """The matrices (B, target, source), in units of 1 / ONE, that resize the spans [start, start + length)."""
+    start, length = start[:, None, None], length[:, None, None]
+    pixels = torch.arange(source, device=start.device)
+    scale = length / target
+    widening = scale.clamp(min=1)
+    centre = (torch.arange(target, device=start.device)[:, None] + 0.5) * scale
+    x = (pixels - start - centre + 0.5) * (1 / widening)
+    weights = _bicubic(x) if interpolation == "bicubic" else _bilinear(x)
+    if interpolation == "area":  # a pixel right on the edge is one side's: PIL's rounding says whose
+        low, high = (torch.floor(centre + side * widening + 0.5) for side in (-0.5, 0.5))
+        covered = double((pixels - start >= low) & (pixels - start < high) & (x > -0.5) & (x <= 0.5))
+        weights = torch.where(grows[:, None, None], weights, covered)
+    if not beyond:
+        weights = weights * ((pixels >= start) & (pixels < start + length))
+    weights = weights / weights.sum(dim=2, keepdim=True) * ONE
+    return torch.trunc(weights + torch.where(weights < 0, -0.5, 0.5))
+
+
+def _bilinear(x: Tensor) -> Tensor:
+    return (1 - x.abs()).clamp(min=0)
+
+
+def _bicubic(x: Tensor) -> Tensor:
+    """Keys 1981 with a = -0.5."""
+    x = x.abs()
+    near, far = (1.5 * x - 2.5) * x * x + 1, (((x - 5) * x + 8) * x - 4) * -0.5
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+
+
+def _rounded(sums: Tensor) -> Tensor:
+    """Sums of levels times weights, to whole levels."""
+    return torch.floor((sums + ONE / 2) / ONE).clamp(0, 255)
