@@ -162,7 +162,7 @@ class Classifier(Resumable, Evaluator):
     def _sum_up_epoch(self) -> None:
         loss, correct, count = self.trainer.strategy.reduce(self.epoch_sums, reduce_op="sum").tolist()
         self.train_metrics = {"train_loss": loss / count}
-        if not (self.recipe.mixup_alpha or self.recipe.cutmix_alpha):  # of mixed images it would mean nothing
+        if not self.recipe.mixes:  # of mixed images it would mean nothing
             self.train_metrics["train_top1"] = correct / count
         self.epoch_sums.zero_()
         # For callbacks that look at the end of validation, which comes before on_train_epoch_end:

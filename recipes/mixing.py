@@ -30,7 +30,7 @@ class Mix(NamedTuple):
 
 def draw_mix(recipe: Recipe, height: int, width: int, *key: object) -> Mix | None:
     """The mix as a function of the key; None if the recipe mixes nothing."""
-    if not recipe.mixup_alpha and not recipe.cutmix_alpha:
+    if not recipe.mixes:
         return None
     draw = generator("mix", *key)
     cut = bool(recipe.cutmix_alpha) and (not recipe.mixup_alpha or draw.random() < 0.5)

@@ -34,16 +34,20 @@ class Objective:
         mixup_alpha: float = 0.0
         cutmix_alpha: float = 0.0
 
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed, by mixup or CutMix."""
+        return bool(self.mixup_alpha or self.cutmix_alpha)
+
     def check_objective(self) -> None:
-        mixes = bool(self.mixup_alpha or self.cutmix_alpha)
         for name in ("bce_threshold", "multi_hot"):
             if getattr(self, name) and self.loss != "bce":
                 raise RecipeError(f"recipe.{name}: it acts on loss bce alone; leave it out.")
         if self.bce_threshold and (self.label_smoothing or self.multi_hot):
             raise RecipeError("recipe.bce_threshold: it erases label_smoothing and multi_hot; choose one.")
-        if self.multi_hot and not mixes:
+        if self.multi_hot and not self.mixes:
             raise RecipeError("recipe.multi_hot=true: without mixup_alpha or cutmix_alpha no image has two classes.")
-        if self.loss == "rbf" and (self.label_smoothing or mixes):
+        if self.loss == "rbf" and (self.label_smoothing or self.mixes):
             raise RecipeError("recipe.loss=rbf: it knows no smoothed or mixed labels.")
         if self.rbf_competition and self.loss != "rbf":
             raise RecipeError("recipe.rbf_competition: it acts on loss rbf alone; set 0.")
