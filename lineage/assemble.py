@@ -129,7 +129,7 @@ def class_names(cfg: DictConfig) -> list[str]:
 def classes_learned(cfg: DictConfig) -> list[str] | None:
     """Names of the classes that the weights tell apart, if they are a run's."""
     from lineage.weights.checkpoint import read_weights
-    from lineage.weights.origin import LIBRARIES
+    from lineage.weights.preprocessing import LIBRARIES
 
     return None if cfg.pretrained in (None, *LIBRARIES) else read_weights(Path(str(cfg.pretrained))).classes
 

@@ -15,7 +15,7 @@ from lineage.archs.arguments import ArchitectureError
 from lineage.weights.checkpoint import Tensors
 from lineage.weights.counterparts import their_names
 from lineage.weights.origin import is_timms
-from lineage.weights.preprocessing import Preprocessing, timm_record
+from lineage.weights.preprocessing import LIBRARIES, Preprocessing, timm_record
 
 # Arguments that timm's builder of MobileNets and EfficientNets takes by other names; other builders have neither.
 AS_TIMM = {"norm_eps": "bn_eps", "act": "act_layer"}
@@ -112,7 +112,7 @@ def write_torchvision(model: Model, part: Path, images: Tensor) -> tuple[Tensor,
 def _counterpart(model: Model, library: str) -> str:
     entry = model.published.get(library)
     if not entry:
-        others = [other for other in ("timm", "torchvision") if model.published.get(other)]
+        others = [other for other in LIBRARIES if model.published.get(other)]
         hint = f" {others[0]} has one." if others else " to=safetensors, onnx and torch_export take any network."
         raise ArchitectureError(f"to={library}: it has no such network.{hint}")
     return str(entry["name"])

@@ -12,9 +12,8 @@ from torch import nn
 from lineage.weights.checkpoint import Tensors, read_weights
 from lineage.weights.counterparts import their_names
 from lineage.weights.fetching import torchvision_models, torchvision_weights
-from lineage.weights.preprocessing import Preprocessing, of_timm_record
+from lineage.weights.preprocessing import LIBRARIES, Preprocessing, of_timm_record
 
-LIBRARIES = ("torchvision", "timm")
 Entries = dict[str, Mapping[str, Any]]  # by library: the name of its weights, and the arguments that these need
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lineage.archs.arguments import ArchitectureError
 
+LIBRARIES = ("torchvision", "timm")  # those with released weights, as `pretrained` names them
 RESIZES = ("bilinear", "bicubic", "area")
 TIMMS = {"box": "area"}  # timm's word for it
 

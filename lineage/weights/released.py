@@ -18,8 +18,8 @@ from lineage.archs.arguments import ArchitectureError
 from lineage.text import as_yaml
 from lineage.weights.checkpoint import read_weights
 from lineage.weights.fetching import Weights, from_timm, from_torchvision
-from lineage.weights.origin import LIBRARIES, Entries, entries_of, named_as, names_of, record_of, seen_of_names
-from lineage.weights.preprocessing import Preprocessing
+from lineage.weights.origin import Entries, entries_of, named_as, names_of, record_of, seen_of_names
+from lineage.weights.preprocessing import LIBRARIES, Preprocessing
 
 # Arguments that do not change what a network computes from its weights, or that a new classifier or stem makes good.
 ANY_VALUE = (
