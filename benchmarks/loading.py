@@ -95,13 +95,13 @@ def lineage(
         each = OneSize(after_cut(recipe), seed=0, hflip=0.5, mean=mean, operation=operation)
     view: Any = CentralView(recipe, evaluate == "exact") if evaluate else Photographs(recipe, seed=0, then=each)
     job, samples = Job(images, view), torch.randperm(len(images))
-    origin = torch.stack((torch.zeros_like(samples), samples, torch.zeros_like(samples)), dim=1)
+    sample_keys = torch.stack((torch.zeros_like(samples), samples, torch.zeros_like(samples)), dim=1)
     # Of the pool's memory:
     slot = torch.empty(job.shape(BATCH, 0), dtype=torch.uint8, memory_format=torch.channels_last)
     mirror = mirror and operation is None and not evaluate
 
     def work() -> None:
-        for part in origin.split(BATCH):
+        for part in sample_keys.split(BATCH):
             assert not images.fill(slot[: len(part)], part, view)
             if mirror:
                 in_mirror(slot[: len(part)], torch.rand(len(part)) < 0.5)

@@ -32,7 +32,7 @@ def recipe_of(name: str, **changes: Any) -> Any:
     return recipe
 
 
-def origins(count: int) -> Any:
+def make_keys(count: int) -> Any:
     import torch
 
     samples = torch.arange(count)
@@ -47,10 +47,10 @@ def erasing(rounds: int) -> None:
     from lineage.recipes.augment.erasing import erase, erasing_draws
     from lineage.recipes.augment.randomness import ImageDraws, normal_quantiles
 
-    pixels, origin, quantiles = torch.randn(256, 3, 224, 224), origins(256), normal_quantiles()
+    pixels, sample_keys, quantiles = torch.randn(256, 3, 224, 224), make_keys(256), normal_quantiles()
 
     def erased(recipe: Any, draw: ImageDraws) -> None:
-        erase(recipe, draw(origin), pixels, quantiles)
+        erase(recipe, draw(sample_keys), pixels, quantiles)
 
     for mode, theirs in (("pixel", "pixel"), ("constant", "const")):
         recipe = recipe_of("rsb_a2", erasing_prob=0.25, erasing_mode=mode)
@@ -101,8 +101,10 @@ def draws(rounds: int) -> None:
     from lineage.recipes.augment.geometry import crop_and_flip_draws
 
     draw, normalise = crop_and_flip_draws(recipe_of("wrn"), 0, 0.5), Normalise(MEAN, STD)
-    images, origin = torch.randint(0, 256, (512, 3, 32, 32), dtype=torch.uint8), origins(512)
-    compare(rounds, draws=lambda: seconds(lambda: draw(origin)), normalise=lambda: seconds(lambda: normalise(images)))
+    images, sample_keys = torch.randint(0, 256, (512, 3, 32, 32), dtype=torch.uint8), make_keys(512)
+    compare(
+        rounds, draws=lambda: seconds(lambda: draw(sample_keys)), normalise=lambda: seconds(lambda: normalise(images))
+    )
 
 
 if __name__ == "__main__":

@@ -53,8 +53,8 @@ def built(*words: str, everything: bool = True):
     from lineage import assemble
     from lineage.config import schema  # noqa: F401
     from lineage.reporting.clock import Clock
-    from lineage.reporting.metric_rows import Rows
-    from lineage.reporting.progress_bar import Bar
+    from lineage.reporting.metric_rows import MetricRows
+    from lineage.reporting.progress_bar import RunProgressBar
     from lineage.running.checkpoints import Checkpoints
     from lineage.running.ranks import Ranks
     from lineage.running.stopping import Stop
@@ -65,9 +65,9 @@ def built(*words: str, everything: bool = True):
     callbacks: list[Any] = []
     if everything:
         console, clock = Console(quiet=True, force_terminal=True), Clock()
-        stop, rows = Stop(None, 60, console, "run"), Rows(console, clock)
+        stop, rows = Stop(None, 60, console, "run"), MetricRows(console, clock)
         saving = Checkpoints(folder / "run" / "checkpoints", cfg.trainer.checkpoint_minutes, 0, {})
-        callbacks = [Ranks(60), clock, stop, Bar(console, clock), rows, saving]
+        callbacks = [Ranks(60), clock, stop, RunProgressBar(console, clock), rows, saving]
         (folder / "run").mkdir()
     network = assemble.network(cfg)
     trainer = assemble.trainer(cfg, network, loggers=everything, callbacks=callbacks)
@@ -215,17 +215,17 @@ def preparation(rounds: int) -> None:
     facts: dict[str, Any] = {"mean": [0.5] * 3, "std": [0.25] * 3}
     augment = DeviceAugmentation(recipe, seed=0, hflip=0.5, crop_here=True, **facts)
     images, samples = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8), torch.arange(128)
-    origin, labels = torch.stack((samples, samples, samples), dim=1), samples % 10
+    sample_keys, labels = torch.stack((samples, samples, samples), dim=1), samples % 10
     network = resnet_cifar(20, num_classes=10, shortcut="A", stem="cifar").to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, fused=True)
 
     def prepare() -> float:
         began = time.perf_counter()
-        augment(images, origin).contiguous(memory_format=torch.channels_last)
+        augment(images, sample_keys).contiguous(memory_format=torch.channels_last)
         return time.perf_counter() - began
 
     def step() -> float:
-        batch = augment(images, origin).contiguous(memory_format=torch.channels_last)
+        batch = augment(images, sample_keys).contiguous(memory_format=torch.channels_last)
         began = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(batch)

@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.recipes import MEAN, STD, origins, recipe_of
+from benchmarks.recipes import MEAN, STD, make_keys, recipe_of
 from benchmarks.sides import ROOT, command, compare, seconds
 
 
@@ -36,7 +36,7 @@ def ingredients(rounds: int) -> None:
 
         def step(network: Any, recipe: Any, augment: Any) -> None:
             found = micro_batch_loss(
-                network, recipe, augment, images, labels, origins(16), num_classes=1000, step=Step(0, 1, 0),
+                network, recipe, augment, images, labels, make_keys(16), num_classes=1000, step=Step(0, 1, 0),
                 memory_format=torch.contiguous_format,
             )  # fmt: skip
             found.loss.backward()

@@ -135,12 +135,12 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         stream = self._new_stream("start" if epoch is None else "train")
         if epoch is None:
             samples = torch.arange(min(count, len(self.train)) or len(self.train))
-            origin = torch.stack((torch.zeros_like(samples), samples, torch.zeros_like(samples)), dim=1)
+            sample_keys = torch.stack((torch.zeros_like(samples), samples, torch.zeros_like(samples)), dim=1)
         else:
             order = self.order.epoch(epoch)
-            origin = order[: count or len(order)][self.trainer.global_rank :: self.trainer.world_size]
-        origin = origin.to(stream.made.images.labels.device)
-        parts = origin.tensor_split(max(1, -(-len(origin) // self._micro_batch())))
+            sample_keys = order[: count or len(order)][self.trainer.global_rank :: self.trainer.world_size]
+        sample_keys = sample_keys.to(stream.made.images.labels.device)
+        parts = sample_keys.tensor_split(max(1, -(-len(sample_keys) // self._micro_batch())))
         return stream((Request((0, i), part, 0, 1.0) for i, part in enumerate(parts)), len(parts))
 
     # ---- who makes the batches

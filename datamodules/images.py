@@ -26,11 +26,11 @@ class View(Protocol):
     """What a recipe does on the host (recipes/augment/host.py).
 
     shown: height and width of the result in an epoch, of images of one native size or, None, of any.
-    The call: (B, C, H, W) uint8 of one size, and origin -> (B, C, *shown) uint8.
+    The call: (B, C, H, W) uint8 of one size, and sample keys -> (B, C, *shown) uint8.
     """
 
     def shown(self, native: tuple[int, int] | None, epoch: int) -> tuple[int, int]: ...
-    def __call__(self, images: Tensor, origin: Tensor) -> Tensor: ...
+    def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor: ...
 
 
 class Images(Protocol):
@@ -49,11 +49,11 @@ class Images(Protocol):
     def to(self, device: torch.device) -> Images: ...
     def subset(self, samples: Tensor) -> Images: ...
 
-    def fill(self, out: Tensor, origin: Tensor, view: View | None) -> list[Fault]:
+    def fill(self, out: Tensor, sample_keys: Tensor, view: View | None) -> list[Fault]:
         """Write images, as the view shows them, to `out`, (B, C, *shown) uint8.
 
         Args:
-            origin: (B, 3) int64, the epoch, sample and repetition of each.
+            sample_keys: (B, 3) int64, the epoch, sample and repetition of each.
         """
 
 
@@ -103,10 +103,10 @@ class TensorImages:
         places = self._places(samples).tolist() if self.faults else []
         return [self.faults[place]._replace(row=row) for row, place in enumerate(places) if place in self.faults]
 
-    def fill(self, out: Tensor, origin: Tensor, view: View | None) -> list[Fault]:
-        images = self[origin[:, 1]]
-        out.copy_(images if view is None else view(images, origin))
-        return self.faults_at(origin[:, 1])
+    def fill(self, out: Tensor, sample_keys: Tensor, view: View | None) -> list[Fault]:
+        images = self[sample_keys[:, 1]]
+        out.copy_(images if view is None else view(images, sample_keys))
+        return self.faults_at(sample_keys[:, 1])
 
     def to(self, device: torch.device) -> TensorImages:
         """On the training device; on the host nothing is copied, so that ranks go on sharing one tensor."""

@@ -69,12 +69,12 @@ def draw(
     augment: DeviceAugmentation, number: int,
 ) -> Tensor:  # fmt: skip
     """One draw of the first photograph of a batch of two, mixed with the second where the recipe mixes."""
-    origin = torch.tensor([[number, sample, 0] for sample in range(2)])
+    sample_keys = torch.tensor([[number, sample, 0] for sample in range(2)])
     if view is not None:
-        cuts = view.cuts(origin, torch.tensor([pixels.shape[:2] for pixels in pair]))
+        cuts = view.cuts(sample_keys, torch.tensor([pixels.shape[:2] for pixels in pair]))
         pair = [Decoded(pixels).seen(cut) for pixels, cut in zip(pair, cuts, strict=True)]
-    images = batch_of(pair) if each is None else each(batch_of(pair), origin)
-    pixels = augment(images, origin)
+    images = batch_of(pair) if each is None else each(batch_of(pair), sample_keys)
+    pixels = augment(images, sample_keys)
     mix = draw_mix(own, pixels.shape[2], pixels.shape[3], 0, number)
     if mix is not None:
         pixels = mix_images(pixels, mix._replace(partner="reversed"))  # of two, the other one

@@ -79,9 +79,9 @@ class Classifier(Resumable, Evaluator):
         """One optimiser step.
 
         Args:
-            batches: this device's micro-batches: images, labels and origin (see micro_batch_loss); chunk, the number
-                of the micro-batch among those of the step, over all devices; weight, its share of the step's mean
-                loss, times the number of devices, so that the mean over devices is the mean over images.
+            batches: this device's micro-batches: images, labels and sample_keys (see micro_batch_loss); chunk, the
+                number of the micro-batch among those of the step, over all devices; weight, its share of the step's
+                mean loss, times the number of devices, so that the mean over devices is the mean over images.
         """
         recipe, step = self.recipe, self.global_step
         optimizer: Any = self.optimizers()
@@ -92,13 +92,13 @@ class Classifier(Resumable, Evaluator):
             grow(share)
 
         total = torch.zeros((), device=self.device)
-        for index, (images, labels, origin, chunk, weight) in enumerate(batches):
+        for index, (images, labels, sample_keys, chunk, weight) in enumerate(batches):
             reseed(self.device, self.seed, step, chunk)
             # DDP averages gradients during the last backward pass only.
             alone = nullcontext() if index == len(batches) - 1 else self.without_gradient_sync()
             with alone, self.moves.micro_batch(index, len(batches)):
                 found = micro_batch_loss(
-                    self.network, recipe, self.augment, images, labels, origin, num_classes=self.num_classes,
+                    self.network, recipe, self.augment, images, labels, sample_keys, num_classes=self.num_classes,
                     step=Step(self.seed, step, chunk), memory_format=self.memory_format,
                     teacher=self.teachers[0] if self.teachers else None,
                 )  # fmt: skip

@@ -29,30 +29,31 @@ class Step(NamedTuple):
 
 
 def seen(
-    recipe: Recipe, augment: DeviceAugmentation, images: Tensor, origin: Tensor, step: Step
+    recipe: Recipe, augment: DeviceAugmentation, images: Tensor, sample_keys: Tensor, step: Step
 ) -> tuple[Tensor, Mix | None]:
     """What the network sees of a micro-batch, (n, C, H, W) float32, and how its images were mixed."""
-    pixels = augment(images, origin)
+    pixels = augment(images, sample_keys)
     key = (step.seed, step.number) if recipe.mix_per == "step" else tuple(step)
     mix = draw_mix(recipe, pixels.shape[2], pixels.shape[3], *key)
     return pixels if mix is None else mix_images(pixels, mix), mix
 
 
 def micro_batch_loss(
-    network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, images: Tensor, labels: Tensor, origin: Tensor,
-    *, num_classes: int, step: Step, memory_format: torch.memory_format, teacher: nn.Module | None = None,
+    network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, images: Tensor, labels: Tensor,
+    sample_keys: Tensor, *, num_classes: int, step: Step, memory_format: torch.memory_format,
+    teacher: nn.Module | None = None,
 ) -> MicroBatchLoss:  # fmt: skip
     """Augment, mix, run the network, compare.
 
     Args:
         images: (n, C, H, W) uint8.
         labels: (n,) int64.
-        origin: (n, 3) int64, the epoch, sample and repetition of each image, which its augmentation is a function of.
+        sample_keys: (n, 3) int64, the epoch, sample and repetition of each image; augmentation is a function of them.
         teacher: of a distillation; it sees the same pixels.
     """
     device = images.device.type
     with torch.autocast(device, enabled=False):
-        pixels, mix = seen(recipe, augment, images, origin, step)
+        pixels, mix = seen(recipe, augment, images, sample_keys, step)
         pixels = pixels.contiguous(memory_format=memory_format)
     targets = labels
     if mix is not None or recipe.loss == "bce":

@@ -100,7 +100,7 @@ class Resumable(pl.LightningModule):
         assert self.training_images is not None
         for index, batch in enumerate(self.training_images(count, self.trainer.current_epoch)):
             with torch.autocast(self.device.type, enabled=False):
-                images = self.augment(batch.images.to(self.device), batch.origin.to(self.device))
+                images = self.augment(batch.images.to(self.device), batch.sample_keys.to(self.device))
                 images = images.contiguous(memory_format=self.memory_format)
             reseed(self.device, self.seed, "statistics", self.trainer.current_epoch, index, self.trainer.global_rank)
             yield images

@@ -29,15 +29,15 @@ def photographs() -> list[Image.Image]:
     return [china, *cut, china.crop((0, 0, 300, 301)).convert("L")]
 
 
-def origins(count: int, epoch: int = 3) -> torch.Tensor:
+def make_keys(count: int, epoch: int = 3) -> torch.Tensor:
     """Epoch, sample and repetition of so many images."""
     samples = torch.arange(count)
     return torch.stack((torch.full_like(samples, epoch), samples, samples % 3), dim=1)
 
 
-def shown(view, images, origin) -> torch.Tensor:
+def shown(view, images, sample_keys) -> torch.Tensor:
     """Pillow images as a view of the recipe shows them: (B, C, H, W) uint8."""
     pictures = [Decoded(to_pixels(image)) for image in images]
-    cuts = view.cuts(origin, torch.tensor([picture.size for picture in pictures]))
+    cuts = view.cuts(sample_keys, torch.tensor([picture.size for picture in pictures]))
     pixels = [picture.seen(cut) for picture, cut in zip(pictures, cuts, strict=True)]
-    return view(torch.from_numpy(numpy.stack(pixels)).permute(0, 3, 1, 2), origin)
+    return view(torch.from_numpy(numpy.stack(pixels)).permute(0, 3, 1, 2), sample_keys)

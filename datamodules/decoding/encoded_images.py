@@ -16,7 +16,7 @@ from lineage.datamodules.split import Blobs
 class CuttingView(View, Protocol):
     """A view of images of any size: it says what it wants of each."""
 
-    def cuts(self, origin: Tensor, sizes: Tensor) -> Sequence[Cut]:
+    def cuts(self, sample_keys: Tensor, sizes: Tensor) -> Sequence[Cut]:
         """Of images of the given sizes, (B, 2) of height and width."""
 
 
@@ -48,22 +48,22 @@ class EncodedImages:
         """Read a file, and its header. Raises OSError, ImageError."""
         return open_image(self.blobs.read(self.index(sample)), self.channels, self.turn)
 
-    def fill(self, out: Tensor, origin: Tensor, view: View | None) -> list[Fault]:
+    def fill(self, out: Tensor, sample_keys: Tensor, view: View | None) -> list[Fault]:
         """As of any source; a row that cannot be read is black, and named in the result."""
         cutting = cast(CuttingView, view)
         faults: list[Fault] = []
-        samples = origin[:, 1].tolist()
+        samples = sample_keys[:, 1].tolist()
         opened = [self._opened(row, sample, faults) for row, sample in enumerate(samples)]
         sizes = torch.tensor([(1, 1) if one is None else one.size for one in opened])
         batch = out.permute(0, 2, 3, 1).numpy()  # (B, H, W, C), the same memory
-        for row, (one, cut) in enumerate(zip(opened, cutting.cuts(origin, sizes), strict=True)):
+        for row, (one, cut) in enumerate(zip(opened, cutting.cuts(sample_keys, sizes), strict=True)):
             try:
                 batch[row] = 0 if one is None else one.seen(cut)
             except ImageError as error:
                 batch[row] = 0
                 faults.append(Fault(row, self.blobs.name(self.index(samples[row])), str(error)))
             opened[row] = None  # its memory is for the next
-        shown = cutting(out, origin)
+        shown = cutting(out, sample_keys)
         if shown is not out:
             out.copy_(shown)
         return faults

@@ -18,14 +18,14 @@ from lineage.datamodules.loading.worker_pool import Asked, Job, Pool
 class MicroBatch(NamedTuple):
     """What one forward and backward pass sees: the share of a step for one device.
 
-    images: (n, C, H, W) uint8; labels: (n,) int64; origin: (n, 3) int64, the epoch, sample and repetition of each
+    images: (n, C, H, W) uint8; labels: (n,) int64; sample_keys: (n, 3) int64, the epoch, sample and repetition of each
     image; chunk: the number of this micro-batch among those of the step, over all devices; weight: its share of the
     step's mean loss, times the number of devices, so that the mean over devices is the mean over images.
     """
 
     images: Tensor
     labels: Tensor
-    origin: Tensor
+    sample_keys: Tensor
     chunk: int
     weight: float
 
@@ -34,7 +34,7 @@ class Request(NamedTuple):
     """A micro-batch to be made. key: its place in the run, unlike that of any other of the same stream."""
 
     key: tuple[int, int]
-    origin: Tensor
+    sample_keys: Tensor
     chunk: int
     weight: float
 
@@ -73,7 +73,7 @@ class Stream:
         requests = self._not_begun(pool, requests)
         for _ in range(count):
             for request in islice(requests, pool.ahead - len(self.begun)):
-                self.begun.append((request, pool.ask(self.job, request.origin)))
+                self.begun.append((request, pool.ask(self.job, request.sample_keys)))
             request, asked = self.begun.popleft()
             yield self._taken(request, *pool.take(asked))
 
@@ -89,31 +89,32 @@ class Stream:
     def _here(self, request: Request) -> MicroBatch:
         images, view = self.made
         if images.in_memory and view is None:
-            source, samples = cast(InMemoryImages, images), request.origin[:, 1]
+            source, samples = cast(InMemoryImages, images), request.sample_keys[:, 1]
             return self._taken(request, source[samples], source.faults_at(samples))
-        epoch = int(request.origin[0, 0]) if len(request.origin) else 0
-        shape = self.made.shape(len(request.origin), epoch)
+        epoch = int(request.sample_keys[0, 0]) if len(request.sample_keys) else 0
+        shape = self.made.shape(len(request.sample_keys), epoch)
         out = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
-        faults = images.fill(out, request.origin, view) if len(out) else []
+        faults = images.fill(out, request.sample_keys, view) if len(out) else []
         return self._taken(request, out.to(self.device), faults)
 
     def _taken(self, request: Request, images: Tensor, faults: list[Fault]) -> MicroBatch:
         """Without the images that could not be read. They move nothing, as if their loss were 0: the others keep their
         share of the step, whatever the micro-batches and devices."""
-        origin, weight = request.origin, request.weight
-        labels = self.made.images.labels[origin[:, 1]].to(self.device)
+        sample_keys, weight = request.sample_keys, request.weight
+        labels = self.made.images.labels[sample_keys[:, 1]].to(self.device)
         if faults:
             self.report(faults)
             bad = {fault.row for fault in faults}
-            kept = torch.tensor([row for row in range(len(origin)) if row not in bad], dtype=torch.int64)
+            kept = torch.tensor([row for row in range(len(sample_keys)) if row not in bad], dtype=torch.int64)
             if self.job == "train" and not len(kept):
                 raise DataError(
-                    f"None of a micro-batch of {len(origin)} can be read, {faults[-1].name} the last, and a step needs "
-                    "an image: see lineage prepare check=true, or set trainer.max_per_device higher."
+                    f"None of a micro-batch of {len(sample_keys)} can be read, {faults[-1].name} the last, and a step "
+                    "needs an image: see lineage prepare check=true, or set trainer.max_per_device higher."
                 )
-            weight *= len(kept) / len(origin)
-            origin, images, labels = origin[kept], images[kept.to(images.device)], labels[kept.to(labels.device)]
-        return MicroBatch(images, labels, origin.to(self.device), request.chunk, weight)
+            weight *= len(kept) / len(sample_keys)
+            sample_keys, labels = sample_keys[kept], labels[kept.to(labels.device)]
+            images = images[kept.to(images.device)]
+        return MicroBatch(images, labels, sample_keys.to(self.device), request.chunk, weight)
 
 
 class TrainLoader:
@@ -149,9 +150,9 @@ class TrainLoader:
         """What this rank computes in an epoch from step `first` on."""
         if epoch > max(self.epoch, self.last_epoch):
             return
-        origin, size = self.order.epoch(epoch).to(self.stream.made.images.labels.device), self.order.batch_size
+        sample_keys, size = self.order.epoch(epoch).to(self.stream.made.images.labels.device), self.order.batch_size
         for step in range(first, len(self)):
-            images = origin[step * size : (step + 1) * size]
+            images = sample_keys[step * size : (step + 1) * size]
             for chunk in self.split.of(self.rank):
                 share = images[chunk :: self.split.chunks]
                 key = (epoch, step * self.split.chunks + chunk)
@@ -171,8 +172,8 @@ class EvaluationLoader:
         images = stream.made.images
         most = -(-len(images) // ranks)  # images of the rank that has most
         mine = torch.arange(len(images), device=images.labels.device)[rank::ranks]
-        origin = torch.stack((torch.zeros_like(mine), mine, torch.zeros_like(mine)), dim=1)
-        parts = origin.tensor_split(max(1, -(-most // batch_size)))
+        sample_keys = torch.stack((torch.zeros_like(mine), mine, torch.zeros_like(mine)), dim=1)
+        parts = sample_keys.tensor_split(max(1, -(-most // batch_size)))
         self.requests = [Request((0, i), part, rank, 1.0) for i, part in enumerate(parts)]
         self.stream = stream
 

@@ -93,11 +93,13 @@ class Pool:
         # Before multiprocessing sends its children the SIGTERM that these do not hear.
         Finalize(self, _end, (self.processes,), exitpriority=10)
 
-    def ask(self, job: str, origin: Tensor) -> Asked:
+    def ask(self, job: str, sample_keys: Tensor) -> Asked:
         """Have a batch made. Raises DataError: all processes have died."""
-        count = len(origin)
-        shape = self.jobs[job].shape(count, int(origin[0, 0]) if count else 0)
-        parts = origin.tensor_split(max(-(-count // PART), min(len(self.processes), count // 4), 1)) if count else ()
+        count = len(sample_keys)
+        shape = self.jobs[job].shape(count, int(sample_keys[0, 0]) if count else 0)
+        parts = (
+            sample_keys.tensor_split(max(-(-count // PART), min(len(self.processes), count // 4), 1)) if count else ()
+        )
         asked = Asked(shape, self._slot(), len(parts))
         self.asked[asked.slot] = asked
         start = 0

@@ -36,9 +36,9 @@ class SyntheticImages:
     def faults_at(self, samples: Tensor) -> list[Fault]:
         return []
 
-    def fill(self, out: Tensor, origin: Tensor, view: View | None) -> list[Fault]:
-        images = self[origin[:, 1]]
-        out.copy_(images if view is None else view(images, origin))
+    def fill(self, out: Tensor, sample_keys: Tensor, view: View | None) -> list[Fault]:
+        images = self[sample_keys[:, 1]]
+        out.copy_(images if view is None else view(images, sample_keys))
         return []
 
     def to(self, device: torch.device) -> SyntheticImages:

@@ -53,9 +53,9 @@ def pairs(data: ImageDataModule, classifier: Classifier, count: int, epoch: int,
 def tested(data: ImageDataModule, samples: Tensor) -> numpy.ndarray:
     """Training images as a test shows them: (n, H, W, C) uint8. Raises DataError: one cannot be read."""
     zeros = torch.zeros_like(samples)
-    origin = torch.stack((zeros, samples, zeros), dim=1)
+    sample_keys = torch.stack((zeros, samples, zeros), dim=1)
     stream = Stream("start", Job(data.train, data.test_view), torch.device("cpu"), None, data.report)
-    (batch,) = stream(iter([Request((0, 0), origin, 0, 1.0)]), 1)
+    (batch,) = stream(iter([Request((0, 0), sample_keys, 0, 1.0)]), 1)
     return batch.images.permute(0, 2, 3, 1).numpy()
 
 
@@ -64,12 +64,12 @@ def _shown(
 ) -> list[Pair]:
     """Pairs of the first rows of a micro-batch, all of which it takes to mix them."""
     augment = classifier.augment.to(batch.images.device)
-    pixels, mix = seen(classifier.recipe, augment, batch.images, batch.origin, step)
+    pixels, mix = seen(classifier.recipe, augment, batch.images, batch.sample_keys, step)
     pixels = (pixels[:rows] * augment.normalise.std + augment.normalise.mean).clamp(0, 1)
     trained = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     others = batch.labels if mix is None else partners(mix, batch.labels)
     labels = zip(batch.labels[:rows].tolist(), others[:rows].tolist(), strict=True)
-    views = zip(tested(data, batch.origin[:rows, 1].cpu()), trained, labels, strict=True)
+    views = zip(tested(data, batch.sample_keys[:rows, 1].cpu()), trained, labels, strict=True)
     return [
         Pair(_in_colour(test), _in_colour(train), _label(names[own], names[other], mix))
         for test, train, (own, other) in views

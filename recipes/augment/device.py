@@ -37,9 +37,9 @@ class Normalise(nn.Module):
 
 
 class DeviceAugmentation(nn.Module):
-    """(B, C, H, W) uint8 and origin -> float32: crop and flip, lighting, normalisation, erasing and cutout.
+    """(B, C, H, W) uint8 and sample keys -> float32: crop and flip, lighting, normalisation, erasing and cutout.
 
-    A function of (images, origin). Its constants are buffers, which move to the device with the module.
+    A function of (images, sample keys). Its constants are buffers, which move to the device with the module.
 
     Args:
         seed: of the run.
@@ -66,12 +66,12 @@ class DeviceAugmentation(nn.Module):
         needs_normal = self.lighting or "noise" in self.draw.counts
         self.register_buffer("quantiles", normal_quantiles() if needs_normal else torch.zeros(0), persistent=False)
 
-    def forward(self, images: Tensor, origin: Tensor) -> Tensor:
-        draws = self.draw(origin)
+    def forward(self, images: Tensor, sample_keys: Tensor) -> Tensor:
+        draws = self.draw(sample_keys)
         if self.crop_here:
-            mirror = mirrored(self.recipe, self.hflip, draws, origin[:, 0])
+            mirror = mirrored(self.recipe, self.hflip, draws, sample_keys[:, 0])
             # To know the epoch the host waits for a device.
-            epoch = int(origin[0, 0]) if self.recipe.progressive_res else 0
+            epoch = int(sample_keys[0, 0]) if self.recipe.progressive_res else 0
             size = shown_size(self.recipe, (images.shape[2], images.shape[3]), epoch)
             images = crop_and_flip(self.recipe, draws, images, self.fill, mirror, size)
         pixels = images / self.normalise.white

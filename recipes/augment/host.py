@@ -42,7 +42,7 @@ class Cut(NamedTuple):
 
 
 class OneSize:
-    """Crop, flip and per-image operations of images of one size: (B, C, H, W) uint8 and origin -> the same.
+    """Crop, flip and per-image operations of images of one size: (B, C, H, W) uint8 and sample keys -> the same.
 
     Args:
         seed: of the run.
@@ -59,13 +59,13 @@ class OneSize:
         assert native is not None
         return geometry.shown_size(self.recipe, native, epoch)
 
-    def __call__(self, images: Tensor, origin: Tensor) -> Tensor:
-        size = self.shown((images.shape[2], images.shape[3]), int(origin[0, 0]))
-        draws = self.draw(origin)
+    def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
+        size = self.shown((images.shape[2], images.shape[3]), int(sample_keys[0, 0]))
+        draws = self.draw(sample_keys)
         batch = geometry.crop_and_flip(self.recipe, draws, images, self.fill, None, size)
-        mirror = geometry.mirrored(self.recipe, self.hflip, draws, origin[:, 0])
+        mirror = geometry.mirrored(self.recipe, self.hflip, draws, sample_keys[:, 0])
         flags = [False] * len(batch) if mirror is None else mirror.tolist()
-        return to_batch([self._one(*each) for each in zip(batch, flags, origin.tolist(), strict=True)])
+        return to_batch([self._one(*each) for each in zip(batch, flags, sample_keys.tolist(), strict=True)])
 
     def _one(self, image: Tensor, mirror: bool, key: list[int]) -> Image.Image:
         picture = to_picture(image)
@@ -89,17 +89,17 @@ class Photographs:
     def shown(self, native: Size | None, epoch: int) -> Size:
         return (geometry.train_side(self.recipe, epoch),) * 2
 
-    def cuts(self, origin: Tensor, sizes: Tensor) -> list[Cut]:
+    def cuts(self, sample_keys: Tensor, sizes: Tensor) -> list[Cut]:
         """Of photographs of the given sizes, (B, 2) of height and width."""
-        recipe, size = self.recipe, self.shown(None, int(origin[0, 0]))
+        recipe, size = self.recipe, self.shown(None, int(sample_keys[0, 0]))
         if not geometry.cuts(recipe):
             found = boxes.centre(sizes, size[0], size[0])
         else:
-            found = geometry.crop_boxes(recipe, self.draw(origin)["crop"], sizes[:, 0], sizes[:, 1])
+            found = geometry.crop_boxes(recipe, self.draw(sample_keys)["crop"], sizes[:, 0], sizes[:, 1])
         return [Cut(tuple(box), size, recipe.interpolation, recipe.crop != "rrc") for box in found.tolist()]
 
-    def __call__(self, images: Tensor, origin: Tensor) -> Tensor:
-        return images if self.then is None else self.then(images, origin)
+    def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
+        return images if self.then is None else self.then(images, sample_keys)
 
 
 def after_cut(recipe: Recipe) -> Recipe:
@@ -124,7 +124,7 @@ class CentralView:
     def shown(self, native: Size | None, epoch: int) -> Size:
         return self.side, self.side
 
-    def cuts(self, origin: Tensor, sizes: Tensor) -> list[Cut]:
+    def cuts(self, sample_keys: Tensor, sizes: Tensor) -> list[Cut]:
         found = boxes.centre(sizes, self.short, self.side).tolist()
         wholes = [boxes.short_side_size(width, height, self.short)[::-1] for height, width in sizes.tolist()]
         size, filter_ = (self.side, self.side), self.interpolation
@@ -133,7 +133,7 @@ class CentralView:
             for box, whole in zip(found, wholes, strict=True)
         ]
 
-    def __call__(self, images: Tensor, origin: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
         return images
 
 

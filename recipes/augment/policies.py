@@ -32,9 +32,9 @@ def per_image_operation(recipe: Recipe, mean: Sequence[float]) -> PerImage | Non
     return functools.partial(_chain, operations) if operations else None
 
 
-def apply_to(image: Image.Image, operation: PerImage, seed: int, origin: Sequence[int]) -> Image.Image:
-    """The operation, a function of seed and origin: what it draws from is seeded; a grey image stays grey."""
-    reseed_python(seed, "per image", *origin)
+def apply_to(image: Image.Image, operation: PerImage, seed: int, sample_key: Sequence[int]) -> Image.Image:
+    """The operation, a function of seed and sample_key: what it draws from is seeded; a grey image stays grey."""
+    reseed_python(seed, "per image", *sample_key)
     return operation(image.convert("RGB")).convert("L") if image.mode == "L" else operation(image)
 
 

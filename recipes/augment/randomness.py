@@ -29,7 +29,7 @@ def generator(*key: object) -> random.Random:
 
 
 class ImageDraws(nn.Module):
-    """Uniform numbers in [0, 1) by name: each row a function of (seed, name, origin of the image), in one hash for all.
+    """Uniform numbers in [0, 1) by name: each row a function of (seed, name, sample key), in one hash for all.
 
     Counter-based, as Philox or JAX do: a Weyl sequence over epoch, sample, repetition and column through the finaliser
     of splitmix64 (Steele et al. 2014), whose int64 products wrap around.
@@ -54,11 +54,11 @@ class ImageDraws(nn.Module):
         self.register_buffer("strides", by_column, persistent=False)
         self.register_buffer("starts", torch.cat([*columns, torch.zeros(0, dtype=torch.int64)]), persistent=False)
 
-    def forward(self, origin: Tensor) -> dict[str, Tensor]:
-        """origin (B, 3) int64, the epoch, sample and repetition of each image -> (B, count) float32 by name."""
+    def forward(self, sample_keys: Tensor) -> dict[str, Tensor]:
+        """sample_keys (B, 3) int64, the epoch, sample and repetition of each image -> (B, count) float32 by name."""
         if not self.counts:
             return {}
-        bits = scramble((origin[:, :, None] * self.strides).sum(dim=1) + self.starts)
+        bits = scramble((sample_keys[:, :, None] * self.strides).sum(dim=1) + self.starts)
         numbers = ((bits >> 40) & 0xFFFFFF) * 2.0**-24  # every float32 in [0, 1) that 24 bits can
         return dict(zip(self.counts, numbers.split(list(self.counts.values()), dim=1), strict=True))
 
@@ -70,9 +70,9 @@ def scramble(x: Tensor) -> Tensor:
     return x
 
 
-def uniform(seed: int, name: str, origin: Tensor, count: int) -> Tensor:
+def uniform(seed: int, name: str, sample_keys: Tensor, count: int) -> Tensor:
     """The numbers of one name, (B, count)."""
-    return ImageDraws(seed, {name: count}).to(origin.device)(origin)[name]
+    return ImageDraws(seed, {name: count}).to(sample_keys.device)(sample_keys)[name]
 
 
 def permutation(length: int, device: torch.device, *key: object) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the network sees of an image: a function of its origin, and timm's and torchvision's for the same draws."""
+"""What the network sees of an image: a function of its sample key, and timm's and torchvision's for the same draws."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy
 import pytest
 import torch
 from conftest import recipe_of
-from photographs import origins, photographs, shown
+from photographs import make_keys, photographs, shown
 from PIL import Image
 from replaying import Replayed
 from torch.nn import functional as F
@@ -61,8 +61,8 @@ def test_augmentation_is_a_function_of_image_and_origin(name):
     images = random_images(12)
 
     def apply(part: slice) -> torch.Tensor:
-        batch, origin = images[part], origins(12)[part]
-        return device(batch if workers is None else workers(batch, origin), origin)
+        batch, sample_keys = images[part], make_keys(12)[part]
+        return device(batch if workers is None else workers(batch, sample_keys), sample_keys)
 
     whole = apply(slice(None))
     assert whole.shape == images.shape and whole.dtype == torch.float32
@@ -76,8 +76,8 @@ def test_the_devices_part_never_waits_and_workers_have_no_device_state(name):
     workers, device = augmented(name)
     device.to("meta")
     images = random_images(2)
-    assert workers is None or workers(images, origins(2)).device.type == "cpu"
-    assert device(images.to("meta"), origins(2).to("meta")).device.type == "meta"
+    assert workers is None or workers(images, make_keys(2)).device.type == "cpu"
+    assert device(images.to("meta"), make_keys(2).to("meta")).device.type == "meta"
 
 
 class Launches(TorchDispatchMode):
@@ -92,9 +92,9 @@ class Launches(TorchDispatchMode):
 
 def test_a_micro_batch_of_cifar_is_augmented_in_forty_operations():
     _, device = augmentation(recipe_of("wrn"))
-    images, origin = random_images(8), origins(8)
+    images, sample_keys = random_images(8), make_keys(8)
     with Launches() as launches:
-        device(images, origin)
+        device(images, sample_keys)
     assert 10 < launches.count <= 40
 
 
@@ -111,27 +111,27 @@ def of_photographs(recipe, hflip=0.5):
 def test_photographs_of_any_size(name):
     changes = {"crop_scale": [32, 40]} if name == "resnet" else {}
     view, device = of_photographs(recipe_of(name, train_res=24, **changes))
-    images, origin = photographs()[:4], origins(4)
-    whole = shown(view, images, origin)
+    images, sample_keys = photographs()[:4], make_keys(4)
+    whole = shown(view, images, sample_keys)
     assert whole.shape == (4, 3, 24, 24)
-    assert torch.equal(shown(view, images[2:], origin[2:]), whole[2:])
-    assert device(whole, origin).shape == whole.shape
+    assert torch.equal(shown(view, images[2:], sample_keys[2:]), whole[2:])
+    assert device(whole, sample_keys).shape == whole.shape
 
 
 def test_what_no_box_is_cut_for_is_the_centre():
     """Then pad and flip, as of images of one size, on the device."""
     view, device = of_photographs(recipe_of("wrn", train_res=24))
     central = CentralView(recipe_of("wrn", test_res=24, test_crop_ratio=1), exact=False)
-    centre = shown(central, photographs()[:4], origins(4))
-    assert torch.equal(shown(view, photographs()[:4], origins(4)), centre)
-    assert torch.equal(device(centre, origins(4)), augmentation(recipe_of("wrn"))[1](centre, origins(4)))
+    centre = shown(central, photographs()[:4], make_keys(4))
+    assert torch.equal(shown(view, photographs()[:4], make_keys(4)), centre)
+    assert torch.equal(device(centre, make_keys(4)), augmentation(recipe_of("wrn"))[1](centre, make_keys(4)))
 
 
 def test_grey_images():
     workers, device = augmentation(recipe_of("rsb_a2", pca_lighting=0.1), hflip=0.0, mean=[0.3], std=[0.3])
     images = random_images(4, channels=1)
-    assert workers(images, origins(4)).shape == images.shape and device.lighting == 0
-    assert device(images, origins(4)).shape == images.shape
+    assert workers(images, make_keys(4)).shape == images.shape and device.lighting == 0
+    assert device(images, make_keys(4)).shape == images.shape
 
 
 def test_progressive_resolution():
@@ -140,15 +140,15 @@ def test_progressive_resolution():
     photos = recipe_of("rsb_a2", train_res=48, progressive_res=[32, 48], epochs=2)
     view, _ = of_photographs(photos)
     for epoch, side in ((0, 16), (2, 16), (3, 24), (8, 32)):
-        assert device(random_images(2), origins(2, epoch)).shape[2:] == (side, side)
+        assert device(random_images(2), make_keys(2, epoch)).shape[2:] == (side, side)
     for epoch, side in ((0, 32), (1, 48)):
-        assert shown(view, photographs()[:2], origins(2, epoch)).shape[2:] == (side, side)
+        assert shown(view, photographs()[:2], make_keys(2, epoch)).shape[2:] == (side, side)
 
 
 def test_an_alternating_flip_is_drawn_once():
     _, device = augmentation(recipe_of("wrn", hflip_alternating=True, crop="none"))
     images = random_images(400)
-    first, second, third = (device(images, origins(400, epoch)) for epoch in range(3))
+    first, second, third = (device(images, make_keys(400, epoch)) for epoch in range(3))
     assert torch.equal(second, first.flip(3)) and torch.equal(third, first)
     flipped = (first == device.normalise(images).flip(3)).flatten(1).all(1)
     assert flipped.float().mean() == pytest.approx(0.5, abs=0.08)
@@ -226,8 +226,8 @@ def test_jitter_follows_a_policy():
 def test_lighting_is_alexnets():
     device = augmentation(recipe_of("wrn", crop="none", pca_lighting=0.1), hflip=0.0)[1]
     images = random_images(6)
-    added = (device(images, origins(6)) - device.normalise(images)).mean((2, 3)) * torch.tensor(STD)
-    alpha = torch.special.ndtri(uniform(0, "lighting", origins(6), 3).double()) * 0.1
+    added = (device(images, make_keys(6)) - device.normalise(images)).mean((2, 3)) * torch.tensor(STD)
+    alpha = torch.special.ndtri(uniform(0, "lighting", make_keys(6), 3).double()) * 0.1
     expected = torch.stack([torch.tensor(EIGENVECTORS).double() @ (a * torch.tensor(EIGENVALUES)) for a in alpha])
     torch.testing.assert_close(added.double(), expected, atol=1e-4, rtol=0)
 
@@ -241,7 +241,7 @@ def test_erased_boxes_are_timms_and_torchvisions_for_the_same_draws(mode, monkey
 
     (low, high), (narrow, wide) = erasing.RANGES[mode]
     recipe, shape = recipe_of("wrn", erasing_prob=0.6, erasing_mode=mode), (200, 3, 24, 40)
-    draws = {name: uniform(0, name, origins(200), count) for name, count in erasing.erasing_draws(recipe).items()}
+    draws = {name: uniform(0, name, make_keys(200), count) for name, count in erasing.erasing_draws(recipe).items()}
     found = erasing.erase(recipe, draws, torch.full(shape, 9.0), normal_quantiles()) != 9
     theirs = random_erasing.RandomErasing(0.6, low, high, narrow, wide, device="cpu")
     for i in range(200):
@@ -257,7 +257,7 @@ def test_erased_boxes_are_timms_and_torchvisions_for_the_same_draws(mode, monkey
 
 def test_erasing_is_the_same_on_a_device_that_is_not_looked_at(monkeypatch):
     pixels, quantiles = torch.randn(5, 3, 16, 20), normal_quantiles()
-    found = boxes.random_erasing(uniform(0, "erasing", origins(5), 40), 16, 20, *erasing.RANGES["pixel"])
+    found = boxes.random_erasing(uniform(0, "erasing", make_keys(5), 40), 16, 20, *erasing.RANGES["pixel"])
     ours, state = pixels.clone(), torch.arange(5) << 40
     erasing.fill_boxes_with_noise(ours, found, quantiles, state)
     rows, fours = erasing.counters(3, 16, 20, pixels.device)
@@ -267,7 +267,7 @@ def test_erasing_is_the_same_on_a_device_that_is_not_looked_at(monkeypatch):
 
 def test_cutout_is_the_papers():
     recipe, ones = recipe_of("wrn", cutout=8), torch.ones(300, 1, 20, 30)
-    draws = {"cutout": uniform(0, "cutout", origins(300), 2)}
+    draws = {"cutout": uniform(0, "cutout", make_keys(300), 2)}
     found = erasing.erase(recipe, draws, ones.clone(), normal_quantiles())[:, 0] == 0
     for y, x, image in zip(*(draws["cutout"] * torch.tensor([20, 30])).long().unbind(1), found, strict=True):
         expected = torch.zeros(20, 30, dtype=torch.bool)

@@ -6,7 +6,7 @@ import numpy
 import pytest
 import torch
 from conftest import recipe_of
-from photographs import origins, photographs, shown
+from photographs import make_keys, photographs, shown
 from PIL import Image
 from replaying import Replayed
 from torch.nn import functional as F
@@ -32,7 +32,7 @@ def tensor(image: Image.Image) -> torch.Tensor:
 def test_boxes_of_random_resized_crop_are_timms_for_the_same_draws(monkeypatch):
     from timm.data import transforms
 
-    draws, kinds = uniform(0, "crop", origins(600), 40), len(SIZES)
+    draws, kinds = uniform(0, "crop", make_keys(600), 40), len(SIZES)
     height, width = (torch.tensor([SIZES[i % kinds][axis] for i in range(600)]) for axis in (0, 1))
     found = boxes.random_resized_crop(draws, height, width, [0.08, 1.0], [3 / 4, 4 / 3])
     for i, box in enumerate(found.tolist()):
@@ -43,7 +43,7 @@ def test_boxes_of_random_resized_crop_are_timms_for_the_same_draws(monkeypatch):
 
 
 def test_boxes_of_scale_jitter_are_those_of_a_resize_and_a_crop():
-    draws = uniform(0, "crop", origins(3000), 3)
+    draws = uniform(0, "crop", make_keys(3000), 3)
     height, width = torch.full((3000,), 375), torch.full((3000,), 500)
     top, left, h, w = boxes.scale_jitter(draws, height, width, [256, 480], 224).unbind(1)
     short = (224 * 375 / h).round()
@@ -62,7 +62,7 @@ def test_boxes_of_scale_jitter_are_those_of_a_resize_and_a_crop():
 @pytest.mark.parametrize("size", [(224, 224), (12, 70)])
 def test_crops_of_a_batch_are_pils_pass_by_pass(interpolation, size):
     for number, image in enumerate(photographs()):
-        draws = uniform(0, "crop", origins(9)[number : number + 1], 40)
+        draws = uniform(0, "crop", make_keys(9)[number : number + 1], 40)
         sides = torch.tensor([image.height]), torch.tensor([image.width])
         box = boxes.random_resized_crop(draws, *sides, [0.08, 1.0], [3 / 4, 4 / 3])
         found = resized_crop(tensor(image)[None], box, size, interpolation, beyond=False)[0]
@@ -85,7 +85,7 @@ def test_crops_of_photographs_are_nearly_torchvisions(interpolation, by_torch, m
 
     monkeypatch.setattr(resampling, "_torch_is_fast", lambda: by_torch)
     for number, image in enumerate(photographs()):
-        draws = uniform(1, "crop", origins(9)[number : number + 1], 40)
+        draws = uniform(1, "crop", make_keys(9)[number : number + 1], 40)
         sides = torch.tensor([image.height]), torch.tensor([image.width])
         box = boxes.random_resized_crop(draws, *sides, [0.08, 1.0], [3 / 4, 4 / 3])[0].tolist()
         theirs = functional.resized_crop(image, *map(int, box), [96, 96], InterpolationMode(interpolation))
@@ -107,7 +107,7 @@ def test_an_area_is_the_mean_of_its_pixels():
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_scale_jitter_is_a_resize_and_then_a_crop(interpolation):
     for number, image in enumerate(photographs()):
-        draws = uniform(0, "crop", origins(9)[number : number + 1], 3)
+        draws = uniform(0, "crop", make_keys(9)[number : number + 1], 3)
         sides = torch.tensor([image.height]), torch.tensor([image.width])
         box = boxes.scale_jitter(draws, *sides, [64, 90], 56)
         short = round(float(56 * min(image.size) / box[0, 2:].min()))
@@ -157,8 +157,8 @@ def test_evaluation_shows_what_timm_shows(size, ratio, interpolation):
     theirs = create_transform(size, interpolation=interpolation, crop_pct=ratio, normalize=False)
     recipe = recipe_of("rsb_a2", test_res=size, test_crop_ratio=ratio, test_interpolation=interpolation)
     expected = torch.stack([theirs(image) for image in photographs()[:4]])
-    assert torch.equal(shown(CentralView(recipe), photographs()[:4], origins(4)), expected)
-    fast = shown(CentralView(recipe, exact=False), photographs()[:4], origins(4))
+    assert torch.equal(shown(CentralView(recipe), photographs()[:4], make_keys(4)), expected)
+    fast = shown(CentralView(recipe, exact=False), photographs()[:4], make_keys(4))
     assert (fast.float() - expected).abs().mean() < NEAR[interpolation]
 
 

@@ -103,8 +103,8 @@ def test_split():
 
 def test_two_devices_see_what_one_with_two_micro_batches_sees():
     order = Order(50, 16, 3, False, 0)
-    alone = [[b.origin for b in step] for step in loader(order, Split(1, 2))]
-    ranks = [[step[0].origin for step in loader(order, Split(2, 1), rank)] for rank in (0, 1)]
+    alone = [[b.sample_keys for b in step] for step in loader(order, Split(1, 2))]
+    ranks = [[step[0].sample_keys for step in loader(order, Split(2, 1), rank)] for rank in (0, 1)]
     for step, (first, second) in enumerate(alone):
         assert torch.equal(first, ranks[0][step]) and torch.equal(second, ranks[1][step])
 
@@ -132,16 +132,16 @@ def test_a_loader_goes_on_where_it_was_saved():
     rest = list(resumed)
     assert len(rest) == 4
     for ours, theirs in zip(rest, steps[2:], strict=True):
-        assert torch.equal(ours[0].images, theirs[0].images) and torch.equal(ours[0].origin, theirs[0].origin)
+        assert torch.equal(ours[0].images, theirs[0].images) and torch.equal(ours[0].sample_keys, theirs[0].sample_keys)
     assert len(list(resumed)) == 6 and whole.state_dict() == {"next": 0}
 
 
-class AddOrigin:
+class AddRepetition:
     def shown(self, native, epoch):
         return native
 
-    def __call__(self, images, origin):
-        return images + origin[:, 2].to(torch.uint8)[:, None, None, None]
+    def __call__(self, images, sample_keys):
+        return images + sample_keys[:, 2].to(torch.uint8)[:, None, None, None]
 
 
 FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -149,7 +149,9 @@ FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 def equal(steps, others) -> bool:
     return all(
-        torch.equal(x.images, y.images) and torch.equal(x.labels, y.labels) and torch.equal(x.origin, y.origin)
+        torch.equal(x.images, y.images)
+        and torch.equal(x.labels, y.labels)
+        and torch.equal(x.sample_keys, y.sample_keys)
         for a, b in zip(steps, others, strict=True)
         for x, y in zip(a, b, strict=True)
     )
@@ -159,7 +161,7 @@ def equal(steps, others) -> bool:
 def test_workers_change_nothing_in_any_epoch():
     """Nor what is begun ahead: epochs in a row, one that is broken off, and one that begins in its middle."""
     order = Order(50, 16, 3, True, 0)
-    zero, two = (loader(order, Split(1, 2), workers=n, view=AddOrigin()) for n in (0, 2))
+    zero, two = (loader(order, Split(1, 2), workers=n, view=AddRepetition()) for n in (0, 2))
     for epoch, first, last in ((0, 0, 3), (1, 0, 3), (2, 0, 1), (3, 0, 3), (5, 2, 3)):
         steps = []
         for one in (zero, two):
@@ -171,7 +173,7 @@ def test_workers_change_nothing_in_any_epoch():
 
 @FORKS
 def test_the_next_epoch_is_begun_before_it_is_asked_for():
-    one = loader(Order(48, 16, 0, True, 0), workers=1, view=AddOrigin(), last=1)
+    one = loader(Order(48, 16, 0, True, 0), workers=1, view=AddRepetition(), last=1)
     list(one)
     assert [request.key for request, _ in one.stream.begun] == [(1, 0), (1, 1)]
     one.set_epoch(1)
@@ -180,7 +182,7 @@ def test_the_next_epoch_is_begun_before_it_is_asked_for():
 
 @FORKS
 def test_a_worker_that_dies_is_named():
-    one = loader(Order(48, 16, 0, True, 0), workers=2, view=AddOrigin())
+    one = loader(Order(48, 16, 0, True, 0), workers=2, view=AddRepetition())
     steps = iter(one)
     next(steps)
     for process in one.stream.pool().processes:
@@ -195,7 +197,7 @@ class Fails:
     def shown(self, native, epoch):
         return native
 
-    def __call__(self, images, origin):
+    def __call__(self, images, sample_keys):
         raise RuntimeError("of its own")
 
 

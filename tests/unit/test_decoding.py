@@ -10,7 +10,7 @@ import numpy
 import pytest
 import torch
 from conftest import recipe_of
-from photographs import SAMPLES, origins, photographs
+from photographs import SAMPLES, make_keys, photographs
 from PIL import Image, ImageOps
 
 from lineage.datamodules.decoding import decoding
@@ -200,9 +200,9 @@ def files() -> dict[str, bytes]:
 def test_rows_that_cannot_be_read_are_named():
     data = OfFiles(files(), on_error="fail", max_errors=0)
     data.load()
-    view, origin = Photographs(recipe_of("rsb_a2", train_res=24), seed=0, then=None), origins(5)
+    view, sample_keys = Photographs(recipe_of("rsb_a2", train_res=24), seed=0, then=None), make_keys(5)
     out = torch.ones(5, 3, 24, 24, dtype=torch.uint8)
-    faults = data.train.fill(out, origin, view)
+    faults = data.train.fill(out, sample_keys, view)
     assert [(fault.row, fault.name) for fault in sorted(faults)] == [(1, "half"), (3, "gone")]
     assert out[[0, 2, 4]].float().std() > 1 and not out[[1, 3]].any()
     with pytest.raises(DataError, match="half cannot be read as an image .*truncated|gone cannot.*No such file"):
@@ -213,7 +213,7 @@ def test_a_budget_of_errors(caplog):
     data = OfFiles(files(), on_error="skip", max_errors=2)
     data.load()
     faults = data.train.fill(
-        torch.ones(5, 3, 24, 24, dtype=torch.uint8), origins(5), CentralView(recipe_of("rsb_a2", test_res=24))
+        torch.ones(5, 3, 24, 24, dtype=torch.uint8), make_keys(5), CentralView(recipe_of("rsb_a2", test_res=24))
     )
     for _ in range(2):  # an image counts once
         data.report(faults)

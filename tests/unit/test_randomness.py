@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from distributions import distance_from_uniform
-from photographs import origins
+from photographs import make_keys
 
 from lineage.recipes.augment.randomness import (
     GOLDEN,
@@ -19,19 +19,19 @@ from lineage.recipes.augment.randomness import (
 
 
 def test_uniform_is_a_function_of_the_origin_alone():
-    whole = uniform(0, "flip", origins(1000), 4)
-    assert torch.equal(uniform(0, "flip", origins(1000)[500:], 4), whole[500:])
-    assert torch.equal(uniform(0, "flip", origins(1000), 2), whole[:, :2])
-    for other in (uniform(1, "flip", origins(1000), 4), uniform(0, "crop", origins(1000), 4)):
+    whole = uniform(0, "flip", make_keys(1000), 4)
+    assert torch.equal(uniform(0, "flip", make_keys(1000)[500:], 4), whole[500:])
+    assert torch.equal(uniform(0, "flip", make_keys(1000), 2), whole[:, :2])
+    for other in (uniform(1, "flip", make_keys(1000), 4), uniform(0, "crop", make_keys(1000), 4)):
         assert (other == whole).float().mean() < 0.01
-    assert (uniform(0, "flip", origins(1000, epoch=4), 4) == whole).float().mean() < 0.01
+    assert (uniform(0, "flip", make_keys(1000, epoch=4), 4) == whole).float().mean() < 0.01
 
 
 def test_one_hash_draws_the_same_as_many():
     draws = ImageDraws(0, {"crop": 3, "flip": 1}, once=["flip"])
-    found, later = draws(origins(100)), draws(origins(100, epoch=4))
-    assert torch.equal(found["crop"], uniform(0, "crop", origins(100), 3))
-    assert torch.equal(found["flip"], uniform(0, "flip", origins(100, epoch=0), 1))
+    found, later = draws(make_keys(100)), draws(make_keys(100, epoch=4))
+    assert torch.equal(found["crop"], uniform(0, "crop", make_keys(100), 3))
+    assert torch.equal(found["flip"], uniform(0, "flip", make_keys(100, epoch=0), 1))
     assert torch.equal(found["flip"], later["flip"]) and not torch.equal(found["crop"], later["crop"])
 
 
@@ -42,13 +42,13 @@ def test_numbers_never_change():
 
 
 def test_uniform_and_normal_numbers_are_so_distributed():
-    u = uniform(0, "u", origins(20_000), 4)
-    z = normal(normal_quantiles(), uniform(0, "z", origins(20_000), 2))
+    u = uniform(0, "u", make_keys(20_000), 4)
+    z = normal(normal_quantiles(), uniform(0, "z", make_keys(20_000), 2))
     assert u.min() >= 0 and u.max() < 1
     assert distance_from_uniform(u) < 1.63 and distance_from_uniform(torch.special.ndtr(z)) < 1.63
     # between columns, neighbouring samples, epochs and repetitions
-    epochs, repetitions = origins(20_000, epoch=4), origins(20_000) + torch.tensor([0, 0, 1])
-    others = [uniform(0, "u", origin, 1) for origin in (epochs, repetitions)]
+    epochs, repetitions = make_keys(20_000, epoch=4), make_keys(20_000) + torch.tensor([0, 0, 1])
+    others = [uniform(0, "u", keys, 1) for keys in (epochs, repetitions)]
     both = torch.cat((u, u[:, :1].roll(1, 0), *others), dim=1)
     assert (torch.corrcoef(both.T) - torch.eye(7)).abs().max() < 0.025
 
