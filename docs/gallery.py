@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from docs.papers import DRAWINGS, ERRORS, GOLDEN, ROOT, Entry, Family, Number, entries, families, numbers
 from lineage import assemble
-from lineage.anatomy.cost import WithoutValues
+from lineage.anatomy.cost import SkipInitialisation
 from lineage.anatomy.drawing.svg import draw, write
 from lineage.anatomy.table import Anatomy, dissect
 from lineage.config import schema  # noqa: F401  # registers the recipe's types
@@ -66,7 +66,7 @@ def anatomy(network: str) -> Anatomy:
     row = counted()[network][0]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [f"datamodule={row['dataset']}", *f"arch={network}".split()])
-    with WithoutValues():
+    with SkipInitialisation():
         built = assemble.network(cfg, device="meta")
     return dissect(built, cfg.datamodule.channels, int(row["input_size"]))
 

@@ -95,7 +95,7 @@ class MultiplyAdds(Shapes):
         return out
 
 
-class WithoutValues(TorchFunctionMode):
+class SkipInitialisation(TorchFunctionMode):
     """While it is entered, nothing draws initial weights, of which the meta device has none anyway."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -104,7 +104,7 @@ class WithoutValues(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def unwritten(network: nn.Module) -> nn.Module:
+def unwritten_copy(network: nn.Module) -> nn.Module:
     """A copy in evaluation mode whose tensors are memory that nobody has written; the network is left as it is."""
     tensors = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
     memo: dict[int, Any] = {id(tensor): blank(tensor) for _, tensor in tensors}
@@ -121,7 +121,7 @@ def blank(tensor: Tensor) -> Tensor:
 
 def count_macs(network: nn.Module, channels: int, resolution: int) -> int:
     """Multiply-adds of one image through convolutions and linear layers."""
-    shadow, image = unwritten(network), torch.empty(1, channels, resolution, resolution)
+    shadow, image = unwritten_copy(network), torch.empty(1, channels, resolution, resolution)
     with MultiplyAdds() as counter, torch.no_grad():
         shadow(image)
     return round(counter.total)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lineage.anatomy.cost import Shapes, multiply_adds, name_of, unwritten
+from lineage.anatomy.cost import Shapes, multiply_adds, name_of, unwritten_copy
 
 JOINS = ("add", "concat", "gate")
 
@@ -285,7 +285,7 @@ def trace(network: nn.Module, channels: int, resolution: int) -> Trace:
 
     Auxiliary heads, which answer in training only, run too. The network is left as it is: a copy without data runs.
     """
-    shadow = unwritten(network)
+    shadow = unwritten_copy(network)
     shadow.training = bool(getattr(network, "aux_weights", ()))  # its own way only: layers stay in evaluation mode
     image = torch.empty(1, channels, resolution, resolution)
     recorder = Trace(image)

@@ -34,7 +34,7 @@ def pretrained_preprocessing(cfg: DictConfig) -> Preprocessing | None:
     from hydra.utils import instantiate
     from torch import nn
 
-    from lineage.weights.origin import recorded_preprocessing
+    from lineage.weights.provenance import recorded_preprocessing
 
     def build() -> nn.Module:
         with torch.device("meta"):

@@ -22,13 +22,13 @@ def run(cfg: DictConfig) -> None:
     from rich.text import Text
 
     from lineage import assemble
-    from lineage.anatomy.cost import WithoutValues
+    from lineage.anatomy.cost import SkipInitialisation
     from lineage.anatomy.drawing.svg import write
     from lineage.anatomy.report import NOTES, tabulate
     from lineage.anatomy.table import dissect
     from lineage.reporting.screen import console
 
-    with WithoutValues():
+    with SkipInitialisation():
         network: Any = assemble.network(cfg, device="meta")
     side = eval_size(cfg)
     anatomy = dissect(network, cfg.datamodule.channels, side)

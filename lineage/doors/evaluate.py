@@ -19,15 +19,15 @@ def run(cfg: DictConfig) -> None:
     follow_parent()
 
     from lineage import assemble
-    from lineage.reporting.notes import of_classes
-    from lineage.reporting.progress_bar import Bar
+    from lineage.reporting.notes import class_notes
+    from lineage.reporting.progress_bar import RunProgressBar
     from lineage.reporting.screen import console, show_plan
     from lineage.running.directory import is_main_process
     from lineage.running.ranks import Ranks
 
     network = assemble.network(cfg, weights=True, new_head=False)
     out = console(quiet=not is_main_process())
-    callbacks = [Ranks(cfg.trainer.timeout_s), Bar(out)]
+    callbacks = [Ranks(cfg.trainer.timeout_s), RunProgressBar(out)]
     trainer = assemble.trainer(cfg, network, callbacks=callbacks)
     data = assemble.data(cfg, share=trainer.world_size > 1)
     evaluator = assemble.evaluator(cfg, network, data, trainer)
@@ -48,6 +48,6 @@ def run(cfg: DictConfig) -> None:
     notes = [
         *getattr(network, "notes", ()),
         *data.notes,
-        *of_classes(assemble.classes_learned(cfg), data.class_names()),
+        *class_notes(assemble.classes_learned(cfg), data.class_names()),
     ]
     show_plan(out, rows, notes)

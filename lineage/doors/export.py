@@ -28,12 +28,14 @@ def run(cfg: DictConfig) -> None:
     from lineage.weights.libraries import Model
 
     network: Any = assemble.network(cfg, weights=True, new_head=False).eval()
-    labels, shown = assemble.class_names(cfg), eval_preprocessing(cfg)
+    labels, preprocessing = assemble.class_names(cfg), eval_preprocessing(cfg)
     values: Any = OmegaConf.to_container(cfg, resolve=True)
-    read_back = export(Model(network, values["arch"], values["published"], shown, labels), cfg.to, Path(cfg.output))
+    read_back = export(
+        Model(network, values["arch"], values["published"], preprocessing, labels), cfg.to, Path(cfg.output)
+    )
     rows = {
         "weights": str(cfg.pretrained),
-        "images": str(shown),
+        "images": str(preprocessing),
         "classes": ", ".join(labels[:5]) + (f", ... {len(labels):,} in all" if len(labels) > 5 else ""),
         "read back": read_back,
         "written": str(cfg.output),
@@ -42,6 +44,8 @@ def run(cfg: DictConfig) -> None:
     if cfg.run is not None and not is_finished(Path(cfg.pretrained).parents[1]):
         notes.append("the run is not finished: these are the weights that it saved last")
     if cfg.datamodule.get("show") == "pad":
-        notes.append(f"the data's images are padded with zeros to {shown.resolution} px, which no record here says")
+        notes.append(
+            f"the data's images are padded with zeros to {preprocessing.resolution} px, which no record here says"
+        )
     out = console()
     show_plan(out, rows, notes)

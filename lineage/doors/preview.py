@@ -22,12 +22,12 @@ def run(cfg: DictConfig) -> None:
 
     from lineage import assemble
     from lineage.analysis import contact_sheet
-    from lineage.anatomy.cost import WithoutValues
-    from lineage.reporting import data_table
+    from lineage.anatomy.cost import SkipInitialisation
+    from lineage.reporting import dataset_summary
     from lineage.reporting.screen import console, show_plan
     from lineage.reporting.training_images import pairs
 
-    with WithoutValues():
+    with SkipInitialisation():
         network = assemble.network(cfg, device="meta")
     trainer = assemble.trainer(cfg, network)
     data = assemble.data(cfg)
@@ -36,13 +36,13 @@ def run(cfg: DictConfig) -> None:
 
     with torch.no_grad():
         shown = pairs(data, classifier, cfg.images, cfg.epoch, cfg.step)
-        facts = data_table.facts(data)
-    choices, does = HydraConfig.get().runtime.choices, data_table.augmentation(classifier.recipe)
+        statistics = dataset_summary.statistics(data)
+    choices, augmentation = HydraConfig.get().runtime.choices, dataset_summary.augmentation(classifier.recipe)
     title, file = f"{choices['datamodule']} under {choices['recipe']}", Path(f"{cfg.output}.png")
     heads = ("in a test", f"in training, epoch {cfg.epoch}, step {cfg.step}")
-    contact_sheet.write(shown, title, does, heads, file)
+    contact_sheet.write(shown, title, augmentation, heads, file)
 
     out = console()
-    show_plan(out, {**facts, "augmentation": does}, data.notes)
-    out.print(data_table.class_table(data))
+    show_plan(out, {**statistics, "augmentation": augmentation}, data.notes)
+    out.print(dataset_summary.class_table(data))
     out.print(Text(str(file)), soft_wrap=True)

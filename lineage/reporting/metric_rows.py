@@ -16,7 +16,7 @@ from lineage.reporting.clock import Clock
 log = logging.getLogger(__name__)
 
 
-class Rows(Callback):
+class MetricRows(Callback):
     """Hands metrics to the loggers: loss and learning rate every few steps, everything at an epoch's end.
 
     A logger that fails does not end the run: it is said once, and the logger has a gap.

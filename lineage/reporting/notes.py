@@ -37,7 +37,7 @@ def what_does_not_apply(
     ]
 
 
-def of_classes(learned: list[str] | None, here: list[str]) -> list[str]:
+def class_notes(learned: list[str] | None, here: list[str]) -> list[str]:
     """Where the weights tell other classes apart than the data have, or count them in another order."""
     for number, (name, other) in enumerate(zip(learned or (), here, strict=False)):
         if name != other:
@@ -47,7 +47,7 @@ def of_classes(learned: list[str] | None, here: list[str]) -> list[str]:
     return []
 
 
-def of_split(cfg: DictConfig, network: nn.Module, split: Split, max_per_device: int) -> list[str]:
+def batch_notes(cfg: DictConfig, network: nn.Module, split: Split, max_per_device: int) -> list[str]:
     """Micro-batches that are much smaller than they may be, and what cannot act on those of one image."""
     batch_size = cfg.recipe.batch_size
     share, images = batch_size // split.devices, batch_size // split.chunks
@@ -67,7 +67,7 @@ def of_split(cfg: DictConfig, network: nn.Module, split: Split, max_per_device: 
     return notes
 
 
-def of_enlargement(cfg: DictConfig, largest: int | None) -> list[str]:
+def resolution_notes(cfg: DictConfig, largest: int | None) -> list[str]:
     """Sizes that no image has."""
     sizes = {name: cfg.recipe[name] for name in ("train_res", "test_res") if cfg.recipe[name] > (largest or math.inf)}
     said = " and ".join(f"recipe.{name}={size}" for name, size in sizes.items())

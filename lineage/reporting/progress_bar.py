@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lineage.reporting.clock import Clock
 
 
-class Bar(ProgressBar):
+class RunProgressBar(ProgressBar):
     """One line for the whole run, written four times a second. Without a terminal it writes nothing."""
 
     def __init__(self, console: Console, clock: Clock | None = None) -> None:

@@ -23,9 +23,9 @@ from lineage.files import Lock, UserError, remove_temporary
 from lineage.recipes.classifier import Classifier
 from lineage.reporting import metrics_csv, results, screen
 from lineage.reporting.clock import Clock
-from lineage.reporting.metric_rows import Rows
-from lineage.reporting.notes import of_enlargement, of_split, what_does_not_apply
-from lineage.reporting.progress_bar import Bar
+from lineage.reporting.metric_rows import MetricRows
+from lineage.reporting.notes import batch_notes, resolution_notes, what_does_not_apply
+from lineage.reporting.progress_bar import RunProgressBar
 from lineage.reporting.tensorboard import TensorBoard
 from lineage.running import checkpoints, directory
 from lineage.running.checkpoints import BEST, LAST, PREVIOUS, Checkpoints
@@ -59,11 +59,11 @@ class Run:
         machine, self.clock = self.cfg.trainer, Clock()
         arch = OmegaConf.to_container(self.cfg.arch, resolve=True)
         facts = {"arch": arch, "preprocessing": asdict(self.preprocessing)}
-        self.rows = Rows(self.console, self.clock)
+        self.rows = MetricRows(self.console, self.clock)
         return [
             Ranks(machine.timeout_s),
             self.clock,
-            Bar(self.console, self.clock),
+            RunProgressBar(self.console, self.clock),
             self.rows,  # before what may save the step and leave
             Stop(machine.max_time, machine.timeout_s, self.console, str(self.cfg.run)),
             Checkpoints(self.folder / "checkpoints", machine.checkpoint_minutes, machine.checkpoint_steps, facts),
@@ -130,8 +130,8 @@ class Run:
             *getattr(classifier.network, "notes", ()),
             *(note for teacher in classifier.teachers for note in teacher.notes),
             *data.notes,
-            *of_enlargement(cfg, data.largest),
-            *of_split(cfg, classifier.network, split, cfg.trainer.max_per_device),
+            *resolution_notes(cfg, data.largest),
+            *batch_notes(cfg, classifier.network, split, cfg.trainer.max_per_device),
             *what_does_not_apply(
                 cfg,
                 classifier.network,

@@ -6,8 +6,8 @@ from typing import Any
 
 from lineage.archs import catalogue
 from lineage.archs.network import Network
-from lineage.weights.origin import recorded_preprocessing
 from lineage.weights.preprocessing import LIBRARIES
+from lineage.weights.provenance import recorded_preprocessing
 from lineage.weights.released import load
 
 

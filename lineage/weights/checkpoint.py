@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lineage.archs.arguments import ArchitectureError
-from lineage.weights.preprocessing import Preprocessing, from_values, of_timms_folder
+from lineage.weights.preprocessing import Preprocessing, preprocessing_from, timm_folder_preprocessing
 
 Tensors = dict[str, Tensor]
 
@@ -23,7 +23,7 @@ KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
 PREFIXES = ("network.", "module.", "_orig_mod.", "model.", "net.")
 
 
-class Saved(NamedTuple):
+class SavedWeights(NamedTuple):
     """What a file holds.
 
     tensors: the network's, none if it is something else; arch: the network's arguments, and seen: how the images were
@@ -32,11 +32,11 @@ class Saved(NamedTuple):
 
     tensors: Tensors
     arch: Mapping[str, Any]
-    seen: Preprocessing | None
+    preprocessing: Preprocessing | None
     classes: list[str] | None = None
 
 
-def read_weights(path: Path) -> Saved:
+def read_weights(path: Path) -> SavedWeights:
     """The network's tensors of a file: a run's checkpoint, safetensors, or what torch.load reads as data.
 
     Raises:
@@ -52,11 +52,11 @@ def read_weights(path: Path) -> Saved:
     if not isinstance(content, Mapping):
         raise ArchitectureError(f"pretrained={path}: cannot be read as weights (it is a {type(content).__name__}).")
     arch, seen = content.get("arch"), content.get("preprocessing")
-    record = from_values(seen) if isinstance(seen, Mapping) else of_timms_folder(path)
+    record = preprocessing_from(seen) if isinstance(seen, Mapping) else timm_folder_preprocessing(path)
     classes = next(
         (part["classes"] for part in content.values() if isinstance(part, Mapping) and "classes" in part), None
     )
-    return Saved(network_weights(content), arch if isinstance(arch, Mapping) else {}, record, classes)
+    return SavedWeights(network_weights(content), arch if isinstance(arch, Mapping) else {}, record, classes)
 
 
 def _reason(error: Exception) -> str:

@@ -22,7 +22,7 @@ from torch import Tensor
 from lineage.archs.arguments import ArchitectureError
 from lineage.weights.checkpoint import read_weights
 from lineage.weights.libraries import Model, one_line, write_timm, write_torchvision
-from lineage.weights.preprocessing import timm_record
+from lineage.weights.preprocessing import to_timm_config
 
 TOLERANCE = 1e-5  # of max |a - b| / max |b| of float32 logits
 
@@ -38,7 +38,7 @@ def export(model: Model, to: str, place: Path) -> str:
             package is missing. Nothing is left then.
     """
     part = place.with_name(f"part-{place.name}")
-    size = (len(model.shown.mean), model.shown.resolution, model.shown.resolution)
+    size = (len(model.preprocessing.mean), model.preprocessing.resolution, model.preprocessing.resolution)
     images = torch.randn(3, *size, generator=torch.Generator().manual_seed(0))
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -61,7 +61,7 @@ def _safetensors(model: Model, part: Path, images: Tensor) -> tuple[Tensor, str]
     """Our names, and in the header arch, preprocessing and labels as JSON."""
     from safetensors.torch import save_file
 
-    facts = {"arch": dict(model.arch), "preprocessing": asdict(model.shown), "labels": model.labels}
+    facts = {"arch": dict(model.arch), "preprocessing": asdict(model.preprocessing), "labels": model.labels}
     header = {key: json.dumps(value) for key, value in facts.items()}
     save_file({k: t.contiguous() for k, t in model.network.state_dict().items()}, part, {"format": "pt", **header})
     twin = copy.deepcopy(model.network)
@@ -88,7 +88,7 @@ def _onnx(model: Model, part: Path, images: Tensor) -> tuple[Tensor, str]:
             output_names=["logits"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
-    facts = {"labels": model.labels, **timm_record(model.shown)}
+    facts = {"labels": model.labels, **to_timm_config(model.preprocessing)}
     program.model.metadata_props.update({key: json.dumps(value) for key, value in facts.items()})
     program.save(str(part))
     session = onnxruntime.InferenceSession(str(part), providers=["CPUExecutionProvider"])
@@ -99,7 +99,7 @@ def _torch_export(model: Model, part: Path, images: Tensor) -> tuple[Tensor, str
     """As ONNX; labels and preprocessing are the archive's extra file, facts.json."""
     with one_line("torch.export"):
         program = torch.export.export(model.network, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    facts = json.dumps({"labels": model.labels, "preprocessing": asdict(model.shown)})
+    facts = json.dumps({"labels": model.labels, "preprocessing": asdict(model.preprocessing)})
     torch.export.save(program, part, extra_files={"facts.json": facts})
     return torch.export.load(part).module()(images), "torch.export.load(FILE).module()"
 

@@ -17,16 +17,20 @@ from lineage.weights.preprocessing import Preprocessing
 
 
 class Weights(NamedTuple):
-    """Tensors by the names of their library; None: by ours.
+    """Weights that a library released, or those of a file.
 
-    arch: of a run's checkpoint, its network's arguments. seen: how the images were shown that they saw, where known.
+    Attributes:
+        title: names them in messages.
+        library: whose names the tensors have; None: this project's.
+        arch: the arguments of the network, if a run's checkpoint states them.
+        preprocessing: of the images that the weights were trained on; None: unknown.
     """
 
     title: str
     tensors: Tensors
     library: str | None = None
     arch: Mapping[str, Any] = MappingProxyType({})
-    seen: Preprocessing | None = None
+    preprocessing: Preprocessing | None = None
 
 
 def torchvision_models(model: str) -> Any:

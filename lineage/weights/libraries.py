@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from lineage.archs.arguments import ArchitectureError
 from lineage.weights.checkpoint import Tensors
 from lineage.weights.counterparts import their_names
-from lineage.weights.origin import is_timms
-from lineage.weights.preprocessing import LIBRARIES, Preprocessing, timm_record
+from lineage.weights.preprocessing import LIBRARIES, Preprocessing, to_timm_config
+from lineage.weights.provenance import is_timm_model
 
 # Arguments that timm's builder of MobileNets and EfficientNets takes by other names; other builders have neither.
 AS_TIMM = {"norm_eps": "bn_eps", "act": "act_layer"}
@@ -27,13 +27,13 @@ class Model:
     """A network in evaluation mode, and what goes with it.
 
     arch: its arguments. published: by library the name of its counterpart and the arguments that this needs.
-    shown: how it is shown images. labels: a name for each class.
+    preprocessing: how its images are preprocessed. labels: a name for each class.
     """
 
     network: nn.Module
     arch: Mapping[str, Any]
     published: Mapping[str, Any]
-    shown: Preprocessing
+    preprocessing: Preprocessing
     labels: list[str]
 
 
@@ -72,14 +72,14 @@ def write_timm(model: Model, part: Path, images: Tensor) -> tuple[Tensor, str]:
     from timm.models import save_for_hf
 
     name = _counterpart(model, "timm").partition(".")[0]
-    options: dict[str, Any] = {"num_classes": len(model.labels), "in_chans": len(model.shown.mean)}
+    options: dict[str, Any] = {"num_classes": len(model.labels), "in_chans": len(model.preprocessing.mean)}
     options |= _arguments(model, "timm", AS_TIMM if name.startswith(TAKE_THEM) else {})
     theirs: Any = timm.create_model(name, **options)
-    tensors = dict(model.network.state_dict()) if is_timms(model.network) else to_timm(model.network.state_dict())
+    tensors = dict(model.network.state_dict()) if is_timm_model(model.network) else to_timm(model.network.state_dict())
     _put(tensors, theirs, f"timm's {name}")
     options.pop("num_classes")
     record = {
-        **timm_record(model.shown),
+        **to_timm_config(model.preprocessing),
         "test_input_size": None,
         "test_crop_pct": None,
         "tag": "",

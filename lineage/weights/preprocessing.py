@@ -75,7 +75,7 @@ def _numbers(values: Sequence[float]) -> str:
     return f"[{','.join(f'{value:.4g}' for value in values)}]"
 
 
-def from_values(values: Mapping[str, Any]) -> Preprocessing:
+def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
     """Of what `dataclasses.asdict` made of one, after a file. Raises ArchitectureError: it was not that."""
     try:
         return Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
@@ -86,7 +86,7 @@ def from_values(values: Mapping[str, Any]) -> Preprocessing:
 # ---- timm's records
 
 
-def of_timm_record(record: Mapping[str, Any], source: str) -> Preprocessing:
+def from_timm_config(record: Mapping[str, Any], source: str) -> Preprocessing:
     """Of the `pretrained_cfg` of a model or of a config.json: its values for tests go before those of training."""
     size = record.get("test_input_size") or record["input_size"]
     return Preprocessing(
@@ -100,7 +100,7 @@ def of_timm_record(record: Mapping[str, Any], source: str) -> Preprocessing:
     )
 
 
-def of_timms_folder(file: Path) -> Preprocessing | None:
+def timm_folder_preprocessing(file: Path) -> Preprocessing | None:
     """Of the config.json beside a file of weights, in the layout of timm's hub; None: there is none."""
     config = file.with_name("config.json")
     if file.name not in ("model.safetensors", "pytorch_model.bin") or not config.is_file():
@@ -108,19 +108,21 @@ def of_timms_folder(file: Path) -> Preprocessing | None:
     try:
         content = json.loads(config.read_text())
         record = content["pretrained_cfg"]
-        return of_timm_record(record, f"timm's {content['architecture']}.{record.get('tag') or 'config.json'}")
+        return from_timm_config(record, f"timm's {content['architecture']}.{record.get('tag') or 'config.json'}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArchitectureError(f"{config} is damaged, or not of timm's making ({type(error).__name__}).") from error
 
 
-def timm_record(shown: Preprocessing) -> dict[str, Any]:
-    """The entries of a `pretrained_cfg` that say the same; `of_timm_record`'s other way."""
-    side = shown.resolution
+def to_timm_config(preprocessing: Preprocessing) -> dict[str, Any]:
+    """The entries of a `pretrained_cfg` that say the same; `from_timm_config`'s other way."""
+    side = preprocessing.resolution
     return {
-        "input_size": [len(shown.mean), side, side],
-        "mean": list(shown.mean),
-        "std": list(shown.std),
-        "crop_pct": shown.crop,
-        "interpolation": {ours: timms for timms, ours in TIMMS.items()}.get(shown.interpolation, shown.interpolation),
-        "crop_mode": shown.crop_mode,
+        "input_size": [len(preprocessing.mean), side, side],
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "crop_pct": preprocessing.crop,
+        "interpolation": {ours: timms for timms, ours in TIMMS.items()}.get(
+            preprocessing.interpolation, preprocessing.interpolation
+        ),
+        "crop_mode": preprocessing.crop_mode,
     }

@@ -18,8 +18,15 @@ from lineage.archs.arguments import ArchitectureError
 from lineage.text import as_yaml
 from lineage.weights.checkpoint import read_weights
 from lineage.weights.fetching import Weights, from_timm, from_torchvision
-from lineage.weights.origin import Entries, entries_of, named_as, names_of, record_of, seen_of_names
 from lineage.weights.preprocessing import LIBRARIES, Preprocessing
+from lineage.weights.provenance import (
+    Entries,
+    library_names,
+    library_preprocessing,
+    matching_libraries,
+    preprocessing_by_names,
+    released_entries,
+)
 
 # Arguments that do not change what a network computes from its weights, or that a new classifier or stem makes good.
 ANY_VALUE = (
@@ -35,7 +42,7 @@ def load(
     pretrained: str,
     arch: Mapping[str, Any],
     published: Mapping[str, Any],
-    shown: Preprocessing,
+    preprocessing: Preprocessing,
     *,
     new_head: bool = True,
 ) -> list[str]:
@@ -46,14 +53,14 @@ def load(
             timm's are.
         arch: the network's arguments.
         published: by library the `name` of its weights, such as resnet50.a1_in1k, and the arguments that they need.
-        shown: how images are shown here.
+        preprocessing: how images are preprocessing here.
         new_head: whether a classifier that the weights do not have may stay as it was initialised.
 
     Raises:
         ArchitectureError: there are no such weights, they cannot be reached, or they are of another network, which is
             then left as it was.
     """
-    entries = entries_of(published)
+    entries = released_entries(published)
     weights = _find(network, pretrained, entries)
     for key, value in entries.get(weights.library or "", {}).items():
         if key != "name" and _plain(arch.get(key)) != _plain(value):
@@ -67,7 +74,7 @@ def load(
                 f"and this one has arch.{key}={as_yaml(arch[key])}."
             )
     return [
-        f"starts from the weights of {weights.title}{_about_images(weights, shown)}",
+        f"starts from the weights of {weights.title}{_about_images(weights, preprocessing)}",
         *fill(network, weights, new_head),
     ]
 
@@ -79,16 +86,16 @@ def _find(network: nn.Module, pretrained: str, entries: Entries) -> Weights:
         raise ArchitectureError(f"pretrained={pretrained}: it has no released weights of this network.")
     name = str(entries[pretrained]["name"])
     weights = from_timm(name) if pretrained == "timm" else from_torchvision(name)
-    return weights._replace(seen=record_of(pretrained, name))
+    return weights._replace(preprocessing=library_preprocessing(pretrained, name))
 
 
-def _about_images(weights: Weights, shown: Preprocessing) -> str:
-    """The end of a sentence: what images the weights saw, and what they are shown here instead."""
-    if weights.seen is None:
+def _about_images(weights: Weights, preprocessing: Preprocessing) -> str:
+    """The end of a sentence: what images the weights saw, and what they are preprocessing here instead."""
+    if weights.preprocessing is None:
         return "; what images they saw is recorded nowhere"
-    source = f" as {weights.seen.source}" if weights.seen.source not in ("", weights.title) else ""
-    other = weights.seen.differences(shown)
-    return f", seen{source} at {weights.seen}" + (f"; here {other}" if other else "")
+    source = f" as {weights.preprocessing.source}" if weights.preprocessing.source not in ("", weights.title) else ""
+    other = weights.preprocessing.differences(preprocessing)
+    return f", seen{source} at {weights.preprocessing}" + (f"; here {other}" if other else "")
 
 
 def _plain(value: Any) -> Any:
@@ -99,12 +106,12 @@ def _plain(value: Any) -> Any:
 def from_file(network: nn.Module, path: Path, entries: Entries) -> Weights:
     """The weights of a file, by whose names most of them go: ours, torchvision's, timm's."""
     saved = read_weights(path)
-    libraries = named_as(network, saved.tensors, entries)
-    record = saved.seen or seen_of_names(path, entries, libraries)
+    libraries = matching_libraries(network, saved.tensors, entries)
+    record = saved.preprocessing or preprocessing_by_names(path, entries, libraries)
     if libraries:
         return Weights(str(path), saved.tensors, libraries[0], saved.arch, record)
     if "timm" in entries:  # an older release, whose names timm brings up to date
-        return from_timm(str(entries["timm"]["name"]), str(path))._replace(title=str(path), seen=record)
+        return from_timm(str(entries["timm"]["name"]), str(path))._replace(title=str(path), preprocessing=record)
     found = next(iter(saved.tensors), "nothing")
     raise ArchitectureError(f"pretrained={path}: these weights are of another network ({found}, ...).")
 
@@ -115,7 +122,7 @@ def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[st
     A classifier of another number of classes stays as it was initialised. For another number of input channels the
     first convolution's filters are summed over colours (one channel) or repeated, as timm does.
     """
-    names = names_of(network, weights.library)
+    names = library_names(network, weights.library)
     if names is None:
         raise ArchitectureError(f"The weights of {weights.title} are of another network.")
     first = next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))

@@ -14,24 +14,26 @@ from lineage.archs.arguments import ArchitectureError
 from lineage.weights.checkpoint import read_weights
 from lineage.weights.export import export
 from lineage.weights.libraries import Model
-from lineage.weights.preprocessing import Preprocessing, of_timm_record
+from lineage.weights.preprocessing import Preprocessing, from_timm_config
 
-SHOWN = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 64, 0.95, "bicubic")
+PREPROCESSING = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 64, 0.95, "bicubic")
 LABELS = ["ant", "bee", "cat"]
 
 
-def model(config: str, shown: Preprocessing = SHOWN, published: dict | None = None, **arguments) -> Model:
+def model(
+    config: str, preprocessing: Preprocessing = PREPROCESSING, published: dict | None = None, **arguments
+) -> Model:
     """A network whose batch normalisation has seen images, so that nothing about it is one or zero."""
     torch.manual_seed(0)
     network = build(" ".join([config, *(f"arch.{key}={value}" for key, value in arguments.items())]), num_classes=3,
-                    channels=len(shown.mean))  # fmt: skip
-    network.train()(torch.randn(4, len(shown.mean), shown.resolution, shown.resolution))
-    return Model(network.eval(), arguments, published or {}, shown, LABELS)
+                    channels=len(preprocessing.mean))  # fmt: skip
+    network.train()(torch.randn(4, len(preprocessing.mean), preprocessing.resolution, preprocessing.resolution))
+    return Model(network.eval(), arguments, published or {}, preprocessing, LABELS)
 
 
 def answers(network, exported: Model, count: int = 2) -> float:
     """How far a library's network is from ours on images that it has not been exported with."""
-    images = torch.randn(count, len(exported.shown.mean), 64, 64)
+    images = torch.randn(count, len(exported.preprocessing.mean), 64, 64)
     with torch.no_grad():
         return difference(network(images), exported.network(images))
 
@@ -41,15 +43,17 @@ def test_timm(tmp_path, channels):
     """A folder that timm itself loads, with its eyes, even of another epsilon than its own releases have."""
     import timm
 
-    shown = SHOWN if channels == 3 else Preprocessing((0.3,), (0.3,), 64, 1.0, "bilinear")
-    exported = model("mobilenet_v2", shown, {"timm": {"name": "mobilenetv2_100", "norm_eps": 1e-5}}, norm_eps=1e-3)
+    preprocessing = PREPROCESSING if channels == 3 else Preprocessing((0.3,), (0.3,), 64, 1.0, "bilinear")
+    exported = model(
+        "mobilenet_v2", preprocessing, {"timm": {"name": "mobilenetv2_100", "norm_eps": 1e-5}}, norm_eps=1e-3
+    )
     export(exported, "timm", tmp_path / "folder")
     back = timm.create_model(f"local-dir:{tmp_path}/folder", pretrained=True).eval()
     assert answers(back, exported) < 1e-5
-    assert of_timm_record(back.pretrained_cfg, "") == shown
+    assert from_timm_config(back.pretrained_cfg, "") == preprocessing
     assert json.loads((tmp_path / "folder" / "config.json").read_text())["label_names"] == LABELS
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-    assert read_weights(tmp_path / "folder" / "model.safetensors").seen.size == shown.size
+    assert read_weights(tmp_path / "folder" / "model.safetensors").preprocessing.size == preprocessing.size
 
 
 def test_torchvision(tmp_path):
@@ -67,7 +71,7 @@ def test_safetensors(tmp_path):
     exported = model("resnet_cifar", depth=8)
     export(exported, "safetensors", tmp_path / "a.safetensors")
     saved = read_weights(tmp_path / "a.safetensors")
-    assert saved.seen == SHOWN and saved.arch == {"depth": 8}
+    assert saved.preprocessing == PREPROCESSING and saved.arch == {"depth": 8}
     assert all(torch.equal(tensor, saved.tensors[name]) for name, tensor in exported.network.state_dict().items())
 
 
@@ -88,7 +92,7 @@ def test_onnx(tmp_path):
     export(exported, "onnx", tmp_path / "a.onnx")
     session = runtime.InferenceSession(tmp_path / "a.onnx")
     told = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-    assert told["labels"] == LABELS and of_timm_record(told, "") == SHOWN
+    assert told["labels"] == LABELS and from_timm_config(told, "") == PREPROCESSING
     run = lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])  # noqa: E731
     assert answers(run, exported, count=5) < 1e-5
 
@@ -112,7 +116,7 @@ RESNET = {"timm": {"name": "resnet18"}, "torchvision": {"name": "resnet18"}}
     ],
 )
 def test_what_a_library_cannot_take(tmp_path, config, to, published, sentence):
-    exported = Model(build(config, num_classes=3, initialise=False).eval(), {}, published, SHOWN, LABELS)
+    exported = Model(build(config, num_classes=3, initialise=False).eval(), {}, published, PREPROCESSING, LABELS)
     with pytest.raises(ArchitectureError, match=sentence):
         export(exported, to, tmp_path / "x")
     assert not list(tmp_path.iterdir())

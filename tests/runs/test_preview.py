@@ -14,7 +14,7 @@ from short import shortened
 from lineage import assemble
 from lineage.analysis import contact_sheet
 from lineage.errors import UserError
-from lineage.reporting import data_table
+from lineage.reporting import dataset_summary
 from lineage.reporting.training_images import Pair, pairs
 
 SMALL = ["arch=resnet18", "arch.widths=[8,8,16,16]", "trainer=cpu"]
@@ -100,13 +100,13 @@ def test_grey_small_large_and_named_pictures(tmp_path):
 
 def test_the_table_says_what_acts_and_how_classes_are_filled():
     classifier, data, _ = parts("datamodule.num_classes=21", "recipe.hflip=0.5")
-    assert data_table.augmentation(classifier.recipe) == (
+    assert dataset_summary.augmentation(classifier.recipe) == (
         "crop=pad crop_padding=2 crop_padding_mode=zero interpolation=bilinear"  # digits have no mirror
     )
-    table = data_table.class_table(data)
-    assert table.row_count == 2 * data_table.ENDS + 1 and list(table.columns[1].cells)[-1] == "0"
-    facts = data_table.facts(data)
-    assert facts["size"] == "32x32" and facts["mean"].endswith("the config says 0.3047")
+    table = dataset_summary.class_table(data)
+    assert table.row_count == 2 * dataset_summary.ENDS + 1 and list(table.columns[1].cells)[-1] == "0"
+    statistics = dataset_summary.statistics(data)
+    assert statistics["size"] == "32x32" and statistics["mean"].endswith("the config says 0.3047")
 
 
 @pytest.mark.parametrize(("word", "hint"), {"logger=csv": "does not read logger", "images=0": "images=0"}.items())

@@ -301,12 +301,12 @@ def test_files(tmp_path):
 COLD = """
 import sys
 from lineage import assemble
-from lineage.anatomy.cost import WithoutValues
+from lineage.anatomy.cost import SkipInitialisation
 from lineage.anatomy.drawing.svg import draw
 from lineage.anatomy.table import dissect
 from lineage.archs.catalogue import build
 import torch
-with WithoutValues(), torch.device("meta"):
+with SkipInitialisation(), torch.device("meta"):
     network = build("resnet50", 10)
 draw(dissect(network, 3, 224), "ResNet-50").svg()
 heavy = {"pytorch_lightning", "timm", "torchmetrics", "torchvision", "matplotlib", "torch._dynamo", "sympy"}

@@ -7,7 +7,7 @@ from conftest import composed
 
 from lineage import assemble
 from lineage.datamodules.loading.order import split_batch
-from lineage.reporting.notes import of_enlargement, of_split, what_does_not_apply
+from lineage.reporting.notes import batch_notes, resolution_notes, what_does_not_apply
 
 PACKED = "datamodule=packed datamodule.root=a datamodule.num_classes=10 datamodule.channels=3 "
 SAID = {
@@ -71,13 +71,13 @@ def test_what_applies_is_not(words, key):
 )
 def test_a_batch_that_splits_badly_is_said(batch_size, devices, most, said):
     cfg = composed("arch=resnet18", "recipe=rsb_a2", f"recipe.batch_size={batch_size}")
-    found = of_split(cfg, assemble.network(cfg, device="meta"), split_batch(batch_size, devices, most), most)
+    found = batch_notes(cfg, assemble.network(cfg, device="meta"), split_batch(batch_size, devices, most), most)
     assert all(sentence in " ".join(found) for sentence in said) and bool(found) == bool(said)
 
 
 def test_images_that_are_smaller_than_the_recipe_takes_them_are_said():
     cfg = composed("recipe=rsb_a2")
-    assert of_enlargement(cfg, 200) == [
+    assert resolution_notes(cfg, 200) == [
         "recipe.train_res=224 and recipe.test_res=224 enlarge every image: their shorter sides have 200 pixels at most"
     ]
-    assert not of_enlargement(cfg, 224) and not of_enlargement(cfg, None)
+    assert not resolution_notes(cfg, 224) and not resolution_notes(cfg, None)

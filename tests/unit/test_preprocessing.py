@@ -26,9 +26,9 @@ from lineage.config import derived
 from lineage.config.completion import complete
 from lineage.errors import UserError
 from lineage.recipes.augment.host import CentralView
-from lineage.weights import libraries, origin
-from lineage.weights.origin import named_like, of_timm, of_torchvision
-from lineage.weights.preprocessing import Preprocessing, from_values, of_timm_record, timm_record
+from lineage.weights import libraries, provenance
+from lineage.weights.preprocessing import Preprocessing, from_timm_config, preprocessing_from, to_timm_config
+from lineage.weights.provenance import release_with_file_name, timm_preprocessing, torchvision_preprocessing
 
 OURS = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 160, 0.95, "bicubic")
 SAMPLE = ROOT.parent / "shared" / "data" / "imagenet-sample" / "train"
@@ -56,7 +56,7 @@ def shown_here(image: Image.Image, record: Preprocessing) -> torch.Tensor:
 def test_as_timm_shows(name):
     import timm
 
-    record = of_timm(name)
+    record = timm_preprocessing(name)
     values = timm.data.resolve_data_config(
         {}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict(), use_test_size=True
     )
@@ -72,7 +72,7 @@ def test_as_torchvision_shows(name):
 
     model, _, version = name.partition(".")
     transform = getattr(torchvision.models.get_model_weights(model), version or "DEFAULT").transforms()
-    record = of_torchvision(name)
+    record = torchvision_preprocessing(name)
     for image in photographs():
         theirs = transform(image)
         if model == "inception_v3":
@@ -82,12 +82,12 @@ def test_as_torchvision_shows(name):
 
 
 def test_there_and_back():
-    assert from_values(json.loads(json.dumps(dataclasses.asdict(OURS)))) == OURS
-    assert of_timm_record(timm_record(OURS), "") == OURS
+    assert preprocessing_from(json.loads(json.dumps(dataclasses.asdict(OURS)))) == OURS
+    assert from_timm_config(to_timm_config(OURS), "") == OURS
     assert OURS.differences(OURS) == ""
     other = dataclasses.replace(OURS, resolution=224, mean=(0.5, 0.5, 0.5))
     assert OURS.differences(other) == "224 px, mean [0.5,0.5,0.5]"
-    assert of_timm("efficientnet_b5.sw_in12k_ft_in1k").crop_mode == "squash"
+    assert timm_preprocessing("efficientnet_b5.sw_in12k_ft_in1k").crop_mode == "squash"
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,14 @@ def test_there_and_back():
 )
 def test_a_damaged_record(values):
     with pytest.raises(ArchitectureError, match="damaged"):
-        from_values({**dataclasses.asdict(OURS), **values})
+        preprocessing_from({**dataclasses.asdict(OURS), **values})
 
 
 def seen(config: str, file: Path) -> Preprocessing | None:
     cfg: DictConfig = composed(*f"arch={config}".split(), "datamodule=imagenet")
-    return origin.recorded_preprocessing(str(file), cfg.published, lambda: build(config, num_classes=10, device="meta"))
+    return provenance.recorded_preprocessing(
+        str(file), cfg.published, lambda: build(config, num_classes=10, device="meta")
+    )
 
 
 def test_files(tmp_path):
@@ -114,18 +116,20 @@ def test_files(tmp_path):
     torch.save(state, tmp_path / "ours.pth")
     assert seen("resnet18", tmp_path / "ours.pth") is None
     torch.save(libraries.to_torchvision(state), tmp_path / "resnet18-f37072fd.pth")
-    assert seen("resnet18", tmp_path / "resnet18-f37072fd.pth") == of_torchvision("resnet18")
+    assert seen("resnet18", tmp_path / "resnet18-f37072fd.pth") == torchvision_preprocessing("resnet18")
     os.link(tmp_path / "resnet18-f37072fd.pth", tmp_path / "weights.pth")
     guessed = seen("resnet18", tmp_path / "weights.pth")
     assert "or timm's resnet18.a1_in1k, 288 px, crop 1, bicubic" in guessed.source  # named alike: both are told
-    assert dataclasses.replace(guessed, source="") == dataclasses.replace(of_torchvision("resnet18"), source="")
+    assert dataclasses.replace(guessed, source="") == dataclasses.replace(
+        torchvision_preprocessing("resnet18"), source=""
+    )
 
 
 def test_a_folder_of_timms_hub(tmp_path):
     from safetensors.torch import save_file
 
     save_file(build("timm", num_classes=10).state_dict(), tmp_path / "model.safetensors")
-    record = {**timm_record(OURS), "tag": "mine"}
+    record = {**to_timm_config(OURS), "tag": "mine"}
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "pretrained_cfg": record}))
     found = seen("timm", tmp_path / "model.safetensors")
     assert found == dataclasses.replace(OURS, source="timm's resnet18.mine")
@@ -135,9 +139,9 @@ def test_a_folder_of_timms_hub(tmp_path):
 
 
 def test_names_of_files():
-    assert named_like(Path("resnet50-0676ba61.pth"), "torchvision", "resnet50") == "resnet50.IMAGENET1K_V1"
-    assert named_like(Path("a/tf_efficientnet_lite0-0aa007d2.pth"), "timm", "tf_efficientnet_lite0")
-    assert named_like(Path("mine.pth"), "torchvision", "resnet50") is None
+    assert release_with_file_name(Path("resnet50-0676ba61.pth"), "torchvision", "resnet50") == "resnet50.IMAGENET1K_V1"
+    assert release_with_file_name(Path("a/tf_efficientnet_lite0-0aa007d2.pth"), "timm", "tf_efficientnet_lite0")
+    assert release_with_file_name(Path("mine.pth"), "torchvision", "resnet50") is None
 
 
 def completed(door: str, words: str) -> DictConfig:

@@ -26,8 +26,8 @@ from lineage.archs import catalogue
 from lineage.archs.arguments import ArchitectureError
 from lineage.weights import counterparts, freezing, libraries, released
 from lineage.weights.checkpoint import read_weights
-from lineage.weights.origin import of_timm, of_torchvision
 from lineage.weights.preprocessing import Preprocessing
+from lineage.weights.provenance import timm_preprocessing, torchvision_preprocessing
 
 CASES = [compared for compared in cases() if compared.source != "pytorchcv"]
 TO = {"timm": libraries.to_timm, "torchvision": libraries.to_torchvision}
@@ -105,7 +105,10 @@ def test_released_names_are_the_table():
     record of its images."""
     for name in sorted(path.stem for path in (ROOT / "conf" / "arch").glob("*.yaml") if path.stem != "timm"):
         cfg = composed(name, dataset_of(name))
-        for library, record_of in (("timm", of_timm), ("torchvision", of_torchvision)):
+        for library, library_preprocessing in (
+            ("timm", timm_preprocessing),
+            ("torchvision", torchvision_preprocessing),
+        ):
             entry = cfg.published.get(library) or {}
             assert entry.keys() - {"name"} <= cfg.arch.keys(), f"{name}, {library}"
             completed = dict(cfg.arch) | dict(entry)
@@ -115,7 +118,7 @@ def test_released_names_are_the_table():
             assert entry.get("name", "") == expected, f"{name}, {library}"
             if expected:
                 assert is_of(case(config, library, expected).config, name, completed)
-                assert (record := record_of(expected)) is None or record.resolution <= 600
+                assert (record := library_preprocessing(expected)) is None or record.resolution <= 600
 
 
 def is_of(config: str, name: str, arguments: Mapping) -> bool:

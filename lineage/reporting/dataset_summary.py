@@ -42,7 +42,7 @@ def augmentation(recipe: Recipe) -> str:
     return " ".join(f"{name}={_shown(value)}" for name, value in acting.items()) or "none"
 
 
-def facts(data: ImageDataModule) -> dict[str, str]:
+def statistics(data: ImageDataModule) -> dict[str, str]:
     """Of the training images, by a word; mean and deviation beside what the config says.
 
     Raises:
