@@ -135,7 +135,7 @@ class LeNet5(Network):
     ) -> None:
         super().__init__()
         self.paper = choose("variant", str(variant), ("modern", "1998")) == "1998"
-        self.answers_with_distances = self.paper
+        self.logits_are_distances = self.paper
         if not (self.paper or squash_convolutions):
             raise ArchitectureError("arch.squash_convolutions=false: squashing is of arch.variant=1998.")
         act = ScaledTanh if self.paper else nn.ReLU

@@ -16,7 +16,7 @@ classifier, recomputation and the layers in order of depth. A family states
     aux_weights   the weight of the loss of each auxiliary head. In training, a network that has such heads returns
                   `(logits, [auxiliary logits, ...])`
     initialise    how its layers start
-    answers_with_distances    whether logits are minus the distances to codes of the classes (LeNet-5 of 1998)
+    logits_are_distances      whether logits are minus the distances to codes of the classes (LeNet-5 of 1998)
     start_from_data    where filters are computed from training images: given images_to_start_from of them, normalised
 
 and overrides `forward` for auxiliary heads, or `forward_intermediates` where stages hand on more than one map.
@@ -66,7 +66,7 @@ class Network(nn.Module):
     min_size: int
     classifiers: tuple[str, ...] = ("head.linear",)
     aux_weights: tuple[float, ...] = ()
-    answers_with_distances = False
+    logits_are_distances = False
     preprocessing: Any = None  # what images its weights saw, where archs/catalogue.py loaded them and somebody says
 
     def __init__(self) -> None:

@@ -84,16 +84,16 @@ def lineage(
     import torch
 
     from lineage.datamodules.loading.worker_pool import Job
-    from lineage.recipes.augment.geometry import in_mirror
-    from lineage.recipes.augment.host import CentralView, OneSize, Photographs, after_cut
+    from lineage.recipes.augment.geometry import flip_images
+    from lineage.recipes.augment.host import EvalCrop, HostAugmentation, TrainCrop, recipe_after_crop
     from lineage.recipes.augment.policies import per_image_operation
 
     images, mean = images_of(root or folder()), [0.485, 0.456, 0.406]
     recipe = recipe_of("rsb_a2", interpolation=interpolation, rand_augment=policy, test_crop_ratio=0.95)
     operation, each = per_image_operation(recipe, mean), None
     if operation is not None:
-        each = OneSize(after_cut(recipe), seed=0, hflip=0.5, mean=mean, operation=operation)
-    view: Any = CentralView(recipe, evaluate == "exact") if evaluate else Photographs(recipe, seed=0, then=each)
+        each = HostAugmentation(recipe_after_crop(recipe), seed=0, hflip=0.5, mean=mean, operation=operation)
+    view: Any = EvalCrop(recipe, evaluate == "exact") if evaluate else TrainCrop(recipe, seed=0, then=each)
     job, samples = Job(images, view), torch.randperm(len(images))
     sample_keys = torch.stack((torch.zeros_like(samples), samples, torch.zeros_like(samples)), dim=1)
     # Of the pool's memory:
@@ -104,7 +104,7 @@ def lineage(
         for part in sample_keys.split(BATCH):
             assert not images.fill(slot[: len(part)], part, view)
             if mirror:
-                in_mirror(slot[: len(part)], torch.rand(len(part)) < 0.5)
+                flip_images(slot[: len(part)], torch.rand(len(part)) < 0.5)
 
     return work
 
@@ -254,26 +254,26 @@ def pool(workers: int, root: Path, interpolation: str = "bicubic", mirror: bool 
     import torch
 
     from lineage.datamodules.loading.worker_pool import Job, Pool
-    from lineage.recipes.augment.geometry import in_mirror
-    from lineage.recipes.augment.host import Photographs
+    from lineage.recipes.augment.geometry import flip_images
+    from lineage.recipes.augment.host import TrainCrop
     from lineage.running.allocator import keep_freed_memory
 
     keep_freed_memory()  # as a run on a CPU does
     images = images_of(root)
-    job = Job(images, Photographs(recipe_of("rsb_a2", interpolation=interpolation), seed=0, then=None))
+    job = Job(images, TrainCrop(recipe_of("rsb_a2", interpolation=interpolation), seed=0, then=None))
     samples = torch.randperm(len(images))
     requests = torch.stack((samples * 0, samples, samples * 0), dim=1).split(128)
     processes = Pool({"all": job}, workers, job.most_bytes(128, 1), 4, torch.device("cpu"))
 
     def take(asked: Any) -> None:
-        batch, _ = processes.take(asked)
+        batch, _ = processes.result(asked)
         if mirror:
-            in_mirror(batch, torch.rand(len(batch)) < 0.5)
+            flip_images(batch, torch.rand(len(batch)) < 0.5)
 
     def work() -> None:
         begun: list[Any] = []
         for request in requests:
-            begun.append(processes.ask("all", request))
+            begun.append(processes.submit("all", request))
             if len(begun) == processes.ahead:
                 take(begun.pop(0))
         for asked in begun:

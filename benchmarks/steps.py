@@ -25,7 +25,7 @@ def ingredients(rounds: int) -> None:
 
     from lineage.archs import catalogue
     from lineage.recipes.augment.device import DeviceAugmentation
-    from lineage.recipes.micro_batch import Step, micro_batch_loss
+    from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_loss
 
     images, labels = torch.randint(0, 256, (16, 3, 64, 64), dtype=torch.uint8), torch.arange(16)
     sides = {}
@@ -36,7 +36,7 @@ def ingredients(rounds: int) -> None:
 
         def step(network: Any, recipe: Any, augment: Any) -> None:
             found = micro_batch_loss(
-                network, recipe, augment, images, labels, make_keys(16), num_classes=1000, step=Step(0, 1, 0),
+                network, recipe, augment, images, labels, make_keys(16), num_classes=1000, key=MicroBatchKey(0, 1, 0),
                 memory_format=torch.contiguous_format,
             )  # fmt: skip
             found.loss.backward()

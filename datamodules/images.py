@@ -25,11 +25,11 @@ class Fault(NamedTuple):
 class View(Protocol):
     """What a recipe does on the host (recipes/augment/host.py).
 
-    shown: height and width of the result in an epoch, of images of one native size or, None, of any.
-    The call: (B, C, H, W) uint8 of one size, and sample keys -> (B, C, *shown) uint8.
+    output_size: height and width of the result in an epoch, of images of one native size or, None, of any.
+    The call: (B, C, H, W) uint8 of one size, and sample keys -> (B, C, *output_size) uint8.
     """
 
-    def shown(self, native: tuple[int, int] | None, epoch: int) -> tuple[int, int]: ...
+    def output_size(self, native: tuple[int, int] | None, epoch: int) -> tuple[int, int]: ...
     def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor: ...
 
 
@@ -50,7 +50,7 @@ class Images(Protocol):
     def subset(self, samples: Tensor) -> Images: ...
 
     def fill(self, out: Tensor, sample_keys: Tensor, view: View | None) -> list[Fault]:
-        """Write images, as the view shows them, to `out`, (B, C, *shown) uint8.
+        """Write images, as the view shows them, to `out`, (B, C, *output_size) uint8.
 
         Args:
             sample_keys: (B, 3) int64, the epoch, sample and repetition of each.

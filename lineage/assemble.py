@@ -18,10 +18,10 @@ from torch import nn
 
 from lineage.archs.arguments import ArchitectureError
 from lineage.config.derived import eval_preprocessing, eval_size, pretrained_preprocessing, smallest_size
-from lineage.datamodules.loading.order import Order, check_last_step, split_batch
+from lineage.datamodules.loading.order import EpochOrder, check_last_step, split_batch
 from lineage.errors import UserError
 from lineage.recipes.augment.device import DeviceAugmentation, Normalise
-from lineage.recipes.augment.host import CentralView, OneSize, Photographs, after_cut
+from lineage.recipes.augment.host import EvalCrop, HostAugmentation, TrainCrop, recipe_after_crop
 from lineage.recipes.augment.policies import per_image_operation
 from lineage.recipes.recipe import Recipe, RecipeError
 
@@ -77,27 +77,26 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
 
 
 def teacher(cfg: DictConfig) -> Teacher:
-    """The network that a distillation learns from, with its weights, in evaluation mode. It sees what the student sees,
-    by the mean and deviation of its own training.
+    """The network that a distillation learns from, with its weights, in evaluation mode. It is given the student's
+    images, normalised by the mean and deviation of its own training.
 
     Raises:
-        UserError: there is none, or it answers with other classes.
+        UserError: there is none, or it has other classes.
     """
     from lineage.config.distillation import is_unfinished, teacher_config
     from lineage.recipes.distillation import Teacher
 
-    taught = teacher_config(cfg)
+    teacher_cfg = teacher_config(cfg)
     student = (list(cfg.datamodule.mean), list(cfg.datamodule.std))
-    built: Any
     try:
-        record = pretrained_preprocessing(taught)
+        record = pretrained_preprocessing(teacher_cfg)
         if record is not None and len(record.mean) == len(student[0]):
-            taught.datamodule.mean, taught.datamodule.std = list(record.mean), list(record.std)
-        built = network(taught, weights=True, new_head=False)
-    except ArchitectureError as error:
-        reason = str(error).removeprefix(f"pretrained={taught.pretrained}: ").partition(" Download")[0]  # takes no file
-        raise UserError(f"teacher={cfg.teacher}: {reason}") from error
-    own = (list(taught.datamodule.mean), list(taught.datamodule.std))
+            teacher_cfg.datamodule.mean, teacher_cfg.datamodule.std = list(record.mean), list(record.std)
+        built: Any = network(teacher_cfg, weights=True, new_head=False)
+    except ArchitectureError as error:  # its advice is about pretrained=
+        sentence = str(error).removeprefix(f"pretrained={teacher_cfg.pretrained}: ").partition(" Download")[0]
+        raise UserError(f"teacher={cfg.teacher}: {sentence}") from error
+    own = (list(teacher_cfg.datamodule.mean), list(teacher_cfg.datamodule.std))
     notes = ["the teacher has " + note.removeprefix("starts from ") for note in built.notes]
     if is_unfinished(cfg):
         notes.append("the teacher is a run that is not finished: its weights are those that it saved last")
@@ -167,9 +166,9 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     from lineage.recipes.classifier import Classifier
 
     procedure, images, seed = _suited(recipe(cfg), data), data.train, cfg.seed
-    if procedure.loss == "rbf" and not getattr(network, "answers_with_distances", False):
+    if procedure.loss == "rbf" and not getattr(network, "logits_are_distances", False):
         raise RecipeError("recipe.loss=rbf: it needs distances to codes, as arch=lenet5 arch.variant=1998 answers.")
-    order = Order(
+    order = EpochOrder(
         len(images), procedure.batch_size, procedure.repeated_aug, procedure.drop_last, seed, procedure.passes,
         window=data.window, limit=trainer.limit_of_steps,
     )  # fmt: skip
@@ -177,11 +176,11 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     check_last_step(order, split)
 
     operation, hflip = per_image_operation(procedure, data.mean), procedure.hflip
-    left = procedure if images.one_size else after_cut(procedure)
+    left = procedure if images.one_size else recipe_after_crop(procedure)
     each = None
     if operation is not None:
-        each = OneSize(left, seed=seed, hflip=hflip, mean=data.mean, operation=operation)
-    view: View | None = each if images.one_size else Photographs(procedure, seed=seed, then=each)
+        each = HostAugmentation(left, seed=seed, hflip=hflip, mean=data.mean, operation=operation)
+    view: View | None = each if images.one_size else TrainCrop(procedure, seed=seed, then=each)
     augment = DeviceAugmentation(
         left, seed=seed, hflip=hflip, mean=data.mean, std=data.std, crop_here=operation is None
     )
@@ -200,7 +199,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
         exact=_has_float64(trainer),
         teacher=taught,
     )
-    built.training_images, built.starts_afresh = data.training_images, cfg.pretrained is None
+    built.training_images, built.from_scratch = data.training_images, cfg.pretrained is None
     return built
 
 
@@ -227,7 +226,7 @@ def _suited(procedure: Recipe, data: ImageDataModule) -> Recipe:
 
 
 def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> None:
-    view = None if data.test.one_size else CentralView(recipe(cfg), exact=getattr(data, "exact_evaluation", True))
+    view = None if data.test.one_size else EvalCrop(recipe(cfg), exact=getattr(data, "exact_evaluation", True))
     data.connect_evaluation(min(trainer.max_per_device, EVALUATION_BATCH), view)
 
 

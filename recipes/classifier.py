@@ -14,9 +14,9 @@ from lineage.recipes.augment.randomness import reseed
 from lineage.recipes.distillation import Teacher
 from lineage.recipes.divergence import LossWatch
 from lineage.recipes.evaluation import Evaluator
-from lineage.recipes.micro_batch import Step, micro_batch_loss
+from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_loss
 from lineage.recipes.optim.averaging import Average
-from lineage.recipes.optim.batch_norm_statistics import OneMoveAStep
+from lineage.recipes.optim.batch_norm_statistics import AccumulatedBatchNorm
 from lineage.recipes.optim.finetuning import prepare_finetuning
 from lineage.recipes.optim.lookahead import Lookahead
 from lineage.recipes.optim.optimizers import build_optimizer
@@ -58,12 +58,12 @@ class Classifier(Resumable, Evaluator):
         self.teachers = [teacher] if teacher is not None else []
         self.lookaheads = [Lookahead(recipe, network)] if recipe.lookahead else []
         self.plateau = Plateau(recipe)
-        self.moves = OneMoveAStep(network)
+        self.moves = AccumulatedBatchNorm(network)
         self.watch = LossWatch()
         self.epoch_sums = torch.zeros(3, dtype=self.sum_dtype)  # loss, correct, images; of this rank, in this epoch
         self.train_metrics: dict[str, float] = {}
 
-    def evaluated(self, stage: str) -> Mapping[str, nn.Module]:
+    def evaluated_networks(self, stage: str) -> Mapping[str, nn.Module]:
         """The average counts, if there is one; in validation the trained weights are shown beside it."""
         if not self.averages:
             return {stage: self.network}
@@ -99,7 +99,7 @@ class Classifier(Resumable, Evaluator):
             with alone, self.moves.micro_batch(index, len(batches)):
                 found = micro_batch_loss(
                     self.network, recipe, self.augment, images, labels, sample_keys, num_classes=self.num_classes,
-                    step=Step(self.seed, step, chunk), memory_format=self.memory_format,
+                    key=MicroBatchKey(self.seed, step, chunk), memory_format=self.memory_format,
                     teacher=self.teachers[0] if self.teachers else None,
                 )  # fmt: skip
                 images_of_step = len(labels) * self.trainer.world_size / weight

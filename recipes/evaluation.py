@@ -12,7 +12,7 @@ from torchmetrics import MeanMetric, Metric
 
 from lineage.errors import UserError
 from lineage.recipes.augment.device import Normalise
-from lineage.recipes.augment.views import logits_of_views
+from lineage.recipes.augment.views import average_views
 from lineage.recipes.losses import evaluation_loss
 from lineage.recipes.recipe import Recipe
 
@@ -40,8 +40,8 @@ class Evaluator(pl.LightningModule):
         self.sum_dtype = torch.float64 if exact else torch.float32
         self.metrics = nn.ModuleDict({stage: self._new_metrics() for stage in self.stages})
 
-    def evaluated(self, stage: str) -> Mapping[str, nn.Module]:
-        """The networks that are evaluated, by the prefix of their metrics; the stage's own is the one that counts."""
+    def evaluated_networks(self, stage: str) -> Mapping[str, nn.Module]:
+        """The networks to evaluate, by the prefix of their metrics. The one with the stage's own prefix counts."""
         return {stage: self.network}
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
@@ -60,7 +60,7 @@ class Evaluator(pl.LightningModule):
         if len(labels):
             with torch.autocast(self.device.type, enabled=False):
                 images = self.normalise(images).contiguous(memory_format=self.memory_format)
-        for prefix, network in self.evaluated(stage).items():
+        for prefix, network in self.evaluated_networks(stage).items():
             found = self._found(network, images, labels)
             for name, metric in self._metrics_of(prefix):
                 metric.update(found[name].to(self.sum_dtype))
@@ -69,7 +69,7 @@ class Evaluator(pl.LightningModule):
         if not len(labels):  # a rank without images, so that all make as many calls
             nothing = torch.zeros(0, device=self.device)
             return {"top1": nothing, "top5": nothing, "loss": nothing}
-        logits = logits_of_views(self.recipe.test_views, network, images)
+        logits = average_views(self.recipe.test_views, network, images)
         with torch.autocast(self.device.type, enabled=False):
             loss = evaluation_loss(self.recipe, logits.float(), labels)
         hits = logits.topk(min(5, self.num_classes), dim=1).indices == labels[:, None]  # (B, 5)
@@ -81,7 +81,7 @@ class Evaluator(pl.LightningModule):
 
     def _log_metrics(self, stage: str) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        for prefix in self.evaluated(stage):
+        for prefix in self.evaluated_networks(stage):
             for name, metric in self._metrics_of(prefix):
                 found[f"{prefix}_{name}"] = metric.compute()
                 if name == "top1" and found[f"{prefix}_{name}"].isnan():  # a mean of none

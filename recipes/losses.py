@@ -53,22 +53,23 @@ def training_loss(recipe: Recipe, output: Tensor | tuple[Tensor, list[Tensor]], 
     return total
 
 
-def distillation_loss(recipe: Recipe, logits: Tensor, taught: Tensor) -> Tensor:
-    """What a student's logits cost against the teacher's, (B, K) both.
+def distillation_loss(recipe: Recipe, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """The loss of a student's logits against its teacher's, (B, K) both.
 
-    soft: T^2 KL(teacher || student) of both softmaxes at temperature T (Hinton et al. 2015, arXiv 1503.02531);
-    hard: cross-entropy with the teacher's first class (Touvron et al. 2020, arXiv 2012.12877, equation 3). Where
-    classes are trained apart from each other (bce), the teacher's probabilities are its sigmoids, or they at 1/2.
+    soft: T^2 KL(teacher || student) of the softmaxes at temperature T (Hinton et al. 2015, arXiv 1503.02531).
+    hard: cross-entropy with the teacher's top class (Touvron et al. 2020, arXiv 2012.12877, equation 3).
+    With loss bce, where classes are independent, the targets are the teacher's sigmoids (soft), or which of them exceed
+    1/2 (hard).
     """
+    soft = recipe.distill == "soft"
+    temperature = recipe.distill_temperature if soft else 1.0
     if recipe.loss == "bce":
-        warmth = recipe.distill_temperature if recipe.distill == "soft" else 1.0
-        targets = torch.sigmoid(taught / warmth) if recipe.distill == "soft" else (taught > 0).to(logits.dtype)
-        return F.binary_cross_entropy_with_logits(logits / warmth, targets) * warmth**2
-    if recipe.distill == "hard":
-        return F.cross_entropy(logits, taught.argmax(dim=1))
-    warmth = recipe.distill_temperature
-    student, teacher = F.log_softmax(logits / warmth, dim=1), F.log_softmax(taught / warmth, dim=1)
-    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * warmth**2
+        targets = torch.sigmoid(teacher_logits / temperature) if soft else (teacher_logits > 0).to(logits.dtype)
+        return F.binary_cross_entropy_with_logits(logits / temperature, targets) * temperature**2
+    if not soft:
+        return F.cross_entropy(logits, teacher_logits.argmax(dim=1))
+    student, teacher = (F.log_softmax(each / temperature, dim=1) for each in (logits, teacher_logits))
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
 def evaluation_loss(recipe: Recipe, logits: Tensor, labels: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class MicroBatchLoss(NamedTuple):
     correct: Tensor
 
 
-class Step(NamedTuple):
+class MicroBatchKey(NamedTuple):
     """What mixing is a function of: the run's seed, the step, and the number of the micro-batch in it."""
 
     seed: int
@@ -28,19 +28,19 @@ class Step(NamedTuple):
     chunk: int
 
 
-def seen(
-    recipe: Recipe, augment: DeviceAugmentation, images: Tensor, sample_keys: Tensor, step: Step
+def augment_and_mix(
+    recipe: Recipe, augment: DeviceAugmentation, images: Tensor, sample_keys: Tensor, key: MicroBatchKey
 ) -> tuple[Tensor, Mix | None]:
     """What the network sees of a micro-batch, (n, C, H, W) float32, and how its images were mixed."""
     pixels = augment(images, sample_keys)
-    key = (step.seed, step.number) if recipe.mix_per == "step" else tuple(step)
-    mix = draw_mix(recipe, pixels.shape[2], pixels.shape[3], *key)
+    mix_key = key[:2] if recipe.mix_per == "step" else tuple(key)
+    mix = draw_mix(recipe, pixels.shape[2], pixels.shape[3], *mix_key)
     return pixels if mix is None else mix_images(pixels, mix), mix
 
 
 def micro_batch_loss(
     network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, images: Tensor, labels: Tensor,
-    sample_keys: Tensor, *, num_classes: int, step: Step, memory_format: torch.memory_format,
+    sample_keys: Tensor, *, num_classes: int, key: MicroBatchKey, memory_format: torch.memory_format,
     teacher: nn.Module | None = None,
 ) -> MicroBatchLoss:  # fmt: skip
     """Augment, mix, run the network, compare.
@@ -53,7 +53,7 @@ def micro_batch_loss(
     """
     device = images.device.type
     with torch.autocast(device, enabled=False):
-        pixels, mix = seen(recipe, augment, images, sample_keys, step)
+        pixels, mix = augment_and_mix(recipe, augment, images, sample_keys, key)
         pixels = pixels.contiguous(memory_format=memory_format)
     targets = labels
     if mix is not None or recipe.loss == "bce":
@@ -65,8 +65,8 @@ def micro_batch_loss(
         loss = training_loss(recipe, output, targets, getattr(network, "aux_weights", ()))
     if teacher is not None:
         with torch.no_grad():
-            taught = teacher(pixels).float()
+            teacher_logits = teacher(pixels).float()
         with torch.autocast(device, enabled=False):
             share = recipe.distill_share
-            loss = (1 - share) * loss + share * distillation_loss(recipe, logits.float(), taught)
+            loss = (1 - share) * loss + share * distillation_loss(recipe, logits.float(), teacher_logits)
     return MicroBatchLoss(loss, (logits.detach().argmax(dim=1) == labels).sum())

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lineage.recipes.augment.randomness import reseed
-from lineage.recipes.optim.batch_norm_statistics import normalisations, recompute
+from lineage.recipes.optim.batch_norm_statistics import batch_norms, recompute
 from lineage.recipes.recipe import RecipeError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Resumable(pl.LightningModule):
     train_metrics: dict[str, float]
 
     training_images: TrainingImages | None = None  # of the data, for statistics and for networks that start from them
-    starts_afresh = True  # not from weights that somebody trained
+    from_scratch = True  # not from weights that somebody trained
     statistics: Tensor | None = None  # of a checkpoint, until training goes on
     statistics_are_stale = False
 
@@ -66,7 +66,7 @@ class Resumable(pl.LightningModule):
     def on_train_start(self) -> None:
         """Let a network that starts from the data see some; give each device its own statistics back, if as many
         devices as before go on."""
-        if self.global_step == 0 and self.starts_afresh and hasattr(self.network, "start_from_data"):
+        if self.global_step == 0 and self.from_scratch and hasattr(self.network, "start_from_data"):
             self._start_from_data()
         rows, self.statistics = self.statistics, None
         if rows is not None and len(rows) == self.trainer.world_size:
@@ -92,7 +92,7 @@ class Resumable(pl.LightningModule):
         self.statistics_are_stale = False
 
     def _recompute(self, network: nn.Module, count: int) -> None:
-        if normalisations(network):
+        if batch_norms(network):
             with self.trainer.strategy.precision_plugin.forward_context():
                 recompute(network, self.modes, self._pixels(count))
 

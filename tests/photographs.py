@@ -35,9 +35,9 @@ def make_keys(count: int, epoch: int = 3) -> torch.Tensor:
     return torch.stack((torch.full_like(samples, epoch), samples, samples % 3), dim=1)
 
 
-def shown(view, images, sample_keys) -> torch.Tensor:
+def apply_view(view, images, sample_keys) -> torch.Tensor:
     """Pillow images as a view of the recipe shows them: (B, C, H, W) uint8."""
     pictures = [Decoded(to_pixels(image)) for image in images]
-    cuts = view.cuts(sample_keys, torch.tensor([picture.size for picture in pictures]))
-    pixels = [picture.seen(cut) for picture, cut in zip(pictures, cuts, strict=True)]
+    cuts = view.crops(sample_keys, torch.tensor([picture.size for picture in pictures]))
+    pixels = [picture.crop_resize(cut) for picture, cut in zip(pictures, cuts, strict=True)]
     return view(torch.from_numpy(numpy.stack(pixels)).permute(0, 3, 1, 2), sample_keys)

@@ -15,7 +15,7 @@ import numpy
 import simplejpeg
 from PIL import Image, ImageOps
 
-from lineage.datamodules.decoding.resampling import Box, centre_as_pillow, cut_out, to_pixels
+from lineage.datamodules.decoding.resampling import Box, resize_and_crop_by_pillow, resize_box, to_pixels
 
 MOST_PIXELS = 178_956_970  # of an image: where Pillow suspects a decompression bomb
 ORIENTATION = 0x0112  # the EXIF tag
@@ -24,11 +24,11 @@ EXIF_TAGS = (b"eXIf", b"EXIF", b"Exif", b"exif")  # as the formats begin it
 REST = {"bilinear": 2, "bicubic": 2, "area": 1}  # how much larger than needed an image is left by JPEG's own scaling
 
 
-class Cut(Protocol):
+class CropResize(Protocol):
     """What is wanted of an image, as recipes/augment/host.py says it.
 
     box: top, left, height, width in pixels; size: height and width of the result; interpolation: a key of
-    resampling.PIL_FILTERS; beyond: whether the filter sees pixels beyond the box. whole: None; or the size of the
+    resampling.PIL_FILTERS; beyond: whether the filter sees pixels beyond the box. resize_to: None; or the size of the
     resized image whose central `size` is wanted, as Pillow makes it.
     """
 
@@ -41,7 +41,7 @@ class Cut(Protocol):
     @property
     def beyond(self) -> bool: ...
     @property
-    def whole(self) -> tuple[int, int] | None: ...
+    def resize_to(self) -> tuple[int, int] | None: ...
 
 
 class ImageError(Exception):
@@ -92,16 +92,16 @@ class Encoded(ABC):
         """All of it: (H, W, channels) uint8. Raises ImageError."""
 
     @abstractmethod
-    def cut(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
-        """A box of it at a size: (*size, channels) uint8, fast; see resampling.cut_out. Raises ImageError."""
+    def resize_box(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
+        """A box of it at a size: (*size, channels) uint8, fast; see resampling.resize_box. Raises ImageError."""
 
-    def seen(self, cut: Cut) -> numpy.ndarray:
+    def crop_resize(self, cut: CropResize) -> numpy.ndarray:
         """What is wanted: (*size, channels) uint8. Raises ImageError."""
-        if cut.whole is None:
-            return self.cut(cut.box, cut.size, cut.interpolation, cut.beyond)
-        if math.prod(cut.whole) > MOST_PIXELS:  # a strip of a pixel's width, enlarged
-            raise ImageError(f"brought to the size of a test it has {math.prod(cut.whole) / 1e6:,.0f} megapixels")
-        return centre_as_pillow(self.whole(), cut.whole, cut.size, cut.interpolation)
+        if cut.resize_to is None:
+            return self.resize_box(cut.box, cut.size, cut.interpolation, cut.beyond)
+        if math.prod(cut.resize_to) > MOST_PIXELS:  # a strip of a pixel's width, enlarged
+            raise ImageError(f"brought to the size of a test it has {math.prod(cut.resize_to) / 1e6:,.0f} megapixels")
+        return resize_and_crop_by_pillow(self.whole(), cut.resize_to, cut.size, cut.interpolation)
 
 
 class Jpeg(Encoded):
@@ -118,19 +118,19 @@ class Jpeg(Encoded):
         except ValueError:
             return self._judged()
 
-    def cut(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
+    def resize_box(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
         shrink = min(box[2] / size[0], box[3] / size[1]) / REST[interpolation]
         factor = next((n for n in (8, 4, 2) if shrink >= n), 1)
         try:
             if factor > 1:
                 small = tuple(length / factor for length in box)
                 shrunk = self._decode(self.data, self.stored[0], factor)
-                return cut_out(shrunk, small, size, interpolation, beyond=True)  # type: ignore[arg-type]
+                return resize_box(shrunk, small, size, interpolation, beyond=True)  # type: ignore[arg-type]
             bottom = self.stored[0] if beyond or self.orientation != 1 else round(box[0] + box[2])
             pixels = self._decode(*_without_rows(self.data, self.stored[0], bottom), fast=interpolation == "area")
         except ValueError:
             pixels = self._judged()
-        return cut_out(pixels, box, size, interpolation, beyond)
+        return resize_box(pixels, box, size, interpolation, beyond)
 
     def _decode(self, data: bytes, rows: int, factor: int = 1, fast: bool = False) -> numpy.ndarray:
         """Raises ValueError: libjpeg warns, or cannot read on."""
@@ -166,8 +166,8 @@ class Decoded(Encoded):
     def whole(self) -> numpy.ndarray:
         return self.pixels
 
-    def cut(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
-        return cut_out(self.whole(), box, size, interpolation, beyond)
+    def resize_box(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
+        return resize_box(self.whole(), box, size, interpolation, beyond)
 
 
 class Picture(Decoded):

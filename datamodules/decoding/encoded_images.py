@@ -8,15 +8,15 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from lineage.datamodules.decoding.decoding import Cut, Encoded, ImageError, open_image
+from lineage.datamodules.decoding.decoding import CropResize, Encoded, ImageError, open_image
 from lineage.datamodules.images import Fault, View
 from lineage.datamodules.split import Blobs
 
 
-class CuttingView(View, Protocol):
+class CropView(View, Protocol):
     """A view of images of any size: it says what it wants of each."""
 
-    def cuts(self, sample_keys: Tensor, sizes: Tensor) -> Sequence[Cut]:
+    def crops(self, sample_keys: Tensor, sizes: Tensor) -> Sequence[CropResize]:
         """Of images of the given sizes, (B, 2) of height and width."""
 
 
@@ -50,15 +50,15 @@ class EncodedImages:
 
     def fill(self, out: Tensor, sample_keys: Tensor, view: View | None) -> list[Fault]:
         """As of any source; a row that cannot be read is black, and named in the result."""
-        cutting = cast(CuttingView, view)
+        cutting = cast(CropView, view)
         faults: list[Fault] = []
         samples = sample_keys[:, 1].tolist()
         opened = [self._opened(row, sample, faults) for row, sample in enumerate(samples)]
         sizes = torch.tensor([(1, 1) if one is None else one.size for one in opened])
         batch = out.permute(0, 2, 3, 1).numpy()  # (B, H, W, C), the same memory
-        for row, (one, cut) in enumerate(zip(opened, cutting.cuts(sample_keys, sizes), strict=True)):
+        for row, (one, cut) in enumerate(zip(opened, cutting.crops(sample_keys, sizes), strict=True)):
             try:
-                batch[row] = 0 if one is None else one.seen(cut)
+                batch[row] = 0 if one is None else one.crop_resize(cut)
             except ImageError as error:
                 batch[row] = 0
                 faults.append(Fault(row, self.blobs.name(self.index(samples[row])), str(error)))

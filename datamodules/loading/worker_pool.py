@@ -22,8 +22,8 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
+from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, View
-from lineage.datamodules.loading.order import DataError
 
 PART = 32  # most images that a process makes at a time
 STREAMS = 3  # that have batches at a time: training, an evaluation, and statistics or what another evaluation left over
@@ -44,7 +44,7 @@ class Job(NamedTuple):
     def shape(self, count: int, epoch: int) -> tuple[int, int, int, int]:
         """Of a batch as it comes out: (count, C, H, W)."""
         native = self.images.native
-        height, width = native if self.view is None else self.view.shown(native, epoch)  # type: ignore[misc]
+        height, width = native if self.view is None else self.view.output_size(native, epoch)  # type: ignore[misc]
         return count, self.images.channels, height, width
 
     def most_bytes(self, count: int, epochs: int) -> int:
@@ -52,7 +52,7 @@ class Job(NamedTuple):
 
 
 @dataclass
-class Asked:
+class PendingBatch:
     """A batch that is being made."""
 
     shape: tuple[int, int, int, int]
@@ -79,7 +79,7 @@ class Pool:
         self.memory = _shared(most * slots, context.get_start_method() == "fork").view(slots, most)
         self.free = list(range(slots))  # the last freed is the next used: what no batch has touched takes no memory
         self.leaving: deque[tuple[Any, int]] = deque()  # slots whose content is on its way to the device
-        self.asked: dict[int, Asked] = {}
+        self.pending: dict[int, PendingBatch] = {}
         tasks, self.tasks = context.Pipe(duplex=False)
         self.results, results = context.Pipe(duplex=False)
         locks = context.Lock(), context.Lock()
@@ -93,32 +93,32 @@ class Pool:
         # Before multiprocessing sends its children the SIGTERM that these do not hear.
         Finalize(self, _end, (self.processes,), exitpriority=10)
 
-    def ask(self, job: str, sample_keys: Tensor) -> Asked:
+    def submit(self, job: str, sample_keys: Tensor) -> PendingBatch:
         """Have a batch made. Raises DataError: all processes have died."""
         count = len(sample_keys)
         shape = self.jobs[job].shape(count, int(sample_keys[0, 0]) if count else 0)
         parts = (
             sample_keys.tensor_split(max(-(-count // PART), min(len(self.processes), count // 4), 1)) if count else ()
         )
-        asked = Asked(shape, self._slot(), len(parts))
-        self.asked[asked.slot] = asked
+        asked = PendingBatch(shape, self._slot(), len(parts))
+        self.pending[asked.slot] = asked
         start = 0
         for part in parts:
             try:
                 self.tasks.send((job, asked.slot, start, shape[1:], part.numpy()))
             except BrokenPipeError:  # all are dead
-                self._blame()
+                self.raise_dead_worker()
             start += len(part)
         return asked
 
-    def take(self, asked: Asked) -> tuple[Tensor, list[Fault]]:
+    def result(self, asked: PendingBatch) -> tuple[Tensor, list[Fault]]:
         """The images (B, C, H, W) uint8 on the device, and what could not be read.
 
         Raises:
             DataError: a process has died.
         """
         while asked.parts:
-            self._hear()
+            self.poll()
         images = self._batch(asked)
         if self.device.type == "cuda":
             images = images.to(self.device, non_blocking=self.pinned)
@@ -128,14 +128,14 @@ class Pool:
         else:
             images = images.to(self.device, copy=True)
             self.free.append(asked.slot)
-        del self.asked[asked.slot]
+        del self.pending[asked.slot]
         return images, asked.faults
 
-    def drop(self, asked: Asked) -> None:
+    def drop(self, asked: PendingBatch) -> None:
         """Take a batch that nobody wants any more."""
         while asked.parts:
-            self._hear()
-        del self.asked[asked.slot]
+            self.poll()
+        del self.pending[asked.slot]
         self.free.append(asked.slot)
 
     def close(self) -> None:
@@ -148,12 +148,12 @@ class Pool:
             self.free.append(slot)
         return self.free.pop()
 
-    def _batch(self, asked: Asked) -> Tensor:
+    def _batch(self, asked: PendingBatch) -> Tensor:
         count, channels, height, width = asked.shape
         flat = self.memory[asked.slot, : count * channels * height * width]
         return flat.view(count, height, width, channels).permute(0, 3, 1, 2)
 
-    def _hear(self) -> None:
+    def poll(self) -> None:
         """Wait for one part of any batch."""
         ready = wait([self.results, *(process.sentinel for process in self.processes)])
         try:
@@ -161,16 +161,16 @@ class Pool:
         except EOFError:  # all are dead
             heard = None
         if heard is None:
-            self._blame()
+            self.raise_dead_worker()
         slot, start, faults, error = heard
         if isinstance(error, DataError):
             raise error
         if error is not None:
             raise RuntimeError(f"in a process that reads images:\n{error}")
-        self.asked[slot].parts -= 1
-        self.asked[slot].faults += [fault._replace(row=fault.row + start) for fault in faults]
+        self.pending[slot].parts -= 1
+        self.pending[slot].faults += [fault._replace(row=fault.row + start) for fault in faults]
 
-    def _blame(self) -> NoReturn:
+    def raise_dead_worker(self) -> NoReturn:
         ended = wait([process.sentinel for process in self.processes])
         died = next(process for process in self.processes if process.sentinel in ended)
         died.join()

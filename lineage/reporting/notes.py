@@ -8,10 +8,10 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from lineage.datamodules.loading.order import Split
-from lineage.recipes.optim.averaging import initial_share
-from lineage.recipes.optim.batch_norm_statistics import normalisations
-from lineage.recipes.optim.optimizers import kinds
+from lineage.datamodules.loading.order import BatchSplit
+from lineage.recipes.optim.averaging import remaining_initial_weight
+from lineage.recipes.optim.batch_norm_statistics import batch_norms
+from lineage.recipes.optim.optimizers import parameter_kinds
 from lineage.recipes.recipe import Recipe
 from lineage.text import as_yaml
 
@@ -47,7 +47,7 @@ def class_notes(learned: list[str] | None, here: list[str]) -> list[str]:
     return []
 
 
-def batch_notes(cfg: DictConfig, network: nn.Module, split: Split, max_per_device: int) -> list[str]:
+def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, max_per_device: int) -> list[str]:
     """Micro-batches that are much smaller than they may be, and what cannot act on those of one image."""
     batch_size = cfg.recipe.batch_size
     share, images = batch_size // split.devices, batch_size // split.chunks
@@ -62,7 +62,7 @@ def batch_notes(cfg: DictConfig, network: nn.Module, split: Split, max_per_devic
         mixes = [f"recipe.{name}" for name in ("mixup_alpha", "cutmix_alpha") if cfg.recipe[name]]
         if mixes:
             notes.append(f"{' and '.join(mixes)} mix nothing: a micro-batch of one image has no partner")
-        if normalisations(network):
+        if batch_norms(network):
             notes.append("batch normalisation sees each image alone: micro-batches are of one image")
     return notes
 
@@ -88,11 +88,11 @@ def _of_network(cfg: DictConfig, arch: str) -> list[str]:
 
 
 def _of_layers(cfg: DictConfig, network: nn.Module, arch: str) -> list[str]:
-    present = kinds(network)
+    present = parameter_kinds(network)
     absent = {
         "no_decay_depthwise": "" if "depthwise" in present else "it trains no depthwise filters",
         "norm_bias_lr_factor": "" if "norm_bias" in present else "it trains no biases of normalisation",
-        "precise_bn": "" if normalisations(network) else "it has no batch normalisation",
+        "precise_bn": "" if batch_norms(network) else "it has no batch normalisation",
     }
     if cfg.recipe.finetune:
         why = "recipe.finetune leaves all but the classifier in evaluation mode"
@@ -146,7 +146,7 @@ def _of_averages(cfg: DictConfig, steps_per_epoch: int) -> list[str]:
         )
     if recipe.precise_bn > steps_per_epoch * recipe.batch_size:
         notes.append(f"recipe.precise_bn={recipe.precise_bn} is of fewer images: an epoch has no more")
-    share = initial_share(recipe, recipe.total_epochs * steps_per_epoch, steps_per_epoch)
+    share = remaining_initial_weight(recipe, recipe.total_epochs * steps_per_epoch, steps_per_epoch)
     if share > 0.01:
         notes.append(
             f"recipe.ema={recipe.ema:g}: in the end {share:.0%} of the average are still the initial weights; "

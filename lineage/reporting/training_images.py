@@ -11,11 +11,11 @@ from torch import Tensor
 from lineage.analysis.contact_sheet import Pair
 from lineage.datamodules.base import ImageDataModule
 from lineage.datamodules.loading.loader import MicroBatch, Request, Stream
-from lineage.datamodules.loading.order import Split
+from lineage.datamodules.loading.order import BatchSplit
 from lineage.datamodules.loading.worker_pool import Job
 from lineage.errors import UserError
 from lineage.recipes.classifier import Classifier
-from lineage.recipes.micro_batch import Step, seen
+from lineage.recipes.micro_batch import MicroBatchKey, augment_and_mix
 from lineage.recipes.mixing import Mix, partners
 
 
@@ -37,13 +37,13 @@ def pairs(data: ImageDataModule, classifier: Classifier, count: int, epoch: int,
             raise UserError(f"{key}={value}: the {'run' if key == 'epoch' else 'epoch'} has {end}, counted from 0.")
     loader = data.train_dataloader()
     loader.set_epoch(epoch)
-    loader.split = Split(1, chunks)  # a step is the same on one device
+    loader.split = BatchSplit(1, chunks)  # a step is the same on one device
     wanted = min(count, chunks) if recipe.repeated_aug else 1
     requests = list(islice(loader.requests(epoch, step), wanted))
     number, names = epoch * order.steps_per_epoch + step, data.class_names()
     rows = -(-count // wanted)
     columns = [
-        _shown(batch, data, classifier, Step(classifier.seed, number, batch.chunk), names, rows)
+        _shown(batch, data, classifier, MicroBatchKey(classifier.seed, number, batch.chunk), names, rows)
         for batch in loader.stream(iter(requests), wanted)
     ]
     most = sum(map(len, columns))
@@ -60,11 +60,11 @@ def tested(data: ImageDataModule, samples: Tensor) -> numpy.ndarray:
 
 
 def _shown(
-    batch: MicroBatch, data: ImageDataModule, classifier: Classifier, step: Step, names: list[str], rows: int
+    batch: MicroBatch, data: ImageDataModule, classifier: Classifier, key: MicroBatchKey, names: list[str], rows: int
 ) -> list[Pair]:
     """Pairs of the first rows of a micro-batch, all of which it takes to mix them."""
     augment = classifier.augment.to(batch.images.device)
-    pixels, mix = seen(classifier.recipe, augment, batch.images, batch.sample_keys, step)
+    pixels, mix = augment_and_mix(classifier.recipe, augment, batch.images, batch.sample_keys, key)
     pixels = (pixels[:rows] * augment.normalise.std + augment.normalise.mean).clamp(0, 1)
     trained = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     others = batch.labels if mix is None else partners(mix, batch.labels)

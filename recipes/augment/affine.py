@@ -41,11 +41,11 @@ def move(
     pixels = numpy.asarray(image)
     rows = numpy.arange(len(pixels))[:, None]
     shift = (rows + 0.5) * amount if of == "rows" else rows * 0 + amount * (image.width if of == "width" else 1)
-    moved = Image.fromarray(rows_moved(pixels, shift, resample, fillcolor))
+    moved = Image.fromarray(shift_rows(pixels, shift, resample, fillcolor))
     return moved.transpose(Image.Transpose.TRANSPOSE) if down else moved
 
 
-def rows_moved(
+def shift_rows(
     pixels: numpy.ndarray, shift: numpy.ndarray, resample: Image.Resampling, fill: tuple[int, ...]
 ) -> numpy.ndarray:
     """(H, W, C) uint8 -> the same, where pixel x of row y is what was at x + shift[y].
@@ -116,7 +116,7 @@ def _fill_outside(moved: numpy.ndarray, shift: numpy.ndarray, fill: tuple[int, .
 
 
 # Under the names of timm's functions, which they stand for.
-MOVES = {
+AFFINE_OPERATIONS = {
     f"{name}_{axis}{unit}": partial(move, of=of, down=axis == "y")
     for axis in "xy"
     for name, unit, of in (("shear", "", "rows"), ("translate", "_rel", "width"), ("translate", "_abs", "pixels"))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lineage.recipes.augment.erasing import erase, erasing_draws
-from lineage.recipes.augment.geometry import crop_and_flip, crop_and_flip_draws, fill_colour, mirrored, shown_size
+from lineage.recipes.augment.geometry import crop_and_flip, crop_and_flip_draws, fill_colour, flip_mask, output_size
 from lineage.recipes.augment.randomness import ImageDraws, normal, normal_quantiles
 from lineage.recipes.recipe import Recipe
 
@@ -43,7 +43,7 @@ class DeviceAugmentation(nn.Module):
 
     Args:
         seed: of the run.
-        hflip: probability of a mirrored image.
+        hflip: probability of a flip_mask image.
         crop_here: whether crop and flip are still to be done; false where workers have done them.
     """
 
@@ -69,10 +69,10 @@ class DeviceAugmentation(nn.Module):
     def forward(self, images: Tensor, sample_keys: Tensor) -> Tensor:
         draws = self.draw(sample_keys)
         if self.crop_here:
-            mirror = mirrored(self.recipe, self.hflip, draws, sample_keys[:, 0])
+            mirror = flip_mask(self.recipe, self.hflip, draws, sample_keys[:, 0])
             # To know the epoch the host waits for a device.
             epoch = int(sample_keys[0, 0]) if self.recipe.progressive_res else 0
-            size = shown_size(self.recipe, (images.shape[2], images.shape[3]), epoch)
+            size = output_size(self.recipe, (images.shape[2], images.shape[3]), epoch)
             images = crop_and_flip(self.recipe, draws, images, self.fill, mirror, size)
         pixels = images / self.normalise.white
         if self.lighting:

@@ -28,7 +28,7 @@ def crop_and_flip_draws(recipe: Recipe, seed: int, hflip: float, **more: int) ->
     return ImageDraws(seed, {name: count for name, count in counts.items() if count}, once)
 
 
-def mirrored(recipe: Recipe, hflip: float, draws: dict[str, Tensor], epoch: Tensor) -> Tensor | None:
+def flip_mask(recipe: Recipe, hflip: float, draws: dict[str, Tensor], epoch: Tensor) -> Tensor | None:
     """Which images are seen in a mirror, (B,) bool; None: none.
 
     Alternating (Jordan 2024, arXiv 2404.00498, section 3.3): as drawn in the first epoch, then in turn.
@@ -39,7 +39,7 @@ def mirrored(recipe: Recipe, hflip: float, draws: dict[str, Tensor], epoch: Tens
     return drawn ^ (epoch % 2 == 1) if recipe.hflip_alternating else drawn
 
 
-def cuts(recipe: Recipe) -> bool:
+def is_box_crop(recipe: Recipe) -> bool:
     """Whether the recipe's crop is a box of the image, which a source can read alone."""
     return recipe.crop in ("rrc", "scale_jitter")
 
@@ -58,9 +58,9 @@ def crop_and_flip(
 
     Args:
         fill: (C,) uint8, the colour that `mean` pads with.
-        mirror: (B,) bool, which are mirrored.
+        mirror: (B,) bool, which are flip_mask.
     """
-    if cuts(recipe):
+    if is_box_crop(recipe):
         height, width = _sides(images)
         cut = crop_boxes(recipe, draws["crop"], height, width)
         images = resized_crop(images, cut, size, recipe.interpolation, beyond=recipe.crop == "scale_jitter")
@@ -71,10 +71,10 @@ def crop_and_flip(
         height, width = _sides(images)
         whole = torch.stack((torch.zeros_like(height), torch.zeros_like(width), height, width), dim=1)
         images = resized_crop(images, whole, size, recipe.interpolation, beyond=False)
-    return images if mirror is None else in_mirror(images, mirror)
+    return images if mirror is None else flip_images(images, mirror)
 
 
-def in_mirror(images: Tensor, mirror: Tensor) -> Tensor:
+def flip_images(images: Tensor, mirror: Tensor) -> Tensor:
     """(B, C, H, W), those of `mirror`, (B,) bool, from right to left."""
     if images.device.type != "cpu":  # which the host would have to wait for
         return torch.where(mirror[:, None, None, None], images.flip(3), images)
@@ -84,15 +84,15 @@ def in_mirror(images: Tensor, mirror: Tensor) -> Tensor:
     return images
 
 
-def train_side(recipe: Recipe, epoch: int) -> int:
+def train_size(recipe: Recipe, epoch: int) -> int:
     """train_res, or the size of progressive_res in an epoch: of n sizes the i-th from epoch ceil(i epochs / n) on."""
     sizes = recipe.progressive_res or [recipe.train_res]
     return sizes[min(epoch * len(sizes) // recipe.epochs, len(sizes) - 1)]
 
 
-def shown_size(recipe: Recipe, native: tuple[int, int], epoch: int) -> tuple[int, int]:
+def output_size(recipe: Recipe, native: tuple[int, int], epoch: int) -> tuple[int, int]:
     """Height and width at which images of one size are shown: their own; progressive_res scales it as train_res."""
-    share = train_side(recipe, epoch) / recipe.train_res if recipe.progressive_res else 1
+    share = train_size(recipe, epoch) / recipe.train_res if recipe.progressive_res else 1
     height, width = (max(1, round(length * share)) for length in native)
     return height, width
 

@@ -2,7 +2,8 @@
 
 In the order of the papers and of timm: crop, flip, per-image operations; normalisation, lighting and erasing follow on
 the device (recipes/augment/device.py). Of photographs, which have any size, the recipe says which box it wants at
-which size (a Cut), and the source reads that. What comes after is the same for them and for images of one size: batch
+which size (a CropResize), and
+the source reads that. What comes after is the same for them and for images of one size: batch
 operations, on the device unless an operation that exists only for a single PIL image (recipes/augment/policies.py)
 follows.
 """
@@ -20,17 +21,17 @@ from PIL import Image
 from torch import Tensor
 
 from lineage.recipes.augment import boxes, geometry
-from lineage.recipes.augment.policies import PerImage, apply_to
+from lineage.recipes.augment.policies import PerImage, apply_operation
 from lineage.recipes.recipe import Recipe
 
 Size = tuple[int, int]  # height, width
 
 
-class Cut(NamedTuple):
+class CropResize(NamedTuple):
     """What is wanted of one photograph.
 
     box: top, left, height, width; size: of the result; interpolation: the filter; beyond: whether it sees pixels beyond
-    the box. whole: of a central box, the size of the resized photograph that it is cut out of, for a source that shall
+    the box. resize_to: of a central box, the size of the resized photograph that it is cut out of, for a source that shall
     do just that; None: the box will do.
     """
 
@@ -38,15 +39,15 @@ class Cut(NamedTuple):
     size: Size
     interpolation: str
     beyond: bool
-    whole: Size | None = None
+    resize_to: Size | None = None
 
 
-class OneSize:
+class HostAugmentation:
     """Crop, flip and per-image operations of images of one size: (B, C, H, W) uint8 and sample keys -> the same.
 
     Args:
         seed: of the run.
-        hflip: probability of a mirrored image.
+        hflip: probability of a flip_mask image.
         mean: per channel, of pixels in [0, 1]: the colour of what moves in.
     """
 
@@ -55,15 +56,15 @@ class OneSize:
         self.fill = geometry.fill_colour(mean)
         self.draw = geometry.crop_and_flip_draws(recipe, seed, hflip)
 
-    def shown(self, native: Size | None, epoch: int) -> Size:
+    def output_size(self, native: Size | None, epoch: int) -> Size:
         assert native is not None
-        return geometry.shown_size(self.recipe, native, epoch)
+        return geometry.output_size(self.recipe, native, epoch)
 
     def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
-        size = self.shown((images.shape[2], images.shape[3]), int(sample_keys[0, 0]))
+        size = self.output_size((images.shape[2], images.shape[3]), int(sample_keys[0, 0]))
         draws = self.draw(sample_keys)
         batch = geometry.crop_and_flip(self.recipe, draws, images, self.fill, None, size)
-        mirror = geometry.mirrored(self.recipe, self.hflip, draws, sample_keys[:, 0])
+        mirror = geometry.flip_mask(self.recipe, self.hflip, draws, sample_keys[:, 0])
         flags = [False] * len(batch) if mirror is None else mirror.tolist()
         return to_batch([self._one(*each) for each in zip(batch, flags, sample_keys.tolist(), strict=True)])
 
@@ -71,10 +72,10 @@ class OneSize:
         picture = to_picture(image)
         if mirror:  # cheaper here than of a batch, half of which stays as it is
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return apply_to(picture, self.operation, self.seed, key)
+        return apply_operation(picture, self.operation, self.seed, key)
 
 
-class Photographs:
+class TrainCrop:
     """Photographs as the recipe crops them: rrc and scale_jitter cut their boxes; a crop for images of one size, and
     none, the central square of the short side, brought to train_res (or progressive_res).
 
@@ -82,32 +83,32 @@ class Photographs:
         then: what follows here; None: nothing, the rest is done on the device.
     """
 
-    def __init__(self, recipe: Recipe, *, seed: int, then: OneSize | None) -> None:
+    def __init__(self, recipe: Recipe, *, seed: int, then: HostAugmentation | None) -> None:
         self.recipe, self.then = recipe, then
         self.draw = geometry.crop_and_flip_draws(recipe, seed, hflip=0)
 
-    def shown(self, native: Size | None, epoch: int) -> Size:
-        return (geometry.train_side(self.recipe, epoch),) * 2
+    def output_size(self, native: Size | None, epoch: int) -> Size:
+        return (geometry.train_size(self.recipe, epoch),) * 2
 
-    def cuts(self, sample_keys: Tensor, sizes: Tensor) -> list[Cut]:
+    def crops(self, sample_keys: Tensor, sizes: Tensor) -> list[CropResize]:
         """Of photographs of the given sizes, (B, 2) of height and width."""
-        recipe, size = self.recipe, self.shown(None, int(sample_keys[0, 0]))
-        if not geometry.cuts(recipe):
+        recipe, size = self.recipe, self.output_size(None, int(sample_keys[0, 0]))
+        if not geometry.is_box_crop(recipe):
             found = boxes.centre(sizes, size[0], size[0])
         else:
             found = geometry.crop_boxes(recipe, self.draw(sample_keys)["crop"], sizes[:, 0], sizes[:, 1])
-        return [Cut(tuple(box), size, recipe.interpolation, recipe.crop != "rrc") for box in found.tolist()]
+        return [CropResize(tuple(box), size, recipe.interpolation, recipe.crop != "rrc") for box in found.tolist()]
 
     def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
         return images if self.then is None else self.then(images, sample_keys)
 
 
-def after_cut(recipe: Recipe) -> Recipe:
+def recipe_after_crop(recipe: Recipe) -> Recipe:
     """What is left of a recipe's geometry once photographs are cut."""
-    return dataclasses.replace(recipe, crop="none" if geometry.cuts(recipe) else recipe.crop, progressive_res=[])
+    return dataclasses.replace(recipe, crop="none" if geometry.is_box_crop(recipe) else recipe.crop, progressive_res=[])
 
 
-class CentralView:
+class EvalCrop:
     """Photographs as an evaluation shows them: short side to test_res / test_crop_ratio, the central test_res of it.
 
     The short side is rounded down, as in timm: 224 / 0.95 is 235.
@@ -121,15 +122,15 @@ class CentralView:
         self.short = math.floor(recipe.test_res / recipe.test_crop_ratio)
         self.interpolation = recipe.test_interpolation or recipe.interpolation
 
-    def shown(self, native: Size | None, epoch: int) -> Size:
+    def output_size(self, native: Size | None, epoch: int) -> Size:
         return self.side, self.side
 
-    def cuts(self, sample_keys: Tensor, sizes: Tensor) -> list[Cut]:
+    def crops(self, sample_keys: Tensor, sizes: Tensor) -> list[CropResize]:
         found = boxes.centre(sizes, self.short, self.side).tolist()
         wholes = [boxes.short_side_size(width, height, self.short)[::-1] for height, width in sizes.tolist()]
         size, filter_ = (self.side, self.side), self.interpolation
         return [
-            Cut(tuple(box), size, filter_, True, whole if self.exact else None)
+            CropResize(tuple(box), size, filter_, True, whole if self.exact else None)
             for box, whole in zip(found, wholes, strict=True)
         ]
 

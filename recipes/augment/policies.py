@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from PIL import Image, ImageEnhance, ImageOps
 
 from lineage.recipes.augment import geometry
-from lineage.recipes.augment.affine import MOVES
+from lineage.recipes.augment.affine import AFFINE_OPERATIONS
 from lineage.recipes.augment.randomness import reseed_python
 from lineage.recipes.augment.resizing import PIL_FILTERS
 from lineage.recipes.recipe import Recipe, RecipeError
@@ -32,7 +32,7 @@ def per_image_operation(recipe: Recipe, mean: Sequence[float]) -> PerImage | Non
     return functools.partial(_chain, operations) if operations else None
 
 
-def apply_to(image: Image.Image, operation: PerImage, seed: int, sample_key: Sequence[int]) -> Image.Image:
+def apply_operation(image: Image.Image, operation: PerImage, seed: int, sample_key: Sequence[int]) -> Image.Image:
     """The operation, a function of seed and sample_key: what it draws from is seeded; a grey image stays grey."""
     reseed_python(seed, "per image", *sample_key)
     return operation(image.convert("RGB")).convert("L") if image.mode == "L" else operation(image)
@@ -56,7 +56,7 @@ def timm_policy(recipe: Recipe, fill: tuple[int, ...]) -> PerImage:
         raise RecipeError(f"recipe.{name}={getattr(recipe, name)}: timm does not understand it.") from error
     policy = transform.ops if recipe.rand_augment else [one for several in transform.policy for one in several]
     for one in policy:
-        one.aug_fn = OURS.get(one.aug_fn.__name__, one.aug_fn)
+        one.aug_fn = REPLACEMENTS.get(one.aug_fn.__name__, one.aug_fn)
     return transform
 
 
@@ -67,7 +67,7 @@ def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
     return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
 
 
-OURS = {**MOVES, "posterize": posterize}  # instead of timm's functions of these names
+REPLACEMENTS = {**AFFINE_OPERATIONS, "posterize": posterize}  # instead of timm's functions of these names
 
 
 def trivial_augment(recipe: Recipe) -> PerImage:

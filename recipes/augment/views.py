@@ -10,7 +10,7 @@ from torch.nn import functional as F
 Network = Callable[[Tensor], Tensor]
 
 
-def logits_of_views(views: str, network: Network, images: Tensor) -> Tensor:
+def average_views(views: str, network: Network, images: Tensor) -> Tensor:
     """Logits (B, K) of images (B, C, H, W) float32.
 
     Args:

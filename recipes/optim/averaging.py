@@ -68,7 +68,7 @@ def ema_decay(recipe: Recipe, update: int) -> float:
     return min(recipe.ema, (1 + update) / (10 + update)) if recipe.ema_ramp else recipe.ema
 
 
-def initial_share(recipe: Recipe, steps: int, steps_per_epoch: int) -> float:
+def remaining_initial_weight(recipe: Recipe, steps: int, steps_per_epoch: int) -> float:
     """How much of the network's initial weights the exponential average still holds after `steps`: 1 all, 0 nothing."""
     if not recipe.ema:
         return 0.0

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def normalisations(network: nn.Module) -> list[_BatchNorm]:
+def batch_norms(network: nn.Module) -> list[_BatchNorm]:
     """The layers that keep running statistics."""
     return [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
 
@@ -20,7 +20,7 @@ def running_statistics(layers: Iterable[_BatchNorm]) -> list[Tensor]:
     return [buffer for m in layers for buffer in (m.running_mean, m.running_var) if buffer is not None]
 
 
-class OneMoveAStep:
+class AccumulatedBatchNorm:
     """Makes the micro-batches of a step move the running statistics once between them.
 
     Each starts from those of the step before; after the last one they are the mean of what each made of them, which is
@@ -29,7 +29,7 @@ class OneMoveAStep:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self.layers = normalisations(network)
+        self.layers = batch_norms(network)
         self.old: list[Tensor] = []
         self.sums: list[Tensor] = []
 
@@ -64,7 +64,7 @@ def recompute(network: nn.Module, modes: Sequence[bool], batches: Iterable[Tenso
     was_training = [(m, m.training) for m in network.modules()]
     for (module, _), training in zip(was_training, modes, strict=True):
         module.training = training
-    layers = [layer for layer in normalisations(network) if layer.training]
+    layers = [layer for layer in batch_norms(network) if layer.training]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()

@@ -28,7 +28,7 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
         if not parameter.requires_grad:
             continue
         owner, _, last = name.rpartition(".")
-        kind = kind_of(network.get_submodule(owner), last, parameter)
+        kind = parameter_kind(network.get_submodule(owner), last, parameter)
         decay, scale = weight_decay(recipe, kind), scales.get(name, 1.0)
         if recipe.norm_bias_lr_factor and kind == "norm_bias":
             # A step shrinks a parameter by rate x decay, which airbench keeps the same for all (arXiv 2404.00498).
@@ -40,16 +40,16 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
     ]
 
 
-def kinds(network: nn.Module) -> set[str]:
-    """The kinds of parameters that are trained."""
+def parameter_kinds(network: nn.Module) -> set[str]:
+    """The parameter_kinds of parameters that are trained."""
     return {
-        kind_of(network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], parameter)
+        parameter_kind(network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], parameter)
         for name, parameter in network.named_parameters()
         if parameter.requires_grad
     }
 
 
-def kind_of(module: nn.Module, name: str, parameter: nn.Parameter) -> str:
+def parameter_kind(module: nn.Module, name: str, parameter: nn.Parameter) -> str:
     """What the parameter `name` of a layer is: norm_weight, norm_bias, bias, scale, depthwise or weight.
 
     A scale is a vector that is none of normalisation's but multiplies as its weights do, as the coefficients of

@@ -25,7 +25,7 @@ class Time(NamedTuple):
 
     def of(self, epochs: float) -> Fraction:
         """A number of epochs in ticks."""
-        return exact(epochs) * self.per_epoch
+        return as_fraction(epochs) * self.per_epoch
 
     def passed(self, epochs: list[float]) -> int:
         """How many of these instants are not after now."""
@@ -33,7 +33,7 @@ class Time(NamedTuple):
 
 
 @functools.cache
-def exact(number: float) -> Fraction:
+def as_fraction(number: float) -> Fraction:
     """What the YAML says: 2.4 is 12/5, and not the binary number beside it."""
     return Fraction(repr(number))
 
@@ -101,7 +101,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, decays: int =
     if recipe.swa_lr and now >= end - recipe.swa * per_epoch:
         return recipe.swa_lr * rate_scale(recipe)
 
-    warmup = exact(recipe.warmup_epochs) * per_epoch
+    warmup = as_fraction(recipe.warmup_epochs) * per_epoch
     if recipe.schedule_interval == "step":
         warmup = Fraction(math.floor(warmup))
     start = warmup if recipe.after_warmup else 0

@@ -12,7 +12,7 @@ from photographs import SAMPLES
 from PIL import Image
 
 from lineage.datamodules.decoding.decoding import open_image
-from lineage.recipes.augment.host import CentralView
+from lineage.recipes.augment.host import EvalCrop
 from lineage.recipes.mixing import draw_mix
 
 pytestmark = pytest.mark.proofs
@@ -25,13 +25,13 @@ def test_evaluation_shows_what_timm_shows_of_a_thousand_photographs(size, ratio,
     if not SAMPLES.is_dir():
         pytest.skip("no photographs: set LINEAGE_DATA to a folder that holds imagenet-sample/train")
     theirs = create_transform(size, interpolation=interpolation, crop_pct=ratio, normalize=False)
-    view = CentralView(
+    view = EvalCrop(
         recipe_of("rsb_a2", test_res=size, test_crop_ratio=ratio, test_interpolation=interpolation), exact=True
     )
     for path in sorted(SAMPLES.rglob("*.JPEG")):
         picture = open_image(path.read_bytes(), 3, turn=False)
-        (cut,) = view.cuts(torch.zeros(1, 3), torch.tensor([picture.size]))
-        found = torch.from_numpy(picture.seen(cut).copy()).permute(2, 0, 1)
+        (cut,) = view.crops(torch.zeros(1, 3), torch.tensor([picture.size]))
+        found = torch.from_numpy(picture.crop_resize(cut).copy()).permute(2, 0, 1)
         assert torch.equal(found, theirs(Image.open(path).convert("RGB"))), path
 
 

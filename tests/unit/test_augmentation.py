@@ -8,7 +8,7 @@ import numpy
 import pytest
 import torch
 from conftest import recipe_of
-from photographs import make_keys, photographs, shown
+from photographs import apply_view, make_keys, photographs
 from PIL import Image
 from replaying import Replayed
 from torch.nn import functional as F
@@ -16,10 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lineage.recipes.augment import boxes, erasing, policies
 from lineage.recipes.augment.device import EIGENVALUES, EIGENVECTORS, DeviceAugmentation
-from lineage.recipes.augment.host import CentralView, OneSize, Photographs, after_cut
-from lineage.recipes.augment.policies import apply_to, per_image_operation
+from lineage.recipes.augment.host import EvalCrop, HostAugmentation, TrainCrop, recipe_after_crop
+from lineage.recipes.augment.policies import apply_operation, per_image_operation
 from lineage.recipes.augment.randomness import normal_noise, normal_quantiles, number, reseed_python, uniform
-from lineage.recipes.augment.views import logits_of_views
+from lineage.recipes.augment.views import average_views
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 AUGMENTED = {
@@ -42,7 +42,7 @@ def augmentation(recipe, hflip=0.5, mean=MEAN, std=STD):
     operation = per_image_operation(recipe, mean)
     workers = None
     if operation is not None:
-        workers = OneSize(recipe, seed=0, hflip=hflip, mean=mean, operation=operation)
+        workers = HostAugmentation(recipe, seed=0, hflip=hflip, mean=mean, operation=operation)
     device = DeviceAugmentation(recipe, seed=0, hflip=hflip, mean=mean, std=std, crop_here=workers is None)
     return workers, device
 
@@ -100,11 +100,11 @@ def test_a_micro_batch_of_cifar_is_augmented_in_forty_operations():
 
 def of_photographs(recipe, hflip=0.5):
     """All three parts: the view, which cuts, and what follows on the host; the device's."""
-    operation, left, each = per_image_operation(recipe, MEAN), after_cut(recipe), None
+    operation, left, each = per_image_operation(recipe, MEAN), recipe_after_crop(recipe), None
     if operation is not None:
-        each = OneSize(left, seed=0, hflip=hflip, mean=MEAN, operation=operation)
+        each = HostAugmentation(left, seed=0, hflip=hflip, mean=MEAN, operation=operation)
     device = DeviceAugmentation(left, seed=0, hflip=hflip, mean=MEAN, std=STD, crop_here=each is None)
-    return Photographs(recipe, seed=0, then=each), device
+    return TrainCrop(recipe, seed=0, then=each), device
 
 
 @pytest.mark.parametrize("name", ["rsb_a2", "torchvision_v2", "resnet", "wrn", "sgd_step"])
@@ -112,18 +112,18 @@ def test_photographs_of_any_size(name):
     changes = {"crop_scale": [32, 40]} if name == "resnet" else {}
     view, device = of_photographs(recipe_of(name, train_res=24, **changes))
     images, sample_keys = photographs()[:4], make_keys(4)
-    whole = shown(view, images, sample_keys)
+    whole = apply_view(view, images, sample_keys)
     assert whole.shape == (4, 3, 24, 24)
-    assert torch.equal(shown(view, images[2:], sample_keys[2:]), whole[2:])
+    assert torch.equal(apply_view(view, images[2:], sample_keys[2:]), whole[2:])
     assert device(whole, sample_keys).shape == whole.shape
 
 
 def test_what_no_box_is_cut_for_is_the_centre():
     """Then pad and flip, as of images of one size, on the device."""
     view, device = of_photographs(recipe_of("wrn", train_res=24))
-    central = CentralView(recipe_of("wrn", test_res=24, test_crop_ratio=1), exact=False)
-    centre = shown(central, photographs()[:4], make_keys(4))
-    assert torch.equal(shown(view, photographs()[:4], make_keys(4)), centre)
+    central = EvalCrop(recipe_of("wrn", test_res=24, test_crop_ratio=1), exact=False)
+    centre = apply_view(central, photographs()[:4], make_keys(4))
+    assert torch.equal(apply_view(view, photographs()[:4], make_keys(4)), centre)
     assert torch.equal(device(centre, make_keys(4)), augmentation(recipe_of("wrn"))[1](centre, make_keys(4)))
 
 
@@ -142,7 +142,7 @@ def test_progressive_resolution():
     for epoch, side in ((0, 16), (2, 16), (3, 24), (8, 32)):
         assert device(random_images(2), make_keys(2, epoch)).shape[2:] == (side, side)
     for epoch, side in ((0, 32), (1, 48)):
-        assert shown(view, photographs()[:2], make_keys(2, epoch)).shape[2:] == (side, side)
+        assert apply_view(view, photographs()[:2], make_keys(2, epoch)).shape[2:] == (side, side)
 
 
 def test_an_alternating_flip_is_drawn_once():
@@ -167,7 +167,7 @@ def test_policies_and_jitter_are_timms_image_by_image(key, value, moves, monkeyp
     from timm.data import create_transform
 
     if moves == "timm's":
-        monkeypatch.setattr(policies, "OURS", {"posterize": policies.posterize})
+        monkeypatch.setattr(policies, "REPLACEMENTS", {"posterize": policies.posterize})
     recipe, policy = recipe_of("rsb_a2", rand_augment=""), value if key != "color_jitter" else None
     setattr(recipe, key, value)
     operation = per_image_operation(recipe, MEAN)
@@ -183,7 +183,7 @@ def test_policies_and_jitter_are_timms_image_by_image(key, value, moves, monkeyp
     images, away = [image.resize((224, 224)) for image in photographs()[:4]], []
     for sample in range(24):
         image, key_of_image = images[sample % 4], (1, sample, 0)
-        found = apply_to(image, operation, 0, key_of_image)
+        found = apply_operation(image, operation, 0, key_of_image)
         reseed_python(0, "per image", *key_of_image)
         expected = theirs(image) if policy else jitter_of_torchvision(image, 0.4)
         away.append(abs(numpy.asarray(found).astype(int) - numpy.asarray(expected)))
@@ -210,7 +210,7 @@ def test_trivial_augment_is_torchvisions_image_by_image():
     theirs = TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)
     for sample in range(40):
         image = photographs()[sample % 4]
-        found = apply_to(image, operation, 0, (1, sample, 0))
+        found = apply_operation(image, operation, 0, (1, sample, 0))
         torch.manual_seed(number(0, "per image", 1, sample, 0))
         assert found.tobytes() == theirs(image).tobytes()
 
@@ -293,4 +293,4 @@ def test_views_are_airbenchs():
         ("flip", mirrored(images)),
         ("flip_translate", 0.5 * mirrored(images) + 0.5 * shifted),
     ):
-        torch.testing.assert_close(logits_of_views(views, network, images), expected)
+        torch.testing.assert_close(average_views(views, network, images), expected)

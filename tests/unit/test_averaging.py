@@ -8,8 +8,8 @@ from conftest import recipe_of
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from lineage.recipes.optim.averaging import Average, ema_decay, initial_share
-from lineage.recipes.optim.batch_norm_statistics import OneMoveAStep, recompute, running_statistics
+from lineage.recipes.optim.averaging import Average, ema_decay, remaining_initial_weight
+from lineage.recipes.optim.batch_norm_statistics import AccumulatedBatchNorm, recompute, running_statistics
 
 
 def follow(steps: int, steps_per_epoch: int = 2, **changes) -> tuple[Average, list[torch.Tensor]]:
@@ -54,10 +54,11 @@ def test_the_equal_average_is_of_the_ends_of_the_last_epochs():
 
 def test_what_an_average_holds_of_the_initial_weights():
     recipe = recipe_of("wrn", ema=0.9999)
-    assert initial_share(recipe, 1000, 50) == pytest.approx(0.9999**1000)
-    assert initial_share(recipe_of("wrn", ema=0.9999, ema_ramp=True), 1000, 50) < 1e-9
-    assert initial_share(recipe_of("wrn", ema=0.9999, ema_warmup_copy=True, warmup_epochs=1.0), 1000, 50) == 0
-    assert initial_share(recipe_of("wrn"), 1000, 50) == 0
+    assert remaining_initial_weight(recipe, 1000, 50) == pytest.approx(0.9999**1000)
+    assert remaining_initial_weight(recipe_of("wrn", ema=0.9999, ema_ramp=True), 1000, 50) < 1e-9
+    copied = recipe_of("wrn", ema=0.9999, ema_warmup_copy=True, warmup_epochs=1.0)
+    assert remaining_initial_weight(copied, 1000, 50) == 0
+    assert remaining_initial_weight(recipe_of("wrn"), 1000, 50) == 0
     ramped = recipe_of("wrn", ema=0.9999, ema_ramp=True)
     assert [ema_decay(ramped, n) for n in (1, 8)] == [2 / 11, 0.5] and ema_decay(ramped, 10**6) == 0.9999
 
@@ -94,7 +95,7 @@ def test_the_micro_batches_of_a_step_move_the_statistics_once(count):
         network(batch)
         alone.append(torch.cat(running_statistics([network[1], network[4]])))
     network = normalised()
-    moves = OneMoveAStep(network)
+    moves = AccumulatedBatchNorm(network)
     for step in range(2):  # a second step starts from the first
         for index, batch in enumerate(batches):
             with moves.micro_batch(index, count):

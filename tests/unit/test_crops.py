@@ -6,15 +6,15 @@ import numpy
 import pytest
 import torch
 from conftest import recipe_of
-from photographs import make_keys, photographs, shown
+from photographs import apply_view, make_keys, photographs
 from PIL import Image
 from replaying import Replayed
 from torch.nn import functional as F
 
 from lineage.datamodules.decoding import resampling
-from lineage.datamodules.decoding.resampling import cut_out, to_pixels
+from lineage.datamodules.decoding.resampling import resize_box, to_pixels
 from lineage.recipes.augment import boxes, geometry
-from lineage.recipes.augment.host import CentralView
+from lineage.recipes.augment.host import EvalCrop
 from lineage.recipes.augment.randomness import uniform
 from lineage.recipes.augment.resizing import PIL_FILTERS, resized_crop
 
@@ -89,18 +89,18 @@ def test_crops_of_photographs_are_nearly_torchvisions(interpolation, by_torch, m
         sides = torch.tensor([image.height]), torch.tensor([image.width])
         box = boxes.random_resized_crop(draws, *sides, [0.08, 1.0], [3 / 4, 4 / 3])[0].tolist()
         theirs = functional.resized_crop(image, *map(int, box), [96, 96], InterpolationMode(interpolation))
-        found = cut_out(to_pixels(image), tuple(box), (96, 96), interpolation, beyond=False)
+        found = resize_box(to_pixels(image), tuple(box), (96, 96), interpolation, beyond=False)
         difference = numpy.abs(found.astype(int) - to_pixels(theirs))
         assert difference.mean() < NEAR[interpolation] and difference.max() <= FAR[interpolation]
 
 
 def test_an_area_is_the_mean_of_its_pixels():
     image = photographs()[0]
-    found = cut_out(to_pixels(image), (0, 0, 420, 640), (105, 160), "area", beyond=False)
+    found = resize_box(to_pixels(image), (0, 0, 420, 640), (105, 160), "area", beyond=False)
     means = to_pixels(image)[:420].reshape(105, 4, 160, 4, 3).mean(axis=(1, 3))
     assert numpy.abs(found - means).max() <= 1
     grows = (0, 0, 40, 30), (64, 64)
-    small, linear = (cut_out(to_pixels(image), *grows, name, beyond=False) for name in ("area", "bilinear"))
+    small, linear = (resize_box(to_pixels(image), *grows, name, beyond=False) for name in ("area", "bilinear"))
     assert numpy.array_equal(small, linear)
 
 
@@ -118,7 +118,7 @@ def test_scale_jitter_is_a_resize_and_then_a_crop(interpolation):
         theirs = tensor(whole.crop((left, top, left + 56, top + 56))).int()
         batch = resized_crop(tensor(image)[None], box, (56, 56), interpolation, beyond=True)[0]
         assert (batch - theirs).abs().max() <= 1
-        one = cut_out(to_pixels(image), tuple(box[0].tolist()), (56, 56), interpolation, beyond=True)
+        one = resize_box(to_pixels(image), tuple(box[0].tolist()), (56, 56), interpolation, beyond=True)
         difference = numpy.abs(one.transpose(2, 0, 1).astype(int) - theirs.numpy())
         assert difference.mean() < NEAR[interpolation] and difference.max() <= FAR[interpolation]
 
@@ -157,8 +157,8 @@ def test_evaluation_shows_what_timm_shows(size, ratio, interpolation):
     theirs = create_transform(size, interpolation=interpolation, crop_pct=ratio, normalize=False)
     recipe = recipe_of("rsb_a2", test_res=size, test_crop_ratio=ratio, test_interpolation=interpolation)
     expected = torch.stack([theirs(image) for image in photographs()[:4]])
-    assert torch.equal(shown(CentralView(recipe), photographs()[:4], make_keys(4)), expected)
-    fast = shown(CentralView(recipe, exact=False), photographs()[:4], make_keys(4))
+    assert torch.equal(apply_view(EvalCrop(recipe), photographs()[:4], make_keys(4)), expected)
+    fast = apply_view(EvalCrop(recipe, exact=False), photographs()[:4], make_keys(4))
     assert (fast.float() - expected).abs().mean() < NEAR[interpolation]
 
 

@@ -14,10 +14,11 @@ from conftest import composed
 from doors import ROOT
 from hydra.utils import instantiate
 
+from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import TensorImages
 from lineage.datamodules.loading import shared_memory as shared
 from lineage.datamodules.loading.loader import EvaluationLoader, Stream, TrainLoader
-from lineage.datamodules.loading.order import DataError, Order, Split, check_last_step, split_batch
+from lineage.datamodules.loading.order import BatchSplit, EpochOrder, check_last_step, split_batch
 from lineage.datamodules.loading.worker_pool import Job, Pool
 from lineage.datamodules.memory import show_at
 from lineage.datamodules.sets.cifar import read_batch
@@ -45,7 +46,10 @@ def fail(faults) -> None:
     raise DataError(f"{faults[0].name}: {faults[0].reason}")
 
 
-def loader(order: Order, split: Split = Split(), rank: int = 0, workers: int = 0, view=None, last=9) -> TrainLoader:  # noqa: B008
+ONE_BATCH = BatchSplit()
+
+
+def loader(order: EpochOrder, split=ONE_BATCH, rank: int = 0, workers: int = 0, view=None, last=9) -> TrainLoader:
     return TrainLoader(stream(tiny(order.samples), view, workers), order, split, rank, last)
 
 
@@ -53,11 +57,11 @@ def loader(order: Order, split: Split = Split(), rank: int = 0, workers: int = 0
 
 
 def test_an_epoch_is_a_permutation_that_is_a_function_of_seed_and_epoch():
-    order = Order(50, 10, 0, True, seed=0)
+    order = EpochOrder(50, 10, 0, True, seed=0)
     first = order.epoch(0)
     assert torch.equal(first, order.epoch(0)) and not torch.equal(first[:, 1], order.epoch(1)[:, 1])
     assert sorted(first[:, 1].tolist()) == list(range(50)) and (order.epoch(7)[:, 0] == 7).all()
-    assert not torch.equal(first, Order(50, 10, 0, True, seed=1).epoch(0))
+    assert not torch.equal(first, EpochOrder(50, 10, 0, True, seed=1).epoch(0))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_an_epoch_is_a_permutation_that_is_a_function_of_seed_and_epoch():
     ],
 )
 def test_length(samples, batch, drop_last, steps, images):
-    order = Order(samples, batch, 0, drop_last, 0)
+    order = EpochOrder(samples, batch, 0, drop_last, 0)
     assert (order.steps_per_epoch, order.images_per_epoch, len(order.epoch(0))) == (steps, images, images)
 
 
@@ -79,39 +83,39 @@ def test_length(samples, batch, drop_last, steps, images):
     ("limit", "steps", "images"), [(3, 3, 24), (9, 7, 50), (0.5, 3, 24), (0.01, 1, 8), (1.0, 7, 50)]
 )
 def test_a_limited_epoch_is_one_that_is_so_long(limit, steps, images):
-    order = Order(50, 8, 0, False, 0, limit=limit)
+    order = EpochOrder(50, 8, 0, False, 0, limit=limit)
     assert (order.steps_per_epoch, order.images_per_epoch, len(order.epoch(0))) == (steps, images, images)
 
 
 def test_repetitions_are_in_a_row_and_every_origin_is_unique():
-    order = Order(50, 128, 3, True, 0)
+    order = EpochOrder(50, 128, 3, True, 0)
     epoch = order.epoch(2)
     assert (epoch[0::3, 1] == epoch[1::3, 1][: len(epoch[0::3])]).float().mean() > 0.9
     assert len({tuple(row) for row in epoch.tolist()}) == 128  # shorter than a step: it runs on, with other repetitions
-    assert len(set(Order(60, 60, 3, True, 0).epoch(0)[:, 1].tolist())) == 20
+    assert len(set(EpochOrder(60, 60, 3, True, 0).epoch(0)[:, 1].tolist())) == 20
 
 
 def test_split():
-    assert split_batch(2048, 8, 256) == Split(8, 1)
-    assert split_batch(2048, 1, 256) == Split(1, 8)
-    assert split_batch(96, 1, 40) == Split(1, 3)
+    assert split_batch(2048, 8, 256) == BatchSplit(8, 1)
+    assert split_batch(2048, 1, 256) == BatchSplit(1, 8)
+    assert split_batch(96, 1, 40) == BatchSplit(1, 3)
     with pytest.raises(DataError, match="32 or 34"):
         split_batch(33, 2, 256)
     with pytest.raises(DataError, match="drop_last"):
-        check_last_step(Order(50, 16, 0, False, 0), Split(4, 1))
+        check_last_step(EpochOrder(50, 16, 0, False, 0), BatchSplit(4, 1))
 
 
 def test_two_devices_see_what_one_with_two_micro_batches_sees():
-    order = Order(50, 16, 3, False, 0)
-    alone = [[b.sample_keys for b in step] for step in loader(order, Split(1, 2))]
-    ranks = [[step[0].sample_keys for step in loader(order, Split(2, 1), rank)] for rank in (0, 1)]
+    order = EpochOrder(50, 16, 3, False, 0)
+    alone = [[b.sample_keys for b in step] for step in loader(order, BatchSplit(1, 2))]
+    ranks = [[step[0].sample_keys for step in loader(order, BatchSplit(2, 1), rank)] for rank in (0, 1)]
     for step, (first, second) in enumerate(alone):
         assert torch.equal(first, ranks[0][step]) and torch.equal(second, ranks[1][step])
 
 
 def test_weights_make_the_mean_over_images():
-    for split in (Split(1, 1), Split(1, 3), Split(3, 1)):
-        last = [list(loader(Order(50, 16, 0, False, 0), split, rank))[-1] for rank in range(split.devices)]
+    for split in (BatchSplit(1, 1), BatchSplit(1, 3), BatchSplit(3, 1)):
+        last = [list(loader(EpochOrder(50, 16, 0, False, 0), split, rank))[-1] for rank in range(split.devices)]
         share = {b.chunk: (len(b.labels), b.weight) for step in last for b in step}
         assert sum(n for n, _ in share.values()) == 2 if split.chunks == 1 else True
         for n, weight in share.values():  # the mean over devices of weight x mean loss is the mean over the step
@@ -119,7 +123,7 @@ def test_weights_make_the_mean_over_images():
 
 
 def test_a_loader_goes_on_where_it_was_saved():
-    order = Order(50, 8, 3, True, 0)
+    order = EpochOrder(50, 8, 3, True, 0)
     whole, part = loader(order), loader(order)
     for one in (whole, part):
         one.set_epoch(4)
@@ -137,7 +141,7 @@ def test_a_loader_goes_on_where_it_was_saved():
 
 
 class AddRepetition:
-    def shown(self, native, epoch):
+    def output_size(self, native, epoch):
         return native
 
     def __call__(self, images, sample_keys):
@@ -160,8 +164,8 @@ def equal(steps, others) -> bool:
 @FORKS
 def test_workers_change_nothing_in_any_epoch():
     """Nor what is begun ahead: epochs in a row, one that is broken off, and one that begins in its middle."""
-    order = Order(50, 16, 3, True, 0)
-    zero, two = (loader(order, Split(1, 2), workers=n, view=AddRepetition()) for n in (0, 2))
+    order = EpochOrder(50, 16, 3, True, 0)
+    zero, two = (loader(order, BatchSplit(1, 2), workers=n, view=AddRepetition()) for n in (0, 2))
     for epoch, first, last in ((0, 0, 3), (1, 0, 3), (2, 0, 1), (3, 0, 3), (5, 2, 3)):
         steps = []
         for one in (zero, two):
@@ -173,7 +177,7 @@ def test_workers_change_nothing_in_any_epoch():
 
 @FORKS
 def test_the_next_epoch_is_begun_before_it_is_asked_for():
-    one = loader(Order(48, 16, 0, True, 0), workers=1, view=AddRepetition(), last=1)
+    one = loader(EpochOrder(48, 16, 0, True, 0), workers=1, view=AddRepetition(), last=1)
     list(one)
     assert [request.key for request, _ in one.stream.begun] == [(1, 0), (1, 1)]
     one.set_epoch(1)
@@ -182,7 +186,7 @@ def test_the_next_epoch_is_begun_before_it_is_asked_for():
 
 @FORKS
 def test_a_worker_that_dies_is_named():
-    one = loader(Order(48, 16, 0, True, 0), workers=2, view=AddRepetition())
+    one = loader(EpochOrder(48, 16, 0, True, 0), workers=2, view=AddRepetition())
     steps = iter(one)
     next(steps)
     for process in one.stream.pool().processes:
@@ -194,7 +198,7 @@ def test_a_worker_that_dies_is_named():
 
 
 class Fails:
-    def shown(self, native, epoch):
+    def output_size(self, native, epoch):
         return native
 
     def __call__(self, images, sample_keys):
@@ -204,7 +208,7 @@ class Fails:
 @FORKS
 def test_a_fault_of_the_program_in_a_worker_is_told_whole():
     with pytest.raises(RuntimeError, match="of its own"):
-        list(loader(Order(48, 16, 0, True, 0), workers=1, view=Fails()))
+        list(loader(EpochOrder(48, 16, 0, True, 0), workers=1, view=Fails()))
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])

@@ -16,10 +16,10 @@ from PIL import Image, ImageOps
 from lineage.datamodules.decoding import decoding
 from lineage.datamodules.decoding.decoding import Decoded, ImageError, Jpeg, Picture, open_image
 from lineage.datamodules.decoding.encoded_images import EncodedImages
-from lineage.datamodules.decoding.resampling import cut_out
+from lineage.datamodules.decoding.resampling import resize_box
 from lineage.datamodules.encoded import EncodedDataModule
-from lineage.datamodules.loading.order import DataError
-from lineage.recipes.augment.host import CentralView, Photographs
+from lineage.datamodules.errors import DataError
+from lineage.recipes.augment.host import EvalCrop, TrainCrop
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
@@ -48,7 +48,7 @@ def test_jpeg_is_pillows_to_the_pixel(number, options):
 def test_rows_below_a_box_are_not_decoded_and_change_nothing(bottom, options):
     data = encoded(photographs()[0], **options)
     box, size = (bottom - 5, 3, 5, 90), (5, 90)
-    found = open_image(data, 3).cut(box, size, "bicubic", beyond=False)
+    found = open_image(data, 3).resize_box(box, size, "bicubic", beyond=False)
     assert numpy.array_equal(found, pillow(data)[bottom - 5 : bottom, 3:93])
 
 
@@ -64,8 +64,8 @@ def test_what_jpegs_own_scaling_leaves_out_is_hardly_seen(interpolation, size, m
         return decoded[0]
 
     monkeypatch.setattr(Jpeg, "_decode", noted)
-    small = open_image(data, 3).cut(box, (size, size), interpolation, beyond=False)
-    whole = cut_out(pillow(data), box, (size, size), interpolation, beyond=False)
+    small = open_image(data, 3).resize_box(box, (size, size), interpolation, beyond=False)
+    whole = resize_box(pillow(data), box, (size, size), interpolation, beyond=False)
     assert len(decoded[0]) <= 1708 / 2
     assert numpy.abs(small.astype(int) - whole).mean() < (2.5 if interpolation == "area" else 0.8)
 
@@ -80,7 +80,7 @@ def test_a_camera_held_sideways(kind, orientation):
     found = open_image(data, 3)
     assert found.size == upright.shape[:2] and numpy.array_equal(found.whole(), upright)
     box = (2, 4, 20, 30)
-    assert numpy.array_equal(found.cut(box, (20, 30), "bilinear", beyond=False), upright[2:22, 4:34])
+    assert numpy.array_equal(found.resize_box(box, (20, 30), "bilinear", beyond=False), upright[2:22, 4:34])
     assert numpy.array_equal(open_image(data, 3, turn=False).whole(), pillow(data))
 
 
@@ -161,7 +161,7 @@ def test_damaged(name):
         open_image(data, 3).whole()
     assert "\n" not in str(caught.value) and "BytesIO" not in str(caught.value)
     with pytest.raises(ImageError, match=said):
-        open_image(data, 3).cut((0, 0, 100, 100), (50, 50), "area", beyond=False)
+        open_image(data, 3).resize_box((0, 0, 100, 100), (50, 50), "area", beyond=False)
 
 
 class InMemory:
@@ -200,7 +200,7 @@ def files() -> dict[str, bytes]:
 def test_rows_that_cannot_be_read_are_named():
     data = OfFiles(files(), on_error="fail", max_errors=0)
     data.load()
-    view, sample_keys = Photographs(recipe_of("rsb_a2", train_res=24), seed=0, then=None), make_keys(5)
+    view, sample_keys = TrainCrop(recipe_of("rsb_a2", train_res=24), seed=0, then=None), make_keys(5)
     out = torch.ones(5, 3, 24, 24, dtype=torch.uint8)
     faults = data.train.fill(out, sample_keys, view)
     assert [(fault.row, fault.name) for fault in sorted(faults)] == [(1, "half"), (3, "gone")]
@@ -213,7 +213,7 @@ def test_a_budget_of_errors(caplog):
     data = OfFiles(files(), on_error="skip", max_errors=2)
     data.load()
     faults = data.train.fill(
-        torch.ones(5, 3, 24, 24, dtype=torch.uint8), make_keys(5), CentralView(recipe_of("rsb_a2", test_res=24))
+        torch.ones(5, 3, 24, 24, dtype=torch.uint8), make_keys(5), EvalCrop(recipe_of("rsb_a2", test_res=24))
     )
     for _ in range(2):  # an image counts once
         data.report(faults)
@@ -225,7 +225,7 @@ def test_a_budget_of_errors(caplog):
 
 def test_pixels_that_are_decoded_already():
     pixels = numpy.asarray(photographs()[0])
-    cut = Decoded(pixels).cut((0, 0, 20, 20), (20, 20), "bicubic", beyond=False)
+    cut = Decoded(pixels).resize_box((0, 0, 20, 20), (20, 20), "bicubic", beyond=False)
     assert numpy.array_equal(cut, pixels[:20, :20]) and isinstance(
         open_image(encoded(photographs()[0], "PNG"), 3), Picture
     )

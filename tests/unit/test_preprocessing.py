@@ -18,14 +18,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from networks import build, uninitialised
 from omegaconf import DictConfig
-from photographs import shown
+from photographs import apply_view
 from PIL import Image
 
 from lineage.archs.arguments import ArchitectureError
 from lineage.config import derived
 from lineage.config.completion import complete
 from lineage.errors import UserError
-from lineage.recipes.augment.host import CentralView
+from lineage.recipes.augment.host import EvalCrop
 from lineage.weights import libraries, provenance
 from lineage.weights.preprocessing import Preprocessing, from_timm_config, preprocessing_from, to_timm_config
 from lineage.weights.provenance import release_with_file_name, timm_preprocessing, torchvision_preprocessing
@@ -47,7 +47,7 @@ def photographs() -> list[Image.Image]:
 def shown_here(image: Image.Image, record: Preprocessing) -> torch.Tensor:
     values = {"test_res": record.resolution, "test_crop_ratio": record.crop, "test_interpolation": record.interpolation}
     recipe: Any = SimpleNamespace(**values)
-    pixels = shown(CentralView(recipe), [image], torch.zeros(1, 3, dtype=torch.int64))[0].float() / 255
+    pixels = apply_view(EvalCrop(recipe), [image], torch.zeros(1, 3, dtype=torch.int64))[0].float() / 255
     mean, std = (torch.tensor(values)[:, None, None] for values in (record.mean, record.std))
     return (pixels - mean) / std
 

@@ -23,11 +23,11 @@ from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.order import windowed_permutation
 from lineage.datamodules.packing import remote
 from lineage.datamodules.packing.inspection import encoded_splits, inspect
-from lineage.datamodules.packing.shards import Packing, find_nulls
+from lineage.datamodules.packing.shards import Packing, infer_missing
 from lineage.datamodules.packing.storing import Settings, stored_as
 from lineage.datamodules.packing.writing import pack
 from lineage.datamodules.sets.packed import Packed
-from lineage.recipes.augment.host import CentralView
+from lineage.recipes.augment.host import EvalCrop
 
 RNG = numpy.random.default_rng(0)
 KEEP = Settings(None, 90, 1, 0)
@@ -137,7 +137,7 @@ def test_facts_are_found_without_torch_and_what_the_command_says_goes_before(tmp
     packed(
         folder(tmp_path / "data"), tmp_path / "out", KEEP, "datamodule.mirror=false", "datamodule.mean=[0.1,0.2,0.3]"
     )
-    found = find_nulls({"root": str(tmp_path / "out"), "cache": None})
+    found = infer_missing({"root": str(tmp_path / "out"), "cache": None})
     assert found["mean"] == [0.1, 0.2, 0.3] and found["mirror"] is False and found["num_classes"] == 2
     data = opened("packed", tmp_path / "out", "datamodule.mirror=true", "datamodule.val_size=4")
     assert data.mirror and (len(data.train), len(data.val)) == (8, 4) and data.mean == [0.1, 0.2, 0.3]
@@ -338,7 +338,7 @@ def test_a_packing_that_was_stopped_makes_shards_of_changed_images_anew(tmp_path
 
 def test_channels_that_were_not_packed(tmp_path, small):
     with pytest.raises(DataError, match="was packed with 3. Give datamodule.mean"):
-        find_nulls({"root": str(small), "cache": None, "channels": 1})
+        infer_missing({"root": str(small), "cache": None, "channels": 1})
     grey = opened("packed", small, "datamodule.channels=1", "datamodule.mean=[0.5]", "datamodule.std=[0.2]")
     assert grey.train.channels == 1
 
@@ -391,7 +391,7 @@ def test_a_hiccup_of_the_network_is_waited_for(tmp_path, small, monkeypatch):
     (tmp_path / "kept").rename(tmp_path / "gone")
     again = opened("packed", "memory://hiccups", f"datamodule.cache={tmp_path / 'kept'}", "datamodule.on_error=skip")
     troubles += [ConnectionError("reset by peer")] * 9
-    out, view = torch.empty(2, 3, 8, 8, dtype=torch.uint8), CentralView(composed("recipe.test_res=8").recipe)
+    out, view = torch.empty(2, 3, 8, 8, dtype=torch.uint8), EvalCrop(composed("recipe.test_res=8").recipe)
     with pytest.raises(DataError, match="train-000000.tar cannot be fetched .reset by peer"):
         again.train.fill(out, torch.zeros(2, 3, dtype=torch.int64), view)
 

@@ -19,13 +19,13 @@ from scipy.io import savemat
 
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.discovery import statistics as facts
-from lineage.datamodules.discovery.tables import load_parts
+from lineage.datamodules.discovery.tables import load_splits
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.loader import EvaluationLoader, Stream
 from lineage.datamodules.loading.worker_pool import Job
 from lineage.datamodules.sets import synthetic
 from lineage.datamodules.sets.svhn import read_mat
-from lineage.recipes.augment.host import OneSize
+from lineage.recipes.augment.host import HostAugmentation
 from lineage.recipes.augment.policies import per_image_operation
 
 
@@ -115,7 +115,7 @@ def test_synthetic_images_are_a_function_of_the_sample(monkeypatch):
 
 def test_synthetic_images_are_augmented_one_by_one():
     images, recipe = loaded(*SYNTHETIC).train, recipe_of("rsb_a2")
-    view = OneSize(recipe, seed=0, hflip=0.5, mean=[0.5] * 3, operation=per_image_operation(recipe, [0.5] * 3))
+    view = HostAugmentation(recipe, seed=0, hflip=0.5, mean=[0.5] * 3, operation=per_image_operation(recipe, [0.5] * 3))
     sample_keys = torch.tensor([[0, 1, 0], [0, 257, 0]])  # one image of the pool, in two places
     out = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
     assert images.fill(out, sample_keys, view) == [] and not torch.equal(out[0], out[1])
@@ -279,4 +279,4 @@ def test_what_the_hub_says_is_handed_on(package, monkeypatch, error):
 def test_without_the_package_its_name_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match="pip install"):
-        load_parts({"name": "cifar10", "config": None})
+        load_splits({"name": "cifar10", "config": None})

@@ -8,7 +8,7 @@ import timm.data.auto_augment
 from photographs import photographs
 from PIL import Image
 
-from lineage.recipes.augment.affine import MOVES
+from lineage.recipes.augment.affine import AFFINE_OPERATIONS
 
 FILL = (124, 116, 104)
 FILTERS = [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR]
@@ -25,7 +25,7 @@ def images():
 def both(name, image, amount, resample):
     """timm's and ours, (H, W, 3) of whole numbers."""
     options = {"resample": resample, "fillcolor": FILL}
-    functions = (getattr(timm.data.auto_augment, name), MOVES[name])
+    functions = (getattr(timm.data.auto_augment, name), AFFINE_OPERATIONS[name])
     return [numpy.asarray(function(image, amount, **options)).astype(int) for function in functions]
 
 
@@ -35,7 +35,7 @@ def amounts(kinds, name):
 
 @pytest.mark.parametrize("kinds", [AMOUNTS, EXACT], ids=["any", "binary"])
 @pytest.mark.parametrize("resample", FILTERS)
-@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("name", AFFINE_OPERATIONS)
 def test_a_move_is_timms(name, resample, kinds):
     """But for roundings; by a binary part of a pixel bit by bit."""
     for image in images():
@@ -47,8 +47,8 @@ def test_a_move_is_timms(name, resample, kinds):
             assert (theirs != ours).mean() < 0.01 or image.width < 224
 
 
-@pytest.mark.parametrize("name", MOVES)
+@pytest.mark.parametrize("name", AFFINE_OPERATIONS)
 def test_one_colour_stays_one_colour(name):
     image = Image.new("RGB", (50, 40), FILL)
     for amount in amounts(AMOUNTS, name):
-        assert MOVES[name](image, amount, resample=FILTERS[0], fillcolor=FILL).tobytes() == image.tobytes()
+        assert AFFINE_OPERATIONS[name](image, amount, resample=FILTERS[0], fillcolor=FILL).tobytes() == image.tobytes()
