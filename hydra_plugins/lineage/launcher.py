@@ -30,14 +30,16 @@ class Processes(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from lineage.sweeps.jobs import jobs_of, load_jobs
+        from lineage.sweeps.jobs import load_jobs, make_jobs
         from lineage.sweeps.processes import run_jobs
 
         sweep, runs = Path(str(self.config.hydra.sweep.dir)), Path(str(self.config.runs))
         total = len(load_jobs(sweep)) or len(job_overrides)
-        jobs = jobs_of(sweep, job_overrides, initial_job_idx)
-        values = run_jobs(jobs, runs, total)
+        jobs = make_jobs(sweep, job_overrides, initial_job_idx)
+        sources = self.config.hydra.runtime.config_sources
+        own = [source.path for source in sources if source.provider == "command-line"]
+        values = run_jobs(jobs, runs, total, *own)
         return [
-            JobReturn(overrides=job.words, _return_value=value, status=JobStatus.COMPLETED)
+            JobReturn(overrides=job.overrides, _return_value=value, status=JobStatus.COMPLETED)
             for job, value in zip(jobs, values, strict=True)
         ]

@@ -29,7 +29,7 @@ class Grid(BasicSweeper):
     """All combinations of the values that the command lists."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        if not any(word.split("=")[0] == "run" for word in config.hydra.overrides.task):
+        if not any(override.split("=")[0] == "run" for override in config.hydra.overrides.task):
             config.run = time.strftime("%Y-%m-%d/%H-%M-%S") + "-sweep"
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
@@ -38,7 +38,7 @@ class Grid(BasicSweeper):
         from lineage.errors import Stopped, UserError
         from lineage.files import Lock
         from lineage.running.directory import is_name
-        from lineage.sweeps.jobs import check_distinct, jobs_of, save_jobs
+        from lineage.sweeps.jobs import check_distinct, make_jobs, save_jobs
         from lineage.sweeps.ranking import show_ranking
 
         assert self.config is not None and self.hydra_context is not None
@@ -53,20 +53,20 @@ class Grid(BasicSweeper):
         _check_grid(parsed, config.hydra)
         if not is_name(str(config.run)):
             raise UserError(f"run={config.run}: it is a name below {config.runs}/; another place is runs=FOLDER.")
-        words = [list(job) for batch in self.split_arguments(parsed, None) for job in batch]
-        for job in words:
-            composed = loader.load_sweep_config(config, job)
+        points = [list(job) for batch in self.split_arguments(parsed, None) for job in batch]
+        for point in points:
+            composed = loader.load_sweep_config(config, point)
             composed.run = config.run  # its own names choices, which Hydra knows in a job alone
             checks(composed, composed.hydra)
 
         sweep, runs = Path(str(config.hydra.sweep.dir)), Path(str(config.runs))
         if (sweep / "config.yaml").exists():
             raise UserError(f"{sweep} is a run, whose command goes on without -m; a sweep has another name.")
-        check_distinct(jobs_of(sweep, words))
+        check_distinct(make_jobs(sweep, points))
         lock = Lock(sweep)
         lock.acquire()
         try:
-            save_jobs(sweep, jobs_of(sweep, words))
+            save_jobs(sweep, make_jobs(sweep, points))
             return super().sweep(arguments)
         finally:
             lock.release()
@@ -75,15 +75,15 @@ class Grid(BasicSweeper):
                 sys.exit(1)
 
 
-def _check_grid(words: list[Override], hydra: DictConfig) -> None:
+def _check_grid(overrides: list[Override], hydra: DictConfig) -> None:
     """Refuse what a sweep has one of, and numbers of jobs that are none. Raises UserError."""
     from lineage.errors import UserError
 
-    for word in words:
-        if word.is_sweep_override() and word.key_or_group in ("run", "runs"):
-            raise UserError(f"{word.key_or_group}: a sweep has one; its jobs' directories are named by their words.")
+    for override in overrides:
+        if override.is_sweep_override() and override.key_or_group in ("run", "runs"):
+            raise UserError(f"{override.key_or_group}: a sweep has one; its jobs' directories are named by overrides.")
     for key in ("backend", "prefer"):
-        if any(word.startswith(f"hydra.launcher.{key}=") for word in hydra.overrides.hydra):
+        if any(override.startswith(f"hydra.launcher.{key}=") for override in hydra.overrides.hydra):
             raise UserError(f"hydra.launcher.{key}: joblib's launcher has processes, of loky, and no other choice.")
     if hydra.launcher.get("n_jobs") == 0:
         raise UserError("hydra.launcher.n_jobs=0: it is how many jobs run at once; -1: one a core.")

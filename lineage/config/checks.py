@@ -1,7 +1,7 @@
-"""What a command is checked for before anything is built: every key's type and range, and what its directory holds.
+"""What a command is checked for before anything is built: the type and range of every key, and the run's directory.
 
-`checks` is the first call of every door and, for all its jobs, of every sweep. It only checks, within a second:
-classes are known by their signatures, read from the source (lineage/config/signatures.py), so torch is not imported.
+`checks` is the first call of every door and, for all its jobs, of every sweep. It writes nothing and takes less than a
+second: signatures of classes are read from their source (lineage/config/signatures.py), so torch is not imported.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lineage.config.combinations import check_prepare, check_root, check_together
+from lineage.config.combinations import check_combinations, check_export, check_prepare, check_root
 from lineage.config.constraints import problem
 from lineage.config.distillation import check_teacher
-from lineage.config.messages import left_out
-from lineage.config.overrides import ELSEWHERE, NOT_A_CALLBACK, READ
+from lineage.config.overrides import ELSEWHERE, NOT_A_CALLBACK, READ, key_of, removal_message
 from lineage.config.signatures import Signature, arguments
 from lineage.errors import UserError
 from lineage.recipes.recipe import Recipe
@@ -35,50 +34,38 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     """Refuse a command that cannot work.
 
     Args:
-        hydra: the command's `hydra` node; None: of the command that runs.
+        hydra: the `hydra` node of the command; None: of the command that runs.
 
     Raises:
         UserError, RecipeError: the first thing that is wrong, with the nearest right one.
     """
     hydra = hydra or HydraConfig.get()
-    door, words = str(hydra.job.config_name), list(hydra.overrides.task)
-    _read_places(cfg)
-    _check_read(door, words)
+    verb, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
+    _check_overrides(verb, overrides)
     _check_groups(cfg, hydra.runtime.choices)
     _check_keys(cfg)
     _check_recipe(cfg)
-    check_parts(cfg)
-    check_root(cfg, door)
-    if door == "export" and cfg.to == "safetensors" and not str(cfg.output).endswith(".safetensors"):
-        raise UserError(f"output={cfg.output}: such files are known by their ending, output={cfg.output}.safetensors")
-    if door == "export" and Path(str(cfg.output)).exists():
-        raise UserError(f"{cfg.output} is there already: remove it, or name another place, output=FILE.")
-    if door == "prepare":
-        check_prepare(cfg, words)
-    if door in ("train", "preview"):
+    check_nodes(cfg)
+    check_root(cfg, verb)
+    if verb == "export":
+        check_export(cfg)
+    if verb == "prepare":
+        check_prepare(cfg, overrides)
+    if verb in ("train", "preview"):
         check_teacher(cfg)
-    if door == "train":
-        _check_directory(cfg, hydra, words)
+    if verb == "train":
+        _check_directory(cfg, hydra, overrides)
 
 
-def _read_places(cfg: DictConfig) -> None:
-    """A folder may be called 2024, which Hydra reads as a number; ~ is the user's home."""
-    for node, keys in ((cfg.datamodule, ("root", "name", "cache", "train_folder", "test_folder")), (cfg, ("out",))):
-        for key in keys:
-            value = None if OmegaConf.is_missing(node, key) else node.get(key)
-            if isinstance(value, int | float | str) and (not isinstance(value, str) or value.startswith("~")):
-                node[key] = os.path.expanduser(str(value))
-
-
-def check_parts(cfg: DictConfig) -> None:
+def check_nodes(cfg: DictConfig) -> None:
     """Refuse arguments that a class does not take, and values that do not go together. Raises UserError."""
-    for path, node in built(cfg):
+    for path, node in nodes(cfg):
         _check_node(path, node)
-    check_together(cfg)
+    check_combinations(cfg)
 
 
-def built(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
-    """The nodes that a class is built of, with their places."""
+def nodes(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
+    """The nodes that a class is built of, with their paths."""
     found = [(group, cfg[group]) for group in ("arch", "datamodule", "trainer")]
     for group in MAY_BE_EMPTY:
         found += [(f"{group}.{name}", node) for name, node in (cfg.get(group) or {}).items()]
@@ -96,17 +83,19 @@ def _check_groups(cfg: DictConfig, choices: Any) -> None:
             raise UserError(f"{group}={choice or '[...]'}: there is no such {group}; it is one choice by name.")
 
 
-def _check_read(door: str, words: list[str]) -> None:
-    read = READ.get(door)
-    for word in words:
-        if word.startswith("~") and not word.startswith("~hydra"):
-            raise UserError(left_out(word))
-        key = word.split("=")[0].lstrip("+~").split("@")[0]
+def _check_overrides(verb: str, overrides: list[str]) -> None:
+    """Refuse an override that removes a key, or that this verb does not read."""
+    read = READ.get(verb)
+    for override in overrides:
+        if override.startswith("~") and not override.startswith("~hydra"):
+            raise UserError(removal_message(override))
+        key = key_of(override)
         if read and not any(fnmatch.fnmatchcase(key, pattern) for pattern in read):
-            raise UserError(f"{word}: {door} does not read {key}.{nearest(key, read)}")
+            raise UserError(f"{override}: {verb} does not read {key}.{nearest(key, read)}")
 
 
 def _check_keys(cfg: DictConfig) -> None:
+    """Check the keys beside the groups."""
     known = cast(Signature, arguments("lineage.config.schema.Keys")).arguments
     for name in map(str, cfg):
         if name in (*GROUPS, "published", "hydra"):
@@ -119,7 +108,7 @@ def _check_keys(cfg: DictConfig) -> None:
     if cfg.run is not None and not directory.is_name(str(cfg.run)):
         raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
     if cfg.run is not None and any(len(os.fsencode(part)) > 200 for part in Path(str(cfg.run)).parts):
-        raise UserError(f"run={as_yaml(cfg.run)}: a folder's name has at most 200 bytes.")
+        raise UserError(f"run={cfg.run}: a folder's name has at most 200 bytes.")
     if cfg.runs is not None and Path(str(cfg.runs)).is_file():
         raise UserError(f"runs={cfg.runs}: it is a file, and runs lie below a folder.")
     for name in ("runs", "output"):
@@ -138,22 +127,22 @@ def _check_recipe(cfg: DictConfig) -> None:
 
 
 def _check_node(path: str, node: DictConfig) -> None:
-    """The arguments of a class against its signature."""
+    """Check the arguments of a class against its signature."""
     if not isinstance(node, DictConfig):
         raise UserError(f"{path}={as_yaml(node)}: it names no class (_target_).")
     values: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
     target = values.pop("_target_", None) if isinstance(values, dict) else None
     if target is None:
         raise UserError(f"{path}: it names no class (_target_).")
-    lightnings, _, kind = str(target).rpartition(".")
-    if path.startswith("callbacks.") and lightnings.startswith("pytorch_lightning") and kind in NOT_A_CALLBACK:
-        raise UserError(f"{path}: {NOT_A_CALLBACK[kind]}.")
+    package, _, name = str(target).rpartition(".")
+    if path.startswith("callbacks.") and package.startswith("pytorch_lightning") and name in NOT_A_CALLBACK:
+        raise UserError(f"{path}: {NOT_A_CALLBACK[name]}.")
     signature = arguments(str(target))
     if signature is None:
         return
     known, written = signature.arguments, cast(dict[str, Any], OmegaConf.to_container(node, resolve=False))
     for name, value in values.items():
-        if value is None and str(written[name]).startswith("${datamodule."):  # found in the data, then checked again
+        if value is None and str(written[name]).startswith("${datamodule."):  # inferred later, then checked again
             continue
         if name.startswith("_") and name.endswith("_"):  # Hydra's: _partial_, _convert_
             continue
@@ -172,13 +161,13 @@ def _check_node(path: str, node: DictConfig) -> None:
         raise UserError(f"{path}.{missing[0]} has no value; give it one: {path}.{missing[0]}=...")
 
 
-def _check_directory(cfg: DictConfig, hydra: Any, words: list[str]) -> None:
+def _check_directory(cfg: DictConfig, hydra: Any, overrides: list[str]) -> None:
     check_sweeper(hydra)
     if hydra.mode == RunMode.MULTIRUN or not directory.is_main_process():
         return
     if cfg.run is None:
         raise UserError(f"run=null: a run has a name below {cfg.runs}/; left out, it is made of the time.")
-    named = any(word.split("=")[0] == "run" for word in words)
+    named = any(override.split("=")[0] == "run" for override in overrides)
     if not named and "LINEAGE_RUN" not in os.environ and _launched_from_outside():
         raise UserError("Several processes make one run: give it a name that all of them know, run=NAME.")
     folder = directory.folder_of(cfg)
@@ -197,9 +186,6 @@ def is_under_torchrun() -> bool:
 
 
 def _launched_from_outside() -> bool:
-    """Whether torchrun or SLURM started several of us (Lightning hands its own processes the run's name)."""
-    slurm = os.environ.get("SLURM_NTASKS", "1") != "1" and os.environ.get("SLURM_JOB_NAME") not in (
-        "bash",
-        "interactive",
-    )
-    return is_under_torchrun() or slurm
+    """Whether torchrun or SLURM started several processes (Lightning hands its own processes the run's name)."""
+    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return is_under_torchrun() or (os.environ.get("SLURM_NTASKS", "1") != "1" and not interactive)

@@ -10,9 +10,10 @@ from omegaconf import DictConfig
 from lineage.errors import UserError
 from lineage.running import directory
 from lineage.text import as_yaml
+from lineage.weights.preprocessing import LIBRARIES
 
 
-def check_together(cfg: DictConfig) -> None:
+def check_combinations(cfg: DictConfig) -> None:
     """What is right alone and wrong beside another value."""
     data, recipe, trainer = cfg.datamodule, cfg.recipe, cfg.trainer
     for name in ("mean", "std"):
@@ -66,19 +67,19 @@ def _check_early_stopping(path: str, node: DictConfig) -> None:
         raise UserError(f"{path}.patience={node.patience}: it is 0 epochs or more.")
 
 
-def check_root(cfg: DictConfig, door: str) -> None:
+def check_root(cfg: DictConfig, verb: str) -> None:
     """A folder of images that is not there is missed before torch is imported; other data are downloaded."""
     folders = ("lineage.datamodules.sets.imagefolder.", "lineage.datamodules.sets.imagenet.")
-    if door in ("train", "evaluate", "prepare", "preview") and str(cfg.datamodule._target_).startswith(folders):
-        root = Path(str(cfg.datamodule.root)).absolute()
+    if verb in ("train", "evaluate", "prepare", "preview") and str(cfg.datamodule._target_).startswith(folders):
+        root = Path(str(cfg.datamodule.root)).expanduser().absolute()
         if not root.is_dir():
             raise UserError(f"{root} is not a folder. Name the one that holds the images: datamodule.root=FOLDER")
 
 
 def _check_pretrained(cfg: DictConfig) -> None:
     pretrained, published = cfg.pretrained, cfg.get("published") or {}
-    libraries = [name for name in ("timm", "torchvision") if published.get(name)]
-    if pretrained in ("timm", "torchvision"):
+    libraries = [name for name in LIBRARIES if published.get(name)]
+    if pretrained in LIBRARIES:
         if pretrained not in libraries:
             others = "".join(f" {library} has." for library in libraries)
             raise UserError(f"pretrained={pretrained}: it has no released weights of this network.{others}")
@@ -86,14 +87,21 @@ def _check_pretrained(cfg: DictConfig) -> None:
         raise UserError(f"pretrained={pretrained}: it is timm, torchvision or a file; no such file is here.")
 
 
-def check_prepare(cfg: DictConfig, words: list[str]) -> None:
+def check_export(cfg: DictConfig) -> None:
+    if cfg.to == "safetensors" and not str(cfg.output).endswith(".safetensors"):
+        raise UserError(f"output={cfg.output}: such files are known by their ending, output={cfg.output}.safetensors")
+    if Path(str(cfg.output)).exists():
+        raise UserError(f"{cfg.output} is there already: remove it, or name another place, output=FILE.")
+
+
+def check_prepare(cfg: DictConfig, overrides: list[str]) -> None:
     if (cfg.out is None) == (not cfg.check):
         raise UserError(
             "lineage prepare packs, out=DIR, or reads every image and packs nothing, check=true: say which."
         )
-    said = {word.split("=")[0] for word in words}
-    unread = [key for key in ("max_size", "quality", "shard_size", "seed") if key in said and cfg.check]
-    if "quality" in said and cfg.max_size is None:
+    given = {override.split("=")[0] for override in overrides}
+    unread = [key for key in ("max_size", "quality", "shard_size", "seed") if key in given and cfg.check]
+    if "quality" in given and cfg.max_size is None:
         unread.append("quality")
     if unread:
         why = "check=true packs nothing" if cfg.check else "without max_size files keep their bytes"

@@ -1,10 +1,12 @@
-"""What completes a checked config before anything is built: what weights need and saw, sizes, names.
+"""What completes a checked config before anything is built: values that weights, data and an earlier start determine.
 
 Imports torch only where the command names weights.
 """
 
 from __future__ import annotations
 
+import copy
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,153 +15,98 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from lineage.config.checks import check_parts
+from lineage.config.checks import check_nodes
 from lineage.config.derived import pretrained_preprocessing
-from lineage.config.trust import check_built, trusted
+from lineage.config.distillation import teacher_name
+from lineage.config.overrides import overridden_keys
+from lineage.config.trust import check_target, trusted_packages
 from lineage.errors import Finished, UserError
 from lineage.recipes.recipe import Recipe
 from lineage.running import directory
 from lineage.sweeps.jobs import find_run, job_name
+from lineage.weights.preprocessing import LIBRARIES
 
-# Data sets that leave facts to be found, and the functions, of modules without torch, that find them.
-FINDERS = {
-    "lineage.datamodules.sets.imagefolder.ImageFolder": "lineage.datamodules.discovery.layout.find_nulls",
-    "lineage.datamodules.sets.huggingface.HuggingFace": "lineage.datamodules.discovery.tables.find_nulls",
-    "lineage.datamodules.sets.packed.Packed": "lineage.datamodules.packing.shards.find_nulls",
+# Data sets whose YAML may leave values null, and the functions, of modules without torch, that infer them.
+INFERENCES = {
+    "lineage.datamodules.sets.imagefolder.ImageFolder": "lineage.datamodules.discovery.layout.infer_missing",
+    "lineage.datamodules.sets.huggingface.HuggingFace": "lineage.datamodules.discovery.tables.infer_missing",
+    "lineage.datamodules.sets.packed.Packed": "lineage.datamodules.packing.shards.infer_missing",
 }
-# What an evaluation reads of photographs alone, with or without `recipe.` before it.
-OF_PHOTOGRAPHS = ("crop", "test_crop_ratio", "test_res", "interpolation", "test_interpolation")
+# Keys that act on photographs alone, with or without `recipe.` before them.
+PHOTOGRAPH_KEYS = ("crop", "test_crop_ratio", "test_res", "interpolation", "test_interpolation")
 
 
-def complete(cfg: DictConfig) -> None:
-    """Complete the config in place.
+def complete(cfg: DictConfig) -> DictConfig:
+    """A new config, in which nothing is left to be inferred.
 
     Raises:
-        Finished: the run has been finished before, which this has said.
-        UserError: the run's directory is of another run; a size or crop that the data cannot have; data that are not
-            there, or do not fit the command.
+        Finished: the run is finished; this prints so.
+        UserError: the run's directory holds another run; a size or crop that the data cannot have; data that are
+            missing, or do not fit the command.
         ArchitectureError: there are no such weights.
     """
-    _add_what_weights_need(cfg)
-    found = _find_what_data_say(cfg)
+    cfg = copy.deepcopy(cfg)
+    _expand_paths(cfg)
+    if cfg.get("teacher") is not None:
+        cfg.teacher = teacher_name(cfg)
+    _add_arguments_of_weights(cfg)
+    inferred = _infer_from_data(cfg)
     _apply_resolution(cfg)
     _apply_crop(cfg)
     if cfg.pretrained is not None and not _weights_are_gone(cfg):
-        _show_what_weights_saw(cfg)
+        _apply_pretrained_preprocessing(cfg)
     hydra: Any = HydraConfig.get()
-    if hydra.job.config_name != "train":
-        return
-    if hydra.mode == RunMode.MULTIRUN:  # a job of a launcher that runs it in its own process
-        cfg.run = f"{cfg.run}/{job_name(list(hydra.overrides.task))}"
-    folder = directory.folder_of(cfg)
-    _keep_mean(folder, cfg, found)
-    if directory.is_main_process():
-        directory.check_same(folder, cfg, found)
-    if directory.is_finished(folder):
-        results = directory.load_results(folder)
-        if directory.is_main_process():
-            print(f"{folder} is finished (test_top1 {results['test_top1']:.4f}). For another run choose another name.")
-        raise Finished(results)
+    if hydra.job.config_name == "train":
+        if hydra.mode == RunMode.MULTIRUN:  # a job of a launcher that runs it in its own process
+            cfg.run = f"{cfg.run}/{job_name(list(hydra.overrides.task))}"
+        _continue_earlier_run(cfg, inferred)
+    return cfg
 
 
-def _find_what_data_say(cfg: DictConfig) -> list[str]:
-    """Give what a data set leaves null, the number of its classes for example, the values of its files; these keys."""
-    data: Any = OmegaConf.to_container(cfg.datamodule, resolve=True)
-    finder = FINDERS.get(data["_target_"])
-    if finder is None or None not in (data["num_classes"], data["channels"], data["mean"], data["std"]):
-        return []
-    module, _, function = finder.rpartition(".")
-    values = getattr(import_module(module), function)(data)
-    keys = [key for key, value in values.items() if data[key] is None and value is not None]
-    for key in keys:
-        cfg.datamodule[key] = values[key]
-    check_parts(cfg)
-    return [f"datamodule.{key}" for key in keys]
+def _expand_paths(cfg: DictConfig) -> None:
+    """A folder may be called 2024, which Hydra reads as a number; ~ is the user's home. The root of the data is kept
+    absolute, so that a run can be evaluated from another folder."""
+    for node, keys in ((cfg.datamodule, ("root", "name", "cache", "train_folder", "test_folder")), (cfg, ("out",))):
+        for key in keys:
+            if node.get(key) is not None:
+                node[key] = os.path.expanduser(str(node[key]))
+    root = cfg.datamodule.get("root")
+    if root is not None and "://" not in root:
+        cfg.datamodule.root = os.path.abspath(root)
 
 
-def _keep_mean(folder: Path, cfg: DictConfig, found: list[str]) -> None:
-    """A run keeps the mean and deviation that it began with, if an image that could not be read was mended since, or if
-    the file of weights is gone that said them."""
-    if not (folder / "config.yaml").exists():
-        return
-    from lineage.datamodules.discovery.statistics import agrees
-
-    saved = directory.read_config(folder / "config.yaml").datamodule
-    gone, said = _weights_are_gone(cfg), _words()
-    for name in ("mean", "std"):
-        key, mended = f"datamodule.{name}", agrees(saved.get(name), cfg.datamodule[name])
-        if (key in found and mended) or (gone and key not in said):
-            cfg.datamodule[name] = saved[name]
-
-
-def _weights_are_gone(cfg: DictConfig) -> bool:
-    """Of a run that goes on without them: others are refused (lineage/config/combinations.py)."""
-    return cfg.pretrained not in (None, "timm", "torchvision") and not Path(str(cfg.pretrained)).is_file()
-
-
-def with_run(cfg: DictConfig) -> None:
-    """Give the config what the run that `run` names has, but for what the command says; the weights of that run.
-
-    A run's directory is data that may come from elsewhere: of its config only classes of this project are built.
-
-    Raises:
-        UserError: there is no such run, it has saved no weights, its config is damaged or names something else to
-            build; nothing to evaluate.
-    """
-    if cfg.run is None:
-        if cfg.pretrained is None:
-            verb = HydraConfig.get().job.config_name
-            raise UserError(f"Nothing to {verb}: name run=NAME, or weights: pretrained=timm, torchvision or a file.")
-        return
-    if not directory.is_name(str(cfg.run)):
-        raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
-    if cfg.pretrained is not None:
-        raise UserError("run=NAME and pretrained=: the weights are of one of them.")
-    keys = _words()
-    if "experiment" in keys:
-        raise UserError("run=NAME experiment=: the run has its own network, data and recipe; another is named alone.")
-    folder = find_run(Path(str(cfg.runs)), str(cfg.run))
-    saved = directory.read_config(folder / "config.yaml")
-    values = {key: OmegaConf.select(cfg, key) for key in keys if "." in key}
-    with open_dict(cfg):
-        for group in ("arch", "datamodule", "recipe", "published"):
-            if group in keys or group not in saved:
-                continue
-            if group in ("arch", "datamodule"):
-                check_built(folder / "config.yaml", group, saved[group], trusted(cfg))
-            elif group == "recipe":
-                saved[group] = OmegaConf.merge(OmegaConf.structured(Recipe), saved[group])
-            cfg[group] = saved[group]
-        for key, value in values.items():
-            OmegaConf.update(cfg, key, value)
-    file = folder / "checkpoints" / f"{cfg.checkpoint}.ckpt"
-    if not file.is_file():
-        raise UserError(f"run={cfg.run}: it has no {file.relative_to(folder)}; it has saved no such weights yet.")
-    cfg.pretrained = str(file)
-
-
-def _words() -> list[str]:
-    """The keys that the command gives a value."""
-    return [word.split("=")[0].lstrip("+") for word in HydraConfig.get().overrides.task]
-
-
-def _add_what_weights_need(cfg: DictConfig) -> None:
+def _add_arguments_of_weights(cfg: DictConfig) -> None:
     """Give arch the arguments that its released weights need, such as norm_eps of timm's EfficientNets.
 
     Raises:
-        UserError: the command says another.
+        UserError: the command gives another value.
     """
-    words = _words()
+    keys = overridden_keys()
     for key, value in ((cfg.get("published") or {}).get(cfg.pretrained) or {}).items() if cfg.pretrained else ():
         if key == "name":
             continue
-        if f"arch.{key}" in words and cfg.arch[key] != value:
+        if f"arch.{key}" in keys and cfg.arch[key] != value:
             raise UserError(f"arch.{key}={cfg.arch[key]}: the weights of pretrained={cfg.pretrained} need {value}.")
         OmegaConf.update(cfg.arch, str(key), value)
 
 
+def _infer_from_data(cfg: DictConfig) -> list[str]:
+    """Infer what a data set's YAML leaves null, the number of classes for example, from its files; returns the keys."""
+    data: Any = OmegaConf.to_container(cfg.datamodule, resolve=True)
+    inference = INFERENCES.get(data["_target_"])
+    if inference is None or None not in (data["num_classes"], data["channels"], data["mean"], data["std"]):
+        return []
+    module, _, function = inference.rpartition(".")
+    values = getattr(import_module(module), function)(data)
+    keys = [key for key, value in values.items() if data[key] is None and value is not None]
+    for key in keys:
+        cfg.datamodule[key] = values[key]
+    check_nodes(cfg)
+    return [f"datamodule.{key}" for key in keys]
+
+
 def _apply_resolution(cfg: DictConfig) -> None:
-    """`resolution` is the size of a data set that has one, and the test's size of the others."""
+    """`resolution` is the size of a data set that has one, and the test size of the others."""
     side = cfg.get("resolution")
     if side is None:
         return
@@ -170,57 +117,128 @@ def _apply_resolution(cfg: DictConfig) -> None:
 
 
 def _apply_crop(cfg: DictConfig) -> None:
-    if "crop" not in cfg:  # a door that trains says what does not apply (lineage/reporting/notes.py)
+    if "crop" not in cfg:  # a training run notes what does not apply (lineage/reporting/notes.py)
         return
-    _check_views_are_read(cfg)
+    for key in overridden_keys():
+        name = key.removeprefix("recipe.")
+        if name in PHOTOGRAPH_KEYS and cfg.datamodule.resolution is not None:
+            raise UserError(f"{key}: these images have one size and are not cropped; resolution= resizes them.")
+        if name == "test_views" and cfg.recipe.test_views and not cfg.datamodule.mirror:
+            raise UserError(f"{key}={cfg.recipe.test_views}: a mirrored image of these data is not of its class.")
     if cfg.crop is not None:
         cfg.recipe.test_crop_ratio = cfg.crop
 
 
-def _check_views_are_read(cfg: DictConfig) -> None:
-    for word in _words():
-        name = word.removeprefix("recipe.")
-        if name in OF_PHOTOGRAPHS and cfg.datamodule.resolution is not None:
-            raise UserError(f"{word}: these images have one size and are not cropped; resolution= resizes them.")
-        if name == "test_views" and cfg.recipe.test_views and not cfg.datamodule.mirror:
-            raise UserError(f"{word}={cfg.recipe.test_views}: a mirrored image of these data is not of its class.")
+def _weights_are_gone(cfg: DictConfig) -> bool:
+    """Whether a run goes on without the file that it started from (lineage/config/combinations.py refuses others)."""
+    return cfg.pretrained not in (None, *LIBRARIES) and not Path(str(cfg.pretrained)).is_file()
 
 
-def _show_what_weights_saw(cfg: DictConfig) -> None:
-    """Show images as the weights saw them, but for what the command says: a value, or a recipe by name.
+def _apply_pretrained_preprocessing(cfg: DictConfig) -> None:
+    """Preprocess images as the weights had them, but for what the command gives: a value, or a recipe by name.
 
-    An evaluation takes all of it; a training run mean and deviation, and its sizes, crop and interpolation from its
-    recipe, which is what it trains by.
+    An evaluation takes all of it. A training run takes mean and deviation; sizes, crop and interpolation are its
+    recipe's.
 
     Raises:
-        UserError: the weights saw images in another way than is made here, so an evaluation says in which.
+        UserError: the weights had images preprocessed in a way that is not made here, and the command chooses no other.
     """
-    record, said = pretrained_preprocessing(cfg), _words()
+    record, keys = pretrained_preprocessing(cfg), set(overridden_keys())
     if record is None:
         return
     if len(record.mean) == cfg.datamodule.channels:
         for name, values in (("mean", record.mean), ("std", record.std)):
-            if f"datamodule.{name}" not in said:
+            if f"datamodule.{name}" not in keys:
                 cfg.datamodule[name] = list(values)
     if HydraConfig.get().job.config_name == "train":
         return
-    if record.crop_mode != "center" and not {"crop", "recipe.test_crop_ratio", "recipe"} & set(said):
+    if record.crop_mode != "center" and not {"crop", "recipe.test_crop_ratio", "recipe"} & keys:
         raise UserError(
-            f"The weights of {record.source} saw whole images brought to a square (crop_mode {record.crop_mode}), and "
-            "here the square is cut out.\nSay how much, crop=1 for example; the published accuracy is of the other."
+            f"The weights of {record.source} were trained on whole images brought to a square (crop_mode "
+            f"{record.crop_mode}), and here the square is cut out.\nGive the crop, crop=1 for example; the published "
+            "accuracy is of the other."
         )
-    if cfg.datamodule.resolution is None:
-        side: tuple[str, ...] = ("recipe.test_res", "recipe")
-    else:  # a data set of one size, which no recipe knows
-        side = ("datamodule.resolution",)
-    taken = {
-        side[0]: (record.resolution, ("resolution", *side)),
-        "recipe.test_crop_ratio": (record.crop, ("crop", "recipe.test_crop_ratio", "recipe")),
+    # A data set of one size has its resolution, which no recipe knows.
+    size = ["recipe.test_res", "recipe"] if cfg.datamodule.resolution is None else ["datamodule.resolution"]
+    taken: dict[str, tuple[Any, set[str]]] = {
+        size[0]: (record.resolution, {"resolution", *size}),
+        "recipe.test_crop_ratio": (record.crop, {"crop", "recipe.test_crop_ratio", "recipe"}),
         "recipe.test_interpolation": (
             record.interpolation,
-            ("recipe.test_interpolation", "recipe.interpolation", "recipe"),
+            {"recipe.test_interpolation", "recipe.interpolation", "recipe"},
         ),
     }
-    for key, (value, words) in taken.items():
-        if not set(words) & set(said):
+    for key, (value, choosing) in taken.items():
+        if not choosing & keys:
             OmegaConf.update(cfg, key, value)
+
+
+def _continue_earlier_run(cfg: DictConfig, inferred: list[str]) -> None:
+    """Take from the run's directory what an earlier start determined. Raises Finished; UserError: it is another run."""
+    folder = directory.folder_of(cfg)
+    _keep_mean(folder, cfg, inferred)
+    if directory.is_main_process():
+        directory.check_same(folder, cfg, inferred)
+    if directory.is_finished(folder):
+        results = directory.load_results(folder)
+        if directory.is_main_process():
+            print(f"{folder} is finished (test_top1 {results['test_top1']:.4f}). For another run choose another name.")
+        raise Finished(results)
+
+
+def _keep_mean(folder: Path, cfg: DictConfig, inferred: list[str]) -> None:
+    """A run keeps the mean and deviation of its first start, if an unreadable image was mended since, or if the file of
+    weights is gone that recorded them."""
+    if not (folder / "config.yaml").exists():
+        return
+    from lineage.datamodules.discovery.statistics import nearly_equal
+
+    saved = directory.read_config(folder / "config.yaml").datamodule
+    gone, keys = _weights_are_gone(cfg), overridden_keys()
+    for name in ("mean", "std"):
+        key, mended = f"datamodule.{name}", nearly_equal(saved.get(name), cfg.datamodule[name])
+        if (key in inferred and mended) or (gone and key not in keys):
+            cfg.datamodule[name] = saved[name]
+
+
+def with_run(cfg: DictConfig) -> DictConfig:
+    """A new config that has the network, data, recipe and weights of the run that `run` names, below what the command
+    gives.
+
+    A run's directory may come from elsewhere: only classes of this project, and of trusted packages, are built.
+
+    Raises:
+        UserError: there is no such run, it has saved no weights, its config is damaged or asks to build something
+            else; nothing to evaluate.
+    """
+    if cfg.run is None:
+        if cfg.pretrained is None:
+            verb = HydraConfig.get().job.config_name
+            raise UserError(f"Nothing to {verb}: name run=NAME, or weights: pretrained=timm, torchvision or a file.")
+        return cfg
+    if not directory.is_name(str(cfg.run)):
+        raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
+    if cfg.pretrained is not None:
+        raise UserError("run=NAME and pretrained=: the weights are of one of them.")
+    keys = overridden_keys()
+    if "experiment" in keys:
+        raise UserError("run=NAME experiment=: the run has its own network, data and recipe; another is named alone.")
+    folder = find_run(Path(str(cfg.runs)), str(cfg.run))
+    saved, merged = directory.read_config(folder / "config.yaml"), copy.deepcopy(cfg)
+    with open_dict(merged):
+        for group in ("arch", "datamodule", "recipe", "published"):
+            if group in keys or group not in saved:
+                continue
+            if group in ("arch", "datamodule"):
+                check_target(folder / "config.yaml", group, saved[group], trusted_packages(cfg))
+            elif group == "recipe":
+                saved[group] = OmegaConf.merge(OmegaConf.structured(Recipe), saved[group])
+            merged[group] = saved[group]
+        for key in keys:
+            if "." in key:
+                OmegaConf.update(merged, key, OmegaConf.select(cfg, key))
+        file = folder / "checkpoints" / f"{cfg.checkpoint}.ckpt"
+        if not file.is_file():
+            raise UserError(f"run={cfg.run}: it has no {file.relative_to(folder)}; it has saved no such weights yet.")
+        merged.pretrained = str(file)
+    return merged

@@ -13,7 +13,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lineage.config.overrides import ELSEWHERE
+from lineage.config.overrides import ELSEWHERE, removal_message
 from lineage.errors import Stopped, UserError
 from lineage.text import nearest
 
@@ -58,13 +58,6 @@ def sentence_of(error: BaseException, verb: str = "train", words: Sequence[str] 
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror.lower()}. What was saved stays; the same command goes on."
     return _of_libraries(error)
-
-
-def left_out(word: str) -> str:
-    """About a word that begins with ~, which would hide a value that acts."""
-    key = word.lstrip("~").split("=")[0]
-    off = {"callbacks": "none", "logger": "none", "experiment": "null"}.get(key, "...")
-    return f"{word}: nothing is left out of a command; {key}={off} gives it another value."
 
 
 # ---- libraries: by the words of their exceptions, since their classes say less (tests/unit/test_checks.py raises them)
@@ -178,7 +171,7 @@ def _of_syntax(text: str) -> str | None:
         return f"{added.group(1) or added.group(2)}: it has a value, which is changed without +."
     removed = re.search(r"Error merging override (~\S+)", text)
     if removed:
-        return left_out(removed.group(1))
+        return removal_message(removed.group(1))
     absent = re.search(r"Could not load '(\w+)/(.*?)'", text)
     if absent:
         return f"{absent.group(1)}={absent.group(2)}: there is no such {absent.group(1)}."

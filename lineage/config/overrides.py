@@ -1,7 +1,28 @@
-"""Words of a command that a door does not read, or that are decided in another place than where they are given."""
+"""The overrides of a command: their keys, which of them a verb reads, and which are decided by another key."""
 
-# What evaluate.py, lineage export and lineage describe read of a command; train.py reads it all. Another word would be
-# ignored.
+from __future__ import annotations
+
+from hydra.core.hydra_config import HydraConfig
+
+
+def overridden_keys() -> list[str]:
+    """The keys that the command that runs gives a value."""
+    return [key_of(override) for override in HydraConfig.get().overrides.task]
+
+
+def key_of(override: str) -> str:
+    """The key of key=value, +key=value or group@package=choice."""
+    return override.split("=")[0].lstrip("+~").split("@")[0]
+
+
+def removal_message(override: str) -> str:
+    """About an override that begins with ~, which would hide a value that acts."""
+    key = key_of(override)
+    off = {"callbacks": "none", "logger": "none", "experiment": "null"}.get(key, "...")
+    return f"{override}: nothing is left out of a command; {key}={off} gives it another value."
+
+
+# What a verb reads, as patterns of keys; train reads all. Another key would be ignored, so it is refused.
 READ = {
     "evaluate": (
         "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "trainer", "trainer.accelerator", "trainer.devices",
@@ -34,7 +55,7 @@ READ = {
     ),
 }  # fmt: skip
 
-# Arguments of Lightning's Trainer that are decided elsewhere.
+# Arguments of Lightning's Trainer that are decided elsewhere, and where.
 ELSEWHERE = {
     "callbacks": "callbacks are a group: callbacks=[early_stopping], or a file in conf/callbacks",
     "logger": "loggers are a group: logger=wandb, or a file in conf/logger",
@@ -52,7 +73,7 @@ ELSEWHERE = {
     "num_sanity_val_steps": "there are none",
     "overfit_batches": "fewer steps an epoch are trainer.limit_train_batches",
 }
-# Lightning's callbacks for what is done here in another way.
+# Lightning's callbacks for what is done here in another way, and in which.
 NOT_A_CALLBACK = {
     **dict.fromkeys(("ModelCheckpoint", "OnExceptionCheckpoint"), ELSEWHERE["enable_checkpointing"]),
     **dict.fromkeys(

@@ -15,12 +15,12 @@ from lineage.errors import UserError
 ROOMS = {"arch": "lineage.archs.", "datamodule": "lineage.datamodules."}
 
 
-def trusted(cfg: DictConfig) -> list[str]:
+def trusted_packages(cfg: DictConfig) -> list[str]:
     """The packages that this command, the user's own conf or an installed entry point names."""
     return [*(cfg.get("plugins") or ()), *plugins.installed()]
 
 
-def check_built(path: Path, group: str, node: DictConfig, packages: Collection[str]) -> None:
+def check_target(path: Path, group: str, node: DictConfig, packages: Collection[str]) -> None:
     """Raise UserError unless what a config from elsewhere builds is one class, of this project or of these packages.
 
     A `_target_` is a function that is called: torch.hub.load and pathlib.Path.touch are as good as any.

@@ -16,7 +16,7 @@ from lineage.doors import door
 @door
 def run(cfg: DictConfig) -> None:
     checks(cfg)
-    complete(cfg)
+    cfg = complete(cfg)
 
     from hydra.core.hydra_config import HydraConfig
     from rich.text import Text

@@ -13,9 +13,9 @@ from lineage.running.parent import follow_parent
 
 @door
 def run(cfg: DictConfig) -> None:
-    with_run(cfg)
+    cfg = with_run(cfg)
     checks(cfg)
-    complete(cfg)
+    cfg = complete(cfg)
     follow_parent()
 
     from lineage import assemble

@@ -15,9 +15,9 @@ from lineage.doors import door
 
 @door
 def run(cfg: DictConfig) -> None:
-    with_run(cfg)
+    cfg = with_run(cfg)
     checks(cfg)
-    complete(cfg)
+    cfg = complete(cfg)
 
     from omegaconf import OmegaConf
 

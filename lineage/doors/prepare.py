@@ -12,7 +12,7 @@ from lineage.doors import door
 @door
 def run(cfg: DictConfig) -> None:
     checks(cfg)
-    complete(cfg)
+    cfg = complete(cfg)
     if "exif_rotation" in cfg.datamodule:  # images in files or a table are read one by one here, of one size or not
         cfg.datamodule.resolution = None
 

@@ -14,7 +14,7 @@ from lineage.doors import door
 @door
 def run(cfg: DictConfig) -> None:
     checks(cfg)
-    complete(cfg)
+    cfg = complete(cfg)
 
     import torch
     from hydra.core.hydra_config import HydraConfig

@@ -16,7 +16,7 @@ from lineage.running.parent import follow_parent
 @door
 def run(cfg: DictConfig) -> dict[str, Any]:
     checks(cfg)
-    complete(cfg)
+    cfg = complete(cfg)
     follow_parent()
 
     from lineage import assemble

@@ -21,21 +21,21 @@ NAMED_BY_ROOT = ("datamodule=imagefolder", "datamodule=packed")  # of these anot
 
 @dataclass(frozen=True)
 class Job:
-    """One point of the grid: its number, the words of its command, and its directory."""
+    """One point of the grid: its number, the overrides of its command, and its directory."""
 
     number: int
-    words: list[str]
+    overrides: list[str]
     folder: Path
 
 
-def job_name(words: Sequence[str]) -> str:
-    """A job's directory: a function of its words, which a shell and Hydra take as it is: recipe-wrn_seed-0."""
-    kept = {"datamodule.root"} if set(NAMED_BY_ROOT) & set(words) else set()
-    keys = [word.split("=")[0].lstrip("+~") for word in words]
-    named = sorted(word for word, key in zip(words, keys, strict=True) if key in kept or not _is_left_out(key))
-    plain = "_".join(word.lstrip("+~").replace("=", "-", 1) for word in named) or "default"
+def job_name(overrides: Sequence[str]) -> str:
+    """A job's directory: a function of its overrides, which a shell and Hydra take as it is: recipe-wrn_seed-0."""
+    kept = {"datamodule.root"} if set(NAMED_BY_ROOT) & set(overrides) else set()
+    keys = [override.split("=")[0].lstrip("+~") for override in overrides]
+    named = sorted(o for o, key in zip(overrides, keys, strict=True) if key in kept or not _is_left_out(key))
+    plain = "_".join(override.lstrip("+~").replace("=", "-", 1) for override in named) or "default"
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain)
-    if name != plain or len(name) > 150:  # two words may have become one
+    if name != plain or len(name) > 150:  # two names may have become one
         name = name[:140] + "-" + hashlib.blake2b(plain.encode(), digest_size=4).hexdigest()
     return name
 
@@ -44,9 +44,9 @@ def _is_left_out(key: str) -> bool:
     return key in NOT_IN_NAME or key.split(".")[0].split("/")[0] in NOT_IN_NAME
 
 
-def jobs_of(sweep: Path, command: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
+def make_jobs(sweep: Path, points: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
     """The jobs of a grid's points, numbered from 1 on, or after the first `first`."""
-    return [Job(number, list(words), sweep / job_name(words)) for number, words in enumerate(command, start=first + 1)]
+    return [Job(number, list(point), sweep / job_name(point)) for number, point in enumerate(points, start=first + 1)]
 
 
 def check_distinct(jobs: Sequence[Job]) -> None:
@@ -54,9 +54,9 @@ def check_distinct(jobs: Sequence[Job]) -> None:
     first: dict[Path, Job] = {}
     for job in jobs:
         other = first.setdefault(job.folder, job)
-        differs = [word for word in job.words if word not in other.words]
+        differs = [override for override in job.overrides if override not in other.overrides]
         if other is not job:
-            what = differs[0] if differs else job.words[0]
+            what = differs[0] if differs else job.overrides[0]
             raise UserError(
                 f"{what}: it does not make another job, since directories are not named by it. One by one, with a run= "
                 "of their own, such runs can be compared."
@@ -64,9 +64,9 @@ def check_distinct(jobs: Sequence[Job]) -> None:
 
 
 def save_jobs(sweep: Path, jobs: Sequence[Job]) -> None:
-    """Write sweep.json, names and words by number: for the ranking, and for run=SWEEP/NUMBER."""
+    """Write sweep.json, names and overrides by number: for the ranking, and for run=SWEEP/NUMBER."""
     sweep.mkdir(parents=True, exist_ok=True)
-    entries = [{"job": job.folder.name, "words": job.words} for job in jobs]
+    entries = [{"job": job.folder.name, "words": job.overrides} for job in jobs]
     write_whole(sweep / "sweep.json", json.dumps(entries, indent=1) + "\n")
 
 
@@ -82,7 +82,7 @@ def load_jobs(sweep: Path) -> list[Job]:
 
 
 def find_run(runs: Path, name: str, key: str = "run", without: Path | None = None) -> Path:
-    """The directory of a run by its name or the beginning of it; in a sweep by number or a word too: first/2.
+    """The directory of a run by its name or the beginning of it; in a sweep by number or by an override too: first/2.
 
     Args:
         key: of the command that names it.
@@ -105,7 +105,7 @@ def find_run(runs: Path, name: str, key: str = "run", without: Path | None = Non
     known = sorted(path.parent for path in runs.rglob("config.yaml") if without not in path.parents)
     names = [str(path.relative_to(runs)) for path in known]
     begun = [path for path in known if str(path.relative_to(runs)).startswith(name)]
-    if not begun and "/" in name:  # a word of a job's name: first/seed-1
+    if not begun and "/" in name:  # an override in a job's name: first/seed-1
         begun = [path for path in known if path.parent == exact.parent and exact.name in path.name]
     if len(begun) == 1:
         return begun[0]

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-
 import lineage
 from lineage.errors import Stopped
 from lineage.files import is_in_use
@@ -22,13 +20,17 @@ from lineage.sweeps.jobs import Job, is_done
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
-def run_jobs(jobs: Sequence[Job], runs: Path, total: int) -> list[float | None]:
+def run_jobs(jobs: Sequence[Job], runs: Path, total: int, config_dir: str | None = None) -> list[float | None]:
     """Run the jobs that are not finished; the validation accuracy of each, None if it failed.
 
     A job ends with this process: it saves its step and exits.
 
+    Args:
+        total: jobs of the sweep.
+        config_dir: the folder of the user's own YAML.
+
     Raises:
-        Stopped: this process was told to stop, and the job has saved its step.
+        Stopped: this process was received to stop, and the job has saved its step.
     """
     values: list[float | None] = []
     for job in jobs:
@@ -36,46 +38,41 @@ def run_jobs(jobs: Sequence[Job], runs: Path, total: int) -> list[float | None]:
         print(f"\n[{job.number}/{total}] {job.folder.name}{state}", flush=True)
         if not state:
             environment = {**os.environ, PARENT: str(os.getpid()), "PYTHONPATH": _python_path()}
-            _run(command(job, runs), environment)
+            _run(command(job, runs, config_dir), environment)
         values.append(load_results(job.folder).get("val_top1") if is_done(job) else None)
     return values
 
 
-def _run(words: list[str], environment: Mapping[str, str]) -> None:
+def _run(line: list[str], environment: Mapping[str, str]) -> None:
     """Run a command to its end. What tells this process to stop is the command's too, which may take its time to save.
 
     (subprocess.run would kill it a quarter of a second after Ctrl-C.)
     """
-    told: list[int] = []
+    received: list[int] = []
 
     def pass_on(number: int, frame: Any) -> None:
-        told.append(number)
+        received.append(number)
         if number != signal.SIGINT:  # which a terminal sends to both
             job.send_signal(number)
-        elif len(told) > 1:
+        elif len(received) > 1:
             job.terminate()
 
-    job = subprocess.Popen(words, env=environment)
+    job = subprocess.Popen(line, env=environment)
     before = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
         job.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if told:
-        raise Stopped("The sweep was stopped.", 128 + told[0])
+    if received:
+        raise Stopped("The sweep was stopped.", 128 + received[0])
 
 
-def command(job: Job, runs: Path) -> list[str]:
-    words = [word for word in job.words if word.split("=")[0] != "run"]
+def command(job: Job, runs: Path, config_dir: str | None) -> list[str]:
+    overrides = [override for override in job.overrides if override.split("=")[0] != "run"]
     name = str(job.folder.relative_to(runs)).replace("\\", r"\\").replace("'", r"\'")  # as Hydra reads quotes
-    return [sys.executable, "-m", "lineage", "train", *_config_dir(), *words, f"run='{name}'"]
-
-
-def _config_dir() -> list[str]:
-    """The option of this command that says where a user's own YAML is."""
-    own = [source.path for source in HydraConfig.get().runtime.config_sources if source.provider == "command-line"]
-    return ["--config-dir", own[0]] if own else []
+    own = ["--config-dir", config_dir] if config_dir else []
+    return [sys.executable, "-m", "lineage", "train", *own, *overrides, f"run='{name}'"]
 
 
 def _python_path() -> str:

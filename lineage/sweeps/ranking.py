@@ -59,25 +59,25 @@ def ranking(ranked: Sequence[tuple[Job, dict[str, Any]]]) -> Table:
 
 
 def by_seed(done: Iterable[tuple[Job, dict[str, Any]]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
-    """The results of jobs that differ in their seed alone, by the other words of their command."""
+    """The results of jobs that differ in their seed alone, by their other overrides."""
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for job, results in done:
-        words = tuple(word for word in job.words if word.split("=")[0] != "seed")
-        found.setdefault(words, []).append(results)
+        others = tuple(override for override in job.overrides if override.split("=")[0] != "seed")
+        found.setdefault(others, []).append(results)
     return found
 
 
 def means_over_seeds(groups: dict[tuple[str, ...], list[dict[str, Any]]]) -> Table:
     """Mean and deviation (of a sample, n - 1) over the seeds of each group, best mean validation accuracy first.
 
-    A group is named by the words that not all have.
+    A group is named by the overrides that not all have.
     """
     shared = set.intersection(*map(set, groups))
     table = Table("", "val top-1", "test top-1", "test loss", "seeds", "jobs", box=None, padding=(0, 2, 0, 0))
     ranked = sorted(groups.items(), key=lambda group: -fmean(map(_top1, group[1])))
-    for place, (words, runs) in enumerate(ranked, start=1):
+    for place, (overrides, runs) in enumerate(ranked, start=1):
         numbers = [_mean_and_deviation(runs, key) for key in ("val_top1", "test_top1", "test_loss")]
-        name = Text(" ".join(word for word in words if word not in shared) or "all", overflow="fold")
+        name = Text(" ".join(override for override in overrides if override not in shared) or "all", overflow="fold")
         table.add_row(str(place), *numbers, str(len(runs)), name)
     return table
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from lineage.errors import UserError
-from lineage.sweeps.jobs import check_distinct, find_run, jobs_of, save_jobs
+from lineage.sweeps.jobs import check_distinct, find_run, make_jobs, save_jobs
 from lineage.sweeps.ranking import by_seed, means_over_seeds, show_ranking
 
 JOBS = {
@@ -22,7 +22,7 @@ JOBS = {
 
 def finished(folder, results):
     sweep = folder / "grid"
-    jobs = jobs_of(sweep, list(results))
+    jobs = make_jobs(sweep, list(results))
     save_jobs(sweep, jobs)
     for job, top1 in zip(jobs, results.values(), strict=True):
         job.folder.mkdir()
@@ -69,15 +69,15 @@ def test_a_number_is_that_of_a_job_and_no_word_of_a_name(tmp_path):
 
 
 def test_jobs_of_one_directory_are_refused(tmp_path):
-    check_distinct(jobs_of(tmp_path, [["seed=0", "trainer.devices=1"], ["seed=1", "trainer.devices=1"]]))
+    check_distinct(make_jobs(tmp_path, [["seed=0", "trainer.devices=1"], ["seed=1", "trainer.devices=1"]]))
     for words in (["trainer.max_epochs=1"], ["trainer.max_epochs=3"]), (["seed=0"], ["seed=0"]):
         with pytest.raises(UserError, match=f"{words[1][0]}: it does not make another job"):
-            check_distinct(jobs_of(tmp_path, words))
+            check_distinct(make_jobs(tmp_path, words))
 
 
 def test_a_job_that_its_time_stopped_has_not_failed(tmp_path, capsys):
     sweep = tmp_path / "grid"
-    (job,) = jobs_of(sweep, [["seed=0"]])
+    (job,) = make_jobs(sweep, [["seed=0"]])
     save_jobs(sweep, [job])
     job.folder.mkdir()
     (job.folder / "train.log").write_text(
