@@ -13,9 +13,10 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
+from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, View
 from lineage.datamodules.loading.loader import EvaluationLoader, MicroBatch, Request, Stream, TrainLoader
-from lineage.datamodules.loading.order import DataError, Order, Split
+from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 from lineage.datamodules.loading.worker_pool import PART, Job, Pool
 
 
@@ -102,7 +103,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     # ---- what the loaders shall do
 
-    def connect_training(self, order: Order, split: Split, view: View | None, epochs: int) -> None:
+    def connect_training(self, order: EpochOrder, split: BatchSplit, view: View | None, epochs: int) -> None:
         self.order, self.split, self.training_view, self.epochs = order, split, view, epochs
 
     def connect_evaluation(self, batch_size: int, view: View | None) -> None:

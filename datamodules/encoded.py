@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from lineage.datamodules.base import ImageDataModule
-from lineage.datamodules.discovery.scanning import shown
+from lineage.datamodules.discovery.scanning import printable
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault
 
@@ -50,7 +50,7 @@ class EncodedDataModule(ImageDataModule):
         super().load_state_dict(state_dict)
         if any(state_dict.get(key, value) != value for key, value in self._identity().items()):  # older runs say less
             raise DataError(
-                f"{shown(self.root)} has other training images or classes than the run was started with: "
+                f"{printable(self.root)} has other training images or classes than the run was started with: "
                 "bring them back, or choose another name, run=NAME."
             )
         before = state_dict.get("skipped", {})
@@ -62,7 +62,7 @@ class EncodedDataModule(ImageDataModule):
 
     def _below_root(self, name: str) -> str:
         """The name of an image without the folder of the data set, which may move while a run rests."""
-        return name.removeprefix(shown(os.path.abspath(self.root)) + os.sep)
+        return name.removeprefix(printable(os.path.abspath(self.root)) + os.sep)
 
     def report(self, faults: Iterable[Fault]) -> None:
         if self.on_error == "fail":

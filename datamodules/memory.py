@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lineage.datamodules.base import ImageDataModule
+from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import TensorImages
 from lineage.datamodules.loading import shared_memory as shared
-from lineage.datamodules.loading.order import DataError
 
 
 class MemoryDataModule(ImageDataModule):

@@ -26,7 +26,7 @@ class Blobs(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Split:
     """The images of a split.
 
     Attributes:

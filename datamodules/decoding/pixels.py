@@ -10,11 +10,11 @@ from functools import partial
 import numpy
 
 from lineage.datamodules.decoding.decoding import ImageError, open_image
-from lineage.datamodules.discovery.statistics import forget_facts, known_facts
+from lineage.datamodules.discovery.statistics import cached_statistics, drop_cached_statistics
 from lineage.datamodules.discovery.user_cache import alone, keep
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.loading.parallel import announce, spread
-from lineage.datamodules.split import Blobs, Part
+from lineage.datamodules.loading.parallel import announce, parallel_map
+from lineage.datamodules.split import Blobs, Split
 
 PART = 500  # images that a process decodes at a time
 
@@ -23,7 +23,7 @@ class SeveralSizes(DataError):
     """Images that were taken for those of one size are not."""
 
 
-def pixels_of(part: Part, channels: int, turn: bool) -> tuple[numpy.ndarray, dict[int, str]]:
+def pixels_of(part: Split, channels: int, turn: bool) -> tuple[numpy.ndarray, dict[int, str]]:
     """(N, channels, side, side) uint8, and why images cannot be read, which are black.
 
     The pixels are pages of a file that processes share, where the cache can be written and every image was read.
@@ -43,10 +43,10 @@ def pixels_of(part: Part, channels: int, turn: bool) -> tuple[numpy.ndarray, dic
         try:
             pixels, reasons = decoded(part.blobs, channels, turn, part.name)
         except SeveralSizes as error:
-            facts = known_facts(part, turn, None) or known_facts(part, turn, channels)
+            facts = cached_statistics(part, turn, None) or cached_statistics(part, turn, channels)
             if facts is None or facts.side is None:
                 raise
-            forget_facts(part)
+            drop_cached_statistics(part)
             raise DataError(
                 f"{error}\nIt was replaced since all were looked at: the same command looks anew."
             ) from None
@@ -70,8 +70,8 @@ def decoded(blobs: Blobs, channels: int, turn: bool, what: str) -> tuple[numpy.n
     """
     pixels, reasons = None, dict[int, str]()
     announce(f"decoding the {len(blobs):,} images of {what} once", len(blobs))
-    parts = [range(start, min(start + PART, len(blobs))) for start in range(0, len(blobs), PART)]
-    for images, made in zip(parts, spread(partial(_of_some, blobs, channels, turn), parts), strict=True):
+    splits = [range(start, min(start + PART, len(blobs))) for start in range(0, len(blobs), PART)]
+    for images, made in zip(splits, parallel_map(partial(_of_some, blobs, channels, turn), splits), strict=True):
         for image, one in zip(images, made, strict=True):
             if isinstance(one, str):
                 reasons[image] = one

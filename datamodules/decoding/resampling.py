@@ -22,7 +22,9 @@ PIL_FILTERS = {
 }
 
 
-def cut_out(pixels: numpy.ndarray, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
+def resize_box(
+    pixels: numpy.ndarray, box: Box, size: tuple[int, int], interpolation: str, beyond: bool
+) -> numpy.ndarray:
     """A box of (H, W, C) uint8 at `size`: (*size, C) uint8, fast.
 
     Args:
@@ -66,7 +68,9 @@ def _by_torch(pixels: numpy.ndarray, size: tuple[int, int], interpolation: str) 
     return result[0].numpy()
 
 
-def centre_as_pillow(pixels: numpy.ndarray, whole: tuple[int, int], size: tuple[int, int], interpolation: str) -> Any:
+def resize_and_crop_by_pillow(
+    pixels: numpy.ndarray, whole: tuple[int, int], size: tuple[int, int], interpolation: str
+) -> Any:
     """Resize (H, W, C) uint8 to `whole` and cut the central `size` out: (*size, C) uint8, Pillow's pixels.
 
     The corner is at the nearest pixel, as in torchvision.

@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from lineage.datamodules.discovery.scanning import shown
+from lineage.datamodules.discovery.scanning import printable
 from lineage.datamodules.errors import DataError
 
 WNID = re.compile(r"n\d{8}")  # WordNet's number of a noun, as which ImageNet's classes are known
@@ -36,13 +36,16 @@ def classes_of(names: list[bytes], folder: Path, root: Path) -> list[str]:
     told = {path: wnids for path, wnids in told.items() if len(wnids) == len(names)}
     if not told:
         raise DataError(
-            f"{shown(folder)} holds {len(names):,} images in no class folders, and no file tells their classes.\n"
-            f"Put {KIT.parts[0]}/ or Kaggle's LOC_val_solution.csv in {shown(root)}, or a text file of a wnid a line."
+            f"{printable(folder)} holds {len(names):,} images in no class folders, and no file tells their classes.\n"
+            f"Put {KIT.parts[0]}/ or Kaggle's LOC_val_solution.csv in {printable(root)}, or a text file with one wnid "
+            "a line."
         )
     first, *others = told
     for other in others:
         if told[other] != told[first]:
-            raise DataError(f"{shown(first)} and {shown(other)} tell different classes of the images: remove one.")
+            raise DataError(
+                f"{printable(first)} and {printable(other)} tell different classes of the images: remove one."
+            )
     return told[first]
 
 
@@ -66,4 +69,4 @@ def _of_kit(folder: Path) -> list[str]:
         wnids = {int(one["ILSVRC2012_ID"]): str(one["WNID"]) for one in synsets}
         return [wnids[int(number)] for number in numbers]
     except Exception as error:  # scipy's reader lets through whatever its input provokes
-        raise DataError(f"{shown(folder)} is damaged ({type(error).__name__}: {error}): unpack it again.") from None
+        raise DataError(f"{printable(folder)} is damaged ({type(error).__name__}: {error}): unpack it again.") from None

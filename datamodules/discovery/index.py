@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy
 
-from lineage.datamodules.discovery.scanning import Scan, scan, shown
+from lineage.datamodules.discovery.scanning import Scan, printable, scan
 from lineage.datamodules.discovery.user_cache import alone, cache_folder, cache_of
 from lineage.datamodules.errors import DataError
 
@@ -72,15 +72,15 @@ class Index:
         notes = []
         if self.others:
             others = ", ".join(f"{count:,} {ending or 'without'}" for ending, count in sorted(self.others.items()))
-            notes.append(f"not read in {shown(self.folder)}, by their endings: {others}")
+            notes.append(f"not read in {printable(self.folder)}, by their endings: {others}")
         folded: dict[str, str] = {}
         for name in self.classes:
             if folded.setdefault(name.casefold(), name) != name:
-                alike = f"{shown(folded[name.casefold()])} and {shown(name)}"
-                notes.append(f"{alike} in {shown(self.folder)} differ in case only, and are two classes")
+                alike = f"{printable(folded[name.casefold()])} and {printable(name)}"
+                notes.append(f"{alike} in {printable(self.folder)} differ in case only, and are two classes")
         if self.cache is None:
             notes.append(
-                f"{cache_folder()} cannot be written: {shown(self.folder)} is looked through anew in every run"
+                f"{cache_folder()} cannot be written: {printable(self.folder)} is looked through anew in every run"
             )
         return notes
 
@@ -95,7 +95,7 @@ class FileBlobs:
         return len(self.index)
 
     def name(self, index: int) -> str:
-        return shown(self.index.path(index))
+        return printable(self.index.path(index))
 
     def stamp(self, images: Sequence[int], dates: bool = True) -> str:
         """Of some of the files, another one once one was replaced by one of its name, which no folder's time tells.
@@ -131,7 +131,7 @@ def open_index(folder: Path) -> Index:
     """
     folder = Path(os.path.abspath(folder))
     if not folder.is_dir():
-        raise DataError(f"{shown(folder)} is not a folder.")
+        raise DataError(f"{printable(folder)} is not a folder.")
     cache = cache_of(folder)
     with alone(cache) as can_write:
         index = _read(cache)

@@ -65,13 +65,13 @@ def scan(folder: Path) -> Scan:
     root, found = os.fsencode(folder), Scan()
     images, classes = _entries(root, b"", found)
     if images:
-        some = ", ".join(map(shown, images[:2])) + (", ..." if len(images) > 2 else "")
+        some = ", ".join(map(printable, images[:2])) + (", ..." if len(images) > 2 else "")
         raise DataError(
-            f"{shown(folder)} holds {len(images):,} images beside its class folders ({some}): "
+            f"{printable(folder)} holds {len(images):,} images beside its class folders ({some}): "
             "each belongs in the folder of its class."
         )
     if not classes:
-        raise DataError(f"{shown(folder)} holds no class folder: it needs a folder of images for each class.")
+        raise DataError(f"{printable(folder)} holds no class folder: it needs a folder of images for each class.")
     for label, name in enumerate(classes):
         found.classes.append(os.fsdecode(name))
         found.add(_of_class(root, name, found), label)
@@ -88,7 +88,7 @@ def folders_of(folder: Path) -> list[str]:
     return [os.fsdecode(name) for name in _entries(os.fsencode(folder), b"", Scan())[1]]
 
 
-def shown(name: bytes | str | Path) -> str:
+def printable(name: bytes | str | Path) -> str:
     """A name as it can be printed in a line: a byte that is no UTF-8 is written \\xff, as is an end of line."""
     text = os.fsencode(name).decode(errors="backslashreplace")
     return re.sub(r"[\0-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
@@ -135,9 +135,9 @@ def _entries(root: bytes, folder: bytes, found: Scan) -> tuple[list[bytes], list
                 elif _is(entry.is_dir):
                     folders.append(folder + name)
                 elif _is(entry.is_file):
-                    found.others[shown(ending if b"." in name else b"")] += 1
+                    found.others[printable(ending if b"." in name else b"")] += 1
     except OSError as error:
-        raise DataError(f"{shown(place)}: {(error.strerror or str(error)).lower()}.") from None
+        raise DataError(f"{printable(place)}: {(error.strerror or str(error)).lower()}.") from None
     return sorted(images), sorted(folders)
 
 

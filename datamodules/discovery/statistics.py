@@ -17,8 +17,8 @@ import numpy
 from lineage.datamodules.decoding.decoding import ImageError, open_image
 from lineage.datamodules.discovery.user_cache import keep
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.loading.parallel import announce, spread
-from lineage.datamodules.split import Blobs, Part
+from lineage.datamodules.loading.parallel import announce, parallel_map
+from lineage.datamodules.split import Blobs, Split
 
 SAMPLE = 2_000  # images that are looked at: their mean is that of all to 1 or 2 % of the deviation
 SHORT_SIDE = 256  # pixels to which they are reduced first, as a network sees them
@@ -64,21 +64,21 @@ class Look(NamedTuple):
     grey: bool
 
 
-def find_nulls(parts: Mapping[str, Part], data: Mapping[str, Any]) -> dict[str, Any]:
+def infer_missing(splits: Mapping[str, Split], data: Mapping[str, Any]) -> dict[str, Any]:
     """What the YAML of a data set leaves null, by its keys; what `data`, its values, says goes before.
 
     Raises:
         DataError: no image can be read; they have several sizes, and `resolution` is given.
     """
-    turn, channels, train = bool(data["exif_rotation"]), data["channels"], parts["train"]
-    facts = facts_of(train, turn, channels)
+    turn, channels, train = bool(data["exif_rotation"]), data["channels"], splits["train"]
+    facts = split_statistics(train, turn, channels)
     if data["resolution"] is not None and facts.smallest != facts.largest:
         raise DataError(
             f"datamodule.resolution={data['resolution']}: these images have sizes from {facts.sizes()}.\n"
             "What a network sees of them is recipe.train_res and recipe.test_res."
         )
-    sides = {facts_of(part, turn, channels).side for part in parts.values()} if facts.side else {None}
-    count, side = sum(map(len, parts.values())), max(facts.side or 0, LEAST_SIDE)
+    sides = {split_statistics(split, turn, channels).side for split in splits.values()} if facts.side else {None}
+    count, side = sum(map(len, splits.values())), max(facts.side or 0, LEAST_SIDE)
     in_memory = facts.side and sides == {facts.side} and bytes_of(count, facts.channels, side) <= MOST_BYTES
     return {
         "num_classes": len(train.classes),
@@ -86,47 +86,47 @@ def find_nulls(parts: Mapping[str, Part], data: Mapping[str, Any]) -> dict[str, 
         "mean": facts.mean,
         "std": facts.std,
         "resolution": side if in_memory else None,
-        "val_size": None if "val" in parts else validation_size(train),
+        "val_size": None if "val" in splits else validation_size(train),
     }
 
 
-def validation_size(train: Part) -> int:
+def validation_size(train: Split) -> int:
     """Training images that are held out where the set has no validation images."""
     return max(len(train) // VALIDATION_SHARE, 1)
 
 
-def facts_of(part: Part, turn: bool, channels: int | None) -> Facts:
+def split_statistics(split: Split, turn: bool, channels: int | None) -> Facts:
     """From the cache, or by looking at the images. Raises DataError: none can be read."""
-    known = known_facts(part, turn, channels)
+    known = cached_statistics(split, turn, channels)
     if known is not None:
         return known
-    announce(f"looking at images of {part.name} once", len(part))
-    facts = look(part.blobs, turn=turn, channels=channels)
-    if part.cache is not None:
-        kept = json.dumps({"stamp": _stamp(part), **facts._asdict()})
-        keep(part.cache / _file(turn, channels), lambda opened: opened.write(kept.encode()))
+    announce(f"looking at images of {split.name} once", len(split))
+    facts = look(split.blobs, turn=turn, channels=channels)
+    if split.cache is not None:
+        kept = json.dumps({"stamp": _stamp(split), **facts._asdict()})
+        keep(split.cache / _file(turn, channels), lambda opened: opened.write(kept.encode()))
     return facts
 
 
-def known_facts(part: Part, turn: bool, channels: int | None) -> Facts | None:
+def cached_statistics(split: Split, turn: bool, channels: int | None) -> Facts | None:
     """From the cache; None if they are not there, damaged, or of images that were replaced since."""
-    if part.cache is not None:
+    if split.cache is not None:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            kept = json.loads((part.cache / _file(turn, channels)).read_text())
-            if kept.pop("stamp") == _stamp(part):
+            kept = json.loads((split.cache / _file(turn, channels)).read_text())
+            if kept.pop("stamp") == _stamp(split):
                 return Facts(**kept)
     return None
 
 
-def forget_facts(part: Part) -> None:
+def drop_cached_statistics(split: Split) -> None:
     """An image beyond the sample was replaced."""
-    if part.cache is not None:
+    if split.cache is not None:
         with contextlib.suppress(OSError):
-            for file in part.cache.glob("facts-*.json"):
+            for file in split.cache.glob("facts-*.json"):
                 file.unlink()
 
 
-def agrees(before: Any, now: Any) -> bool:
+def nearly_equal(before: Any, now: Any) -> bool:
     """Whether two means, or deviations, are of the same images, but for some that could not be read."""
     lists = [list(values) for values in (before, now) if isinstance(values, Sequence)]
     same_kind = len(lists) == 2 and len(lists[0]) == len(lists[1])
@@ -137,8 +137,8 @@ def _file(turn: bool, channels: int | None) -> str:
     return f"facts-{'turned' if turn else 'stored'}-{channels or 'found'}.json"
 
 
-def _stamp(part: Part) -> str:
-    return f"{part.digest} {part.stamp(sample_of(len(part)))}"
+def _stamp(split: Split) -> str:
+    return f"{split.digest} {split.stamp(sample_of(len(split)))}"
 
 
 def sample_of(count: int) -> list[int]:
@@ -157,8 +157,8 @@ def look(blobs: Blobs, *, turn: bool, channels: int | None) -> Facts:
         DataError: none of them can be read.
     """
     sample = sample_of(len(blobs))
-    parts = [sample[start : start + 20] for start in range(0, len(sample), 20)]
-    seen = [one for part in spread(partial(_look_at, blobs, turn, channels or 3), parts) for one in part]
+    splits = [sample[start : start + 20] for start in range(0, len(sample), 20)]
+    seen = [one for split in parallel_map(partial(_look_at, blobs, turn, channels or 3), splits) for one in split]
     looks = [one for one in seen if isinstance(one, Look)]
     unreadable = [one for one in seen if isinstance(one, str)]
     if not looks:
@@ -195,7 +195,7 @@ def _look_at_one(blobs: Blobs, turn: bool, channels: int, image: int) -> Look | 
         height, width = opened.size
         shrink = max(min(opened.size) / SHORT_SIDE, 1)
         reduced = max(round(height / shrink), 1), max(round(width / shrink), 1)
-        pixels = opened.cut((0, 0, height, width), reduced, "area", beyond=True).reshape(-1, channels)
+        pixels = opened.resize_box((0, 0, height, width), reduced, "area", beyond=True).reshape(-1, channels)
     except (ImageError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         return f"{blobs.name(image)} ({reason or error})"
@@ -209,8 +209,8 @@ def _side_of_all(blobs: Blobs, sizes: list[list[int]], channels: int) -> int | N
     fits = bytes_of(len(blobs), channels, height) <= MOST_BYTES and len(blobs) <= MOST_HEADERS
     if height != width or sizes[0] != sizes[-1] or not fits:
         return None
-    parts = [range(start, min(start + 1000, len(blobs))) for start in range(0, len(blobs), 1000)]
-    return height if all(spread(partial(_are_squares, blobs, height), parts)) else None
+    splits = [range(start, min(start + 1000, len(blobs))) for start in range(0, len(blobs), 1000)]
+    return height if all(parallel_map(partial(_are_squares, blobs, height), splits)) else None
 
 
 def _are_squares(blobs: Blobs, side: int, images: Sequence[int]) -> bool:

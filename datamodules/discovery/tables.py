@@ -18,12 +18,12 @@ from lineage.datamodules.discovery import statistics as facts
 from lineage.datamodules.discovery.layout import NAMES, listed
 from lineage.datamodules.discovery.user_cache import cache_folder
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.split import Part
+from lineage.datamodules.split import Split
 
 LABEL_TYPES = ("string", "large_string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
 
-class Rows:
+class ArrowImages:
     """The images of a split as encoded images (datamodules/decoding/encoded_images.py)."""
 
     def __init__(self, name: str, table: Any, column: str) -> None:
@@ -53,17 +53,17 @@ class Rows:
             return opened.read()
 
 
-def find_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
+def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
     """What conf/datamodule/huggingface.yaml leaves null, by its keys; what `data` says goes before.
 
     Raises:
         DataError: there is no such set, or none of its images can be read; they have several sizes, and `resolution`
             is given.
     """
-    return facts.find_nulls(load_parts(data), data)
+    return facts.infer_missing(load_splits(data), data)
 
 
-def load_parts(data: Mapping[str, Any]) -> dict[str, Part]:
+def load_splits(data: Mapping[str, Any]) -> dict[str, Split]:
     """The splits that a run reads by their roles: train, and val and test if there are any.
 
     Args:
@@ -73,18 +73,18 @@ def load_parts(data: Mapping[str, Any]) -> dict[str, Part]:
         DataError: the package is not installed; there is no such set, split or column, or no label in it.
     """
     name, found = data["name"], _load(data["name"], data["config"])
-    parts = {role: _part(name, split, found[split], data) for role, split in _splits(name, list(found), data).items()}
-    for role, part in list(parts.items()):
+    splits = {role: _split(name, split, found[split], data) for role, split in _splits(name, list(found), data).items()}
+    for role, part in list(splits.items()):
         if role != "train" and part.classes == ["-1"]:  # numbers, as where no label is known
-            part = parts[role] = replace(part, labels=numpy.full_like(part.labels, -1))
+            part = splits[role] = replace(part, labels=numpy.full_like(part.labels, -1))
         missing = int((part.labels < 0).sum())
         if missing and (missing < len(part.labels) or role == "train" or data[f"{role}_split"]):
             raise DataError(f"{part.name}: {missing:,} of {len(part.labels):,} images have no label.")
         if missing or not len(part.labels):  # a test whose labels are secret
-            del parts[role]
-    if "train" not in parts:
+            del splits[role]
+    if "train" not in splits:
         raise DataError(f"{name} has no training images.")
-    return {role: _relabelled(part, parts["train"].classes) for role, part in parts.items()}
+    return {role: _relabelled(part, splits["train"].classes) for role, part in splits.items()}
 
 
 def _load(name: str, config: str | None) -> Mapping[str, Any]:
@@ -131,7 +131,7 @@ def _splits(name: str, splits: Sequence[str], data: Mapping[str, Any]) -> dict[s
     return chosen
 
 
-def _part(name: str, split: str, table: Any, data: Mapping[str, Any]) -> Part:
+def _split(name: str, split: str, table: Any, data: Mapping[str, Any]) -> Split:
     from datasets import ClassLabel, Image
 
     kinds = table.features
@@ -146,8 +146,8 @@ def _part(name: str, split: str, table: Any, data: Mapping[str, Any]) -> Part:
     else:
         classes, numbers = _sorted_classes(values)
     plain = table.select_columns([column]).cast_column(column, Image(decode=False)).with_format(None)
-    rows, numbers = Rows(f"{name}/{split}", plain, column), numbers.astype(numpy.int64)
-    return Part(
+    rows, numbers = ArrowImages(f"{name}/{split}", plain, column), numbers.astype(numpy.int64)
+    return Split(
         name=rows.split,
         blobs=rows,
         labels=numbers,
@@ -188,7 +188,7 @@ def _sorted_classes(values: Any) -> tuple[list[str], numpy.ndarray]:
     return [str(words[i]) for i in order], places[coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
 
 
-def _relabelled(part: Part, classes: list[str]) -> Part:
+def _relabelled(part: Split, classes: list[str]) -> Split:
     """By place among the classes of the training images. Raises DataError: there are others."""
     if part.classes == classes:
         return part

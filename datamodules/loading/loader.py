@@ -10,9 +10,10 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, InMemoryImages
-from lineage.datamodules.loading.order import DataError, Order, Split
-from lineage.datamodules.loading.worker_pool import Asked, Job, Pool
+from lineage.datamodules.loading.order import BatchSplit, EpochOrder
+from lineage.datamodules.loading.worker_pool import Job, PendingBatch, Pool
 
 
 class MicroBatch(NamedTuple):
@@ -62,7 +63,7 @@ class Stream:
     ) -> None:
         self.source = source or made.images
         self.job, self.made, self.device, self.pool, self.report = job, made, device, pool, report
-        self.begun: deque[tuple[Request, Asked]] = deque()
+        self.begun: deque[tuple[Request, PendingBatch]] = deque()
 
     def __call__(self, requests: Iterator[Request], count: int) -> Iterator[MicroBatch]:
         """The first `count` of the requests. Some after them are begun, for the next call that asks for them."""
@@ -73,9 +74,9 @@ class Stream:
         requests = self._not_begun(pool, requests)
         for _ in range(count):
             for request in islice(requests, pool.ahead - len(self.begun)):
-                self.begun.append((request, pool.ask(self.job, request.sample_keys)))
+                self.begun.append((request, pool.submit(self.job, request.sample_keys)))
             request, asked = self.begun.popleft()
-            yield self._taken(request, *pool.take(asked))
+            yield self._taken(request, *pool.result(asked))
 
     def _not_begun(self, pool: Pool, requests: Iterator[Request]) -> Iterator[Request]:
         """Those of the requests that are not begun; if others are than the first ones, forget those."""
@@ -124,7 +125,7 @@ class TrainLoader:
         last_epoch: after which nothing more is made ahead.
     """
 
-    def __init__(self, stream: Stream, order: Order, split: Split, rank: int, last_epoch: int) -> None:
+    def __init__(self, stream: Stream, order: EpochOrder, split: BatchSplit, rank: int, last_epoch: int) -> None:
         self.stream, self.order, self.split, self.rank, self.last_epoch = stream, order, split, rank, last_epoch
         self.epoch = self.next_step = 0
 

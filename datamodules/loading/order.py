@@ -15,7 +15,7 @@ BLOCKS = 16  # runs of neighbours that a window is made of
 
 
 @dataclass(frozen=True)
-class Order:
+class EpochOrder:
     """The order of training.
 
     Args:
@@ -93,7 +93,7 @@ def windowed_permutation(samples: int, window: int, rng: numpy.random.Generator)
 
 
 @dataclass(frozen=True)
-class Split:
+class BatchSplit:
     """How a step is shared: chunk k of the K = devices x accumulation takes every K-th image from the k-th on.
 
     Micro-batch i of device r is chunk i x devices + r, so the chunks, and what happens in them, depend on K alone: two
@@ -112,7 +112,7 @@ class Split:
         return [i * self.devices + rank for i in range(self.accumulation)]
 
 
-def split_batch(batch_size: int, devices: int, max_per_device: int) -> Split:
+def split_batch(batch_size: int, devices: int, max_per_device: int) -> BatchSplit:
     """The split with the largest micro-batch of at most `max_per_device` images.
 
     Raises:
@@ -125,10 +125,10 @@ def split_batch(batch_size: int, devices: int, max_per_device: int) -> Split:
     per_device = batch_size // devices
     smallest = math.ceil(per_device / max_per_device)
     accumulation = next(n for n in range(smallest, per_device + 1) if per_device % n == 0)
-    return Split(devices, accumulation)
+    return BatchSplit(devices, accumulation)
 
 
-def check_last_step(order: Order, split: Split) -> None:
+def check_last_step(order: EpochOrder, split: BatchSplit) -> None:
     """Raise DataError if the last, smaller step of an epoch leaves a micro-batch without an image."""
     last = order.images_per_epoch % order.batch_size
     if 0 < last < split.chunks:

@@ -19,7 +19,7 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def spread(work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
+def parallel_map(work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
     """work(part) of each part, in order. Process k of n makes those of every n-th from the k-th on.
 
     A process ends with this one, at its next result, and this one with an error if a process is killed.

@@ -19,7 +19,7 @@ from lineage.datamodules.decoding.decoding import ORIENTATION, ImageError, open_
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault
-from lineage.datamodules.loading.parallel import spread
+from lineage.datamodules.loading.parallel import parallel_map
 
 PART = 32  # images that a process treats at a time
 LARGE = 50_000_000  # pixels that take a worker a second
@@ -89,7 +89,7 @@ def inspect(splits: dict[str, EncodedImages], advance: Callable[[int], None]) ->
     digests: dict[str, numpy.ndarray] = {}
     for split, images in splits.items():
         found = []
-        for looked in spread(partial(_look, images), parts_of(numpy.arange(len(images)))):
+        for looked in parallel_map(partial(_look, images), parts_of(numpy.arange(len(images)))):
             found.append(looked.digests)
             faults += looked.faults
             odd += looked.odd

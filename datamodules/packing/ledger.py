@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from lineage.datamodules.discovery.statistics import agrees
+from lineage.datamodules.discovery.statistics import nearly_equal
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.packing.shard_files import is_intact, written_whole
 from lineage.datamodules.packing.shards import COLUMNS, shard_name
@@ -56,7 +56,7 @@ def claim(out: Path, made: dict[str, Any], sizes: str) -> bool:
         write_json(out / STARTED, made)
         return True
     before = _read_json(out / "dataset.json").get("made", {}) if finished else _read_json(out / STARTED)
-    made |= {key: before[key] for key in ("mean", "std") if agrees(before.get(key), made[key])}
+    made |= {key: before[key] for key in ("mean", "std") if nearly_equal(before.get(key), made[key])}
     for key, value in made.items():
         if before.get(key) != value:
             raise DataError(

@@ -98,7 +98,7 @@ def _is_whole(facts: Mapping[str, Any]) -> bool:
     return {"train", "test"} <= facts["images"].keys() <= set(SPLITS)
 
 
-def find_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
+def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
     """What conf/datamodule/packed.yaml leaves null, by its keys.
 
     Raises:

@@ -19,7 +19,7 @@ from lineage.datamodules.base import ImageDataModule
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault
-from lineage.datamodules.loading.parallel import spread
+from lineage.datamodules.loading.parallel import parallel_map
 from lineage.datamodules.packing import ledger
 from lineage.datamodules.packing.inspection import encoded_splits, parts_of
 from lineage.datamodules.packing.ledger import Record
@@ -139,7 +139,7 @@ class _Packer:
     def rest(self, before: list[Record], advance: Advance) -> Iterator[Record]:
         """Make the other shards."""
         start, number = before[-1].end if before else 0, sum(map(len, before))
-        made = spread(partial(store, self.images, self.settings), parts_of(self.order[start:]))
+        made = parallel_map(partial(store, self.images, self.settings), parts_of(self.order[start:]))
         stream = self._readable(enumerate(chain.from_iterable(made), start), advance)
         shard, head = len(before), next(stream, None)
         while head is not None:

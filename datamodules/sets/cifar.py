@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from lineage.datamodules.loading.order import DataError
+from lineage.datamodules.errors import DataError
 from lineage.datamodules.memory import MemoryDataModule
 from lineage.datamodules.sets.download import download
 

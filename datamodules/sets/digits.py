@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy
 
-from lineage.datamodules.loading.order import DataError
+from lineage.datamodules.errors import DataError
 from lineage.datamodules.memory import MemoryDataModule
 
 TEST_IMAGES = 360  # a fifth; the data set has no split of its own

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lineage.datamodules.loading.order import DataError
+from lineage.datamodules.errors import DataError
 
 
 def download(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from lineage.datamodules.discovery.tables import load_parts
+from lineage.datamodules.discovery.tables import load_splits
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.inferred import FoundDataModule
-from lineage.datamodules.split import Part
+from lineage.datamodules.inferred import InferredDataModule
+from lineage.datamodules.split import Split
 
 
-class HuggingFace(FoundDataModule):
+class HuggingFace(InferredDataModule):
     """A set that the package `datasets` loads, and whose rows have an image and a label.
 
     Args:
@@ -43,13 +43,13 @@ class HuggingFace(FoundDataModule):
         }
         super().__init__(name=name, root=name, **facts)
 
-    def parts(self) -> dict[str, Part]:
-        return load_parts(self.place)
+    def splits(self) -> dict[str, Split]:
+        return load_splits(self.place)
 
     def class_names(self) -> list[str]:
         if not self.names:
             try:
-                self.names = self.parts()["train"].classes
+                self.names = self.splits()["train"].classes
             except DataError:  # the set is elsewhere by now
                 self.names = ()
         return super().class_names()

@@ -14,12 +14,12 @@ import torch
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.discovery.ground_truth import classes_of
 from lineage.datamodules.discovery.index import FileBlobs, Index, index_of, open_index
-from lineage.datamodules.discovery.layout import empty_classes, labels_among, listed, named_parts
-from lineage.datamodules.discovery.scanning import files_of, folders_of, shown
+from lineage.datamodules.discovery.layout import empty_classes, labels_among, listed, named_split_folders
+from lineage.datamodules.discovery.scanning import files_of, folders_of, printable
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Images, View
-from lineage.datamodules.loading.order import Order, Split
+from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 
 PLACES = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # below root: as unpacked by hand, or as in Kaggle's copy
 
@@ -48,7 +48,7 @@ class ImageNet(EncodedDataModule):
         self.names = described(self._in_order(found[0] if found else []))
         return super().class_names()
 
-    def connect_training(self, order: Order, split: Split, view: View | None, epochs: int) -> None:
+    def connect_training(self, order: EpochOrder, split: BatchSplit, view: View | None, epochs: int) -> None:
         if self.no_training:
             raise DataError(self.no_training)
         super().connect_training(order, split, view, epochs)
@@ -57,7 +57,7 @@ class ImageNet(EncodedDataModule):
         folders = self._folders()
         if "test" not in folders:
             raise DataError(
-                f"{shown(self.root.absolute())} holds no folder val of ImageNet's validation images.\n"
+                f"{printable(self.root.absolute())} holds no folder val of ImageNet's validation images.\n"
                 "Name the folder that does, datamodule.root=FOLDER, or theirs in it, datamodule.test_folder=NAME"
             )
         train = open_index(folders["train"]) if "train" in folders else None
@@ -68,7 +68,7 @@ class ImageNet(EncodedDataModule):
         self.notes = [note for index in {train, test} if index and index.cache for note in index.notes()]
         lacking = len(set(classes) - set(test.classes)) + len(empty_classes(test))
         if lacking:
-            self.notes.append(f"{shown(test.folder)} has no image of {lacking:,} of the {len(classes):,} classes")
+            self.notes.append(f"{printable(test.folder)} has no image of {lacking:,} of the {len(classes):,} classes")
         tested = self._images(test, classes)
         if train is None:
             return tested.subset(torch.arange(0)), tested, tested
@@ -81,7 +81,7 @@ class ImageNet(EncodedDataModule):
     def _folders(self) -> dict[str, Path]:
         """Of the training and of the test images; a part is missing where there is none."""
         places = [self.root / place for place in PLACES if (self.root / place).is_dir()]
-        found = next(filter(None, map(named_parts, places)), {})
+        found = next(filter(None, map(named_split_folders, places)), {})
         parts = {"train": found.get("train"), "test": found.get("val", found.get("test"))}
         given = {"train": self.train_folder, "test": self.test_folder}
         parts.update({part: self.root / name for part, name in given.items() if name is not None})
@@ -105,21 +105,25 @@ class ImageNet(EncodedDataModule):
         classes = self._in_order(first.classes)
         if len(classes) != self.num_classes:
             raise DataError(
-                f"{shown(first.folder)} has {len(classes)} class folders: set datamodule.num_classes={len(classes)}, "
-                "or let datamodule=imagefolder find it."
+                f"{printable(first.folder)} has {len(classes)} class folders: set "
+                f"datamodule.num_classes={len(classes)}, or let datamodule=imagefolder find it."
             )
         more = sorted(set(last.classes) - set(classes))
         if more:
-            raise DataError(f"{shown(last.folder)} has classes that {shown(first.folder)} lacks: {listed(more)}.")
+            raise DataError(
+                f"{printable(last.folder)} has classes that {printable(first.folder)} lacks: {listed(more)}."
+            )
         return classes
 
     def _why_no_training(self, train: Index | None) -> str | None:
         if train is None:
-            return f"{shown(self.root.absolute())} holds no folder train: there is nothing to train on."
+            return f"{printable(self.root.absolute())} holds no folder train: there is nothing to train on."
         if len(train.classes) != self.num_classes:
-            return f"{shown(train.folder)} has {len(train.classes)} class folders: set datamodule.num_classes to that."
+            return (
+                f"{printable(train.folder)} has {len(train.classes)} class folders: set datamodule.num_classes to that."
+            )
         if empty_classes(train):
-            return f"{shown(train.folder)} has class folders without an image: {listed(empty_classes(train))}."
+            return f"{printable(train.folder)} has class folders without an image: {listed(empty_classes(train))}."
         return None
 
 
@@ -133,4 +137,4 @@ def known_classes() -> dict[str, str]:
 
 
 def described(classes: list[str]) -> list[str]:
-    return [known_classes().get(name, shown(name)) for name in classes]
+    return [known_classes().get(name, printable(name)) for name in classes]

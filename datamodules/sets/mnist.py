@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy
 
-from lineage.datamodules.loading.order import DataError
+from lineage.datamodules.errors import DataError
 from lineage.datamodules.memory import MemoryDataModule
 from lineage.datamodules.sets.download import download
 

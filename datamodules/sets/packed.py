@@ -13,7 +13,7 @@ from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Images
-from lineage.datamodules.packing.shards import Packing, ShardBlobs, find_nulls
+from lineage.datamodules.packing.shards import Packing, ShardBlobs, infer_missing
 
 
 class Packed(EncodedDataModule):
@@ -54,7 +54,7 @@ class Packed(EncodedDataModule):
             "val_size": val_size,
         }
         if None in given.values():
-            found = find_nulls({"root": root, "cache": cache, **given})
+            found = infer_missing({"root": root, "cache": cache, **given})
             given = {key: found[key] if value is None else value for key, value in given.items()}
         self.validation_is_own = given["val_size"] is None
         super().__init__(

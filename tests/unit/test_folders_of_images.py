@@ -19,7 +19,7 @@ from scipy.io import savemat
 from lineage.config.checks import check_parts
 from lineage.datamodules.decoding import pixels
 from lineage.datamodules.discovery import statistics as facts
-from lineage.datamodules.discovery.layout import find_nulls
+from lineage.datamodules.discovery.layout import infer_missing
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import TensorImages
 from lineage.errors import UserError
@@ -138,10 +138,10 @@ def test_what_is_unequal_is_said_and_labels_follow_the_training_folder(tmp_path)
 def test_what_the_command_says_goes_before_what_is_found(tmp_path):
     draw(tmp_path / "data", *classes(4, "ant", "bee"), level=51)
     data = {"root": tmp_path / "data", "exif_rotation": True, "channels": None, "resolution": None}
-    found = find_nulls(data)
+    found = infer_missing(data)
     assert (found["num_classes"], found["channels"], found["resolution"], found["val_size"]) == (2, 1, None, 1)
     assert found["mean"] == [pytest.approx((51 + 3.5) / 255, abs=1e-4)]
-    assert len(find_nulls({**data, "channels": 3})["mean"]) == 3
+    assert len(infer_missing({**data, "channels": 3})["mean"]) == 3
     datamodule = loaded("imagefolder", tmp_path / "data", "datamodule.mean=[0.5]", "datamodule.num_classes=2")
     assert datamodule.mean == [0.5] and datamodule.std == found["std"]
 

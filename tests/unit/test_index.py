@@ -21,7 +21,7 @@ from lineage.datamodules.discovery.index import FileBlobs, open_index
 from lineage.datamodules.discovery.statistics import look
 from lineage.datamodules.discovery.user_cache import cache_of
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.loading.parallel import spread
+from lineage.datamodules.loading.parallel import parallel_map
 
 
 @pytest.fixture(autouse=True)
@@ -185,9 +185,9 @@ def test_what_is_no_file_any_more(tmp_path):
 
 def test_processes_share_work_in_order(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})  # on one core this process itself would be killed
-    assert list(spread(lambda part: part**2, range(10))) == [i**2 for i in range(10)]
+    assert list(parallel_map(lambda part: part**2, range(10))) == [i**2 for i in range(10)]
     with pytest.raises(DataError, match="was killed"):
-        list(spread(lambda part: os.kill(os.getpid(), signal.SIGKILL) if part == 3 else part, range(4)))
+        list(parallel_map(lambda part: os.kill(os.getpid(), signal.SIGKILL) if part == 3 else part, range(4)))
 
 
 # ---- looked at

@@ -9,10 +9,10 @@ import pytest
 import torch
 from timm.data.distributed_sampler import RepeatAugSampler
 
-from lineage.datamodules.loading.order import Order, Split
+from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 
 
-def fixres(order: Order, passes: int) -> list[int]:
+def fixres(order: EpochOrder, passes: int) -> list[int]:
     """RASampler of FixRes's samplers.py: an image several times in a row, permutation after permutation."""
     drawn: list[int] = []
     for i in range(passes):
@@ -24,7 +24,7 @@ def fixres(order: Order, passes: int) -> list[int]:
 @pytest.mark.parametrize("repeats", [0, 3])
 @pytest.mark.parametrize("passes", [1, 2, 5])
 def test_an_epoch_of_several_passes_is_fixress(passes, repeats):
-    order = Order(50, 8, repeats, True, 0, passes)
+    order = EpochOrder(50, 8, repeats, True, 0, passes)
     found = order.epoch(0)
     assert order.steps_per_epoch == 50 * passes // 8 and len(found) == order.steps_per_epoch * 8
     assert found[:, 1].tolist() == fixres(order, passes)[: len(found)]
@@ -33,23 +33,23 @@ def test_an_epoch_of_several_passes_is_fixress(passes, repeats):
 
 
 def test_a_last_part_counts_over_all_passes():
-    whole = Order(50, 8, 0, False, 0, 3)
+    whole = EpochOrder(50, 8, 0, False, 0, 3)
     assert whole.steps_per_epoch == 19 and whole.images_per_epoch == 150
     assert Counter(whole.epoch(0)[:, 1].tolist()) == dict.fromkeys(range(50), 3)
-    assert Order(50, 128, 0, True, 0, 2).images_per_epoch == 128  # runs on until the step is full
+    assert EpochOrder(50, 128, 0, True, 0, 2).images_per_epoch == 128  # runs on until the step is full
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 8])
 def test_repeated_augmentation_shows_the_images_of_timms_sampler(ranks, monkeypatch):
     """RepeatAugSampler, of the same permutation; it leaves out what exceeds a multiple of 256."""
-    order = Order(1000, 256, 3, True, 0)
+    order = EpochOrder(1000, 256, 3, True, 0)
     permutation = torch.from_numpy(numpy.random.default_rng((0, 0, 0)).permutation(1000))
     monkeypatch.setattr(torch, "randperm", lambda *arguments, **options: permutation)
     theirs: Counter = Counter()
     for rank in range(ranks):
         theirs.update(map(int, RepeatAugSampler(range(1000), ranks, rank, num_repeats=3)))
     ours: Counter = Counter()
-    images, split = order.epoch(0)[:, 1], Split(ranks)
+    images, split = order.epoch(0)[:, 1], BatchSplit(ranks)
     for rank in range(ranks):
         for step in images.split(256):
             for chunk in split.of(rank):
