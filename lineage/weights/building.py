@@ -23,8 +23,9 @@ def build(
     """As `lineage.archs.catalogue.build`, and filled with weights.
 
     Args:
-        pretrained: weights to start from: "timm", "torchvision" or a file. What they need (`norm_eps`) is set, what
-            the user should know of them is in `notes`, and how their images were preprocessed is `preprocessing`.
+        pretrained: weights to start from: "timm", "torchvision" or a file. The arguments that they need (`norm_eps`)
+            are set. The network's `notes` say what was replaced or left out, and its `preprocessing` is that of the
+            images they were trained on, or None if this is unknown.
 
     Raises:
         ArchitectureError: as there; there are no such weights, or they are of another network.
@@ -33,11 +34,10 @@ def build(
         return catalogue.build(name, num_classes, in_channels, resolution=resolution, **arguments)
     given = {"num_classes": num_classes, "in_channels": in_channels}
     arguments |= {key: value for key, value in given.items() if value is not None}
-    of_file, published = catalogue.configured(name, resolution, arguments)
+    configured, published = catalogue.configured(name, resolution, arguments)
     needed = published.get(pretrained, {}) if pretrained in LIBRARIES else {}
     arguments = {key: value for key, value in needed.items() if key != "name"} | arguments
     network = catalogue.build(name, resolution=resolution, **arguments)
-    preprocessing: Any = recorded_preprocessing(pretrained, published, lambda: network)  # None: no record says
-    network.preprocessing = preprocessing
-    network.notes += load(network, pretrained, of_file | arguments, published, preprocessing)
+    network.preprocessing = recorded_preprocessing(pretrained, published, lambda: network)
+    network.notes += load(network, pretrained, configured | arguments, published, network.preprocessing)
     return network

@@ -1,4 +1,4 @@
-"""A file of weights, ours or anybody's, as the tensors of a network; the only reader of a run's checkpoint as such."""
+"""Read a file of weights, of any training script, as the tensors of a network."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from lineage.weights.preprocessing import Preprocessing, preprocessing_from, tim
 
 Tensors = dict[str, Tensor]
 
-# What training scripts wrap weights in: a key, averaged weights first as timm does; and, before every name, that of
-# Lightning's attribute (ours is network), of DistributedDataParallel and of torch.compile.
+# What training scripts wrap weights in: the key of a checkpoint, averaged weights first as in timm; and the prefixes
+# that Lightning's attribute (ours is network), DistributedDataParallel and torch.compile put before every name.
 KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
 PREFIXES = ("network.", "module.", "_orig_mod.", "model.", "net.")
 
 
 class SavedWeights(NamedTuple):
-    """What a file holds.
+    """What a file of weights holds. All but `tensors` are empty or None if the file does not state them.
 
-    tensors: the network's, none if it is something else; arch: the network's arguments, and seen: how the images were
-    shown that they saw; classes: their names; each where the file says so.
+    Attributes:
+        tensors: of the network, by name; empty if the file holds no network.
+        arch: the network's arguments.
+        preprocessing: of the images that the weights were trained on.
+        classes: their names, in the order of the logits.
     """
 
     tensors: Tensors
@@ -37,61 +40,60 @@ class SavedWeights(NamedTuple):
 
 
 def read_weights(path: Path) -> SavedWeights:
-    """The network's tensors of a file: a run's checkpoint, safetensors, or what torch.load reads as data.
+    """Read a run's checkpoint, safetensors, or any file that torch.load reads with weights_only=True.
 
     Raises:
-        ArchitectureError: it cannot be read, or not without running code that is in it.
+        ArchitectureError: the file cannot be read, or only by running code that it contains.
     """
     try:
         if path.suffix == ".safetensors":
             content = _read_safetensors(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a file may hold
+    except Exception as error:  # damaged files raise many types
         raise ArchitectureError(f"pretrained={path}: cannot be read as weights ({_reason(error)}).") from error
     if not isinstance(content, Mapping):
         raise ArchitectureError(f"pretrained={path}: cannot be read as weights (it is a {type(content).__name__}).")
-    arch, seen = content.get("arch"), content.get("preprocessing")
-    record = preprocessing_from(seen) if isinstance(seen, Mapping) else timm_folder_preprocessing(path)
-    classes = next(
-        (part["classes"] for part in content.values() if isinstance(part, Mapping) and "classes" in part), None
-    )
-    return SavedWeights(network_weights(content), arch if isinstance(arch, Mapping) else {}, record, classes)
+    arch, values = content.get("arch"), content.get("preprocessing")
+    preprocessing = preprocessing_from(values) if isinstance(values, Mapping) else timm_folder_preprocessing(path)
+    states = [value for value in content.values() if isinstance(value, Mapping)]
+    classes = next((state["classes"] for state in states if "classes" in state), None)  # of the datamodule
+    return SavedWeights(network_weights(content), arch if isinstance(arch, Mapping) else {}, preprocessing, classes)
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with a file; torch's own words of a pickle tell how to run what is in it."""
+    """Why a file cannot be read. torch's own message on a pickle advises to run the code in it."""
     code = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
     if code:
         return f"it would run {code.group(1)}"
-    return "it is none" if isinstance(error, pickle.UnpicklingError) else re.split(r"\n|\. ", str(error))[0]
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds none"
+    return re.split(r"\n|\. ", str(error))[0]
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    """As a checkpoint has it: the tensors, and what lineage/weights/export.py wrote into the header."""
+    """The tensors and the metadata that lineage/weights/export.py writes, laid out as in a checkpoint."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        header = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    return {
-        "state_dict": tensors,
-        **{key: json.loads(header[key]) for key in ("arch", "preprocessing") if key in header},
-    }
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is not a mapping
+    values = {key: json.loads(metadata[key]) for key in ("arch", "preprocessing") if key in metadata}
+    return {"state_dict": tensors, **values}
 
 
 def network_weights(content: Mapping[str, Any]) -> Tensors:
-    """The network's tensors of a checkpoint of a run, averaged ones if it has them; or of a file of weights."""
+    """The network's tensors in the content of a file; a run's averaged weights, if it has them."""
     if content.get("averages"):
         content = content["averages"][0]["network"]
     key = next((key for key in KEYS if isinstance(content.get(key), Mapping)), None)
-    found = {name: value for name, value in (content[key] if key else content).items() if isinstance(value, Tensor)}
-    while prefix := next((prefix for prefix in PREFIXES if _is_common(prefix, found)), None):
-        found = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
-    # torchvision's files of DenseNets have names of before 2019: denselayer1.norm.1
-    return {re.sub(r"(denselayer\d+\.\w+)\.([12])\.", r"\1\2.", name): value for name, value in found.items()}
+    tensors = {name: value for name, value in (content[key] if key else content).items() if isinstance(value, Tensor)}
+    while prefix := next((prefix for prefix in PREFIXES if _is_common(prefix, tensors)), None):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    # torchvision's files of DenseNets have the names of before 2019: denselayer1.norm.1
+    return {re.sub(r"(denselayer\d+\.\w+)\.([12])\.", r"\1\2.", name): value for name, value in tensors.items()}
 
 
 def _is_common(prefix: str, tensors: Tensors) -> bool:
-    """Whether the network is what has the prefix: most of the file, beside such as a loss's own tensors."""
+    """Whether most of the names start with the prefix. The rest is not the network's, such as a loss's tensors."""
     return sum(name.startswith(prefix) for name in tensors) > len(tensors) / 2

@@ -1,4 +1,4 @@
-"""Weights as torchvision and timm release them, through their own loading code."""
+"""Weights that torchvision and timm released, through their own loading code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Weights(NamedTuple):
 
 
 def torchvision_models(model: str) -> Any:
-    """The enumeration of the weights of a torchvision model. Raises ArchitectureError: there are none."""
+    """The enumeration of a torchvision model's weights. Raises ArchitectureError: there is no such model."""
     import torchvision
 
     try:
@@ -44,7 +44,7 @@ def torchvision_models(model: str) -> Any:
 
 
 def torchvision_weights(name: str) -> Any:
-    """ "resnet50" is the model's default weights, "resnet50.IMAGENET1K_V1" others."""
+    """A member of that enumeration: "resnet50" is the model's default, "resnet50.IMAGENET1K_V1" another."""
     model, _, version = name.partition(".")
     every = torchvision_models(model)
     try:
@@ -55,19 +55,22 @@ def torchvision_weights(name: str) -> Any:
 
 
 def from_torchvision(name: str) -> Weights:
-    """torchvision's weights by the name that `torchvision_weights` takes."""
+    """torchvision's weights, by the name that `torchvision_weights` takes."""
     import torchvision
 
     weights, model = torchvision_weights(name), name.partition(".")[0]
-    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-    if not place.exists():
-        _require(weights.url, f"torchvision's {name}", f", or put it at {place}")
+    _require_hub_file(weights.url, f"torchvision's {name}")
     network = torchvision.models.get_model(model, weights=weights)
     return Weights(f"torchvision's {model} {weights.name}", network.state_dict(), "torchvision")
 
 
 def from_timm(name: str, file: str | None = None) -> Weights:
-    """timm's weights: "resnet50" is its default ones, "resnet50.a1_in1k" those of a tag; or a file of them."""
+    """timm's weights, through its loader.
+
+    Args:
+        name: "resnet50" for the model's default weights, "resnet50.a1_in1k" for those of a tag.
+        file: read these weights of the model instead, whose names timm brings up to date.
+    """
     import timm
 
     release: Any = timm.get_pretrained_cfg(name)
@@ -75,7 +78,7 @@ def from_timm(name: str, file: str | None = None) -> Weights:
         if release is None or not (release.hf_hub_id or release.url):
             tags = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*")) or "none"
             raise ArchitectureError(f"timm has no weights {name}. Of this model it has: {tags}.")
-        file = _local_or_reachable(release, f"timm's {release.architecture}.{release.tag}")
+        file = _local_file(release, f"timm's {release.architecture}.{release.tag}")
     overlay = {"file": file} if file else None
     try:
         network: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
@@ -84,35 +87,41 @@ def from_timm(name: str, file: str | None = None) -> Weights:
             raise ArchitectureError(f"pretrained={file}: these weights are of another network than {name}.") from error
         reason = str(error).split("\n")[0]
         raise ArchitectureError(f"timm could not load the weights of {name}: {reason}") from error
-    facts = network.pretrained_cfg
-    title = f"timm's {facts['architecture']}.{facts['tag']}"
-    return Weights(title, network.state_dict(), "timm")
+    config = network.pretrained_cfg
+    return Weights(f"timm's {config['architecture']}.{config['tag']}", network.state_dict(), "timm")
 
 
-def _local_or_reachable(release: Any, title: str) -> str | None:
-    """The file of timm's weights if it is on this machine; None if it can be had. timm alone retries for most of a
-    minute."""
+def _local_file(release: Any, title: str) -> str | None:
+    """The file of timm's weights in the hub's cache; None if timm can download it or finds it in torch's cache.
+
+    Raises ArchitectureError at once if neither is so, where timm alone retries for most of a minute.
+    """
     import huggingface_hub
 
     if not release.hf_hub_id:
-        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(release.url).name
-        if not place.exists():
-            _require(release.url, title, f", or put it at {place}")
+        _require_hub_file(release.url, title)
         return None
     names = [release.hf_hub_filename] if release.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
     for name in names:
         if isinstance(found := huggingface_hub.try_to_load_from_cache(release.hf_hub_id, name), str):
             return found
-    _require(huggingface_hub.hf_hub_url(release.hf_hub_id, names[0]), title)
+    _require_network(huggingface_hub.hf_hub_url(release.hf_hub_id, names[0]), title)
     return None
 
 
-def _require(url: str, title: str, place: str = "") -> None:
-    """Raise ArchitectureError if there is no way to `url`; one question, five seconds at most."""
+def _require_hub_file(url: str, title: str) -> None:
+    """Raise ArchitectureError unless torch.hub's cache has the file or it can be downloaded."""
+    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    if not place.exists():
+        _require_network(url, title, f", or put it at {place}")
+
+
+def _require_network(url: str, title: str, place: str = "") -> None:
+    """Raise ArchitectureError if the server of `url` does not answer a single request within five seconds."""
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=5).close()
     except urllib.error.HTTPError:
-        pass  # somebody answers; the library says the rest
+        pass  # the server answers; the library reports what is wrong
     except OSError as error:
         raise ArchitectureError(
             f"The weights of {title} are not on this machine, and there is no network. Download\n"

@@ -1,4 +1,4 @@
-"""What images weights saw: mean, deviation, resolution, crop and interpolation, as their makers recorded it."""
+"""How images are preprocessed before a network evaluates them: mean, deviation, resolution, crop and interpolation."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from typing import Any
 
 from lineage.archs.arguments import ArchitectureError
 
-LIBRARIES = ("torchvision", "timm")  # those with released weights, as `pretrained` names them
-RESIZES = ("bilinear", "bicubic", "area")
-TIMMS = {"box": "area"}  # timm's word for it
+LIBRARIES = ("torchvision", "timm")  # those that release weights, as `pretrained` names them
+INTERPOLATIONS = ("bilinear", "bicubic", "area")
+FROM_TIMM = {"box": "area"}  # interpolations that timm calls otherwise
+TO_TIMM = {ours: timms for timms, ours in FROM_TIMM.items()}
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a photograph is shown to a network in a test.
+    """How an evaluation turns a photograph into the input of a network.
 
-    mean, std: per channel, of pixels in [0, 1].
-    resolution: pixels of a side of what the network sees.
-    crop: the short side is resized to resolution / crop, then the central square of `resolution` is cut.
-    interpolation: of that resize: bilinear, bicubic or area.
-    crop_mode: timm's word for it: center; squash (both sides, whatever the shape) and border are known, and not made.
-    source: whose record this is, in words; "" of our own.
+    Attributes:
+        mean, std: per channel, of pixels in [0, 1].
+        resolution: side of the network's input, in pixels.
+        crop: the short side is resized to resolution / crop, then the central square of `resolution` is cut out.
+        interpolation: of that resize, one of INTERPOLATIONS.
+        crop_mode: as timm names it. Only "center" is implemented here.
+        source: the released weights that this belongs to; "" if it was not read from a library.
 
     Raises:
-        ArchitectureError: a value that no image can have.
+        ArchitectureError: a value is out of its range.
     """
 
     mean: tuple[float, ...]
@@ -41,34 +43,33 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         numbers = [*self.mean, *self.std, self.crop]
-        sound = all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
-        sound = sound and all(0 <= m <= 1 for m in self.mean) and all(0 < s <= 1 for s in self.std)
-        sound = sound and len(self.mean) == len(self.std) and 0 < self.crop <= 1
-        if not (sound and isinstance(self.resolution, int) and 1 <= self.resolution <= 8192):
-            raise ArchitectureError(f"The record of what images the weights saw is damaged: {asdict(self)}.")
-        if self.interpolation not in RESIZES:
-            raise ArchitectureError(
-                f"The weights saw images resized by {self.interpolation}, and here it is {', '.join(RESIZES)}."
-            )
+        valid = all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
+        valid = valid and all(0 <= m <= 1 for m in self.mean) and all(0 < s <= 1 for s in self.std)
+        valid = valid and len(self.mean) == len(self.std) and 0 < self.crop <= 1
+        if not (valid and isinstance(self.resolution, int) and 1 <= self.resolution <= 8192):
+            raise ArchitectureError(f"The weights' preprocessing is damaged: {asdict(self)}.")
+        if self.interpolation not in INTERPOLATIONS:
+            known = ", ".join(INTERPOLATIONS)
+            raise ArchitectureError(f"The weights need interpolation={self.interpolation}; available are {known}.")
 
     def __str__(self) -> str:
         return f"{self.size}, mean {_numbers(self.mean)}, std {_numbers(self.std)}"
 
     @property
     def size(self) -> str:
-        """In words, without colours."""
+        """Resolution, crop and interpolation as text."""
         return f"{self.resolution} px, crop {self.crop:.4g}, {self.interpolation}"
 
     def differences(self, other: Preprocessing) -> str:
-        """What of the other is not as here, in words; "" if nothing is."""
-        said = {
+        """The values of `other` that differ from these, as text; "" if none does."""
+        texts = {
             f"{other.resolution} px": self.resolution == other.resolution,
             f"crop {other.crop:.4g}": math.isclose(self.crop, other.crop, abs_tol=1e-6),
             other.interpolation: self.interpolation == other.interpolation,
             f"mean {_numbers(other.mean)}": _numbers(self.mean) == _numbers(other.mean),
             f"std {_numbers(other.std)}": _numbers(self.std) == _numbers(other.std),
         }
-        return ", ".join(words for words, same in said.items() if not same)
+        return ", ".join(text for text, equal in texts.items() if not equal)
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -76,53 +77,52 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
-    """Of what `dataclasses.asdict` made of one, after a file. Raises ArchitectureError: it was not that."""
+    """The inverse of `dataclasses.asdict`, for values read from a file. Raises ArchitectureError: they are damaged."""
     try:
         return Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
     except (TypeError, KeyError) as error:
-        raise ArchitectureError(f"The record of what images the weights saw is damaged: {dict(values)}.") from error
+        raise ArchitectureError(f"The weights' preprocessing is damaged: {dict(values)}.") from error
 
 
-# ---- timm's records
+# ---- timm's `pretrained_cfg`
 
 
-def from_timm_config(record: Mapping[str, Any], source: str) -> Preprocessing:
-    """Of the `pretrained_cfg` of a model or of a config.json: its values for tests go before those of training."""
-    size = record.get("test_input_size") or record["input_size"]
+def from_timm_config(config: Mapping[str, Any], source: str) -> Preprocessing:
+    """From the `pretrained_cfg` of a model or of a config.json; its values for tests take precedence."""
+    size = config.get("test_input_size") or config["input_size"]
     return Preprocessing(
-        mean=tuple(record["mean"]),
-        std=tuple(record["std"]),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
         resolution=int(size[-1]),
-        crop=float(record.get("test_crop_pct") or record["crop_pct"]),
-        interpolation=TIMMS.get(record["interpolation"], str(record["interpolation"])),
-        crop_mode=str(record.get("crop_mode", "center")),
+        crop=float(config.get("test_crop_pct") or config["crop_pct"]),
+        interpolation=FROM_TIMM.get(config["interpolation"], str(config["interpolation"])),
+        crop_mode=str(config.get("crop_mode", "center")),
         source=source,
     )
 
 
-def timm_folder_preprocessing(file: Path) -> Preprocessing | None:
-    """Of the config.json beside a file of weights, in the layout of timm's hub; None: there is none."""
-    config = file.with_name("config.json")
-    if file.name not in ("model.safetensors", "pytorch_model.bin") or not config.is_file():
-        return None
-    try:
-        content = json.loads(config.read_text())
-        record = content["pretrained_cfg"]
-        return from_timm_config(record, f"timm's {content['architecture']}.{record.get('tag') or 'config.json'}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArchitectureError(f"{config} is damaged, or not of timm's making ({type(error).__name__}).") from error
-
-
 def to_timm_config(preprocessing: Preprocessing) -> dict[str, Any]:
-    """The entries of a `pretrained_cfg` that say the same; `from_timm_config`'s other way."""
+    """The inverse of `from_timm_config`: the entries of a `pretrained_cfg`."""
     side = preprocessing.resolution
     return {
         "input_size": [len(preprocessing.mean), side, side],
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
         "crop_pct": preprocessing.crop,
-        "interpolation": {ours: timms for timms, ours in TIMMS.items()}.get(
-            preprocessing.interpolation, preprocessing.interpolation
-        ),
+        "interpolation": TO_TIMM.get(preprocessing.interpolation, preprocessing.interpolation),
         "crop_mode": preprocessing.crop_mode,
     }
+
+
+def timm_folder_preprocessing(weights: Path) -> Preprocessing | None:
+    """From the config.json beside a file of weights, as timm's hub lays them out; None if there is none."""
+    config = weights.with_name("config.json")
+    if weights.name not in ("model.safetensors", "pytorch_model.bin") or not config.is_file():
+        return None
+    try:
+        content = json.loads(config.read_text())
+        pretrained = content["pretrained_cfg"]
+        name = f"{content['architecture']}.{pretrained.get('tag') or 'config.json'}"
+        return from_timm_config(pretrained, f"timm's {name}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArchitectureError(f"{config} is damaged, or timm did not write it ({type(error).__name__}).") from error

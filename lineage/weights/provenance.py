@@ -1,4 +1,4 @@
-"""Of what library weights are, by their names, and what images they saw."""
+"""Which library's tensor names a file of weights uses, and which preprocessing its weights expect."""
 
 from __future__ import annotations
 
@@ -14,48 +14,50 @@ from lineage.weights.counterparts import their_names
 from lineage.weights.fetching import torchvision_models, torchvision_weights
 from lineage.weights.preprocessing import LIBRARIES, Preprocessing, from_timm_config
 
-Entries = dict[str, Mapping[str, Any]]  # by library: the name of its weights, and the arguments that these need
+Releases = dict[str, Mapping[str, Any]]  # by library: the name of its weights, and the arguments that these need
 
 
 def recorded_preprocessing(
     pretrained: str, published: Mapping[str, Any], build: Callable[[], nn.Module]
 ) -> Preprocessing | None:
-    """How the images were preprocessed that the weights were trained on; None: no record says.
+    """The preprocessing that the weights `pretrained` were released with; None if it is unknown.
 
     Args:
         pretrained, published: as `load` takes them.
-        build: makes the network, of any values or none (device "meta"), where a file is known by its names.
+        build: makes the network, on any device, to compare its tensors' names with those of a file.
     """
-    entries = released_entries(published)
-    if pretrained in entries:
-        return library_preprocessing(pretrained, str(entries[pretrained]["name"]))
+    releases = available_releases(published)
+    if pretrained in releases:
+        return library_preprocessing(pretrained, str(releases[pretrained]["name"]))
     if pretrained in LIBRARIES:
         return None
     path = Path(pretrained)
     saved = read_weights(path)
-    return saved.preprocessing or preprocessing_by_names(
-        path, entries, matching_libraries(build(), saved.tensors, entries)
-    )
+    if saved.preprocessing:
+        return saved.preprocessing
+    return preprocessing_by_names(path, releases, matching_libraries(build(), saved.tensors, releases))
 
 
-def released_entries(published: Mapping[str, Any]) -> Entries:
+def available_releases(published: Mapping[str, Any]) -> Releases:
     return {library: published[library] for library in LIBRARIES if published.get(library)}
 
 
-def matching_libraries(network: nn.Module, tensors: Tensors, entries: Entries) -> list[str | None]:
-    """The libraries (None: ours) whose names most of the tensors have, best first; none of them if it is none's.
+def matching_libraries(network: nn.Module, tensors: Tensors, releases: Releases) -> list[str | None]:
+    """The libraries whose names most of the tensors have, best first; None stands for this project.
 
-    Where torchvision and timm share their names, as of ResNets, the first is that which has released weights of these.
+    torchvision and timm use the same names for some families, such as ResNets: then one that has released weights of
+    this network comes first. The list is empty if no library has names for at least half of the network's tensors.
     """
     candidates: list[str | None] = ["timm"] if is_timm_model(network) else [None, *LIBRARIES]
-    known = {library: library_names(network, library) or {} for library in candidates}
-    shared = {library: len(tensors.keys() & {n.split()[0] for n in names.values()}) for library, names in known.items()}
-    most = max(shared.values())
-    best = [library for library in shared if shared[library] == most > len(network.state_dict()) / 2]
-    return sorted(best, key=lambda library: (library is not None, library not in entries))
+    names = {library: library_names(network, library) or {} for library in candidates}
+    common = {library: len(tensors.keys() & {n.split()[0] for n in of.values()}) for library, of in names.items()}
+    most = max(common.values())
+    best = [library for library in common if common[library] == most > len(network.state_dict()) / 2]
+    return sorted(best, key=lambda library: (library is not None, library not in releases))
 
 
 def library_names(network: nn.Module, library: str | None) -> dict[str, str] | None:
+    """A library's names for the network's tensors, as `their_names`; `library` None stands for this project."""
     own = network.state_dict()
     if library is None or (library == "timm" and is_timm_model(network)):
         return {name: name for name in own}
@@ -63,32 +65,35 @@ def library_names(network: nn.Module, library: str | None) -> dict[str, str] | N
 
 
 def is_timm_model(network: nn.Module) -> bool:
-    """Whether it is one of timm's own, of arch=timm."""
+    """Whether the network is a model of timm itself (arch=timm)."""
     return type(network).__module__.startswith("timm.")
 
 
-def preprocessing_by_names(path: Path, entries: Entries, libraries: Sequence[str | None]) -> Preprocessing | None:
-    """The record of the library whose names a file has: of the weights whose file is called so, else of the default."""
+def preprocessing_by_names(path: Path, releases: Releases, libraries: Sequence[str | None]) -> Preprocessing | None:
+    """The preprocessing of a release of the matching libraries: of the one whose file has this name, else the default.
+
+    If the libraries' default releases differ, the `source` of the first also names the others.
+    """
     if libraries[:1] == [None]:
         return None
-    names = {str(library): str(entries[library]["name"]) for library in libraries or ["timm"] if library in entries}
+    names = {str(library): str(releases[library]["name"]) for library in libraries or ["timm"] if library in releases}
     for library, name in names.items():
         if exact := release_with_file_name(path, library, name):
             return library_preprocessing(library, exact)
-    records = [record for library, name in names.items() if (record := library_preprocessing(library, name))]
-    others = [f"or {other.source}, {said}" for other in records[1:] if (said := records[0].differences(other))]
-    return replace(records[0], source=", ".join([records[0].source, *others])) if records else None
+    found = [one for library, name in names.items() if (one := library_preprocessing(library, name))]
+    others = [f"or {other.source}, {values}" for other in found[1:] if (values := found[0].differences(other))]
+    return replace(found[0], source=", ".join([found[0].source, *others])) if found else None
+
+
+# ---- what the libraries state
 
 
 def library_preprocessing(library: str, name: str) -> Preprocessing | None:
     return timm_preprocessing(name) if library == "timm" else torchvision_preprocessing(name)
 
 
-# ---- what the libraries record
-
-
 def timm_preprocessing(name: str) -> Preprocessing | None:
-    """Of timm's weights by name ("resnet50": the default ones), as they are tested; None: timm has no such weights."""
+    """The preprocessing of timm's weights: "resnet50" (the default), "resnet50.a1_in1k"; None if there are none."""
     import timm
 
     release = timm.get_pretrained_cfg(name)
@@ -98,10 +103,10 @@ def timm_preprocessing(name: str) -> Preprocessing | None:
 
 
 def torchvision_preprocessing(name: str) -> Preprocessing:
-    """Of torchvision's weights by name ("resnet50" or "resnet50.IMAGENET1K_V1").
+    """The preprocessing of torchvision's weights: "resnet50" (the default) or "resnet50.IMAGENET1K_V1".
 
-    Its Inception v3 turns ImageNet's normalisation into Google's, images in [-1, 1], inside the network
-    (`transform_input`), and ours does not.
+    torchvision's Inception v3 converts ImageNet's normalisation to Google's, images in [-1, 1], inside the network
+    (`transform_input`). Ours does not, so its images have mean and deviation 0.5.
     """
     weights, model = torchvision_weights(name), name.partition(".")[0]
     transform = weights.transforms()
@@ -117,7 +122,7 @@ def torchvision_preprocessing(name: str) -> Preprocessing:
 
 
 def release_with_file_name(path: Path, library: str, name: str) -> str | None:
-    """The name of the library's weights whose file is called as this one: resnet50-0676ba61.pth is IMAGENET1K_V1."""
+    """The library's weights that are distributed under this file name: resnet50-0676ba61.pth is IMAGENET1K_V1."""
     model = name.partition(".")[0]
     if library == "timm":
         import timm

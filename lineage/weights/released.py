@@ -1,8 +1,7 @@
-"""Released weights into our networks: `pretrained=timm`, `pretrained=torchvision` or a file.
+"""Fill our networks with released weights: `pretrained=timm`, `pretrained=torchvision` or a file.
 
-Weights come through the loading code of the library that released them, and go by the names of
-lineage/weights/counterparts.py.
-Nothing is left over or missing in silence: what does not fit is an error, what is replaced is said.
+lineage/weights/counterparts.py says which of their tensors is which of ours. Every tensor is accounted for: one that
+does not fit is an error, and one that is left out or replaced is reported.
 """
 
 from __future__ import annotations
@@ -20,21 +19,19 @@ from lineage.weights.checkpoint import read_weights
 from lineage.weights.fetching import Weights, from_timm, from_torchvision
 from lineage.weights.preprocessing import LIBRARIES, Preprocessing
 from lineage.weights.provenance import (
-    Entries,
+    Releases,
+    available_releases,
     library_names,
     library_preprocessing,
     matching_libraries,
     preprocessing_by_names,
-    released_entries,
 )
 
-# Arguments that do not change what a network computes from its weights, or that a new classifier or stem makes good.
-ANY_VALUE = (
+# Arguments in which a network may differ from the one that was trained: they change nothing that is computed from
+# given weights, or the classifier or the first convolution is adapted to them.
+FREE_ARGUMENTS = (
     "num_classes in_channels drop_path dropout zero_init_last norm_momentum aux_heads aux_size memory_efficient"
 ).split()
-
-
-# ---- loading
 
 
 def load(
@@ -42,137 +39,150 @@ def load(
     pretrained: str,
     arch: Mapping[str, Any],
     published: Mapping[str, Any],
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | None,
     *,
     new_head: bool = True,
 ) -> list[str]:
-    """Fill the network; returns what the user should know, in sentences.
+    """Fill the network with weights.
 
     Args:
-        pretrained: "torchvision", "timm" or a file: a checkpoint of a run, or weights named as ours, torchvision's or
-            timm's are.
+        pretrained: "torchvision", "timm" or a file: a run's checkpoint, or weights with our names, torchvision's or
+            timm's.
         arch: the network's arguments.
         published: by library the `name` of its weights, such as resnet50.a1_in1k, and the arguments that they need.
-        preprocessing: how images are preprocessing here.
-        new_head: whether a classifier that the weights do not have may stay as it was initialised.
+        preprocessing: how the images of this run are preprocessed; None: as those of the weights.
+        new_head: whether a classifier that the weights lack may stay as it was initialised.
+
+    Returns:
+        Sentences for the run's first screen: where the weights come from, and what was replaced or left out.
 
     Raises:
         ArchitectureError: there are no such weights, they cannot be reached, or they are of another network, which is
             then left as it was.
     """
-    entries = released_entries(published)
-    weights = _find(network, pretrained, entries)
-    for key, value in entries.get(weights.library or "", {}).items():
-        if key != "name" and _plain(arch.get(key)) != _plain(value):
+    releases = available_releases(published)
+    weights = _find(network, pretrained, releases)
+    for key, value in releases.get(weights.library or "", {}).items():
+        if key != "name" and _comparable(arch.get(key)) != _comparable(value):
             raise ArchitectureError(
                 f"The weights of {weights.title} are {weights.library}'s and need arch.{key}={as_yaml(value)}."
             )
     for key, value in weights.arch.items():
-        if key in arch and key not in ANY_VALUE and _plain(arch[key]) != _plain(value):
+        if key in arch and key not in FREE_ARGUMENTS and _comparable(arch[key]) != _comparable(value):
             raise ArchitectureError(
                 f"The weights of {weights.title} are of another network: of arch.{key}={as_yaml(value)}, "
                 f"and this one has arch.{key}={as_yaml(arch[key])}."
             )
-    return [
-        f"starts from the weights of {weights.title}{_about_images(weights, preprocessing)}",
-        *fill(network, weights, new_head),
-    ]
+    origin = f"starts from the weights of {weights.title}{_preprocessing_clause(weights, preprocessing)}"
+    return [origin, *fill(network, weights, new_head)]
 
 
-def _find(network: nn.Module, pretrained: str, entries: Entries) -> Weights:
+def _find(network: nn.Module, pretrained: str, releases: Releases) -> Weights:
     if pretrained not in LIBRARIES:
-        return from_file(network, Path(pretrained), entries)
-    if pretrained not in entries:
+        return _from_file(network, Path(pretrained), releases)
+    if pretrained not in releases:
         raise ArchitectureError(f"pretrained={pretrained}: it has no released weights of this network.")
-    name = str(entries[pretrained]["name"])
+    name = str(releases[pretrained]["name"])
     weights = from_timm(name) if pretrained == "timm" else from_torchvision(name)
     return weights._replace(preprocessing=library_preprocessing(pretrained, name))
 
 
-def _about_images(weights: Weights, preprocessing: Preprocessing) -> str:
-    """The end of a sentence: what images the weights saw, and what they are preprocessing here instead."""
-    if weights.preprocessing is None:
-        return "; what images they saw is recorded nowhere"
-    source = f" as {weights.preprocessing.source}" if weights.preprocessing.source not in ("", weights.title) else ""
-    other = weights.preprocessing.differences(preprocessing)
-    return f", seen{source} at {weights.preprocessing}" + (f"; here {other}" if other else "")
+def _preprocessing_clause(weights: Weights, here: Preprocessing | None) -> str:
+    """The end of a sentence: the preprocessing that the weights expect, and in what that of this run differs."""
+    expected = weights.preprocessing
+    if expected is None:
+        return "; the preprocessing that they expect is unknown"
+    source = f"the preprocessing of {expected.source}: " if expected.source not in ("", weights.title) else ""
+    differences = expected.differences(here) if here else ""
+    return f", which expect {source}{expected}" + (f"; here {differences}" if differences else "")
 
 
-def _plain(value: Any) -> Any:
-    """A list for any sequence, since arguments may come from a config or from Python."""
+def _comparable(value: Any) -> Any:
+    """A list for any sequence: a config has ListConfigs, Python code tuples."""
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
-def from_file(network: nn.Module, path: Path, entries: Entries) -> Weights:
-    """The weights of a file, by whose names most of them go: ours, torchvision's, timm's."""
+def _from_file(network: nn.Module, path: Path, releases: Releases) -> Weights:
+    """The weights of a file, whose names tell the library."""
     saved = read_weights(path)
-    libraries = matching_libraries(network, saved.tensors, entries)
-    record = saved.preprocessing or preprocessing_by_names(path, entries, libraries)
+    libraries = matching_libraries(network, saved.tensors, releases)
+    preprocessing = saved.preprocessing or preprocessing_by_names(path, releases, libraries)
     if libraries:
-        return Weights(str(path), saved.tensors, libraries[0], saved.arch, record)
-    if "timm" in entries:  # an older release, whose names timm brings up to date
-        return from_timm(str(entries["timm"]["name"]), str(path))._replace(title=str(path), preprocessing=record)
+        return Weights(str(path), saved.tensors, libraries[0], saved.arch, preprocessing)
+    if "timm" in releases:  # perhaps an older release, whose names timm brings up to date
+        weights = from_timm(str(releases["timm"]["name"]), str(path))
+        return weights._replace(title=str(path), preprocessing=preprocessing)
     found = next(iter(saved.tensors), "nothing")
     raise ArchitectureError(f"pretrained={path}: these weights are of another network ({found}, ...).")
 
 
+# ---- copying
+
+
 def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[str]:
-    """Copy tensors into the network by our names, all or none; returns what was replaced or left out.
+    """Copy tensors into the network, all or none; returns sentences about what was replaced or left out.
 
     A classifier of another number of classes stays as it was initialised. For another number of input channels the
-    first convolution's filters are summed over colours (one channel) or repeated, as timm does.
+    first convolution's filters are summed over the channels (for one) or repeated, as timm does.
     """
     names = library_names(network, weights.library)
     if names is None:
         raise ArchitectureError(f"The weights of {weights.title} are of another network.")
     first = next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
-    classifiers, given = _classifiers(network), dict(weights.tensors)
-    fitting: list[tuple[Tensor, Tensor]] = []  # ours, theirs
+    classifiers, unused = _classifiers(network), dict(weights.tensors)
+    copies: list[tuple[Tensor, Tensor]] = []  # to, from
     notes: list[str] = []
     for name, tensor in network.state_dict().items():
-        theirs, module = names[name].split()[0], name.rpartition(".")[0]
-        value = given.pop(theirs, None)
+        their_name, _, kernel = names[name].partition(" ")
+        module = name.rpartition(".")[0]
+        value = unused.pop(their_name, None)
         if value is None and name.endswith("num_batches_tracked"):
             continue  # files of before 2018 have none
-        if value is not None and " " in names[name]:  # a convolution there
+        if value is not None and kernel:  # (O, I, k, k) of a convolution -> (O, I k k) of our linear layer
             value = value.flatten(1)
         if value is not None and value.shape == tensor.shape:
-            fitting.append((tensor, value))
+            copies.append((tensor, value))
         elif module in classifiers and (value is None or value.shape[1:] == tensor.shape[1:]):
             if name.endswith("weight"):
-                notes.append(_about_head(module, tensor, value, weights.title, new_head))
+                notes.append(_head_note(module, tensor, value, weights.title, new_head))
         elif value is not None and module == first and _only_channels_differ(value, tensor):
             channels = tensor.shape[1]
-            fitting.append((tensor, _repeat_channels(value, channels)))
+            copies.append((tensor, _repeat_channels(value, channels)))
             how = "summed" if channels == 1 else "repeated"
             notes.append(f"{module}: filters for {value.shape[1]} channels are {how}, to {channels}")
         else:
-            reason = _misfit(network, name, tensor, theirs, value)
+            reason = _misfit(network, name, tensor, their_name, value)
             raise ArchitectureError(f"The weights of {weights.title} are of another network: {reason}")
-    left = [name for name in given if not name.lower().startswith("aux")]
-    if not classifiers and _is_classifier({name: given[name] for name in left}, getattr(network, "num_features", None)):
-        notes.append(f"the weights' classifier of {len(given[left[0]]):,} classes is left out: there are none here")
-        given = {name: tensor for name, tensor in given.items() if name not in left}
-        left = []
-    if left:
-        raise ArchitectureError(f"The weights of {weights.title} are of another network: nothing here takes {left[0]}.")
-    if given:
-        notes.append("the weights' auxiliary head is left out")
+    notes += _unused_notes(network, unused, classifiers, weights.title)
     with torch.no_grad():
-        for tensor, value in fitting:
+        for tensor, value in copies:
             tensor.copy_(value)
     return notes
 
 
-def _is_classifier(tensors: Mapping[str, Tensor], features: int | None) -> bool:
-    """Whether these are all of one layer, from a network's features to its classes."""
+def _unused_notes(network: nn.Module, unused: Mapping[str, Tensor], classifiers: set[str], title: str) -> list[str]:
+    """Sentences about tensors without a place. Raises ArchitectureError unless they are a classifier or auxiliary."""
+    others = [name for name in unused if not name.lower().startswith("aux")]
+    notes = []
+    if not classifiers and _is_classifier({name: unused[name] for name in others}, network):
+        classes = len(unused[others[0]])
+        notes.append(f"the weights' classifier of {classes:,} classes is left out: this network has none")
+    elif others:
+        raise ArchitectureError(f"The weights of {title} are of another network: nothing here takes {others[0]}.")
+    if len(others) < len(unused):
+        notes.append("the weights' auxiliary head is left out")
+    return notes
+
+
+def _is_classifier(tensors: Mapping[str, Tensor], network: nn.Module) -> bool:
+    """Whether these belong to a single layer, from the network's features to classes."""
     layers = {name.rpartition(".")[0] for name in tensors}
     weight = tensors.get(f"{layers.pop()}.weight") if len(layers) == 1 else None
-    return weight is not None and weight.ndim >= 2 and weight.shape[1] == features
+    return weight is not None and weight.ndim >= 2 and weight.shape[1] == getattr(network, "num_features", None)
 
 
-def _about_head(module: str, tensor: Tensor, value: Tensor | None, title: str, new_head: bool) -> str:
-    """A sentence about a classifier that the weights do not have. Raises ArchitectureError where it needs one."""
+def _head_note(module: str, tensor: Tensor, value: Tensor | None, title: str, new_head: bool) -> str:
+    """A sentence about a classifier that the weights lack. Raises ArchitectureError if it may not stay as it is."""
     here = f"{tensor.shape[0]:,}"
     if not new_head:
         there = "no classifier" if value is None else f"a classifier of {value.shape[0]:,} classes"
@@ -184,23 +194,23 @@ def _about_head(module: str, tensor: Tensor, value: Tensor | None, title: str, n
     return f"{module} is new: {here} classes, and {there} in the weights"
 
 
-def _misfit(network: nn.Module, name: str, tensor: Tensor, theirs: str, value: Tensor | None) -> str:
+def _misfit(network: nn.Module, name: str, tensor: Tensor, their_name: str, value: Tensor | None) -> str:
     if value is None:
-        return f"they have no {theirs} for {name}."
+        return f"they have no {their_name} for {name}."
     hint = " Try arch.stem=imagenet." if name.startswith("stem") and hasattr(network, "stem") else ""
     return f"{name} is {tuple(tensor.shape)}, and {tuple(value.shape)} there.{hint}"
 
 
 def _classifiers(network: nn.Module) -> set[str]:
-    """Names of the modules that answer with classes, auxiliary ones too; of timm's models as they say."""
-    told = getattr(network, "pretrained_cfg", {}).get("classifier")
-    if told:
-        return {told} if isinstance(told, str) else set(told)
+    """Names of the layers whose outputs are classes, also of auxiliary heads."""
+    stated = getattr(network, "pretrained_cfg", {}).get("classifier")  # by timm's models
+    if stated:
+        return {stated} if isinstance(stated, str) else set(stated)
     names = getattr(network, "classifiers", None)
     if names and not isinstance(network.get_submodule(names[0]), nn.Linear):
-        return set()  # a network of features, whose head may have hidden layers
+        return set()  # a network without a classifier, whose head may have hidden layers
     linear = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
-    classes = [module.out_features for module in linear.values()][-1:]  # all have as many outputs as the last one
+    classes = [module.out_features for module in linear.values()][-1:]  # the last layer is a classifier
     return {name for name, module in linear.items() if module.out_features in classes}
 
 
@@ -209,7 +219,7 @@ def _only_channels_differ(value: Tensor, tensor: Tensor) -> bool:
 
 
 def _repeat_channels(weight: Tensor, channels: int) -> Tensor:
-    """(out, C, k, k) -> (out, channels, k, k), of the same response to an image whose channels are all alike."""
+    """(O, C, k, k) -> (O, channels, k, k), with the same response to an image whose channels are equal."""
     if channels == 1:
         return weight.sum(dim=1, keepdim=True)
     given = weight.shape[1]

@@ -184,15 +184,15 @@ def test_another_head_and_other_channels(tmp_path):
 
 
 def test_a_file_needs_its_arguments(tmp_path):
-    """A file of timm's EfficientNet-B1 asks for its epsilon, and says what images it saw."""
+    """A file of timm's EfficientNet-B1 needs its epsilon, and the note names its preprocessing."""
     torch.save(build_oracle(case("efficientnet_b1", "timm", "efficientnet_b1")).state_dict(), tmp_path / "theirs.pth")
     network, cfg = build("efficientnet_b1", num_classes=CLASSES), composed("efficientnet_b1", "imagenet").copy()
     with pytest.raises(ArchitectureError, match="are timm's and need arch.norm_eps=1e-05"):
         released.load(network, str(tmp_path / "theirs.pth"), cfg.arch, cfg.published, IMAGENET)
     cfg.arch.norm_eps = 1e-5
     notes = released.load(network, str(tmp_path / "theirs.pth"), cfg.arch, cfg.published, IMAGENET)
-    seen, _, here = notes[0].partition("; here ")
-    assert "seen as timm's efficientnet_b1." in seen and "mean [0.5,0.5,0.5]" in seen
+    expected, _, here = notes[0].partition("; here ")
+    assert "the preprocessing of timm's efficientnet_b1." in expected and "mean [0.5,0.5,0.5]" in expected
     assert "bilinear" in here and "mean [0.485,0.456,0.406]" in here
 
 
@@ -302,7 +302,7 @@ def test_files(tmp_path):
     with pytest.raises(ArchitectureError, match=r"cannot be read as weights \(it is a list\)"):
         load(network, tmp_path / "list.pth")
     (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(ArchitectureError, match=r"cannot be read as weights \(it is none\)"):
+    with pytest.raises(ArchitectureError, match=r"cannot be read as weights \(it holds none\)"):
         load(network, tmp_path / "text.pth")
 
 
@@ -435,7 +435,7 @@ def test_released_weights_evaluate(tmp_path):
     done = with_cache(tmp_path, "evaluate", *words)
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stdout.split())
-    assert "starts from the weights of timm's resnet10t.c3_in1k, seen at 224 px, crop 0.95, bicubic" in said
+    assert "starts from the weights of timm's resnet10t.c3_in1k, which expect 224 px, crop 0.95, bicubic" in said
     assert "; here 32 px" in said
 
 
@@ -443,7 +443,7 @@ def test_released_weights_evaluate(tmp_path):
 def test_freeze(config):
     """All up to the part, and nothing after it."""
     network = build(config, num_classes=7)
-    parts = freezing._parts(network)
+    parts = freezing.trainable_parts(network)
     middle = parts[len(parts) // 2]
     freezing.freeze(network, middle)
     frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
