@@ -1,16 +1,20 @@
 # make train ARGS="arch=resnet18 datamodule=mnist"   install what is needed and train
 # make test | check | proofs                          tests; lint and types; the slow part of the tests
+# make test-arch NAME=resnet50                        the tests that concern one network
 # make docs                                           docs/architectures.md, docs/recipes.md, docs/lineage.svg and the pictures
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: train test check proofs docs
+.PHONY: train test test-arch check proofs docs
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS)
+
+test-arch: .venv/installed-dev
+	$(BIN)/python -m pytest -q -k "$(NAME)" tests/unit/test_archs.py tests/unit/test_checks.py tests/unit/test_paper_defaults.py
 
 proofs: .venv/installed-dev
 	$(BIN)/python -m pytest -q -m proofs -n 2 $(ARGS)

@@ -58,10 +58,10 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
     with torch.device(device or "cpu"):
         built = instantiate(cfg.arch)
     built.notes = [*getattr(built, "notes", [])]  # for the run's first screen
-    side, said = smallest_size(cfg)
+    side, source = smallest_size(cfg)
     if side < built.min_size:
         name, least = type(built).__name__, built.min_size
-        raise UserError(f"{name} needs images of at least {least}x{least}; {said} is too small.")
+        raise UserError(f"{name} needs images of at least {least}x{least}; {source} is too small.")
 
     if weights and cfg.pretrained is not None:
         from lineage.weights.released import load

@@ -19,19 +19,16 @@ from lineage.text import nearest
 
 
 @contextmanager
-def for_people(verb: str, words: Sequence[str]) -> Iterator[None]:
-    """Exit with one line for mistakes in a command; other exceptions pass."""
+def for_people() -> Iterator[None]:
+    """Exit with one line for a user's mistake; other exceptions pass."""
     try:
         yield
     except Stopped as stop:
         sys.exit(stop.status)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except Exception as error:
-        sentence = sentence_of(error, verb, words)
-        if sentence is None:
-            raise
-        leave(sentence)
+    except UserError as error:
+        leave(str(error))
 
 
 def leave(message: str) -> None:
@@ -43,26 +40,26 @@ def leave(message: str) -> None:
     sys.exit(1)
 
 
-def sentence_of(error: BaseException, verb: str = "train", words: Sequence[str] = ()) -> str | None:
+def user_sentence(error: BaseException, verb: str = "train", words: Sequence[str] = ()) -> str | None:
     """What a user should read of an exception of a command; None if it is a fault of the program, whose traceback is
     wanted."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, InstantiationException):
-        return _of_instantiation(error)
+        return _instantiation_sentence(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _of_config(error, verb, words)
+        return _config_sentence(error, verb, words)
     if "Config group override must be" in str(error):  # a ValueError of Hydra's, which does not say of which
         word = next((word for word in words if re.fullmatch(r"\w+=(null|true|false|[\d.]*)", word)), "A group")
         return f"{word}: a group is a choice by name; python train.py --help lists them."
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror.lower()}. What was saved stays; the same command goes on."
-    return _of_libraries(error)
+    return _library_sentence(error)
 
 
 # ---- libraries: by the words of their exceptions, since their classes say less (tests/unit/test_checks.py raises them)
 
-OF_LIBRARIES = (
+LIBRARY_SENTENCES = (
     (r"InvalidCxxCompiler|No working C\+\+ compiler|Failed to find C compiler|No such file or directory: 'g?cc'",
      "trainer.compile=true needs a C++ compiler, and none was found: install one, or set trainer.compile=false."),
     (r"CUDA out of memory|CUDA error: out of memory", "The GPU's memory is too small for a micro-batch: "
@@ -81,11 +78,11 @@ OF_LIBRARIES = (
 )  # fmt: skip
 
 
-def _of_libraries(error: BaseException) -> str | None:
+def _library_sentence(error: BaseException) -> str | None:
     text = f"{type(error).__name__}: {error}"
     if type(error).__name__ == "MisconfigurationException":  # Lightning's word for a user's mistake
         return " ".join(str(error).split())
-    for pattern, sentence in OF_LIBRARIES:
+    for pattern, sentence in LIBRARY_SENTENCES:
         if found := re.search(pattern, text):
             return found.expand(sentence)
     return None
@@ -94,7 +91,7 @@ def _of_libraries(error: BaseException) -> str | None:
 # ---- Hydra and OmegaConf
 
 
-def _of_instantiation(error: InstantiationException) -> str | None:
+def _instantiation_sentence(error: InstantiationException) -> str | None:
     """The sentence behind Hydra's report that a _target_ failed; None if it is a fault of the program."""
     cause = error.__cause__
     if isinstance(cause, UserError):
@@ -105,11 +102,11 @@ def _of_instantiation(error: InstantiationException) -> str | None:
     if unexpected:
         return f"{unexpected.group(1)} is not an argument there{where}."
     if cause is not None and not isinstance(cause, TypeError | ValueError | ImportError):
-        return sentence_of(cause)
+        return user_sentence(cause)
     return f"{type(cause).__name__ if cause else 'Error'}{where}: {' '.join(str(cause or error).split())}"
 
 
-def _of_config(error: BaseException, verb: str, words: Sequence[str]) -> str:
+def _config_sentence(error: BaseException, verb: str, words: Sequence[str]) -> str:
     text = str(error).strip()
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
@@ -120,15 +117,15 @@ def _of_config(error: BaseException, verb: str, words: Sequence[str]) -> str:
     cause: BaseException = error
     while isinstance(cause.__cause__, OmegaConfBaseException | HydraException):
         cause = cause.__cause__
-    return _of_key(cause, text, of_a_run) or _of_syntax(text) or text.split("\n\n")[0].split("\n")[0]
+    return _key_sentence(cause, text, of_a_run) or _syntax_sentence(text) or text.split("\n\n")[0].split("\n")[0]
 
 
-def _of_key(cause: BaseException, text: str, of_a_run: bool) -> str | None:
+def _key_sentence(cause: BaseException, text: str, of_a_run: bool) -> str | None:
     """A key that does not exist, or a value of the wrong type."""
     key = getattr(cause, "full_key", None) or _after("full_key: ", str(cause)) or _after("full_key: ", text)
     not_there = "not in" in str(cause) and "Key" in str(cause)
     if not_there and key:
-        return _no_such_key(key, getattr(cause, "parent_node", None), of_a_run)
+        return _unknown_key_sentence(key, getattr(cause, "parent_node", None), of_a_run)
     if key and re.search("could not be converted|Cannot convert|Invalid|is not a valid bool", str(cause)):
         value = re.search(r"Value '(.*?)'", str(cause))
         kind = re.search(r"(?:converted to|a valid) (\w+)", str(cause))
@@ -147,7 +144,7 @@ def _of_key(cause: BaseException, text: str, of_a_run: bool) -> str | None:
     return None
 
 
-def _no_such_key(key: str, parent: object, of_a_run: bool) -> str:
+def _unknown_key_sentence(key: str, parent: object, of_a_run: bool) -> str:
     """The nearest key beside it, or of the whole config where it stands at the wrong place."""
     prefix, last = key[: key.rfind(".") + 1], key.rpartition(".")[2]
     siblings = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
@@ -164,7 +161,7 @@ def _no_such_key(key: str, parent: object, of_a_run: bool) -> str:
     return f"{key}: there is no such key.{near}"
 
 
-def _of_syntax(text: str) -> str | None:
+def _syntax_sentence(text: str) -> str | None:
     """A word that is not key=value, one too many + or ~, or a list of values without -m."""
     added = re.search(r"already at '(.*?)'|Multiple values for (\w+)\.", text)
     if added:

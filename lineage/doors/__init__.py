@@ -29,8 +29,8 @@ def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
     """Make a verb of a function of a config; its file names the verb and conf/VERB.yaml.
 
     Returns:
-        A function of the command's words that returns what `task` does; it raises what `task` raises. Of a sweep, the
-        jobs' own processes run `task`, and nothing is returned.
+        A function of the command's words that returns what `task` does. It raises UserError for a mistake, else what
+        `task` raises. Of a sweep, the jobs' own processes run `task`, and nothing is returned.
     """
     verb = task.__module__.rpartition(".")[2]
 
@@ -58,9 +58,15 @@ def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
         args = parser.parse_args(sorted(words, key=lambda word: word not in ("-m", "--multirun")))
         if args.experimental_rerun is not None:
             raise UserError("--experimental-rerun: a run goes on by the same command with run=NAME.")
-        _run_hydra(args, parser, job, str(CONF), verb)
-        if raised:
-            raise raised[0]
+        try:
+            _run_hydra(args, parser, job, str(CONF), verb)
+            if raised:
+                raise raised[0]
+        except Exception as error:
+            sentence = messages.user_sentence(error, verb, words)
+            if sentence is None or isinstance(error, UserError):
+                raise
+            raise UserError(sentence) from error
         return returned[0] if returned else None
 
     return run
@@ -75,7 +81,7 @@ def main(verb: str | None = None) -> None:
     words = sys.argv[1:]
     if verb is None:
         verb, *words = words or ["--help"]
-    with messages.for_people(verb, words):
+    with messages.for_people():
         verbs = [module.name for module in pkgutil.iter_modules(__path__)]
         if verb in ("-h", "--help"):
             print(_help(verbs))

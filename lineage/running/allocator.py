@@ -1,4 +1,4 @@
-"""glibc's allocator, told to keep the memory that tensors free."""
+"""Makes glibc's allocator keep the memory that tensors free."""
 
 from __future__ import annotations
 

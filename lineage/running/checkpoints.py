@@ -52,7 +52,7 @@ class Checkpoints(ModelCheckpoint):
         folder: of the files.
         minutes, steps: how often within an epoch; 0: not.
         facts: saved with the weights: the network's arguments (arch), so that they are never loaded into another
-            network, and how images are shown (preprocessing), so that they never see others.
+            network, and how images are preprocessed, so that an evaluation does the same.
     """
 
     def __init__(self, folder: Path, minutes: float, steps: int, facts: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ class Start(NamedTuple):
     path: Path | None = None
     step: int = 0
     is_best: bool = False
-    said: list[str] = []
+    damaged: list[str] = []
     notes: list[str] = []
 
 
@@ -157,7 +157,7 @@ def to_continue(folder: Path) -> Start:
     Raises:
         CheckpointError: there are checkpoints and none can be read.
     """
-    said: list[str] = []
+    damaged: list[str] = []
     for name in (LAST, PREVIOUS):
         path = folder / name
         if not path.exists():
@@ -165,13 +165,13 @@ def to_continue(folder: Path) -> Start:
         try:
             state = read(path)
         except CheckpointError as error:
-            said.append(str(error))
+            damaged.append(str(error))
             continue
         step = state["global_step"]
         is_best = any(step == entry.get("best_step") for entry in state["callbacks"].values())
-        return Start(path, step, is_best, said, state.get("notes", []))
-    if said:
-        raise CheckpointError("\n".join(said))
+        return Start(path, step, is_best, damaged, state.get("notes", []))
+    if damaged:
+        raise CheckpointError("\n".join(damaged))
     return Start()
 
 

@@ -63,7 +63,7 @@ def check_same(folder: Path, cfg: DictConfig, found: Collection[str] = ()) -> No
     saved = folder / "config.yaml"
     if not saved.exists():
         if any((folder / "checkpoints").glob("*.ckpt")):
-            raise UserError(f"{folder} has checkpoints and no config.yaml, so what run it is cannot be told.")
+            raise UserError(f"{folder} has checkpoints and no config.yaml, so it is unknown what run it is.")
         return
     old = read_config(saved)
     if old.datamodule.get("_target_") == cfg.datamodule.get("_target_"):  # else they are other data altogether
@@ -125,7 +125,7 @@ def _flat(prefix: str, node: Any) -> dict[str, Any]:
 
 
 def save_config(folder: Path, cfg: DictConfig, overrides: list[str]) -> None:
-    """Write config.yaml (resolved) and overrides.yaml (the command's words)."""
+    """Write config.yaml (resolved) and overrides.yaml (those of the command)."""
     write_whole(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
     write_whole(folder / "overrides.yaml", yaml.safe_dump(overrides))
 

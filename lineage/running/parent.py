@@ -14,7 +14,7 @@ PARENT = "LINEAGE_PARENT"  # in the environment: the process whose ranks or jobs
 def follow_parent() -> None:
     """Watch the process that started this one, in the background, if this is a rank or a job; be one for others.
 
-    A rank whose first rank is gone cannot save: it ends. A job is told as a scheduler would, and saves.
+    A rank whose first rank is gone cannot save: it ends. A job gets SIGTERM, as from a scheduler, and saves.
     """
     parent = os.environ.get(PARENT)
     os.environ[PARENT] = str(os.getpid())

@@ -47,7 +47,7 @@ class Ranks(Callback):
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         """Say which rank it was, if a collective failed; then leave no process behind."""
-        if trainer.world_size == 1 or isinstance(exception, UserError) or not is_of_collective(exception):
+        if trainer.world_size == 1 or isinstance(exception, UserError) or not is_collective_failure(exception):
             return
         silent = self.silent(trainer.world_size) if self.store is not None else []
         who = " and ".join(f"rank {rank}" for rank in silent) or "another rank"
@@ -72,10 +72,10 @@ class Ranks(Callback):
             return b""
 
 
-def is_of_collective(error: BaseException) -> bool:
+def is_collective_failure(error: BaseException) -> bool:
     """Whether gloo or NCCL reports a peer that is gone or late."""
-    words = ("Connection closed by peer", "Connection reset", "Timed out", "timed out", "gloo", "NCCL", "Broken pipe")
-    return isinstance(error, dist.DistError | RuntimeError | ValueError) and any(word in str(error) for word in words)
+    signs = ("Connection closed by peer", "Connection reset", "Timed out", "timed out", "gloo", "NCCL", "Broken pipe")
+    return isinstance(error, dist.DistError | RuntimeError | ValueError) and any(sign in str(error) for sign in signs)
 
 
 def watch(look: Callable[[], Any], every: float = 1.0) -> None:
@@ -118,7 +118,7 @@ def _kill(children: list[Any]) -> None:
 
 
 class Agreement:
-    """What one rank knows, all know one step later: the largest value that any of them said.
+    """What one rank knows, all know one step later: the largest value of any of them.
 
     The exchange of a step goes on while the next is computed, on the host, so a GPU's queue stays full.
     """

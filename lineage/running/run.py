@@ -101,7 +101,7 @@ class Run:
                         logger.keep_until(start.step)
                     logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))  # type: ignore[arg-type]
                 directory.save_config(self.folder, self.cfg, self.overrides)
-            for line in start.said:
+            for line in start.damaged:
                 self.console.print(f"{line} Going on from {start.path}.", style="red", soft_wrap=True)
             self._show_plan(trainer, classifier, data, start)
             yield start.path

@@ -1,4 +1,4 @@
-"""A run that is told to stop saves its step, says so, and exits with the status that schedulers expect."""
+"""A run that receives a signal to stop saves its step, says so, and exits with the status that schedulers expect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if
 class Stop(Callback):
     """On SIGTERM, Ctrl-C, SIGUSR1 or after `max_time`: save, say so, raise Stopped.
 
-    What one rank is told all know one step later; a checkpoint that is due by the clock is agreed on in the same way.
+    What one rank receives, all know one step later; a checkpoint that is due by the clock is agreed on in the same way.
     During validation it waits for the end of the epoch. A second signal ends the process at once; the last saved step
     stays. In a job of SLURM SIGUSR1 also requeues the job.
 
@@ -40,7 +40,7 @@ class Stop(Callback):
     def __init__(self, max_time: str | None, timeout_s: float, console: Console, name: str) -> None:
         self.deadline = time.monotonic() + in_seconds(max_time) if max_time is not None else None
         self.max_time, self.timeout_s, self.console, self.name = max_time, timeout_s, console, name
-        self.told = 0  # exit status: 128 + signal, or TIME_IS_UP
+        self.received = 0  # exit status: 128 + signal, or TIME_IS_UP
         self.before: dict[int, Any] = {}
         self.agreement: Agreement | None = None
         self.agreed = 0
@@ -48,56 +48,56 @@ class Stop(Callback):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.agreement, self.is_first = Agreement(trainer.world_size, self.timeout_s), trainer.is_global_zero
         for number in SIGNALS:  # after Lightning's own
-            self.before[number] = signal.signal(number, self._hear)
+            self.before[number] = signal.signal(number, self._on_signal)
 
-    def _hear(self, number: int, frame: Any) -> None:
-        if self.told:
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self.received:
             os._exit(128 + number)
-        self.told = 128 + number
+        self.received = 128 + number
         if number == signal.SIGINT and self.is_first:  # somebody waits at the keyboard
             sys.stderr.write("Stops at the end of the step, or of validation; once more to stop at once.\n")
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:
-            self.told = self.told or TIME_IS_UP
+            self.received = self.received or TIME_IS_UP
         checkpoints = trainer.checkpoint_callback
         assert isinstance(checkpoints, Checkpoints)
         assert self.agreement is not None
-        told, due = self.agreement.exchange(self.told, checkpoints.is_due_by_clock())
-        self.agreed = max(self.agreed, told)
+        received, due = self.agreement.exchange(self.received, checkpoints.is_due_by_clock())
+        self.agreed = max(self.agreed, received)
         if trainer.is_last_batch:
             return  # saved at the epoch's end, once its metrics are known
         if self.agreed or due or checkpoints.is_due_by_steps(trainer):
             checkpoints.save(trainer)
         if self.agreed:
-            self._leave(trainer)
+            self._stop(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._leave_between_epochs(trainer)
+        self._stop_between_epochs(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self.agreement is not None:  # else there was nothing left to train
-            self._leave_between_epochs(trainer)
+            self._stop_between_epochs(trainer)
 
-    def _leave_between_epochs(self, trainer: pl.Trainer) -> None:
-        """The epoch before is saved by now."""
+    def _stop_between_epochs(self, trainer: pl.Trainer) -> None:
+        """The last epoch has been saved."""
         assert self.agreement is not None
-        self.agreement.exchange(self.told, 0)
-        told, _ = self.agreement.finish(self.told, 0)
-        self.agreed = max(self.agreed, told)
+        self.agreement.exchange(self.received, 0)
+        received, _ = self.agreement.finish(self.received, 0)
+        self.agreed = max(self.agreed, received)
         if self.agreed and trainer.global_step:
-            self._leave(trainer)
+            self._stop(trainer)
 
-    def _leave(self, trainer: pl.Trainer) -> None:
-        told = self.agreed
-        why = f"trainer.max_time={self.max_time}" if told == TIME_IS_UP else signal.Signals(told - 128).name
+    def _stop(self, trainer: pl.Trainer) -> None:
+        status = self.agreed
+        why = f"trainer.max_time={self.max_time}" if status == TIME_IS_UP else signal.Signals(status - 128).name
         line = f"Stopped by {why} at step {trainer.global_step}, saved. The same command with run={self.name} goes on."
         if trainer.is_global_zero:
             log.info(line)
             self.console.print(line, highlight=False, soft_wrap=True)
             if why == "SIGUSR1":
                 requeue()
-        raise Stopped(line, told if trainer.is_global_zero else 0)
+        raise Stopped(line, status if trainer.is_global_zero else 0)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         for number, handler in self.before.items():
@@ -114,10 +114,12 @@ def requeue() -> None:
         job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     try:
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False)
-        said = f"requeued job {job}" if done.returncode == 0 else f"job {job} was not requeued: {done.stderr.strip()}"
+        outcome = (
+            f"requeued job {job}" if done.returncode == 0 else f"job {job} was not requeued: {done.stderr.strip()}"
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
-        said = f"job {job} was not requeued: {error}"
-    log.info(said)
+        outcome = f"job {job} was not requeued: {error}"
+    log.info(outcome)
 
 
 def in_seconds(max_time: str) -> float:

@@ -156,11 +156,11 @@ class Trainer(pl.Trainer):
 def ddp(timeout_s: float) -> DDPStrategy:
     """Each device keeps its own BN statistics through an epoch: DDP would overwrite them at its first forward pass, so
     that a continued run would differ from one that was not stopped."""
-    words = inspect.signature(DistributedDataParallel.__init__).parameters
-    word = "forward_sync_buffers" if "forward_sync_buffers" in words else "broadcast_buffers"  # since torch 2.14
+    parameters = inspect.signature(DistributedDataParallel.__init__).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"  # since torch 2.14
     # NCCL ends the process without a word; lineage/running/ranks.py, which has one, shall be first
     wait = timedelta(seconds=timeout_s + 60 * torch.cuda.is_available())
-    return DDPStrategy(timeout=wait, **{word: False})  # type: ignore[arg-type]
+    return DDPStrategy(timeout=wait, **{name: False})  # type: ignore[arg-type]
 
 
 def count_devices(accelerator: str, devices: Any) -> int:

@@ -349,8 +349,8 @@ class FromAfar(Exception):
     ],
 )
 def test_what_libraries_say_in_their_words(error, hint):
-    assert hint in errors.sentence_of(error)
-    assert errors.sentence_of(FromAfar("a fault of the program")) is None
+    assert hint in errors.user_sentence(error)
+    assert errors.user_sentence(FromAfar("a fault of the program")) is None
 
 
 def test_hydra_is_left_as_it_was():

@@ -1,0 +1,126 @@
+"""examples/own_repository: a network, a recipe and a data set from somebody's own package, through every door."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from doors import ROOT, Done, command, results
+
+CHOICES = "arch=mine recipe=mine datamodule=blobs trainer=cpu logger=none".split()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """A copy of the example in which a run has been trained."""
+    folder = tmp_path_factory.mktemp("own") / "repository"
+    shutil.copytree(ROOT / "examples" / "own_repository", folder)
+    done = own(folder, "train", *CHOICES, "run=first")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def own(folder: Path, verb: str, *words: str) -> Done:
+    """A command in the repository, whose package is on PYTHONPATH."""
+    return command(folder, verb, "--config-dir", "conf", *words, PYTHONPATH=str(folder))
+
+
+def test_it_learns(repository):
+    found = results(repository / "runs" / "first")
+    assert found["test_top1"] > 0.9 and (found["arch"], found["recipe"]) == ("mine", "mine")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("arch.widht=4", "Did you mean arch.width?"),
+        ("arch.depth=9", "between 1 and 5"),
+        ("datamodule.val_siz=4", "Did you mean datamodule.val_size?"),
+        ("arch.depth=5", "at least 32x32"),
+    ],
+)
+def test_a_wrong_value_is_a_line(repository, words, sentence):
+    done = own(repository, "train", *CHOICES, words)
+    assert done.returncode == 1 and sentence in done.stderr and len(done.stderr.splitlines()) <= 2
+
+
+def test_a_stopped_run_goes_on(repository):
+    stopped = own(repository, "train", *CHOICES, "trainer.max_time=00:00:00:00", "run=stopped")
+    assert stopped.returncode == 124, stopped.stderr
+    assert own(repository, "train", *CHOICES, "run=stopped").returncode == 0
+    whole, resumed = (results(repository / "runs" / name) for name in ("first", "stopped"))
+    assert all(whole[key] == resumed[key] for key in ("test_loss", "val_loss", "train_loss", "steps"))
+
+
+def test_a_sweep(repository):
+    done = own(repository, "train", "-m", *CHOICES, "recipe.epochs=1", "recipe.decay_epochs=[]", "seed=0,1", "run=s")
+    assert done.returncode == 0 and "seed-1" in done.stdout, done.stdout + done.stderr
+
+
+def test_other_doors_trust_the_package(repository):
+    again = own(repository, "evaluate", "run=first", "trainer=cpu")
+    assert again.returncode == 0, again.stderr
+    assert f"{results(repository / 'runs' / 'first')['test_top1']:.6f}" in again.stdout
+    exported = own(repository, "export", "run=first", "to=safetensors", "output=mine.safetensors")
+    assert exported.returncode == 0 and (repository / "mine.safetensors").exists(), exported.stderr
+    words = "teacher=first recipe.distill=soft recipe.distill_share=0.5 recipe.distill_temperature=2".split()
+    student = own(repository, "train", *CHOICES, *words, "recipe.epochs=1", "recipe.decay_epochs=[]", "run=student")
+    assert student.returncode == 0, student.stderr
+
+
+def test_a_package_that_nobody_named_is_refused(repository):
+    """The run's own config cannot name it either."""
+    folder = repository / "runs" / "foreign"
+    shutil.copytree(repository / "runs" / "first", folder, dirs_exist_ok=True)
+    assert "plugins:\n- mypkg" in (folder / "config.yaml").read_text()
+    for verb in ("evaluate", "export"):
+        done = command(repository, verb, "run=foreign", PYTHONPATH=str(repository))
+        assert done.returncode == 1 and "plugins=[mypkg]" in done.stderr
+    done = command(repository, "evaluate", "run=foreign", "plugins=[mypkg]", "trainer=cpu", PYTHONPATH=str(repository))
+    assert done.returncode == 0, done.stderr
+
+
+IN_PYTHON = """
+import lineage
+from lineage.archs import catalogue
+words = ["trainer=cpu", "logger=none", "recipe.epochs=1", "recipe.decay_epochs=[]", "recipe.batch_size=256"]
+first, second = (lineage.train(*words, f"seed={seed}", f"run=python-{seed}") for seed in (0, 1))
+assert first["steps"] == second["steps"] and first["test_loss"] != second["test_loss"]
+try:
+    lineage.train("arch=resnt18")
+except lineage.errors.UserError as error:
+    assert "Did you mean resnet18?" in str(error)
+catalogue.add_config_dir("conf")
+network = lineage.build("mine", num_classes=4, in_channels=1, pretrained="runs/first/checkpoints/last.ckpt")
+print(lineage.__file__, network.notes[0])
+"""
+
+
+def test_in_a_new_environment(repository, tmp_path):
+    """The project and the example are installed, not found beside the tests; what they need is this environment's."""
+    environment, source = tmp_path / "environment", tmp_path / "source"
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    for file in filter(None, files):
+        if not file.startswith(("tests/", "docs/")) and (ROOT / file).exists():
+            (source / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, source / file, follow_symlinks=False)
+    run = {"capture_output": True, "text": True, "timeout": 300, "cwd": repository}
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True, **run)
+    python = environment / "bin" / "python"
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")  # without what its own .pth files add
+    pip = [python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--ignore-installed"]
+    done = subprocess.run([*pip, source, repository], **run)
+    assert done.returncode == 0, done.stderr
+    variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    evaluate = [environment / "bin" / "lineage", "evaluate", "run=first", "trainer=cpu"]
+    done = subprocess.run(evaluate, env=variables, **run)  # trusted by the entry point
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([python, "-c", IN_PYTHON], env=variables, **run)
+    assert done.returncode == 0, done.stderr
+    assert str(environment) in done.stdout and "starts from the weights of runs/first" in done.stdout
