@@ -1,8 +1,7 @@
-"""Weights out: a network as timm, torchvision (lineage/weights/libraries.py), safetensors, ONNX or torch.export have
-it.
+"""Write a network for other programs: as timm's or torchvision's weights, as safetensors, ONNX or torch.export.
 
-What is written is read back by the library that it is for, and has to give the network's own logits, before it stands
-at its place. Beside the weights goes what whoever uses them has to know: how images are shown, and what classes mean.
+The result is loaded again by the program that it is for, and must give the network's own logits, before it gets its
+name. It holds, where the format has a place for them, the preprocessing of images and the names of the classes.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,60 +19,67 @@ import torch
 from torch import Tensor
 
 from lineage.archs.arguments import ArchitectureError
+from lineage.errors import UserError
+from lineage.files import cannot_write
 from lineage.weights.checkpoint import read_weights
-from lineage.weights.libraries import Model, one_line, write_timm, write_torchvision
+from lineage.weights.libraries import Model, errors_in_a_line, write_timm, write_torchvision
 from lineage.weights.preprocessing import to_timm_config
 
 TOLERANCE = 1e-5  # of max |a - b| / max |b| of float32 logits
 
 
-def export(model: Model, to: str, place: Path) -> str:
-    """Write the network to a file, for timm to a folder; returns how it was read back, in words.
+def export(model: Model, to: str, output: Path) -> str:
+    """Write the network to a file; for timm, to a folder.
 
     Args:
         to: one of FORMATS.
 
+    Returns:
+        How it was loaded again, in words.
+
     Raises:
-        ArchitectureError: the library has no such network, or cannot take it; what is read back answers otherwise; a
-            package is missing. Nothing is left then.
+        ArchitectureError: the library has no such network, or cannot take it; what is loaded again gives other
+            logits; a package is missing. Nothing is left then.
+        UserError: the output cannot be written.
     """
-    part = place.with_name(f"part-{place.name}")
-    size = (len(model.preprocessing.mean), model.preprocessing.resolution, model.preprocessing.resolution)
-    images = torch.randn(3, *size, generator=torch.Generator().manual_seed(0))
-    place.parent.mkdir(parents=True, exist_ok=True)
+    channels, side = len(model.preprocessing.mean), model.preprocessing.resolution
+    images = torch.randn(3, channels, side, side, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.no_grad():
-            answers, how = FORMATS[to](model, part, images)
-            expected = model.network(images)
-        difference = float((answers - expected).abs().max() / expected.abs().max())
-        if not difference <= TOLERANCE:
-            raise ArchitectureError(f"to={to}: {how} answers otherwise: its logits differ by {difference:.1e}.")
-        os.replace(part, place)
-    finally:
-        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
-    return f"by {how}: the same logits within {difference:.1e}"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="part-", dir=output.parent) as folder:
+            temporary = Path(folder) / output.name
+            with torch.no_grad():
+                logits, loader = FORMATS[to](model, temporary, images)
+                expected = model.network(images)
+            difference = float((logits - expected).abs().max() / expected.abs().max())
+            if not difference <= TOLERANCE:
+                raise ArchitectureError(f"to={to}: {loader} gives other logits: they differ by {difference:.1e}.")
+            os.replace(temporary, output)
+    except OSError as error:
+        raise UserError(cannot_write(output, error, "choose output=PATH")) from error
+    return f"by {loader}: the same logits within {difference:.1e}"
 
 
-# ---- formats that take any network
+# ---- formats: each writes `file` and returns its logits for the images, and the expression that loads it
 
 
-def _safetensors(model: Model, part: Path, images: Tensor) -> tuple[Tensor, str]:
-    """Our names, and in the header arch, preprocessing and labels as JSON."""
+def _safetensors(model: Model, file: Path, images: Tensor) -> tuple[Tensor, str]:
+    """Our names; the header has the network's arguments, preprocessing and labels as JSON."""
     from safetensors.torch import save_file
 
-    facts = {"arch": dict(model.arch), "preprocessing": asdict(model.preprocessing), "labels": model.labels}
-    header = {key: json.dumps(value) for key, value in facts.items()}
-    save_file({k: t.contiguous() for k, t in model.network.state_dict().items()}, part, {"format": "pt", **header})
-    twin = copy.deepcopy(model.network)
-    for parameter in twin.parameters():
+    header = {"arch": dict(model.arch), "preprocessing": asdict(model.preprocessing), "labels": model.labels}
+    metadata = {"format": "pt", **{key: json.dumps(value) for key, value in header.items()}}
+    save_file({name: tensor.contiguous() for name, tensor in model.network.state_dict().items()}, file, metadata)
+    loaded = copy.deepcopy(model.network)
+    for parameter in loaded.parameters():
         parameter.zero_()
-    twin.load_state_dict(read_weights(part).tensors)
-    return twin(images), "safetensors, which pretrained=FILE takes"
+    loaded.load_state_dict(read_weights(file).tensors)
+    return loaded(images), "safetensors, which pretrained=FILE takes"
 
 
-def _onnx(model: Model, part: Path, images: Tensor) -> tuple[Tensor, str]:
-    """Any number of images at a time; what goes with the network is in the file's metadata."""
-    with one_line("ONNX"):
+def _onnx(model: Model, file: Path, images: Tensor) -> tuple[Tensor, str]:
+    """For batches of any size; the file's metadata has preprocessing and labels."""
+    with errors_in_a_line("ONNX"):
         try:
             import onnxruntime
             import onnxscript  # noqa: F401  # torch.onnx needs it
@@ -88,20 +94,20 @@ def _onnx(model: Model, part: Path, images: Tensor) -> tuple[Tensor, str]:
             output_names=["logits"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
-    facts = {"labels": model.labels, **to_timm_config(model.preprocessing)}
-    program.model.metadata_props.update({key: json.dumps(value) for key, value in facts.items()})
-    program.save(str(part))
-    session = onnxruntime.InferenceSession(str(part), providers=["CPUExecutionProvider"])
+    metadata = {"labels": model.labels, **to_timm_config(model.preprocessing)}
+    program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
+    program.save(str(file))
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(None, {"images": images.numpy()})[0]), "onnxruntime.InferenceSession(FILE)"
 
 
-def _torch_export(model: Model, part: Path, images: Tensor) -> tuple[Tensor, str]:
-    """As ONNX; labels and preprocessing are the archive's extra file, facts.json."""
-    with one_line("torch.export"):
+def _torch_export(model: Model, file: Path, images: Tensor) -> tuple[Tensor, str]:
+    """For batches of any size; the archive's extra file metadata.json has preprocessing and labels."""
+    with errors_in_a_line("torch.export"):
         program = torch.export.export(model.network, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    facts = json.dumps({"labels": model.labels, "preprocessing": asdict(model.preprocessing)})
-    torch.export.save(program, part, extra_files={"facts.json": facts})
-    return torch.export.load(part).module()(images), "torch.export.load(FILE).module()"
+    metadata = json.dumps({"labels": model.labels, "preprocessing": asdict(model.preprocessing)})
+    torch.export.save(program, file, extra_files={"metadata.json": metadata})
+    return torch.export.load(file).module()(images), "torch.export.load(FILE).module()"
 
 
 FORMATS: dict[str, Callable[[Model, Path, Tensor], tuple[Tensor, str]]] = {

@@ -1,4 +1,4 @@
-"""Our networks as timm's and torchvision's own: their names for our weights, their networks around them."""
+"""Our networks as timm's and torchvision's: our weights with their names, in their modules."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from lineage.weights.counterparts import their_names
 from lineage.weights.preprocessing import LIBRARIES, Preprocessing, to_timm_config
 from lineage.weights.provenance import is_timm_model
 
-# Arguments that timm's builder of MobileNets and EfficientNets takes by other names; other builders have neither.
-AS_TIMM = {"norm_eps": "bn_eps", "act": "act_layer"}
-TAKE_THEM = ("mobilenet", "efficientnet")
+# Our arguments that timm's builder of MobileNets and EfficientNets has under other names; its other builders lack them.
+TIMM_ARGUMENTS = {"norm_eps": "bn_eps", "act": "act_layer"}
+WITH_TIMM_ARGUMENTS = ("mobilenet", "efficientnet")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network in evaluation mode, and what goes with it.
+    """A network in evaluation mode, and what its users need to know.
 
-    arch: its arguments. published: by library the name of its counterpart and the arguments that this needs.
-    preprocessing: how its images are preprocessed. labels: a name for each class.
+    Attributes:
+        arch: the network's arguments.
+        published: by library the name of the same network there, and the arguments that it has there.
+        preprocessing: of the images.
+        labels: a name for each class.
     """
 
     network: nn.Module
@@ -38,7 +41,7 @@ class Model:
 
 
 def to_timm(state_dict: Mapping[str, Tensor]) -> Tensors:
-    """Our weights by timm's names and shapes: `timm_model.load_state_dict(to_timm(network.state_dict()))`.
+    """Our weights with timm's names and shapes: `timm_model.load_state_dict(to_timm(network.state_dict()))`.
 
     Auxiliary heads, which only training uses, are left out.
 
@@ -49,7 +52,7 @@ def to_timm(state_dict: Mapping[str, Tensor]) -> Tensors:
 
 
 def to_torchvision(state_dict: Mapping[str, Tensor]) -> Tensors:
-    """As `to_timm`, by torchvision's names."""
+    """As `to_timm`, with torchvision's names."""
     return _renamed(state_dict, "torchvision")
 
 
@@ -60,56 +63,55 @@ def _renamed(state_dict: Mapping[str, Tensor], library: str) -> Tensors:
         raise ArchitectureError(f"{library} has no network with a place for {next(iter(kept))}, ...")
     renamed: Tensors = {}
     for name, tensor in kept.items():
-        theirs, _, kernel = names[name].partition(" ")
-        side = [int(length) for length in kernel.split("x")] if kernel else []
-        renamed[theirs] = tensor.reshape(tensor.shape[0], -1, *side) if side else tensor
+        their_name, _, kernel = names[name].partition(" ")
+        if kernel:  # (O, I k k) of our linear layer -> (O, I, k, k) of their convolution
+            tensor = tensor.reshape(tensor.shape[0], -1, *map(int, kernel.split("x")))
+        renamed[their_name] = tensor
     return renamed
 
 
-def write_timm(model: Model, part: Path, images: Tensor) -> tuple[Tensor, str]:
-    """A folder in the layout of timm's hub: model.safetensors and config.json."""
+def write_timm(model: Model, folder: Path, images: Tensor) -> tuple[Tensor, str]:
+    """Write model.safetensors and config.json, as timm's hub lays them out. Returns as the formats of export.py do."""
     import timm
     from timm.models import save_for_hf
 
     name = _counterpart(model, "timm").partition(".")[0]
-    options: dict[str, Any] = {"num_classes": len(model.labels), "in_chans": len(model.preprocessing.mean)}
-    options |= _arguments(model, "timm", AS_TIMM if name.startswith(TAKE_THEM) else {})
-    theirs: Any = timm.create_model(name, **options)
+    options: dict[str, Any] = {"in_chans": len(model.preprocessing.mean)}
+    options |= _differing_arguments(model, "timm", TIMM_ARGUMENTS if name.startswith(WITH_TIMM_ARGUMENTS) else {})
+    theirs: Any = timm.create_model(name, num_classes=len(model.labels), **options)
     tensors = dict(model.network.state_dict()) if is_timm_model(model.network) else to_timm(model.network.state_dict())
-    _put(tensors, theirs, f"timm's {name}")
-    options.pop("num_classes")
-    record = {
-        **to_timm_config(model.preprocessing),
-        "test_input_size": None,
-        "test_crop_pct": None,
-        "tag": "",
-        "fixed_input_size": False,
+    _load_all(tensors, theirs, f"timm's {name}")
+    none = {"test_input_size": None, "test_crop_pct": None, "tag": "", "fixed_input_size": False}
+    config = {
+        "label_names": model.labels,
+        "pretrained_cfg": to_timm_config(model.preprocessing) | none,
+        "model_args": options,
     }
-    config = {"label_names": model.labels, "pretrained_cfg": record, "model_args": options}
-    save_for_hf(theirs, str(part), model_config=config, safe_serialization=True)
-    with one_line(f"timm's {name}"):
-        back = timm.create_model(f"local-dir:{part}", pretrained=True)
-    return back.eval()(images), 'timm.create_model("local-dir:FOLDER", pretrained=True)'
+    save_for_hf(theirs, str(folder), model_config=config, safe_serialization=True)
+    with errors_in_a_line(f"timm's {name}"):
+        loaded = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    return loaded.eval()(images), 'timm.create_model("local-dir:FOLDER", pretrained=True)'
 
 
-def write_torchvision(model: Model, part: Path, images: Tensor) -> tuple[Tensor, str]:
+def write_torchvision(model: Model, file: Path, images: Tensor) -> tuple[Tensor, str]:
+    """Write a state_dict for torchvision's model. Returns as the formats of export.py do."""
     import torchvision
 
     name = _counterpart(model, "torchvision").partition(".")[0]
-    _arguments(model, "torchvision", {})
+    _differing_arguments(model, "torchvision", {})
     options = {"aux_logits": False, "init_weights": False} if name.startswith("inception") else {}
     with torch.device("meta"):
         theirs = torchvision.models.get_model(name, weights=None, num_classes=len(model.labels), **options)
     tensors = to_torchvision(model.network.state_dict())
-    _put(tensors, theirs, f"torchvision's {name}")
-    torch.save(tensors, part)
-    theirs.load_state_dict(torch.load(part, weights_only=True), assign=True)
-    words = "".join(f", {key}={value}" for key, value in options.items())
-    how = f'torchvision.models.get_model("{name}", num_classes={len(model.labels)}{words}).load_state_dict(FILE\'s)'
-    return theirs.eval()(images), how
+    _load_all(tensors, theirs, f"torchvision's {name}")
+    torch.save(tensors, file)
+    theirs.load_state_dict(torch.load(file, weights_only=True), assign=True)
+    arguments = "".join(f", {key}={value}" for key, value in {"num_classes": len(model.labels), **options}.items())
+    return theirs.eval()(images), f'torchvision.models.get_model("{name}"{arguments}).load_state_dict(FILE\'s)'
 
 
 def _counterpart(model: Model, library: str) -> str:
+    """The name of the network's weights in the library. Raises ArchitectureError: the library lacks the network."""
     entry = model.published.get(library)
     if not entry:
         others = [other for other in LIBRARIES if model.published.get(other)]
@@ -118,36 +120,39 @@ def _counterpart(model: Model, library: str) -> str:
     return str(entry["name"])
 
 
-def _arguments(model: Model, library: str, known: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments under which theirs computes what ours does, where they differ from those of its releases."""
-    given: dict[str, Any] = {}
+def _differing_arguments(model: Model, library: str, names: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments in which this network differs from the library's, with the library's names for them.
+
+    Raises ArchitectureError: the library's builder has no such argument.
+    """
+    found: dict[str, Any] = {}
     for key, value in model.published[library].items():
-        mine = model.arch.get(key)
-        if key == "name" or mine == value:
+        ours = model.arch.get(key)
+        if key == "name" or ours == value:
             continue
-        if key not in known:
-            raise ArchitectureError(f"to={library}: its network has arch.{key}={value}, and this one has {mine}.")
-        given[known[key]] = mine
-    return given
+        if key not in names:
+            raise ArchitectureError(f"to={library}: its network has arch.{key}={value}, and this one has {ours}.")
+        found[names[key]] = ours
+    return found
 
 
-def _put(tensors: Tensors, theirs: nn.Module, title: str) -> None:
-    """Load tensors if theirs has a place for each, and no other places."""
-    places = theirs.state_dict()
+def _load_all(tensors: Tensors, network: nn.Module, title: str) -> None:
+    """Load the tensors. Raises ArchitectureError unless names and shapes are exactly the network's."""
+    places = network.state_dict()
     for name in dict.fromkeys((*tensors, *places)):
-        here, there = (tuple(one[name].shape) if name in one else "missing" for one in (tensors, places))
+        here, there = (tuple(side[name].shape) if name in side else "missing" for side in (tensors, places))
         if here != there:
             raise ArchitectureError(f"{title} is another network: {name} is {here} here, and {there} there.")
-    theirs.load_state_dict(tensors, assign=next(theirs.parameters()).is_meta)
+    network.load_state_dict(tensors, assign=next(network.parameters()).is_meta)
 
 
 @contextmanager
-def one_line(title: str) -> Iterator[None]:
-    """What a library says of a network that it cannot take, in a line."""
+def errors_in_a_line(title: str) -> Iterator[None]:
+    """Turn whatever a library raises about a network into an ArchitectureError of one line."""
     try:
         yield
     except ArchitectureError:
         raise
-    except Exception as error:  # whatever it may raise
+    except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise ArchitectureError(f"{title} cannot take this network ({type(error).__name__}: {reason}).") from error

@@ -1,4 +1,4 @@
-"""Weights out: what is written is what the libraries read, with what goes with it. test_evaluate.py has the command."""
+"""Exported networks load in the libraries that they are for. test_evaluate.py tests the command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABELS = ["ant", "bee", "cat"]
 def model(
     config: str, preprocessing: Preprocessing = PREPROCESSING, published: dict | None = None, **arguments
 ) -> Model:
-    """A network whose batch normalisation has seen images, so that nothing about it is one or zero."""
+    """A network after a step of batch normalisation, so that none of its tensors is all ones or zeros."""
     torch.manual_seed(0)
     network = build(" ".join([config, *(f"arch.{key}={value}" for key, value in arguments.items())]), num_classes=3,
                     channels=len(preprocessing.mean))  # fmt: skip
@@ -31,8 +31,8 @@ def model(
     return Model(network.eval(), arguments, published or {}, preprocessing, LABELS)
 
 
-def answers(network, exported: Model, count: int = 2) -> float:
-    """How far a library's network is from ours on images that it has not been exported with."""
+def logit_difference(network, exported: Model, count: int = 2) -> float:
+    """Largest relative difference of a library's logits from ours, on other images than the export compared."""
     images = torch.randn(count, len(exported.preprocessing.mean), 64, 64)
     with torch.no_grad():
         return difference(network(images), exported.network(images))
@@ -40,7 +40,7 @@ def answers(network, exported: Model, count: int = 2) -> float:
 
 @pytest.mark.parametrize("channels", [3, 1])
 def test_timm(tmp_path, channels):
-    """A folder that timm itself loads, with its eyes, even of another epsilon than its own releases have."""
+    """A folder that timm loads, with its preprocessing, even with another epsilon than timm's releases have."""
     import timm
 
     preprocessing = PREPROCESSING if channels == 3 else Preprocessing((0.3,), (0.3,), 64, 1.0, "bilinear")
@@ -49,7 +49,7 @@ def test_timm(tmp_path, channels):
     )
     export(exported, "timm", tmp_path / "folder")
     back = timm.create_model(f"local-dir:{tmp_path}/folder", pretrained=True).eval()
-    assert answers(back, exported) < 1e-5
+    assert logit_difference(back, exported) < 1e-5
     assert from_timm_config(back.pretrained_cfg, "") == preprocessing
     assert json.loads((tmp_path / "folder" / "config.json").read_text())["label_names"] == LABELS
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
@@ -64,7 +64,7 @@ def test_torchvision(tmp_path):
     export(exported, "torchvision", tmp_path / "a.pth")
     back = torchvision.models.resnet18(num_classes=3)
     back.load_state_dict(torch.load(tmp_path / "a.pth", weights_only=True))
-    assert answers(back.eval(), exported) < 1e-5
+    assert logit_difference(back.eval(), exported) < 1e-5
 
 
 def test_safetensors(tmp_path):
@@ -79,10 +79,10 @@ def test_safetensors(tmp_path):
 def test_torch_export(tmp_path):
     exported = model("resnet_cifar", depth=8)
     export(exported, "torch_export", tmp_path / "a.pt2")
-    facts = {"facts.json": ""}
-    program = torch.export.load(tmp_path / "a.pt2", extra_files=facts)
-    assert answers(program.module(), exported, count=5) < 1e-6
-    assert json.loads(facts["facts.json"])["labels"] == LABELS
+    extra = {"metadata.json": ""}
+    program = torch.export.load(tmp_path / "a.pt2", extra_files=extra)
+    assert logit_difference(program.module(), exported, count=5) < 1e-6
+    assert json.loads(extra["metadata.json"])["labels"] == LABELS
 
 
 @pytest.mark.proofs
@@ -91,10 +91,10 @@ def test_onnx(tmp_path):
     exported = model("resnet_cifar", depth=8)
     export(exported, "onnx", tmp_path / "a.onnx")
     session = runtime.InferenceSession(tmp_path / "a.onnx")
-    told = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-    assert told["labels"] == LABELS and from_timm_config(told, "") == PREPROCESSING
+    metadata = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    assert metadata["labels"] == LABELS and from_timm_config(metadata, "") == PREPROCESSING
     run = lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])  # noqa: E731
-    assert answers(run, exported, count=5) < 1e-5
+    assert logit_difference(run, exported, count=5) < 1e-5
 
 
 RESNET = {"timm": {"name": "resnet18"}, "torchvision": {"name": "resnet18"}}
@@ -122,10 +122,10 @@ def test_what_a_library_cannot_take(tmp_path, config, to, published, sentence):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_network_that_answers_otherwise(tmp_path):
-    """Nothing stands where what was read back is not the network."""
+def test_other_logits(tmp_path):
+    """Nothing is written if the library's network gives other logits than ours."""
     exported = model("resnet18 arch.ceil_pool=true", published=RESNET)
-    with pytest.raises(ArchitectureError, match="answers otherwise: its logits differ by"):
+    with pytest.raises(ArchitectureError, match="gives other logits: they differ by"):
         export(exported, "torchvision", tmp_path / "x.pth")
     assert not list(tmp_path.iterdir())
 

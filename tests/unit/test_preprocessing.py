@@ -1,4 +1,4 @@
-"""What images weights saw: read from the libraries' records, and shown pixel for pixel as the libraries show them."""
+"""The preprocessing of released weights: read from the libraries, and equal to theirs pixel for pixel."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SAMPLE = ROOT.parent / "shared" / "data" / "imagenet-sample" / "train"
 
 
 def photographs() -> list[Image.Image]:
-    """Real ones where they are at hand, else noise, wide, high, small and of odd sides."""
+    """Real photographs if this machine has them, else noise: wide, high, small, with odd sides."""
     files = sorted(SAMPLE.glob("*/*"))[::350]
     if files:
         return [Image.open(file).convert("RGB") for file in files]
@@ -44,44 +44,47 @@ def photographs() -> list[Image.Image]:
     return [Image.fromarray(generator.integers(0, 256, (*side, 3), dtype=numpy.uint8)) for side in sides]
 
 
-def shown_here(image: Image.Image, record: Preprocessing) -> torch.Tensor:
-    values = {"test_res": record.resolution, "test_crop_ratio": record.crop, "test_interpolation": record.interpolation}
-    recipe: Any = SimpleNamespace(**values)
+def preprocessed(image: Image.Image, preprocessing: Preprocessing) -> torch.Tensor:
+    recipe: Any = SimpleNamespace(
+        test_res=preprocessing.resolution,
+        test_crop_ratio=preprocessing.crop,
+        test_interpolation=preprocessing.interpolation,
+    )
     pixels = apply_view(EvalCrop(recipe), [image], torch.zeros(1, 3, dtype=torch.int64))[0].float() / 255
-    mean, std = (torch.tensor(values)[:, None, None] for values in (record.mean, record.std))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
     return (pixels - mean) / std
 
 
 @pytest.mark.parametrize("name", ["resnet50.a1_in1k", "tf_efficientnet_lite0.in1k"])
-def test_as_timm_shows(name):
+def test_equals_timm(name):
     import timm
 
-    record = timm_preprocessing(name)
+    preprocessing = timm_preprocessing(name)
     values = timm.data.resolve_data_config(
         {}, pretrained_cfg=timm.get_pretrained_cfg(name).to_dict(), use_test_size=True
     )
     transform = timm.data.create_transform(**values, is_training=False)
     for image in photographs():
-        assert torch.allclose(shown_here(image, record), transform(image), atol=1e-6)
+        assert torch.allclose(preprocessed(image, preprocessing), transform(image), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["resnet50.IMAGENET1K_V2", "inception_v3"])
-def test_as_torchvision_shows(name):
-    """Its Inception v3 turns the normalisation around inside the network."""
+def test_equals_torchvision(name):
+    """Also for Inception v3, which changes the normalisation inside the network."""
     import torchvision
 
     model, _, version = name.partition(".")
     transform = getattr(torchvision.models.get_model_weights(model), version or "DEFAULT").transforms()
-    record = torchvision_preprocessing(name)
+    preprocessing = torchvision_preprocessing(name)
     for image in photographs():
         theirs = transform(image)
         if model == "inception_v3":
             network: Any = SimpleNamespace(transform_input=True)
             theirs = torchvision.models.Inception3._transform_input(network, theirs[None])[0]
-        assert torch.allclose(shown_here(image, record), theirs, atol=1e-5)
+        assert torch.allclose(preprocessed(image, preprocessing), theirs, atol=1e-5)
 
 
-def test_there_and_back():
+def test_conversions():
     assert preprocessing_from(json.loads(json.dumps(dataclasses.asdict(OURS)))) == OURS
     assert from_timm_config(to_timm_config(OURS), "") == OURS
     assert OURS.differences(OURS) == ""
@@ -93,12 +96,12 @@ def test_there_and_back():
 @pytest.mark.parametrize(
     "values", [{"resolution": 10**9}, {"mean": [0.5, "x", 1]}, {"crop": float("nan")}, {"std": [0.0] * 3}, {"more": 1}]
 )
-def test_a_damaged_record(values):
+def test_damaged_values(values):
     with pytest.raises(ArchitectureError, match="damaged"):
         preprocessing_from({**dataclasses.asdict(OURS), **values})
 
 
-def seen(config: str, file: Path) -> Preprocessing | None:
+def recorded(config: str, file: Path) -> Preprocessing | None:
     cfg: DictConfig = composed(*f"arch={config}".split(), "datamodule=imagenet")
     return provenance.recorded_preprocessing(
         str(file), cfg.published, lambda: build(config, num_classes=10, device="meta")
@@ -106,36 +109,36 @@ def seen(config: str, file: Path) -> Preprocessing | None:
 
 
 def test_files(tmp_path):
-    """What a file says itself; else the library's whose names it has, by the file's name where that is known."""
+    """A file's own preprocessing comes first, then that of the library release with its names, or its file name."""
     with uninitialised():
         state = build("resnet18", num_classes=10, initialise=False).state_dict()
     torch.save({"state_dict": state, "preprocessing": dataclasses.asdict(OURS)}, tmp_path / "last.ckpt")
-    assert seen("resnet18", tmp_path / "last.ckpt") == OURS
+    assert recorded("resnet18", tmp_path / "last.ckpt") == OURS
     words = f"arch=resnet18 datamodule=imagenet pretrained={tmp_path / 'last.ckpt'}"
     assert derived.eval_preprocessing(completed("evaluate", words)) == OURS
     torch.save(state, tmp_path / "ours.pth")
-    assert seen("resnet18", tmp_path / "ours.pth") is None
+    assert recorded("resnet18", tmp_path / "ours.pth") is None
     torch.save(libraries.to_torchvision(state), tmp_path / "resnet18-f37072fd.pth")
-    assert seen("resnet18", tmp_path / "resnet18-f37072fd.pth") == torchvision_preprocessing("resnet18")
+    assert recorded("resnet18", tmp_path / "resnet18-f37072fd.pth") == torchvision_preprocessing("resnet18")
     os.link(tmp_path / "resnet18-f37072fd.pth", tmp_path / "weights.pth")
-    guessed = seen("resnet18", tmp_path / "weights.pth")
-    assert "or timm's resnet18.a1_in1k, 288 px, crop 1, bicubic" in guessed.source  # named alike: both are told
+    guessed = recorded("resnet18", tmp_path / "weights.pth")
+    assert "or timm's resnet18.a1_in1k, 288 px, crop 1, bicubic" in guessed.source  # both libraries have these names
     assert dataclasses.replace(guessed, source="") == dataclasses.replace(
         torchvision_preprocessing("resnet18"), source=""
     )
 
 
-def test_a_folder_of_timms_hub(tmp_path):
+def test_folder_of_timms_hub(tmp_path):
     from safetensors.torch import save_file
 
     save_file(build("timm", num_classes=10).state_dict(), tmp_path / "model.safetensors")
-    record = {**to_timm_config(OURS), "tag": "mine"}
-    (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "pretrained_cfg": record}))
-    found = seen("timm", tmp_path / "model.safetensors")
+    config = {**to_timm_config(OURS), "tag": "mine"}
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "pretrained_cfg": config}))
+    found = recorded("timm", tmp_path / "model.safetensors")
     assert found == dataclasses.replace(OURS, source="timm's resnet18.mine")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ArchitectureError, match="config.json is damaged"):
-        seen("timm", tmp_path / "model.safetensors")
+        recorded("timm", tmp_path / "model.safetensors")
 
 
 def test_names_of_files():
@@ -145,15 +148,14 @@ def test_names_of_files():
 
 
 def completed(door: str, words: str) -> DictConfig:
-    """The config of a command line, as far as it comes without building anything."""
+    """The completed config of a command."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose(door, words.split(), return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     try:
-        complete(cfg)
+        return complete(cfg)
     finally:
         HydraConfig.instance().cfg = None
-    return cfg
 
 
 @pytest.mark.parametrize(
@@ -166,15 +168,15 @@ def completed(door: str, words: str) -> DictConfig:
         ("datamodule=cifar10", (288, 1.0, "bilinear")),
     ],
 )
-def test_evaluation_takes_all_but_what_the_command_says(words, expected):
-    """timm's ResNet-50 was tested at 288 pixels. Images of one size are brought to another, and are not cropped."""
-    shown = derived.eval_preprocessing(completed("evaluate", f"arch=resnet50 pretrained=timm {words}"))
-    assert (shown.resolution, shown.crop, shown.interpolation) == expected
-    assert shown.mean == (0.485, 0.456, 0.406)
+def test_evaluation_takes_the_weights_preprocessing_unless_overridden(words, expected):
+    """timm's ResNet-50 was tested at 288 pixels. Images that all have one size are resized without a crop."""
+    found = derived.eval_preprocessing(completed("evaluate", f"arch=resnet50 pretrained=timm {words}"))
+    assert (found.resolution, found.crop, found.interpolation) == expected
+    assert found.mean == (0.485, 0.456, 0.406)
 
 
-def test_training_takes_mean_and_deviation():
-    """Sizes and crop are the recipe's; images of another number of channels keep the data's."""
+def test_training_takes_the_weights_mean_and_deviation():
+    """Resolution and crop stay the recipe's; data with another number of channels keep their own mean and deviation."""
     words = "arch=inception_v3 pretrained=timm datamodule={} "
     cfg, plain = completed("train", words.format("imagenet")), composed("arch=inception_v3", "datamodule=imagenet")
     assert cfg.datamodule.mean == cfg.datamodule.std == [0.5, 0.5, 0.5]
@@ -184,7 +186,7 @@ def test_training_takes_mean_and_deviation():
     assert completed("train", words.format("digits")).datamodule.mean == [0.3047]
 
 
-def test_a_crop_that_is_not_made():
+def test_unsupported_crop_mode():
     words = "arch=efficientnet_b5 pretrained=timm datamodule=imagenet"
     with pytest.raises(UserError, match="crop_mode squash"):
         completed("evaluate", words)
