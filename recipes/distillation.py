@@ -1,4 +1,4 @@
-"""The network that a distillation learns from."""
+"""The teacher of a distillation."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-Normalised = tuple[Sequence[float], Sequence[float]]  # mean and deviation of each channel
+Normalisation = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation of each channel
 
 
 class Teacher(nn.Module):
-    """A network in evaluation mode that is shown a student's pixels: they are brought to its own mean and deviation.
+    """A network in evaluation mode. It gets the student's pixels, renormalised by its own mean and deviation.
 
     Args:
-        own: what pixels were normalised by when it was trained.
-        student: what those that it is shown are normalised by.
-        notes: what the user should know of it, in sentences.
+        own: the normalisation that it was trained with.
+        student: the normalisation of the pixels that it gets.
+        notes: sentences for the user about its weights.
     """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, network: nn.Module, own: Normalised, student: Normalised, notes: Sequence[str] = ()) -> None:
+    def __init__(self, network: nn.Module, own: Normalisation, student: Normalisation, notes: Sequence[str] = ()):
         super().__init__()
         self.network, self.notes = network, list(notes)
         (own_mean, own_std), (mean, std) = (torch.tensor(pair).view(2, 1, -1, 1, 1).unbind() for pair in (own, student))
@@ -34,13 +34,13 @@ class Teacher(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, C, H, W), normalised for the student -> logits (B, K)."""
-        found: Tensor = self.network(pixels if self.same else pixels * self.scale + self.shift)
-        return found
+        logits: Tensor = self.network(pixels if self.same else pixels * self.scale + self.shift)
+        return logits
 
     @cached_property
     def digest(self) -> str:
-        """Of its weights, by which a run that goes on knows it again."""
-        found = hashlib.blake2b(digest_size=16)
+        """A hash of the weights: a resumed run compares it with that of its first teacher."""
+        digest = hashlib.blake2b(digest_size=16)
         for tensor in self.network.state_dict().values():
-            found.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return found.hexdigest()
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""A loss that is no finite number ends a run, without making the GPU wait to be asked."""
+"""End a run whose loss is not finite, without making the host wait for the GPU."""
 
 from __future__ import annotations
 
@@ -9,40 +9,39 @@ from lineage.errors import UserError
 
 
 class Diverged(UserError, ArithmeticError):
-    """The loss is not a finite number any more."""
+    """The loss is no longer a finite number."""
 
 
-class LossWatch:
-    """Looks at the loss of each step. On a GPU a copy of it is under way to the host while the next steps are queued,
-    and is looked at once it is there; nothing waits for it."""
+class LossMonitor:
+    """Checks the loss of each step. On a GPU it checks a copy that is sent to the host while later steps are queued."""
 
     def __init__(self) -> None:
-        self.last: Tensor | None = None  # of the last step, on the device
-        self.on_its_way: tuple[Tensor, torch.cuda.Event, int] | None = None
+        self.last: Tensor | None = None  # the loss of the last step, on the device
+        self.pending: tuple[Tensor, torch.cuda.Event, int] | None = None  # a copy, its arrival, its step
 
     def after_step(self, loss: Tensor, step: int) -> None:
-        """Raise Diverged if a loss of this step, or of one before, is not finite."""
+        """Raise Diverged if the loss of this step, or of an earlier one, is not finite."""
         self.last = loss
         if loss.device.type != "cuda":
-            return self._raise_unless_finite(loss, step)
-        if self.on_its_way is not None:
-            copy, arrived, of_step = self.on_its_way
-            if not arrived.query():
+            return self._check(loss, step)
+        if self.pending is not None:
+            copy, arrival, copied_step = self.pending
+            if not arrival.query():
                 return
-            self._raise_unless_finite(copy, of_step)
+            self._check(copy, copied_step)
         copy = torch.empty((), dtype=loss.dtype, pin_memory=True)
         copy.copy_(loss, non_blocking=True)
-        arrived = torch.cuda.Event()
-        arrived.record()
-        self.on_its_way = (copy, arrived, step)
+        arrival = torch.cuda.Event()
+        arrival.record()
+        self.pending = (copy, arrival, step)
 
     def check_last(self) -> None:
-        """Raise Diverged if the last step's loss is not finite; waits for it."""
+        """Raise Diverged if the loss of the last step is not finite. Waits for the device."""
         if self.last is not None and not torch.isfinite(self.last):
-            raise Diverged("The loss is not finite any more: training has diverged, and is not saved.")
+            raise Diverged("The loss is no longer finite: training has diverged, and is not saved.")
 
     @staticmethod
-    def _raise_unless_finite(loss: Tensor, step: int) -> None:
+    def _check(loss: Tensor, step: int) -> None:
         if not torch.isfinite(loss):
             raise Diverged(
                 f"The loss is {float(loss)} at step {step + 1}: training has diverged. "

@@ -1,14 +1,14 @@
-"""Evaluation: exact metrics of a network over validation or test images. What a run and evaluate.py share."""
+"""Evaluation: exact metrics of a network over validation or test images, for training and for `lineage evaluate`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import MeanMetric
 
 from lineage.errors import UserError
 from lineage.recipes.augment.device import Normalise
@@ -16,15 +16,17 @@ from lineage.recipes.augment.views import average_views
 from lineage.recipes.losses import evaluation_loss
 from lineage.recipes.recipe import Recipe
 
+METRICS = ("top1", "top5", "loss")
+
 
 class Evaluator(pl.LightningModule):
     """Loss, top-1 and top-5 accuracy of a network.
 
     Args:
-        recipe: says which loss, and which views of an image.
-        normalise: (B, C, H, W) uint8 to what the network takes.
+        recipe: for its loss and its views of an image.
+        normalise: (B, C, H, W) uint8 to the network's input.
         channels_last: memory format of the images.
-        exact: whether sums are of float64, which Apple's GPUs do not have.
+        exact: whether to add up in float64, which Apple's GPUs do not have.
     """
 
     stages: tuple[str, ...] = ("val", "test")
@@ -34,14 +36,18 @@ class Evaluator(pl.LightningModule):
         channels_last: bool = False, exact: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.network, self.recipe, self.num_classes = network, recipe, num_classes
-        self.normalise = normalise
+        self.network: Any = network
+        self.recipe, self.normalise, self.num_classes = recipe, normalise, num_classes
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.sum_dtype = torch.float64 if exact else torch.float32
-        self.metrics = nn.ModuleDict({stage: self._new_metrics() for stage in self.stages})
+        self.metrics: Any = nn.ModuleDict({stage: self._new_metrics() for stage in self.stages})
+
+    def _new_metrics(self) -> nn.ModuleDict:
+        """Means over images. Unlike torchmetrics' accuracies, they accept an update without images."""
+        return nn.ModuleDict({name: MeanMetric().set_dtype(self.sum_dtype) for name in METRICS})
 
     def evaluated_networks(self, stage: str) -> Mapping[str, nn.Module]:
-        """The networks to evaluate, by the prefix of their metrics. The one with the stage's own prefix counts."""
+        """The networks to evaluate, by the prefix of their metrics. The stage's own prefix is that of its result."""
         return {stage: self.network}
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
@@ -61,36 +67,28 @@ class Evaluator(pl.LightningModule):
             with torch.autocast(self.device.type, enabled=False):
                 images = self.normalise(images).contiguous(memory_format=self.memory_format)
         for prefix, network in self.evaluated_networks(stage).items():
-            found = self._found(network, images, labels)
-            for name, metric in self._metrics_of(prefix):
-                metric.update(found[name].to(self.sum_dtype))
+            values = self._values(network, images, labels)
+            for name, metric in self.metrics[prefix].items():
+                metric.update(values[name].to(self.sum_dtype))
 
-    def _found(self, network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        if not len(labels):  # a rank without images, so that all make as many calls
-            nothing = torch.zeros(0, device=self.device)
-            return {"top1": nothing, "top5": nothing, "loss": nothing}
+    def _values(self, network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The metrics of each image, (B,)."""
+        if not len(labels):  # a device without images takes part in the synchronisation of metrics
+            return dict.fromkeys(METRICS, torch.zeros(0, device=self.device))
         logits = average_views(self.recipe.test_views, network, images)
         with torch.autocast(self.device.type, enabled=False):
             loss = evaluation_loss(self.recipe, logits.float(), labels)
         hits = logits.topk(min(5, self.num_classes), dim=1).indices == labels[:, None]  # (B, 5)
         return {"top1": hits[:, 0], "top5": hits.any(dim=1), "loss": loss}
 
-    def _metrics_of(self, prefix: str) -> Iterator[tuple[str, Metric]]:
-        for name, metric in cast(nn.ModuleDict, self.metrics[prefix]).items():
-            yield name, cast(Metric, metric)
-
     def _log_metrics(self, stage: str) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+        results: dict[str, Tensor] = {}
         for prefix in self.evaluated_networks(stage):
-            for name, metric in self._metrics_of(prefix):
-                found[f"{prefix}_{name}"] = metric.compute()
-                if name == "top1" and found[f"{prefix}_{name}"].isnan():  # a mean of none
-                    raise UserError(f"Of the images of {stage} none could be read.")
+            for name, metric in self.metrics[prefix].items():
+                results[f"{prefix}_{name}"] = metric.compute()
                 metric.reset()
-        self.log_dict(found, logger=False)  # for callbacks; lineage/reporting/metric_rows.py hands them to the loggers
-        return found
-
-    def _new_metrics(self) -> nn.ModuleDict:
-        """Means over images, exact over devices: torchmetrics adds up sums and counts of all, of a device without any
-        too (its accuracies cannot be updated with none)."""
-        return nn.ModuleDict({name: MeanMetric().set_dtype(self.sum_dtype) for name in ("top1", "top5", "loss")})
+            if results[f"{prefix}_top1"].isnan():  # the mean of no images
+                raise UserError(f"None of the {stage} images could be read.")
+        # For callbacks; lineage/reporting/metric_rows.py hands the metrics to the loggers.
+        self.log_dict(results, logger=False)
+        return results

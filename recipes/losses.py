@@ -1,4 +1,4 @@
-"""The losses, of logits (B, K) and targets: class indices (B,) or soft targets (B, K). All return the batch's mean."""
+"""The losses of logits (B, K) against class indices (B,) or soft targets (B, K), averaged over the batch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lineage.recipes.recipe import Recipe
 
 
 def cross_entropy(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy; smoothing of class indices is torch's, that of soft targets is already in them."""
+    """Cross-entropy. Soft targets are smoothed already, class indices are smoothed here, by torch."""
     smoothing = recipe.label_smoothing if targets.ndim == 1 else 0.0
     return F.cross_entropy(logits, targets, label_smoothing=smoothing)
 
 
 def binary_cross_entropy(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
-    """One logistic regression a class, mean over batch and classes (RSB, section 3.2; timm's BinaryCrossEntropy).
+    """Mean over batch and classes (RSB, section 3.2; timm's BinaryCrossEntropy).
 
-    With a threshold every class whose mixed share exceeds it is present, which erases label smoothing.
+    With a threshold, targets above it become 1 and all others 0, so that label smoothing has no effect.
     """
     if recipe.bce_threshold:
         targets = (targets > recipe.bce_threshold).to(logits.dtype)
@@ -26,10 +26,10 @@ def binary_cross_entropy(recipe: Recipe, logits: Tensor, targets: Tensor) -> Ten
 
 
 def radial_basis(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
-    """LeNet-5's loss (LeCun et al. 1998, section II-C) of logits -y_i, minus the distances to the classes' codes.
+    """LeNet-5's loss (LeCun et al. 1998, section II-C). Logit i is -y_i, minus the distance to the code of class i.
 
-    Equation 8 is the mean of y of the right class; with j = `rbf_competition` equation 9 adds
-    log(exp(-j) + sum_i exp(-y_i)), so that wrong classes are pushed away up to about j.
+    Equation 8 is the mean of y of the right class. With j = `rbf_competition` equation 9 adds
+    log(exp(-j) + sum_i exp(-y_i)), which pushes wrong classes away, to a distance of about j.
     """
     loss = -logits.gather(1, targets[:, None])[:, 0]
     if recipe.rbf_competition:
@@ -42,7 +42,7 @@ LOSSES = {"ce": cross_entropy, "bce": binary_cross_entropy, "rbf": radial_basis}
 
 
 def training_loss(recipe: Recipe, output: Tensor | tuple[Tensor, list[Tensor]], targets: Tensor, aux_weights) -> Tensor:
-    """The loss of a network's output in training; auxiliary logits add theirs, times the network's own weights."""
+    """The loss of a network's training output. That of each auxiliary head is added, times its `aux_weights`."""
     loss = LOSSES[recipe.loss]
     if isinstance(output, Tensor):
         return loss(recipe, output.float(), targets)
@@ -73,7 +73,7 @@ def distillation_loss(recipe: Recipe, logits: Tensor, teacher_logits: Tensor) ->
 
 
 def evaluation_loss(recipe: Recipe, logits: Tensor, labels: Tensor) -> Tensor:
-    """The recipe's loss against the plain labels, without smoothing or mixing, per image: (B,)."""
+    """The recipe's loss of each image, (B,), against its label, without smoothing or mixing."""
     if recipe.loss == "ce":
         return F.cross_entropy(logits, labels, reduction="none")
     if recipe.loss == "rbf":

@@ -1,4 +1,4 @@
-"""The loss of a micro-batch: what one forward pass of one device sees and what it costs."""
+"""The loss of a micro-batch: augment, mix, forward pass, loss."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from lineage.recipes.recipe import Recipe
 
 
 class MicroBatchLoss(NamedTuple):
-    """loss: the mean over images, with its graph; correct: images whose own label is the largest logit."""
+    """loss: the mean over images, with its graph; correct: how many images have their own label as the top class."""
 
     loss: Tensor
     correct: Tensor
 
 
 class MicroBatchKey(NamedTuple):
-    """What mixing is a function of: the run's seed, the step, and the number of the micro-batch in it."""
+    """What mixing is a function of: the run's seed, the step, and the number of the micro-batch within it."""
 
     seed: int
-    number: int
+    step: int
     chunk: int
 
 
 def augment_and_mix(
     recipe: Recipe, augment: DeviceAugmentation, images: Tensor, sample_keys: Tensor, key: MicroBatchKey
 ) -> tuple[Tensor, Mix | None]:
-    """What the network sees of a micro-batch, (n, C, H, W) float32, and how its images were mixed."""
+    """The network's input, (n, C, H, W) float32, and how its images were mixed."""
     pixels = augment(images, sample_keys)
-    mix_key = key[:2] if recipe.mix_per == "step" else tuple(key)
-    mix = draw_mix(recipe, pixels.shape[2], pixels.shape[3], *mix_key)
+    mix = draw_mix(recipe, *pixels.shape[2:], *(key[:2] if recipe.mix_per == "step" else key))
     return pixels if mix is None else mix_images(pixels, mix), mix
 
 
@@ -43,13 +42,12 @@ def micro_batch_loss(
     sample_keys: Tensor, *, num_classes: int, key: MicroBatchKey, memory_format: torch.memory_format,
     teacher: nn.Module | None = None,
 ) -> MicroBatchLoss:  # fmt: skip
-    """Augment, mix, run the network, compare.
-
+    """
     Args:
         images: (n, C, H, W) uint8.
         labels: (n,) int64.
         sample_keys: (n, 3) int64, the epoch, sample and repetition of each image; augmentation is a function of them.
-        teacher: of a distillation; it sees the same pixels.
+        teacher: the network that a distillation learns from; it gets the same pixels.
     """
     device = images.device.type
     with torch.autocast(device, enabled=False):

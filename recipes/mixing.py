@@ -1,6 +1,7 @@
-"""Mixup (Zhang et al. 2017, arXiv 1710.09412) and CutMix (Yun et al. 2019, arXiv 1905.04899), a batch at a time.
+"""Mixup (Zhang et al. 2017, arXiv 1710.09412) and CutMix (Yun et al. 2019, arXiv 1905.04899) of a batch.
 
-As in timm: one share and one box for all images, and when both are on one is drawn, with equal chance.
+As in timm, one lambda and one box serve all images, and where both are on, each batch gets one of the two, with equal
+probability.
 """
 
 from __future__ import annotations
@@ -16,50 +17,51 @@ from lineage.recipes.recipe import Recipe
 
 
 class Mix(NamedTuple):
-    """What is done to a batch.
+    """How a batch is mixed.
 
-    share: of the image itself; the rest is its partner's. box: CutMix's top, bottom, left, right, if any. partner: who
-    the partner is, and key: what a random one is a function of.
+    lam: lambda, the share of the image itself; its partner has the rest. box: CutMix's top, bottom, left, right; None
+    for mixup. partner: see `partners`. key: what a random partner is a function of.
     """
 
-    share: float
+    lam: float
     box: tuple[int, int, int, int] | None
     partner: str = "reversed"
     key: tuple[object, ...] = ()
 
 
 def draw_mix(recipe: Recipe, height: int, width: int, *key: object) -> Mix | None:
-    """The mix as a function of the key; None if the recipe mixes nothing."""
+    """How to mix, as a function of the key; None if the recipe does not mix."""
     if not recipe.mixes:
         return None
     draw = generator("mix", *key)
-    cut = bool(recipe.cutmix_alpha) and (not recipe.mixup_alpha or draw.random() < 0.5)
-    alpha = recipe.cutmix_alpha if cut else recipe.mixup_alpha
-    share, box = draw.betavariate(alpha, alpha), None
-    if cut:
-        box = cutmix_box(share, height, width, draw.randrange(height), draw.randrange(width))
+    cutmix = bool(recipe.cutmix_alpha) and (not recipe.mixup_alpha or draw.random() < 0.5)
+    alpha = recipe.cutmix_alpha if cutmix else recipe.mixup_alpha
+    lam, box = draw.betavariate(alpha, alpha), None
+    if cutmix:
+        box = cutmix_box(lam, height, width, draw.randrange(height), draw.randrange(width))
         top, bottom, left, right = box
-        share = 1 - (bottom - top) * (right - left) / (height * width)  # of the box that is left inside the image
-    return Mix(share, box, recipe.mix_partner, key)
+        lam = 1 - (bottom - top) * (right - left) / (height * width)  # after the box was clipped
+    return Mix(lam, box, recipe.mix_partner, key)
 
 
-def cutmix_box(share: float, height: int, width: int, y: int, x: int) -> tuple[int, int, int, int]:
-    """The box of 1 - share of the area around pixel (y, x), clipped at the image's border: top, bottom, left, right.
+def cutmix_box(lam: float, height: int, width: int, y: int, x: int) -> tuple[int, int, int, int]:
+    """The box of 1 - lam of the area around pixel (y, x), clipped at the image's border: top, bottom, left, right.
 
-    As in timm since 1.0.29, where an odd side is kept; earlier versions, and torchvision, make it even.
+    As in timm since 1.0.29, which keeps an odd side; earlier versions, and torchvision, make it even.
     """
-    root = math.sqrt(1 - share)
+    root = math.sqrt(1 - lam)
     (top, bottom), (left, right) = (
-        (max(0, centre - cut // 2), min(length, centre + (cut + 1) // 2))
-        for centre, length, cut in ((y, height, int(height * root)), (x, width, int(width * root)))
+        (max(0, centre - side // 2), min(length, centre + (side + 1) // 2))
+        for centre, length, side in ((y, height, int(height * root)), (x, width, int(width * root)))
     )
     return top, bottom, left, right
 
 
 def partners(mix: Mix, batch: Tensor) -> Tensor:
-    """The batch (B, ...) in the order of the images' partners, a copy.
+    """A copy of the batch (B, ...), each image replaced by its partner.
 
-    reversed: the mirror place, as in timm; rolled: the image before, as in torchvision; random: as in the papers.
+    reversed: the image at the mirrored place, as in timm; rolled: the previous image, as in torchvision; random: as in
+    the papers.
     """
     if mix.partner == "reversed":
         return batch.flip(0)
@@ -71,8 +73,8 @@ def partners(mix: Mix, batch: Tensor) -> Tensor:
 def mix_images(images: Tensor, mix: Mix) -> Tensor:
     """Mix each image of (B, C, H, W) with its partner, in place."""
     if mix.box is None:
-        others = partners(mix, images).mul_(1 - mix.share)
-        return images.mul_(mix.share).add_(others)
+        others = partners(mix, images).mul_(1 - mix.lam)
+        return images.mul_(mix.lam).add_(others)
     top, bottom, left, right = mix.box
     window = images[:, :, top:bottom, left:right]
     window.copy_(partners(mix, window))
@@ -80,17 +82,17 @@ def mix_images(images: Tensor, mix: Mix) -> Tensor:
 
 
 def soft_targets(recipe: Recipe, labels: Tensor, num_classes: int, mix: Mix | None) -> Tensor:
-    """Targets (B, num_classes) float32 of labels (B,) int64.
+    """Targets (B, K) float32 of labels (B,) int64.
 
-    With smoothing eps over K classes, eps / K of a class that is absent and 1 - eps + eps / K of one that is present,
-    mixed by their shares; with `multi_hot` every class that has a share is present, once if both are the same.
+    With smoothing eps over K classes, the target of the label is 1 - eps + eps / K and of any other class eps / K. Both
+    images' targets are mixed by lambda; with `multi_hot` each of their labels keeps its full target.
     """
     off = recipe.label_smoothing / num_classes
     targets = torch.full((len(labels), num_classes), off, device=labels.device)
     targets.scatter_(1, labels[:, None], 1 - recipe.label_smoothing + off)
-    if mix is None or mix.share == 1:
+    if mix is None or mix.lam == 1:
         return targets
     others = partners(mix, targets)
-    if recipe.multi_hot and mix.share > 0:
+    if recipe.multi_hot and mix.lam > 0:
         return torch.maximum(targets, others)
-    return targets.mul_(mix.share).add_(others.mul_(1 - mix.share))
+    return targets.mul_(mix.lam).add_(others.mul_(1 - mix.lam))

@@ -1,129 +1,147 @@
-"""What a classifier saves and takes up again beside weights and optimiser, and the statistics of its networks."""
+"""The state of a training beside weights and optimiser: how it is built, moved to a device, saved and resumed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lineage.recipes.augment.device import DeviceAugmentation
 from lineage.recipes.augment.randomness import reseed
-from lineage.recipes.optim.batch_norm_statistics import batch_norms, recompute
-from lineage.recipes.recipe import RecipeError
+from lineage.recipes.distillation import Teacher
+from lineage.recipes.divergence import LossMonitor
+from lineage.recipes.evaluation import Evaluator
+from lineage.recipes.optim.averaging import Average
+from lineage.recipes.optim.batch_norm_statistics import AccumulatedBatchNorm, batch_norms, recompute
+from lineage.recipes.optim.finetuning import prepare_finetuning
+from lineage.recipes.optim.lookahead import Lookahead
+from lineage.recipes.optim.schedules import Plateau
+from lineage.recipes.recipe import Recipe, RecipeError
 
-if TYPE_CHECKING:
-    from lineage.recipes.augment.device import DeviceAugmentation
-    from lineage.recipes.distillation import Teacher
-    from lineage.recipes.divergence import LossWatch
-    from lineage.recipes.optim.averaging import Average
-    from lineage.recipes.optim.lookahead import Lookahead
-    from lineage.recipes.optim.schedules import Plateau
-    from lineage.recipes.recipe import Recipe
-
-# How many images, and of which epoch's augmentation (none: as in a test) -> micro-batches of them; 0: all images.
+# (number of images, 0 for all; the epoch whose augmentation they get, or None for that of a test) -> micro-batches
 TrainingImages = Callable[[int, int | None], Iterator[Any]]
 
 
-class Resumable(pl.LightningModule):
-    """The part of a Classifier that knows checkpoints and devices."""
+class TrainingState(Evaluator):
+    """What a Classifier holds.
 
-    network: nn.Module
-    recipe: Recipe
-    augment: DeviceAugmentation
-    averages: list[Average]
-    lookaheads: list[Lookahead]
-    teachers: list[Teacher]
-    plateau: Plateau
-    watch: LossWatch
-    seed: int
-    memory_format: torch.memory_format
-    epoch_sums: Tensor
-    modes: list[bool]
-    train_metrics: dict[str, float]
+    Args:
+        augment: the augmentation on the device, with the normalisation that evaluation uses too.
+        seed: of the run.
+        steps_per_epoch: optimiser steps.
+        teacher: the network that a distillation learns from.
+    """
 
-    training_images: TrainingImages | None = None  # of the data, for statistics and for networks that start from them
-    from_scratch = True  # not from weights that somebody trained
-    statistics: Tensor | None = None  # of a checkpoint, until training goes on
-    statistics_are_stale = False
+    training_images: TrainingImages | None = None  # for batch norm statistics, and for networks that start from data
+    from_scratch = True  # whether the network starts from random weights
+    statistics_are_stale = False  # whether a step was taken since they were computed
+    saved_statistics: Tensor | None = None  # those of each device, from a checkpoint until training starts
+
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, *, num_classes: int, seed: int,
+        steps_per_epoch: int, channels_last: bool = False, exact: bool = True, teacher: Teacher | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            network, recipe, augment.normalise, num_classes=num_classes, channels_last=channels_last, exact=exact
+        )
+        self.automatic_optimization = False
+        self.augment, self.seed, self.steps_per_epoch = augment, seed, steps_per_epoch
+        self.total_steps = steps_per_epoch * recipe.total_epochs
+        if recipe.finetune:
+            prepare_finetuning(network)
+        self.training_modes = [module.training for module in network.modules()]  # a frozen module is in evaluation mode
+        # None or one of each. In lists, so that Lightning, DDP and the optimiser find one network only.
+        self.averages = [Average(recipe, network)] if recipe.ema or recipe.swa else []
+        self.teachers = [teacher] if teacher is not None else []
+        self.lookaheads = [Lookahead(recipe, network)] if recipe.lookahead else []
+        self.plateau = Plateau(recipe)
+        self.batch_norm = AccumulatedBatchNorm(network)
+        self.loss_monitor = LossMonitor()
+        self.epoch_sums = torch.zeros(3, dtype=self.sum_dtype)  # loss, correct, images: this device, this epoch
+        self.train_metrics: dict[str, float] = {}
 
     # ---- devices
 
     def on_fit_start(self) -> None:
-        self._all_to_device()
+        self._move_to_device()
         self.epoch_sums = self.epoch_sums.to(self.device)
 
     def on_test_start(self) -> None:
-        self._all_to_device()
+        self._move_to_device()
 
-    def _all_to_device(self) -> None:
+    def _move_to_device(self) -> None:
         parts: list[Any] = [*self.averages, *self.lookaheads, *self.teachers]
         for part in parts:
             part.to(self.device)
 
     def on_train_start(self) -> None:
-        """Let a network that starts from the data see some; give each device its own statistics back, if as many
-        devices as before go on."""
+        """Initialise a network that starts from data; on resume, give each device its own statistics, if their number
+        is the same as before."""
         if self.global_step == 0 and self.from_scratch and hasattr(self.network, "start_from_data"):
             self._start_from_data()
-        rows, self.statistics = self.statistics, None
-        if rows is not None and len(rows) == self.trainer.world_size:
-            values = rows[self.trainer.global_rank].to(self.device)
-            for buffer in self._statistics():
-                buffer.copy_(values[: buffer.numel()].view_as(buffer))
-                values = values[buffer.numel() :]
-
-    # ---- statistics of batch normalisation
-
-    def refresh_statistics(self) -> None:
-        """Before an evaluation: compute anew what the recipe says; average the devices' (timm's "dist-bn reduce")."""
-        recipe = self.recipe
-        if self.statistics_are_stale and (recipe.precise_bn or recipe.swa):
-            if recipe.precise_bn:
-                self._recompute(self.network, recipe.precise_bn)
-            for average in self.averages:
-                if recipe.precise_bn or average.count:
-                    self._recompute(average.network, recipe.precise_bn)
-        if self.trainer.world_size > 1:
-            for buffer in self._statistics():
-                buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
-        self.statistics_are_stale = False
-
-    def _recompute(self, network: nn.Module, count: int) -> None:
-        if batch_norms(network):
-            with self.trainer.strategy.precision_plugin.forward_context():
-                recompute(network, self.modes, self._pixels(count))
-
-    def _pixels(self, count: int) -> Iterator[Tensor]:
-        assert self.training_images is not None
-        for index, batch in enumerate(self.training_images(count, self.trainer.current_epoch)):
-            with torch.autocast(self.device.type, enabled=False):
-                images = self.augment(batch.images.to(self.device), batch.sample_keys.to(self.device))
-                images = images.contiguous(memory_format=self.memory_format)
-            reseed(self.device, self.seed, "statistics", self.trainer.current_epoch, index, self.trainer.global_rank)
-            yield images
+        saved, self.saved_statistics = self.saved_statistics, None
+        if saved is not None and len(saved) == self.trainer.world_size:
+            buffers = self._statistics()
+            values = saved[self.trainer.global_rank].to(self.device).split([buffer.numel() for buffer in buffers])
+            for buffer, value in zip(buffers, values, strict=True):
+                buffer.copy_(value.view_as(buffer))
 
     def _start_from_data(self) -> None:
         assert self.training_images is not None
-        network: Any = self.network
-        batches = self.training_images(network.images_to_start_from, None)
-        network.start_from_data(torch.cat([self.augment.normalise(batch.images.to(self.device)) for batch in batches]))
+        batches = self.training_images(self.network.images_to_start_from, None)
+        images = torch.cat([self.augment.normalise(batch.images.to(self.device)) for batch in batches])
+        self.network.start_from_data(images)
         for average in self.averages:
             average.network.load_state_dict(self.network.state_dict())
         for lookahead in self.lookaheads:
             lookahead.restart(self.network)
 
+    # ---- statistics of batch normalisation
+
+    def refresh_statistics(self) -> None:
+        """Before an evaluation: recompute them where the recipe says so, and average them over devices (timm's
+        `--dist-bn reduce`)."""
+        recipe = self.recipe
+        if self.statistics_are_stale and recipe.precise_bn:
+            self._recompute(self.network)
+        if self.statistics_are_stale and (recipe.precise_bn or recipe.swa):
+            for average in self.averages:
+                if recipe.precise_bn or average.count:
+                    self._recompute(average.network)
+        if self.trainer.world_size > 1:
+            for buffer in self._statistics():
+                buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
+        self.statistics_are_stale = False
+
+    def _recompute(self, network: nn.Module) -> None:
+        if batch_norms(network):
+            with self.trainer.strategy.precision_plugin.forward_context():
+                recompute(network, self.training_modes, self._augmented_images())
+
+    def _augmented_images(self) -> Iterator[Tensor]:
+        """The images that statistics are computed of: `precise_bn` of them, or all."""
+        assert self.training_images is not None
+        epoch = self.trainer.current_epoch
+        for index, batch in enumerate(self.training_images(self.recipe.precise_bn, epoch)):
+            with torch.autocast(self.device.type, enabled=False):
+                images = self.augment(batch.images.to(self.device), batch.sample_keys.to(self.device))
+                images = images.contiguous(memory_format=self.memory_format)
+            reseed(self.device, self.seed, "statistics", epoch, index, self.trainer.global_rank)
+            yield images
+
     def _statistics(self) -> list[Tensor]:
+        """The buffers that differ between devices within an epoch."""
         networks = [self.network, *(average.network for average in self.averages)]
         buffers = [b for network in networks for b in network.buffers() if b.is_floating_point()]
         return buffers + [buffer for lookahead in self.lookaheads for buffer in lookahead.statistics()]
 
-    # ---- stopping and going on
+    # ---- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.watch.check_last()
+        self.loss_monitor.check_last()
         checkpoint["epoch_sums"] = self.trainer.strategy.reduce(self.epoch_sums.clone(), reduce_op="sum").cpu()
         checkpoint["train_metrics"] = self.train_metrics
         checkpoint["averages"] = [average.state_dict() for average in self.averages]
@@ -131,21 +149,22 @@ class Resumable(pl.LightningModule):
         checkpoint["plateau"] = self.plateau.state_dict()
         checkpoint["teachers"] = [teacher.digest for teacher in self.teachers]
         checkpoint["stopped_early"] = bool(self.trainer.should_stop)
-        if self.trainer.world_size > 1:  # within an epoch every device has its own; state_dict is the first's
+        if self.trainer.world_size > 1:  # Lightning saves the buffers of the first device only
             mine = torch.cat([buffer.flatten() for buffer in self._statistics()] or [self.epoch_sums[:0]])
-            of_all = [torch.empty_like(mine) for _ in range(self.trainer.world_size)]
-            dist.all_gather(of_all, mine)
-            checkpoint["statistics"] = torch.stack(of_all).cpu()  # (devices, values)
+            gathered = [torch.empty_like(mine) for _ in range(self.trainer.world_size)]
+            dist.all_gather(gathered, mine)
+            checkpoint["statistics"] = torch.stack(gathered).cpu()  # (devices, values)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        taught = [teacher.digest for teacher in self.teachers]
-        if checkpoint.get("teachers", taught) != taught:
+        digests = [teacher.digest for teacher in self.teachers]
+        if checkpoint.get("teachers", digests) != digests:
             raise RecipeError(
-                "The teacher's weights are no longer those that this run began with; run=NAME begins anew."
+                "The teacher's weights are no longer those that this run began with: start a new run, run=NAME."
             )
-        first = self.trainer.is_global_zero  # the sums of all ranks go on in the first
+        first = self.trainer.is_global_zero  # which goes on with the sums of all devices
         self.epoch_sums = checkpoint["epoch_sums"].to(self.epoch_sums.dtype) * first
-        self.train_metrics, self.statistics = checkpoint["train_metrics"], checkpoint.get("statistics")
+        self.train_metrics = checkpoint["train_metrics"]
+        self.saved_statistics = checkpoint.get("statistics")
         for average, state in zip(self.averages, checkpoint["averages"], strict=True):
             average.load_state_dict(state)
         for lookahead, state in zip(self.lookaheads, checkpoint["lookaheads"], strict=True):

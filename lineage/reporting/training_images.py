@@ -79,7 +79,7 @@ def _shown(
 def _label(own: str, other: str, mix: Mix | None) -> list[tuple[str, float]]:
     if mix is None or own == other:
         return [(own, 1.0)]
-    return [(name, share) for name, share in ((own, mix.share), (other, 1 - mix.share)) if share]
+    return [(name, share) for name, share in ((own, mix.lam), (other, 1 - mix.lam)) if share]
 
 
 def _in_colour(image: numpy.ndarray) -> numpy.ndarray:

@@ -1,4 +1,4 @@
-"""Averages of the weights beside the trained ones: exponential (EMA) and equal (SWA), used for validation and test."""
+"""Averages of the weights: exponential (EMA) and equal (SWA). Where there is one, validation and test use it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from lineage.recipes.recipe import Recipe
 class Average:
     """A second copy of the network that follows the first.
 
-    EMA: average = d * average + (1 - d) * weights, after every `ema_every` steps, statistics of BN included. With
-    `ema_ramp` d = min(ema, (1 + n) / (10 + n)) at update n, counted from 1, as TensorFlow's ExponentialMovingAverage
-    with num_updates does; with `ema_warmup_copy` d = 0 during warm-up, as in pycls and torchvision.
+    EMA: average = d * average + (1 - d) * weights, after every `ema_every` steps, of batch norm's statistics too.
+    With `ema_ramp`, d = min(ema, (1 + n) / (10 + n)) at update n, counted from 1, as TensorFlow's
+    ExponentialMovingAverage with num_updates; with `ema_warmup_copy` d = 0 during warm-up, as in pycls and torchvision.
 
     SWA (Izmailov et al. 2018, arXiv 1803.05407): the mean of the weights at the end of each of the last `swa` epochs.
-    The statistics of BN are none of the average's: they are recomputed over training images
-    (recipes/optim/batch_norm_statistics.py).
+    The statistics of batch norm are not averaged but recomputed (recipes/optim/batch_norm_statistics.py).
     """
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
@@ -34,20 +33,20 @@ class Average:
         self._pairs = None
 
     def after_step(self, network: nn.Module, step: int, steps_per_epoch: int) -> None:
-        """Follow the network once step `step`, counted from 0 over the whole run, is done."""
+        """Update the average after step `step`, counted from 0 over the whole run, if one is due."""
         recipe, done = self.recipe, step + 1
         if recipe.ema:
             if done % max(recipe.ema_every, 1) == 0:
                 self.count += 1
                 copies = recipe.ema_warmup_copy and done <= recipe.warmup_epochs * steps_per_epoch
-                self._move_towards(network, 1.0 if copies else 1 - ema_decay(recipe, self.count))
+                self._update(network, 1.0 if copies else 1 - ema_decay(recipe, self.count))
         elif done % steps_per_epoch == 0:
             averages = done // steps_per_epoch > recipe.epochs - recipe.swa
             self.count += averages
-            self._move_towards(network, 1 / self.count if averages else 1.0)
+            self._update(network, 1 / self.count if averages else 1.0)
 
     @torch.no_grad()
-    def _move_towards(self, network: nn.Module, weight: float) -> None:
+    def _update(self, network: nn.Module, weight: float) -> None:
         if self._pairs is None:
             self._pairs = _pair(self.network, network)
         mine, others, counters = self._pairs
@@ -69,19 +68,20 @@ def ema_decay(recipe: Recipe, update: int) -> float:
 
 
 def remaining_initial_weight(recipe: Recipe, steps: int, steps_per_epoch: int) -> float:
-    """How much of the network's initial weights the exponential average still holds after `steps`: 1 all, 0 nothing."""
+    """The weight, in [0, 1], that the exponential average gives to the initial weights after `steps`."""
     if not recipe.ema:
         return 0.0
     updates = steps // max(recipe.ema_every, 1)
     if recipe.ema_warmup_copy and recipe.warmup_epochs * steps_per_epoch >= max(recipe.ema_every, 1):
         return 0.0
-    if recipe.ema_ramp:  # a product that is nothing long before a thousand updates
+    if recipe.ema_ramp:  # the product vanishes long before a thousand updates
         return math.prod(ema_decay(recipe, update) for update in range(1, min(updates, 1000) + 1))
     return recipe.ema**updates
 
 
 def _pair(mine: nn.Module, other: nn.Module) -> tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]:
-    """Parameters and buffers of two equal networks: those that are averaged, and the integers, which are copied."""
+    """The tensors of two equal networks: floats of the first, floats of the second, and pairs of integers, which are
+    copied instead of averaged."""
     pairs = list(zip(_tensors(mine), _tensors(other), strict=True))
     floats = [pair for pair in pairs if pair[0].is_floating_point()]
     counters = [pair for pair in pairs if not pair[0].is_floating_point()]

@@ -1,4 +1,4 @@
-"""The running statistics of batch normalisation: how a step moves them, and how they are computed anew."""
+"""The running statistics of batch normalisation: how a step updates them, and how they are recomputed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def running_statistics(layers: Iterable[_BatchNorm]) -> list[Tensor]:
 
 
 class AccumulatedBatchNorm:
-    """Makes the micro-batches of a step move the running statistics once between them.
+    """Updates the running statistics once a step, whatever the number of its micro-batches.
 
-    Each starts from those of the step before; after the last one they are the mean of what each made of them, which is
-    (1 - momentum) old + momentum (mean of the micro-batches' statistics). n devices with a micro-batch each have the
-    same on average, so the statistics, and with them the evaluation, do not depend on how a machine splits a step.
+    Each micro-batch starts from the statistics of the previous step. After the last one they become the mean of all
+    results: (1 - momentum) old + momentum (mean of the micro-batches' statistics). The average over n devices with one
+    micro-batch each is the same, so evaluation does not depend on how a machine splits a step.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -36,33 +36,34 @@ class AccumulatedBatchNorm:
     @contextmanager
     def micro_batch(self, index: int, count: int) -> Iterator[None]:
         """Surrounds the forward and backward pass of micro-batch `index` of `count`."""
-        if count == 1:
+        statistics = running_statistics(self.layers) if count > 1 else []
+        if not statistics:
             yield
             return
-        now = running_statistics(self.layers)
         if index == 0:
-            self.old, self.sums = [tensor.clone() for tensor in now], [torch.zeros_like(tensor) for tensor in now]
-        elif now:
-            torch._foreach_copy_(now, self.old)
+            self.old = [tensor.clone() for tensor in statistics]
+            self.sums = [torch.zeros_like(tensor) for tensor in statistics]
+        else:
+            torch._foreach_copy_(statistics, self.old)
         yield
-        if now:
-            torch._foreach_add_(self.sums, now, alpha=1 / count)
-        if now and index == count - 1:
-            torch._foreach_copy_(now, self.sums)
+        torch._foreach_add_(self.sums, statistics, alpha=1 / count)
+        if index == count - 1:
+            torch._foreach_copy_(statistics, self.sums)
 
 
 @torch.no_grad()
-def recompute(network: nn.Module, modes: Sequence[bool], batches: Iterable[Tensor]) -> int:
-    """Set the running statistics to the mean of those of the batches, (n, C, H, W) each; returns how many they were.
+def recompute(network: nn.Module, training_modes: Sequence[bool], batches: Iterable[Tensor]) -> int:
+    """Set the running statistics to the mean of those of the batches, (n, C, H, W) each; returns the number of batches.
 
     As in the code of SWA (arXiv 1803.05407, section 3.4; torch.optim.swa_utils.update_bn) and in pycls's precise
-    statistics (Wu and Johnson 2021, arXiv 2105.07576, section 3.1): the network is in training mode, dropout included.
+    statistics (Wu and Johnson 2021, arXiv 2105.07576, section 3.1), the network is in training mode, with dropout.
 
     Args:
-        modes: which of its modules are in training mode while it is trained; what is frozen keeps its statistics.
+        training_modes: whether each of the network's modules is in training mode during training; frozen ones are not,
+            and keep their statistics.
     """
-    was_training = [(m, m.training) for m in network.modules()]
-    for (module, _), training in zip(was_training, modes, strict=True):
+    modes = [(module, module.training) for module in network.modules()]
+    for (module, _), training in zip(modes, training_modes, strict=True):
         module.training = training
     layers = [layer for layer in batch_norms(network) if layer.training]
     momenta = [layer.momentum for layer in layers]
@@ -75,6 +76,6 @@ def recompute(network: nn.Module, modes: Sequence[bool], batches: Iterable[Tenso
         count += 1
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
-    for module, training in was_training:
+    for module, training in modes:
         module.training = training
     return count

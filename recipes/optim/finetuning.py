@@ -1,4 +1,4 @@
-"""Training of the classifier alone, at the resolution of the test (FixRes)."""
+"""Fine-tuning of the classifier alone, at the resolution of the test (FixRes)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lineage.recipes.recipe import RecipeError
 
 
 def prepare_finetuning(network: nn.Module) -> None:
-    """Leave the classifier alone to training; the last batch normalisation's statistics follow the data.
+    """Freeze everything but the classifier. The statistics of the last batch normalisation follow the data.
 
-    All else is in evaluation mode, dropout and auxiliary heads too, and Lightning leaves the modes as they are.
+    All other modules, dropout and auxiliary heads too, go into evaluation mode; Lightning does not change the modes.
 
     Source: Touvron et al. 2019, arXiv 1906.06423, section 4. The paper trains the weights of that normalisation too;
     its code (imnet_finetune/train.py) trains the linear layer alone, as here.
@@ -21,18 +21,18 @@ def prepare_finetuning(network: nn.Module) -> None:
     Raises:
         RecipeError: the network has no classifier with parameters.
     """
-    answers, auxiliaries = _classifiers(network)
-    if not [*answers.parameters()]:
-        raise RecipeError("recipe.finetune=classifier: the network's classifier has nothing to train.")
+    classifier, auxiliaries = _classifiers(network)
+    if not [*classifier.parameters()]:
+        raise RecipeError("recipe.finetune=classifier: the network's classifier has no parameters to train.")
     network.requires_grad_(False).eval()
-    answers.requires_grad_(True).train()
+    classifier.requires_grad_(True).train()
     for layer in [m for m in network.modules() if isinstance(m, _BatchNorm) and m not in auxiliaries][-1:]:
         layer.train()
 
 
 def _classifiers(network: Any) -> tuple[nn.Module, set[nn.Module]]:
-    """The layer that answers with classes, and the modules of auxiliary heads."""
-    if not hasattr(network, "classifiers"):  # a model of timm's
+    """The classifier, and the modules of auxiliary heads."""
+    if not hasattr(network, "classifiers"):  # a timm model
         return network.get_classifier(), set()
     name, *others = network.classifiers
     auxiliaries = {network.get_submodule(other.split(".")[0]) for other in others}

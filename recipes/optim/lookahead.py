@@ -1,4 +1,4 @@
-"""Slow weights that follow the trained ones, and take their place every few steps (Lookahead)."""
+"""Lookahead: slow weights follow the trained ones and replace them every few steps."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from lineage.recipes.recipe import Recipe
 
 
 class Lookahead:
-    """Every `lookahead_steps` steps: slow = d slow + (1 - d) weights, weights = slow; after the last step once more.
+    """Every `lookahead_steps` steps: slow = d slow + (1 - d) weights, then weights = slow.
 
-    As in airbench94 (arXiv 2404.00498, section 3.4) d = lookahead (t / T)^3 grows over the T steps, buffers included,
-    and in the end the weights are the slow ones alone (d = 1). In Zhang et al. 2019 (arXiv 1907.08610) it is constant.
+    As in airbench94 (arXiv 2404.00498, section 3.4), d = lookahead (t / T)^3 grows over the T steps, buffers are
+    included, and after the last step weights = slow once more. In Zhang et al. 2019 (arXiv 1907.08610) d is constant.
     """
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
@@ -24,21 +24,20 @@ class Lookahead:
         self.slow = [tensor.to(device) for tensor in self.slow]
 
     def statistics(self) -> list[Tensor]:
-        """The slow buffers, which on several devices differ."""
+        """The slow buffers, which differ between devices."""
         return self.slow[self.parameters :]
 
     def restart(self, network: nn.Module) -> None:
-        """From the weights as they are now."""
+        """Set the slow weights to the network's present ones."""
         torch._foreach_copy_(self.slow, _tensors(network))
 
     @torch.no_grad()
     def after_step(self, network: nn.Module, step: int, total_steps: int) -> None:
-        """Meet, if it is time to, once step `step`, counted from 0, is done."""
+        """Update both after step `step`, counted from 0, if one is due."""
         done, weights = step + 1, _tensors(network)
         if done % self.every == 0:
             torch._foreach_lerp_(self.slow, weights, 1 - self.decay * (done / total_steps) ** 3)
-            torch._foreach_copy_(weights, self.slow)
-        if done == total_steps:
+        if done % self.every == 0 or done == total_steps:
             torch._foreach_copy_(weights, self.slow)
 
     def state_dict(self) -> dict:

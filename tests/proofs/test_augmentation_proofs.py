@@ -51,6 +51,6 @@ def test_shares_and_boxes_are_distributed_as_in_theory_and_in_timm(side):
     assert distance_from_uniform(flat) < 1.63  # Beta(1, 1)
     found = [draw_mix(recipes[2], side, side, 0, i) for i in range(count)]
     drawn = [cutmix_bbox_and_lam((side, side), theirs.beta(1, 1)) for _ in range(count)]
-    ours = torch.tensor([[*mix.box, mix.share] for mix in found]).T
+    ours = torch.tensor([[*mix.box, mix.lam] for mix in found]).T
     for numbers, expected in zip(ours, torch.tensor([[*box, share] for box, share in drawn]).T, strict=True):
         assert distance_of_samples(numbers, expected) < 1.63

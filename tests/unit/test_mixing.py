@@ -64,7 +64,7 @@ def test_a_mix_is_a_function_of_its_key_and_its_share_the_boxs_area():
     assert len(cut) == pytest.approx(500, abs=60)
     for mix in cut:
         top, bottom, left, right = mix.box
-        assert mix.share == 1 - (bottom - top) * (right - left) / 1024
+        assert mix.lam == 1 - (bottom - top) * (right - left) / 1024
     assert draw_mix(recipe_of("wrn"), 32, 32, 0, 1) is None
 
 
