@@ -31,12 +31,12 @@ READ = {
         "trainer.deterministic", "trainer.benchmark", "trainer.limit_test_batches", "experiment", "published.*",
         "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation",
         "recipe.test_views", "recipe.loss", "recipe.mixed_precision",
-        "pretrained", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*", "hydra.*",
+        "pretrained", "plugins", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*", "hydra.*",
     ),
     "export": (
         "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "experiment", "published.*",
         "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation",
-        "pretrained", "run", "runs", "checkpoint", "to", "output", "resolution", "crop", "hydra/*", "hydra.*",
+        "pretrained", "plugins", "run", "runs", "checkpoint", "to", "output", "resolution", "crop", "hydra/*", "hydra.*",
     ),
     "describe": (
         "arch", "arch.*", "datamodule", "datamodule.root", "datamodule.name", "datamodule.config",
@@ -47,7 +47,7 @@ READ = {
     "preview": (
         "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "recipe.*", "trainer", "trainer.accelerator",
         "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.max_per_device", "experiment", "seed",
-        "teacher", "runs", "published.*", "output", "images", "epoch", "step", "hydra/*", "hydra.*",
+        "teacher", "plugins", "runs", "published.*", "output", "images", "epoch", "step", "hydra/*", "hydra.*",
     ),
     "prepare": (
         "datamodule", "datamodule.[!w]*", "out", "max_size", "quality", "shard_size", "check", "seed", "hydra/*",
