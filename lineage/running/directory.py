@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lineage.errors import UserError
 from lineage.files import write_whole
+from lineage.renames import current_name
 
 SAME = ("arch", "datamodule", "recipe", "pretrained", "freeze", "teacher", "seed")  # what a run may not change
 FREE = (  # but for this of it: where and by whom files are read, and what then comes of those that cannot be
@@ -102,13 +103,6 @@ def read_config(path: Path) -> DictConfig:
         if target := OmegaConf.select(config, f"{group}._target_"):
             config[group]._target_ = current_name(str(target))
     return config
-
-
-def current_name(target: str) -> str:
-    """What a class that a run of version 0.1 names is called now."""
-    if target.startswith("datamodules."):
-        return "lineage.datamodules.sets." + target.removeprefix("datamodules.").replace("folders.", "imagefolder.")
-    return f"lineage.{target}" if target.startswith("archs.") else target
 
 
 def _plain(node: Any) -> Any:

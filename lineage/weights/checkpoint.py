@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lineage.archs.arguments import ArchitectureError
+from lineage.renames import current_name
 from lineage.weights.preprocessing import Preprocessing, preprocessing_from, timm_folder_preprocessing
 
 Tensors = dict[str, Tensor]
@@ -58,7 +59,10 @@ def read_weights(path: Path) -> SavedWeights:
     preprocessing = preprocessing_from(values) if isinstance(values, Mapping) else timm_folder_preprocessing(path)
     states = [value for value in content.values() if isinstance(value, Mapping)]
     classes = next((state["classes"] for state in states if "classes" in state), None)  # of the datamodule
-    return SavedWeights(network_weights(content), arch if isinstance(arch, Mapping) else {}, preprocessing, classes)
+    arch = dict(arch) if isinstance(arch, Mapping) else {}
+    if "_target_" in arch:
+        arch["_target_"] = current_name(str(arch["_target_"]))
+    return SavedWeights(network_weights(content), arch, preprocessing, classes)
 
 
 def _reason(error: Exception) -> str:

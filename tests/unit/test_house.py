@@ -18,7 +18,8 @@ FLOORS = (
     ("reporting",),
     ("weights", "anatomy", "analysis"),
     ("archs", "datamodules", "recipes"),
-    ("files", "plugins", "text"),
+    ("constraints",),
+    ("files", "plugins", "renames", "text", "constraints"),
     ("errors",),
 )
 LEVEL = {room: len(FLOORS) - level for level, floor in enumerate(FLOORS) for room in floor}
