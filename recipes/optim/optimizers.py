@@ -1,7 +1,8 @@
-"""Parameter groups and optimisers. SGD is torch's; the others are timm's, by timm's names."""
+"""Parameter groups and optimisers. SGD is torch's; the others are timm's, under timm's names."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,28 +11,22 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from lineage.recipes.recipe import Recipe, RecipeError
 
-NORMALISATIONS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # the first: of batches and of instances
+NORMALISATIONS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # _NormBase: batch and instance norm
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """The trainable parameters, those together that have the same weight decay and the same share of the rate.
-
-    A group states both: `weight_decay`, and `lr_scale`, which its rate is `learning_rate(...)` times.
+    """The trainable parameters, grouped by `weight_decay` and `lr_scale`, the factor of the group's learning rate.
 
     Raises:
-        RecipeError: layer_decay, of a network that does not tell the depth of its layers.
+        RecipeError: layer_decay is set, and the network does not tell the depth of its layers.
     """
     scales = layer_scales(network, recipe.layer_decay) if recipe.layer_decay else {}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        owner, _, last = name.rpartition(".")
-        kind = parameter_kind(network.get_submodule(owner), last, parameter)
+    for name, parameter, kind in _trainable_parameters(network):
         decay, scale = weight_decay(recipe, kind), scales.get(name, 1.0)
         if recipe.norm_bias_lr_factor and kind == "norm_bias":
-            # A step shrinks a parameter by rate x decay, which airbench keeps the same for all (arXiv 2404.00498).
+            # A step shrinks a parameter by rate x decay, which airbench keeps equal for all (arXiv 2404.00498).
             decay, scale = decay / recipe.norm_bias_lr_factor, recipe.norm_bias_lr_factor
         groups.setdefault((decay, scale), []).append(parameter)
     return [
@@ -41,19 +36,23 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
 
 
 def parameter_kinds(network: nn.Module) -> set[str]:
-    """The parameter_kinds of parameters that are trained."""
-    return {
-        parameter_kind(network.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], parameter)
-        for name, parameter in network.named_parameters()
-        if parameter.requires_grad
-    }
+    """The kinds of the trainable parameters."""
+    return {kind for _, _, kind in _trainable_parameters(network)}
+
+
+def _trainable_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter, str]]:
+    """Name, parameter and kind."""
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            module, _, last = name.rpartition(".")
+            yield name, parameter, parameter_kind(network.get_submodule(module), last, parameter)
 
 
 def parameter_kind(module: nn.Module, name: str, parameter: nn.Parameter) -> str:
-    """What the parameter `name` of a layer is: norm_weight, norm_bias, bias, scale, depthwise or weight.
+    """The kind of the parameter `name` of a module: norm_weight, norm_bias, bias, scale, depthwise or weight.
 
-    A scale is a vector that is none of normalisation's but multiplies as its weights do, as the coefficients of
-    LeNet-5's subsampling or a LayerScale: timm, too, decays no vectors where it decays no normalisation.
+    A scale is any other vector that multiplies, such as the coefficients of LeNet-5's subsampling or a LayerScale. It
+    follows `decay_norm`, since timm treats all vectors alike.
     """
     if isinstance(module, NORMALISATIONS):
         return "norm_bias" if name == "bias" else "norm_weight"
@@ -79,14 +78,14 @@ def weight_decay(recipe: Recipe, kind: str) -> float:
 
 
 def layer_scales(network: nn.Module, layer_decay: float) -> dict[str, float]:
-    """The share of the rate of each parameter: layer_decay ** (layers behind its own); the head's is 1.
+    """The `lr_scale` of each parameter: layer_decay ** (number of later layers), so the head's is 1.
 
     Source: BEiT's fine-tuning (arXiv 2106.08254, appendix), as timm's param_groups_layer_decay.
     """
     if not hasattr(network, "parameter_layers"):
         raise RecipeError(f"recipe.layer_decay: {type(network).__name__} does not tell the depth of its layers; set 0.")
     layers: list[list[str]] = network.parameter_layers()  # type: ignore[operator]
-    return {name: layer_decay**behind for behind, names in enumerate(reversed(layers)) for name in names}
+    return {name: layer_decay**later for later, names in enumerate(reversed(layers)) for name in names}
 
 
 def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
@@ -96,7 +95,7 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
     """
     groups = parameter_groups(network, recipe)
     if recipe.optimizer == "sgd":
-        # The fused one undoes fp16's scale itself, after the gradients were clipped: where they are, it is not taken.
+        # Fused SGD undoes fp16's scale in its own step, which is too late where gradients are clipped.
         fused = _can_fuse(network) and not recipe.grad_clip
         return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)
     betas = (recipe.momentum, recipe.beta2)

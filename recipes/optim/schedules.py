@@ -1,8 +1,8 @@
-"""The learning rate as a pure function of the step; no scheduler object, no state to save.
+"""The learning rate as a pure function of the step: no scheduler object, no state to save.
 
-Time is counted in ticks: epochs with schedule_interval "epoch", as in the papers and in timm, or optimiser steps. What
-a YAML says in epochs becomes ticks without rounding, 2.4 epochs of 625 steps are 1,500, so that a rate falls at the
-first tick that is not before its instant, as integers tell it.
+Time is counted in ticks. A tick is an epoch with schedule_interval "epoch", as in the papers and in timm, or an
+optimiser step. Epochs in the YAML are converted to ticks without rounding (2.4 epochs of 625 steps are 1,500), and a
+milestone takes effect at the first tick that is not before it.
 """
 
 from __future__ import annotations
@@ -16,25 +16,23 @@ from lineage.recipes.recipe import Recipe
 
 
 class Time(NamedTuple):
-    """The place in a schedule, in ticks: since it began, of its whole length, of an epoch."""
+    """A point of a schedule, in ticks."""
 
-    now: int | Fraction
-    length: int | Fraction
+    now: int | Fraction  # since the schedule began
+    length: int | Fraction  # of the whole schedule
     per_epoch: int
-    decays: int = 0  # of schedule plateau, so far
+    decays: int = 0  # so far, of schedule plateau
 
-    def of(self, epochs: float) -> Fraction:
-        """A number of epochs in ticks."""
+    def ticks(self, epochs: float) -> Fraction:
         return as_fraction(epochs) * self.per_epoch
 
-    def passed(self, epochs: list[float]) -> int:
-        """How many of these instants are not after now."""
-        return sum(self.now >= self.of(instant) for instant in epochs)
+    def milestones_passed(self, epochs: list[float]) -> int:
+        return sum(self.now >= self.ticks(milestone) for milestone in epochs)
 
 
 @functools.cache
 def as_fraction(number: float) -> Fraction:
-    """What the YAML says: 2.4 is 12/5, and not the binary number beside it."""
+    """The decimal number that the YAML says: 2.4 is 12/5, not the nearest binary number."""
     return Fraction(repr(number))
 
 
@@ -43,32 +41,32 @@ def constant(recipe: Recipe, time: Time) -> float:
 
 
 def step(recipe: Recipe, time: Time) -> float:
-    """Multiply by decay_rate every decay_epochs; TensorFlow's exponential_decay(staircase=True) by the step."""
-    return recipe.lr * recipe.decay_rate ** int(time.now // time.of(recipe.decay_epochs[0]))
+    """Multiply by decay_rate every decay_epochs, as TensorFlow's exponential_decay(staircase=True)."""
+    return recipe.lr * recipe.decay_rate ** int(time.now // time.ticks(recipe.decay_epochs[0]))
 
 
 def multistep(recipe: Recipe, time: Time) -> float:
-    """Multiply by decay_rate after each of decay_epochs, so that 60 epochs are before 60."""
-    return recipe.lr * recipe.decay_rate ** time.passed(recipe.decay_epochs)
+    """Multiply by decay_rate at each of decay_epochs; epochs count from 0, so 60 of them come before milestone 60."""
+    return recipe.lr * recipe.decay_rate ** time.milestones_passed(recipe.decay_epochs)
 
 
 def exponential(recipe: Recipe, time: Time) -> float:
-    """Decay without jumps: by decay_rate over each decay_epochs (Dollar et al. 2021: 0.02^(t/400))."""
-    return recipe.lr * recipe.decay_rate ** float(time.now / time.of(recipe.decay_epochs[0]))
+    """Decay smoothly, by decay_rate over every decay_epochs (Dollar et al. 2021: 0.02^(t/400))."""
+    return recipe.lr * recipe.decay_rate ** float(time.now / time.ticks(recipe.decay_epochs[0]))
 
 
 def listed(recipe: Recipe, time: Time) -> float:
-    """A rate for each interval between decay_epochs (LeCun et al. 1998, section III-B)."""
-    return recipe.lrs[time.passed(recipe.decay_epochs)]
+    """One of `lrs` for each interval between decay_epochs (LeCun et al. 1998, section III-B)."""
+    return recipe.lrs[time.milestones_passed(recipe.decay_epochs)]
 
 
 def plateau(recipe: Recipe, time: Time) -> float:
-    """Multiply by decay_rate each time that Plateau says so."""
+    """Multiply by decay_rate at each decay that Plateau counts."""
     return recipe.lr * recipe.decay_rate ** min(time.decays, recipe.max_decays)
 
 
 def linear(recipe: Recipe, time: Time) -> float:
-    """Straight from lr to min_lr."""
+    """A straight line from lr to min_lr."""
     return recipe.lr + (recipe.min_lr - recipe.lr) * float(Fraction(time.now) / time.length)
 
 
@@ -85,15 +83,15 @@ SCHEDULES = {f.__name__: f for f in (constant, step, multistep, exponential, pla
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, decays: int = 0) -> float:
     """The learning rate of optimiser step `step`, counted from 0 over the whole run.
 
-    The schedule begins with the first step, and warm-up stands in its place for a while, as in timm
-    (warmup_prefix=False) and in EfficientNet's code; with `after_warmup` it begins where warm-up ends, and takes the
-    epochs that are left, as torchvision's (SequentialLR). Warm-up is a straight line from warmup_lr to lr, or with
-    warmup_factor the schedule's own rate times a line from it to 1, as in pycls. In steps it is whole steps long.
+    The schedule begins at the first step, and warm-up replaces its first part, as in timm (warmup_prefix=False) and in
+    EfficientNet's code. With `after_warmup` it begins at the end of warm-up and covers the remaining epochs, as in
+    torchvision (SequentialLR). Warm-up is a straight line from warmup_lr to lr; with warmup_factor it is the schedule
+    times a line from warmup_factor to 1, as in pycls. With schedule_interval "step" it takes whole steps.
 
-    The last `swa` epochs have the rate swa_lr, if there is one; cooldown_epochs have that of the schedule's end.
+    The last `swa` epochs have the rate swa_lr, if it is set; cooldown_epochs have the last rate of the schedule.
 
     Args:
-        decays: of schedule plateau, so far.
+        decays: so far, of schedule plateau.
     """
     per_epoch = 1 if recipe.schedule_interval == "epoch" else steps_per_epoch
     end = recipe.epochs * per_epoch
@@ -117,10 +115,10 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, decays: int =
 
 
 def rate_scale(recipe: Recipe) -> float:
-    """What lr_scaling multiplies every rate with: the peak, both ends and those of a list.
+    """The factor of lr_scaling, for the whole curve: lr, warmup_lr, min_lr, swa_lr and lrs.
 
-    A step over k times the images stands for k steps (Goyal et al. 2017, arXiv 1706.02677, section 2.1), those of
-    warm-up and of the end too, so the whole curve is scaled. Swin's code does so; timm and DeiT scale the peak alone.
+    A step over k times as many images replaces k steps (Goyal et al. 2017, arXiv 1706.02677, section 2.1), those of
+    warm-up and of the end too. Swin's code scales the whole curve as well; timm and DeiT scale the peak alone.
     """
     if recipe.lr_scaling == "none":
         return 1.0
@@ -129,9 +127,10 @@ def rate_scale(recipe: Recipe) -> float:
 
 
 class Plateau:
-    """Counts the decays of schedule plateau: one after `patience` epochs without a better accuracy.
+    """Counts the decays of schedule plateau: one after every `patience` epochs without a better accuracy.
 
-    torch's ReduceLROnPlateau with patience - 1 and threshold 0, which waits for one epoch more than its patience.
+    It equals torch's ReduceLROnPlateau with threshold 0 and patience - 1, since torch waits one epoch longer than its
+    patience.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -141,7 +140,7 @@ class Plateau:
 
     @property
     def ended(self) -> bool:
-        """Whether a decay more than the last one would be due."""
+        """Whether training should stop: a decay is due after the last allowed one."""
         return self.decays > self.max_decays
 
     def after_epoch(self, accuracy: float) -> None:

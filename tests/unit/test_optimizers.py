@@ -230,5 +230,5 @@ def test_fine_tuning_trains_the_classifier_alone(config, statistics):
 
 
 def test_a_classifier_without_parameters_cannot_be_fine_tuned():
-    with pytest.raises(RecipeError, match="nothing to train"):
+    with pytest.raises(RecipeError, match="no parameters to train"):
         prepare_finetuning(build("lenet5 arch.variant=1998", device="meta"))
