@@ -14,12 +14,13 @@ Initialisation: 2012 as in section 5 of the paper; 2014 as the released weights 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from torch import nn
 
-from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
-from lineage.archs.blocks import classifier
+from lineage.archs.arguments import Channels, Classes, Rate, Stem
+from lineage.archs.blocks import classifier, initialise_layer
 from lineage.archs.network import Network, Stage
 
 # Maps of the five convolutions, and the groups that they fall into.
@@ -61,11 +62,11 @@ class AlexNet(Network):
         dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
-        name = choose("variant", str(variant), ("2012", "2014"))
+        name = str(variant)
         self.paper = paper = name == "2012"
         maps, groups = WIDTHS[name], GROUPS[name]
         kernel, stride, padding = (5, 1, 2)
-        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+        if stem == "imagenet":
             kernel, stride, padding = (11, 4, 0 if paper else 2)
         self.min_size = 14 * stride + kernel - 2 * padding  # three poolings, 15 -> 7 -> 3 -> 1
 
@@ -106,7 +107,5 @@ class AlexNet(Network):
 
     def initialise(self, module: nn.Module) -> None:
         """2012: weights of deviation 0.01, biases 0."""
-        if self.paper and isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        if self.paper:
+            initialise_layer(module, partial(nn.init.normal_, std=0.01))

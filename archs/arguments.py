@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
+from lineage.constraints import checked
 from lineage.errors import UserError
 
-# What an argument may be; a string is a condition in x. lineage/config/signatures.py reads these types from the
-# source, so a
-# command with another value is refused before torch is imported.
+# lineage/config/signatures.py reads these types from the source, so that a command is refused before torch is imported.
 Count = Annotated[int, "x >= 1"]
 Classes = Annotated[int, "0 <= x <= 1000000"]  # 0: features in place of logits
 Channels = Annotated[int, "1 <= x <= 1024"]  # of the images
@@ -26,8 +24,5 @@ class ArchitectureError(UserError, ValueError):
     """An argument that does not describe a network; the message is one sentence for the user."""
 
 
-def choose(what: str, value: str, choices: Sequence[str]) -> str:
-    """Return `value` if it is one of `choices`; raise ArchitectureError, naming them, if not."""
-    if value not in choices:
-        raise ArchitectureError(f"arch.{what}={value}: it is one of {', '.join(choices)}.")
-    return value
+# Decorates a function that builds a network; class Network decorates the constructors.
+checked_arguments = checked(ArchitectureError, "arch.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -105,6 +108,19 @@ class DropPath(nn.Module):
         return f"rate={self.rate:g}"
 
 
+def initialise_layer(module: nn.Module, draw: Callable[[Tensor], Any]) -> None:
+    """Draw the weights of a convolution or a linear layer; its bias starts at zero."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        draw(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def truncated_normal_(weight: Tensor, std: float) -> Tensor:
+    """A normal distribution, cut at two deviations."""
+    return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
 def drop_path_rates(rate: float, blocks: int) -> list[float]:
     """Linear rule of stochastic depth: rate * i / (blocks - 1) for the blocks i = 0, 1, ..."""
     return [rate * i / max(blocks - 1, 1) for i in range(blocks)]
@@ -145,6 +161,43 @@ class SqueezeExcite(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         squeezed = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
         return x * self.gate(self.expand(self.act(self.reduce(squeezed))))
+
+
+class InvertedResidual(nn.Module):
+    """1x1 up to `expansion` times the channels, depthwise, linear 1x1: (B, in, H, W) -> (B, out, H/stride, W/stride).
+
+    The shortcut joins input and output only where their shapes agree; there is no projection.
+
+    Args:
+        conv: makes a convolution with its normalisation and activation, as ConvNormAct does.
+        gate: makes the Squeeze-and-Excitation of MBConv, given the depthwise channels and a quarter of the block's.
+
+    Source: Sandler et al. 2018, arXiv 1801.04381; with `gate`, EfficientNet's MBConv, arXiv 1905.11946.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        drop_path: float,
+        expansion: int,
+        conv: Callable[..., nn.Module],
+        kernel_size: int = 3,
+        gate: Callable[[int, int], nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        inner = in_channels * expansion
+        self.expand = conv(in_channels, inner, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = conv(inner, inner, kernel_size, stride, groups=inner)
+        self.se = gate(inner, in_channels // 4) if gate else nn.Identity()
+        self.project = conv(inner, out_channels, 1, act=None)
+        self.residual = stride == 1 and in_channels == out_channels
+        self.drop_path = DropPath(drop_path if self.residual else 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.project(self.se(self.depthwise(self.expand(x))))
+        return x + self.drop_path(out) if self.residual else out
 
 
 class NoClassifier(nn.Identity):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
+from lineage.archs.arguments import Channels, Classes, Rate, Stem
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, SqueezeExcite
 from lineage.archs.branches import Branches
 from lineage.archs.network import Network, Stage
@@ -86,7 +86,7 @@ class BNInception(Network):
         dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
-        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+        if stem == "imagenet":
             self.min_size = 23  # the last stride needs two pixels: 23 -> 12 -> 6 -> 3 -> 2 -> 1
             self.stem = nn.Sequential(
                 BiasedConvNormAct(in_channels, 64, 7, 2),  # (64, 112, 112)

@@ -80,6 +80,24 @@ class Chain(Stage):
         return conv(in_channels, channels, (height, width), stride, 0 if valid else None)
 
 
+class Chains(nn.Sequential):
+    """Stages, each a Chain on the output of the one before it; `out_channels` is the last one's."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        stages: Sequence[Sequence],
+        conv: Callable[..., nn.Module] = ConvNormAct,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__()
+        self.out_channels = in_channels
+        for layers in stages:
+            chain = Chain(self.out_channels, layers, conv, count_include_pad)
+            self.append(chain)
+            self.out_channels = chain.out_channels
+
+
 class Branches(nn.Module):
     """Parallel chains, concatenated: (B, in, H, W) -> (B, sum of the branches, H/stride, W/stride).
 

@@ -125,14 +125,7 @@ def target(name: str) -> Callable[..., Network]:
 
 def parameters(name: str) -> list[str]:
     """Names of the arguments of a network."""
-    return _parameters(target(name))
-
-
-def _parameters(called: Callable[..., Any]) -> list[str]:
-    """Names of the arguments; of `**options`, those of the class that comes out."""
-    own = inspect.signature(called).parameters.values()
-    named = [parameter.name for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
-    return named if len(named) == len(own) else named + _parameters(typing.get_type_hints(called)["return"])
+    return list(inspect.signature(target(name)).parameters)
 
 
 # ---- what the files compute with

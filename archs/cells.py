@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lineage.archs.arguments import ArchitectureError, choose
+from lineage.archs.arguments import ArchitectureError
 from lineage.archs.blocks import DropPath
 from lineage.archs.network import Stage
 from lineage.archs.operations import Norm, convolutions, fit
+from lineage.text import nearest
 
 Row = tuple[int, str, int, str]  # state, operation, state, operation
 
@@ -131,8 +132,9 @@ class Cell(nn.Module):
         def edge(row: int, source: int, name: str) -> Edge:
             if source not in range(row + 2):
                 raise ArchitectureError(f"arch.cells: row {row} reads state {source}; there are 0 to {row + 1}.")
-            build = parts.operations[choose("cells", name, tuple(parts.operations))]
-            operation = build(channels[source], size.width, strides[source], parts.norm)
+            if name not in parts.operations:
+                raise ArchitectureError(f"arch.cells: {name} is not an operation.{nearest(name, parts.operations)}")
+            operation = parts.operations[name](channels[source], size.width, strides[source], parts.norm)
             return Edge(source, operation, nn.Identity() if name == "identity" else self.drop_path)
 
         pairs = [(edge(i, *row[:2]), edge(i, *row[2:])) for i, row in enumerate(table.rows)]

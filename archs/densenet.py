@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from lineage.archs.arguments import ArchitectureError, Channels, Classes, Count, Rate, Stem, choose
+from lineage.archs.arguments import Channels, Classes, Count, Rate, Stem, checked_arguments
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, HeConv2d, NormAct
 from lineage.archs.network import Network, Stage
 from lineage.archs.recompute import recompute
@@ -109,9 +109,7 @@ class DenseNet(Network):
         memory_efficient: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 < compression <= 1:
-            raise ArchitectureError(f"arch.compression={compression}: a transition keeps a share above 0, at most 1.")
-        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+        if stem == "imagenet":
             pool = nn.MaxPool2d(3, stride=2, padding=1)
             self.stem: nn.Module = nn.Sequential(ConvNormAct(in_channels, stem_channels, 7, stride=2), pool)
             self.min_size = 2 ** (len(depths) + 1) - 3  # one pixel in the last map: 29 -> 15 -> 8 -> 4 -> 2 -> 1
@@ -150,32 +148,39 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@checked_arguments
 def densenet_bc(
     depth: Annotated[int, "x >= 10 and x % 6 == 4"],
     growth_rate: Count,
     num_classes: Classes = 10,
+    in_channels: Channels = 3,
     stem: Stem = "cifar",
-    **options,
+    bottleneck: Annotated[int, "x >= 0"] = 4,
+    compression: Annotated[float, "0 < x <= 1"] = 0.5,
+    dropout: Rate = 0.0,
+    memory_efficient: bool = False,
 ) -> DenseNet:
     """DenseNet-BC for CIFAR: 6n + 4 layers in three blocks, 2k maps from the stem."""
-    if depth < 10 or (depth - 4) % 6:
-        raise ArchitectureError(f"arch.depth={depth}: a DenseNet-BC for CIFAR has 6n + 4 layers (100, 190, 250).")
-    return DenseNet(growth_rate, [(depth - 4) // 6] * 3, 2 * growth_rate, num_classes, stem=stem, **options)
+    return DenseNet(
+        growth_rate, [(depth - 4) // 6] * 3, 2 * growth_rate, num_classes, in_channels, stem, bottleneck, compression,
+        dropout, memory_efficient,
+    )  # fmt: skip
 
 
+@checked_arguments
 def densenet_cifar(
     depth: Annotated[int, "x >= 7 and x % 3 == 1"],
     growth_rate: Count,
     num_classes: Classes = 10,
+    in_channels: Channels = 3,
     stem: Stem = "cifar",
     bottleneck: Annotated[int, "x >= 0"] = 0,
     compression: Annotated[float, "0 < x <= 1"] = 1.0,
-    **options,
+    dropout: Rate = 0.0,
+    memory_efficient: bool = False,
 ) -> DenseNet:
     """The plain DenseNet for CIFAR: 3n + 4 layers in three blocks, 16 maps from the stem."""
-    if depth < 7 or (depth - 4) % 3:
-        raise ArchitectureError(f"arch.depth={depth}: a plain DenseNet for CIFAR has 3n + 4 layers (40, 100).")
-    depths, plain = [(depth - 4) // 3] * 3, 16
     return DenseNet(
-        growth_rate, depths, plain, num_classes, stem=stem, bottleneck=bottleneck, compression=compression, **options
-    )
+        growth_rate, [(depth - 4) // 3] * 3, 16, num_classes, in_channels, stem, bottleneck, compression, dropout,
+        memory_efficient,
+    )  # fmt: skip

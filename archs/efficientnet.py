@@ -15,16 +15,21 @@ TensorFlow's SAME; here, as in torchvision and timm's networks without `tf_`, bo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-from torch import Tensor, nn
+from torch import nn
 
-from lineage.archs.arguments import Channels, Classes, Momentum, Multiplier, Positive, Rate, Stem, choose
-from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates
-from lineage.archs.network import Network, Stage
+from lineage.archs.arguments import Channels, Classes, Momentum, Multiplier, Positive, Rate, Stem
+from lineage.archs.blocks import (
+    ClassifierHead,
+    ConvNormAct,
+    InvertedResidual,
+    SqueezeExcite,
+    drop_path_rates,
+    initialise_layer,
+)
+from lineage.archs.network import Network, stack
 from lineage.archs.scaling import ALPHA, BETA, GAMMA, compound_scale
 
 # Table 1, stages 2 to 8: expansion of MBConv, kernel size, stride of the first layer, channels, layers.
@@ -58,37 +63,6 @@ class Swish(nn.SiLU):
         super().__init__(inplace=False)
 
 
-@dataclass(frozen=True)
-class MBConvs:
-    """What the blocks of a stage share: how often wider they are inside, and how they convolve and normalise."""
-
-    expansion: int
-    kernel_size: int
-    conv: Callable[..., nn.Module]
-
-
-class MBConv(nn.Module):
-    """1x1 up, depthwise, squeeze-and-excitation, linear 1x1: (B, in, H, W) -> (B, out, H/stride, W/stride).
-
-    The gate is computed from a quarter of the block's input channels; the shortcut joins equal shapes only.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, shared: MBConvs, drop_path: float) -> None:
-        super().__init__()
-        inner = in_channels * shared.expansion
-        conv = shared.conv
-        self.expand = conv(in_channels, inner, 1) if shared.expansion > 1 else nn.Identity()
-        self.depthwise = conv(inner, inner, shared.kernel_size, stride, groups=inner)
-        self.se = SqueezeExcite(inner, in_channels // 4, Swish)
-        self.project = conv(inner, out_channels, 1, act=None)
-        self.residual = stride == 1 and in_channels == out_channels
-        self.drop_path = DropPath(drop_path if self.residual else 0.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.project(self.se(self.depthwise(self.expand(x))))
-        return x + self.drop_path(out) if self.residual else out
-
-
 class EfficientNet(Network):
     """3x3 stem, seven stages of MBConv, 1x1 to 1280 channels, average pooling, linear: B0, scaled.
 
@@ -115,7 +89,7 @@ class EfficientNet(Network):
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, act=Swish, eps=norm_eps, momentum=norm_momentum)
-        stem_stride = {"imagenet": 2, "cifar": 1}[choose("stem", stem, ("imagenet", "cifar"))]
+        stem_stride = 2 if stem == "imagenet" else 1
         # One pixel in the last two stages only, 17 -> 9 -> 5 -> 3 -> 2 -> 1: of one pixel and two images batch
         # normalisation makes +-1, and through the 55 blocks of B7 the gradients would overflow.
         self.min_size = 8 * stem_stride + 1
@@ -124,16 +98,14 @@ class EfficientNet(Network):
         channels, *widths, last = widths
 
         self.stem = conv(in_channels, channels, 3, stem_stride)
+        gate = partial(SqueezeExcite, act=Swish)
         rates = iter(drop_path_rates(drop_path, sum(depths) + 1))  # one more: the last block stays below drop_path
-        stages = []
+        self.stages = nn.Sequential()
         rows = zip(expansions, kernel_sizes, strides, widths, depths, strict=True)
         for expansion, kernel_size, stride, width, depth in rows:
-            shared, blocks = MBConvs(expansion, kernel_size, conv), []
-            for i in range(depth):
-                blocks.append(MBConv(channels, width, stride if i == 0 else 1, shared, next(rates)))
-                channels = width
-            stages.append(Stage(*blocks))
-        self.stages = nn.Sequential(*stages)
+            block = partial(InvertedResidual, expansion=expansion, conv=conv, kernel_size=kernel_size, gate=gate)
+            self.stages.append(stack(block, depth, channels, width, stride, rates))
+            channels = width
         self.last = conv(channels, last, 1)
         self.head = ClassifierHead(last, num_classes, dropout)
         self.notes = [compare_published(phi)] if phi else []
@@ -143,12 +115,10 @@ class EfficientNet(Network):
         """Normal of variance 2 / fan_out, where a depthwise filter's fan-out is k * k; uniform in the classifier."""
         if isinstance(module, nn.Conv2d):
             fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
-            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+            initialise_layer(module, partial(nn.init.normal_, std=math.sqrt(2 / fan_out)))
         elif isinstance(module, nn.Linear):
             bound = 1 / math.sqrt(module.out_features)
-            nn.init.uniform_(module.weight, -bound, bound)
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
+            initialise_layer(module, partial(nn.init.uniform_, a=-bound, b=bound))
 
 
 def nearest_published(phi: float) -> tuple[str, dict[str, float]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
+from lineage.archs.arguments import Channels, Classes, Rate, Stem
 from lineage.archs.blocks import ClassifierHead, classifier
 from lineage.archs.branches import Branches
 from lineage.archs.network import Network, Stage
@@ -110,7 +110,7 @@ class GoogLeNet(Network):
         aux_dropout: Rate = 0.7,
     ) -> None:
         super().__init__()
-        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+        if stem == "imagenet":
             self.min_size = 31  # the last pooling needs two pixels: 31 -> 16 -> 8 -> 4 -> 2 -> 1
             self.stem = nn.Sequential(
                 ConvAct(in_channels, 64, (7, 7), stride=2),  # (64, 112, 112)

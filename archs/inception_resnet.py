@@ -22,8 +22,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lineage.archs.arguments import Channels, Classes, Positive, Rate, Stem, choose
-from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates
+from lineage.archs.arguments import Channels, Classes, Positive, Rate, Stem, checked_arguments
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates, initialise_layer
 from lineage.archs.branches import Branches, Chain
 from lineage.archs.inception_v4 import STEMS as V4_STEMS
 from lineage.archs.network import Network, Stage
@@ -162,7 +162,7 @@ class InceptionResNet(Network):
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
         # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
-        self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, tuple(plan.stem))]
+        self.min_size = {"imagenet": 75, "cifar": 7}[stem]
         self.stem = Chain(in_channels, plan.stem[stem], conv, count_include_pad=False)
         channels = self.stem.out_channels
 
@@ -187,17 +187,32 @@ class InceptionResNet(Network):
         self.apply(self.initialise)
 
     def initialise(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        initialise_layer(module, nn.init.xavier_uniform_)
 
 
-def inception_resnet_v1(**options) -> InceptionResNet:
-    return InceptionResNet(V1, **options)
+@checked_arguments
+def inception_resnet_v1(
+    num_classes: Classes = 1000,
+    in_channels: Channels = 3,
+    stem: Stem = "imagenet",
+    scale: Sequence[Positive] = (0.17, 0.10, 0.20),
+    se: bool = False,
+    drop_path: Rate = 0.0,
+    dropout: Rate = 0.0,
+) -> InceptionResNet:
+    return InceptionResNet(V1, num_classes, in_channels, stem, scale, se, drop_path, dropout)
 
 
-def inception_resnet_v2(variant: Literal["released", "paper"] = "released", **options) -> InceptionResNet:
-    """`variant`: "released" or "paper"."""
-    plans = {"released": V2_RELEASED, "paper": V2_PAPER}
-    return InceptionResNet(plans[choose("variant", variant, tuple(plans))], **options)
+@checked_arguments
+def inception_resnet_v2(
+    variant: Literal["released", "paper"] = "released",
+    num_classes: Classes = 1000,
+    in_channels: Channels = 3,
+    stem: Stem = "imagenet",
+    scale: Sequence[Positive] = (0.17, 0.10, 0.20),
+    se: bool = False,
+    drop_path: Rate = 0.0,
+    dropout: Rate = 0.0,
+) -> InceptionResNet:
+    plan = V2_RELEASED if variant == "released" else V2_PAPER
+    return InceptionResNet(plan, num_classes, in_channels, stem, scale, se, drop_path, dropout)

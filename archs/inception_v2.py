@@ -34,9 +34,9 @@ from typing import Literal
 
 from torch import nn
 
-from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
-from lineage.archs.blocks import ClassifierHead, ConvNormAct
-from lineage.archs.branches import Chain
+from lineage.archs.arguments import Channels, Classes, Rate, Stem
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, initialise_layer, truncated_normal_
+from lineage.archs.branches import Chain, Chains
 from lineage.archs.inception_v3 import FIGURE_7, FIGURE_10_TO_8, FIGURE_10_TO_17, figure_6
 from lineage.archs.network import Network
 
@@ -82,26 +82,18 @@ class InceptionV2(Network):
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
         # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
-        self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, tuple(STEMS))]
-        widths = FIGURE_6_WIDTHS[int(choose("figure_6_modules", str(figure_6_modules), ("4", "5")))]
+        self.min_size = {"imagenet": 75, "cifar": 7}[stem]
+        widths = FIGURE_6_WIDTHS[int(figure_6_modules)]
         self.stem = Chain(in_channels, STEMS[stem], conv)
-        channels = self.stem.out_channels
-        self.stages = nn.Sequential()
-        for tables in (
+        stages: list[list] = [
             [FIGURE_5] * 3,  # (288, 35, 35)
             [FIGURE_10_TO_17, *map(figure_6, widths)],  # (768, 17, 17)
             [FIGURE_10_TO_8, *[FIGURE_7] * 2],  # (2048, 8, 8)
-        ):
-            stage = Chain(channels, tables, conv)
-            channels = stage.out_channels
-            self.stages.append(stage)
+        ]
+        self.stages = Chains(self.stem.out_channels, stages, conv)
         self.last = nn.Identity()
-        self.head = ClassifierHead(channels, num_classes, dropout)
+        self.head = ClassifierHead(self.stages.out_channels, num_classes, dropout)
         self.apply(self.initialise)
 
     def initialise(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            std = 0.1 if isinstance(module, nn.Conv2d) else 0.01
-            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        initialise_layer(module, partial(truncated_normal_, std=0.1 if isinstance(module, nn.Conv2d) else 0.01))

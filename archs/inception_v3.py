@@ -18,9 +18,9 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
-from lineage.archs.blocks import ClassifierHead, ConvNormAct
-from lineage.archs.branches import Chain
+from lineage.archs.arguments import Channels, Classes, Rate, Stem
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, initialise_layer, truncated_normal_
+from lineage.archs.branches import Chain, Chains
 from lineage.archs.network import Network
 
 STEMS: dict[str, list] = {
@@ -117,28 +117,21 @@ class InceptionV3(Network):
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
         # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
-        self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, tuple(STEMS))]
+        self.min_size = {"imagenet": 75, "cifar": 7}[stem]
         self.stem = Chain(in_channels, STEMS[stem], conv)
-        channels = self.stem.out_channels
-        self.stages = nn.Sequential()
-        for tables in STAGES:
-            stage = Chain(channels, tables, conv)
-            channels = stage.out_channels
-            self.stages.append(stage)
+        self.stages = Chains(self.stem.out_channels, STAGES, conv)
         self.last = nn.Identity()
         self.aux = AuxHead(num_classes) if aux_heads else None
         self.aux_weights = (0.4,) if aux_heads else ()
         self.classifiers = ("head.linear", "aux.head.linear") if aux_heads else ("head.linear",)
-        self.head = ClassifierHead(channels, num_classes, dropout)
+        self.head = ClassifierHead(self.stages.out_channels, num_classes, dropout)
         self.apply(self.initialise)
 
     def initialise(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):
             of_aux = self.aux is not None and (module is self.aux.conv.conv or module.weight.shape[1:] == (768,))
             std = (0.1 if isinstance(module, nn.Conv2d) else 0.01) / (10 if of_aux else 1)
-            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            initialise_layer(module, partial(truncated_normal_, std=std))
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
         if not self.training or self.aux is None:

@@ -13,9 +13,9 @@ from functools import partial
 
 from torch import nn
 
-from lineage.archs.arguments import Channels, Classes, Rate, Stem, choose
+from lineage.archs.arguments import Channels, Classes, Rate, Stem
 from lineage.archs.blocks import ClassifierHead, ConvNormAct
-from lineage.archs.branches import Chain
+from lineage.archs.branches import Chain, Chains
 from lineage.archs.network import Network
 
 STEMS: dict[str, list] = {
@@ -88,16 +88,11 @@ class InceptionV4(Network):
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
         # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
-        self.min_size = {"imagenet": 75, "cifar": 7}[choose("stem", stem, tuple(STEMS))]
+        self.min_size = {"imagenet": 75, "cifar": 7}[stem]
         self.stem = Chain(in_channels, STEMS[stem], conv)
-        channels = self.stem.out_channels
-        self.stages = nn.Sequential()
-        for tables in STAGES:
-            stage = Chain(channels, tables, conv, count_include_pad=False)
-            channels = stage.out_channels
-            self.stages.append(stage)
+        self.stages = Chains(self.stem.out_channels, STAGES, conv, count_include_pad=False)
         self.last = nn.Identity()
-        self.head = ClassifierHead(channels, num_classes, dropout)
+        self.head = ClassifierHead(self.stages.out_channels, num_classes, dropout)
         self.apply(self.initialise)
 
     def initialise(self, module: nn.Module) -> None:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lineage.archs.arguments import ArchitectureError, Channels, Classes, choose
+from lineage.archs.arguments import ArchitectureError, Channels, Classes
 from lineage.archs.blocks import NoClassifier, classifier
 from lineage.archs.network import Network, Stage
 
@@ -134,7 +134,7 @@ class LeNet5(Network):
         squash_convolutions: bool = True,
     ) -> None:
         super().__init__()
-        self.paper = choose("variant", str(variant), ("modern", "1998")) == "1998"
+        self.paper = str(variant) == "1998"
         self.logits_are_distances = self.paper
         if not (self.paper or squash_convolutions):
             raise ArchitectureError("arch.squash_convolutions=false: squashing is of arch.variant=1998.")

@@ -12,19 +12,23 @@ Initial weights as in the authors' release (TF-slim): normal, of deviation 0.09,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-from lineage.archs.arguments import Channels, Classes, Momentum, Multiplier, Positive, Rate, Stem, choose
-from lineage.archs.blocks import ClassifierHead, ConvNormAct, DepthwiseSeparable, DropPath, drop_path_rates
-from lineage.archs.network import Network, Stage
+from lineage.archs.arguments import Channels, Classes, Momentum, Multiplier, Positive, Rate, Stem
+from lineage.archs.blocks import (
+    ClassifierHead,
+    ConvNormAct,
+    DepthwiseSeparable,
+    InvertedResidual,
+    drop_path_rates,
+    initialise_layer,
+    truncated_normal_,
+)
+from lineage.archs.network import Network, Stage, stack
 from lineage.archs.scaling import compound_scale
-
-STEM_STRIDE = {"imagenet": 2, "cifar": 1}
 
 
 class MobileNet(Network):
@@ -34,10 +38,7 @@ class MobileNet(Network):
 
     def initialise(self, module: nn.Module) -> None:
         """Weights of convolutions and classifier from a normal of deviation 0.09, within 0.18; biases zero."""
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.09, a=-0.18, b=0.18)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        initialise_layer(module, partial(truncated_normal_, std=0.09))
 
 
 # v1, Table 1: output channels, layers and stride of the first layer. The table prints stride 2 for the last layer too,
@@ -73,53 +74,21 @@ class MobileNetV1(MobileNet):
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
-        kind = {"relu": nn.ReLU, "relu6": nn.ReLU6}[choose("act", act, ("relu", "relu6"))]
-        stem_stride = STEM_STRIDE[choose("stem", stem, tuple(STEM_STRIDE))]
+        kind = {"relu": nn.ReLU, "relu6": nn.ReLU6}[act]
+        stem_stride = 2 if stem == "imagenet" else 1
         separable = partial(DepthwiseSeparable, act=kind, eps=norm_eps, momentum=norm_momentum)
         unscaled, depths, strides = zip(*V1_STAGES, strict=True)
         _, (channels, *widths) = compound_scale(depths, (32, *unscaled), width_mult)
 
         self.stem = ConvNormAct(in_channels, channels, 3, stem_stride, act=kind, eps=norm_eps, momentum=norm_momentum)
-        stages = []
+        self.stages = nn.Sequential()
         for width, depth, stride in zip(widths, depths, strides, strict=True):
-            blocks = []
-            for i in range(depth):
-                blocks.append(separable(channels, width, 3, stride if i == 0 else 1))
-                channels = width
-            stages.append(Stage(*blocks))
-        self.stages = nn.Sequential(*stages)
+            first = separable(channels, width, 3, stride)
+            self.stages.append(Stage(first, *(separable(width, width) for _ in range(depth - 1))))
+            channels = width
         self.last = nn.Identity()
         self.head = ClassifierHead(channels, num_classes, dropout)
         self.apply(self.initialise)
-
-
-@dataclass(frozen=True)
-class Inverted:
-    """What the blocks of a stage share: how often wider they are inside, and how they convolve and normalise."""
-
-    expansion: int
-    conv: Callable[..., nn.Module]
-
-
-class InvertedResidual(nn.Module):
-    """1x1 up to `expansion` times the channels, 3x3 depthwise, linear 1x1: (B, in, H, W) -> (B, out, H/stride, ...).
-
-    The shortcut joins input and output only where their shapes agree; there is no projection.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, shared: Inverted, drop_path: float) -> None:
-        super().__init__()
-        inner = in_channels * shared.expansion
-        conv = shared.conv
-        self.expand = conv(in_channels, inner, 1) if shared.expansion > 1 else nn.Identity()
-        self.depthwise = conv(inner, inner, 3, stride, groups=inner)
-        self.project = conv(inner, out_channels, 1, act=None)
-        self.residual = stride == 1 and in_channels == out_channels
-        self.drop_path = DropPath(drop_path if self.residual else 0.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.project(self.depthwise(self.expand(x)))
-        return x + self.drop_path(out) if self.residual else out
 
 
 # v2, Table 2: expansion t, output channels c, layers n, stride s of the first layer.
@@ -157,21 +126,18 @@ class MobileNetV2(MobileNet):
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, act=nn.ReLU6, eps=norm_eps, momentum=norm_momentum)
-        stem_stride = STEM_STRIDE[choose("stem", stem, tuple(STEM_STRIDE))]
+        stem_stride = 2 if stem == "imagenet" else 1
         expansions, unscaled, depths, strides = zip(*V2_STAGES, strict=True)
         _, (channels, *widths) = compound_scale(depths, (32, *unscaled), width_mult)
         _, (last,) = compound_scale((), (1280,), max(width_mult, 1.0))
 
         self.stem = conv(in_channels, channels, 3, stem_stride)
         rates = iter(drop_path_rates(drop_path, sum(depths)))
-        stages = []
+        self.stages = nn.Sequential()
         for expansion, width, depth, stride in zip(expansions, widths, depths, strides, strict=True):
-            shared, blocks = Inverted(expansion, conv), []
-            for i in range(depth):
-                blocks.append(InvertedResidual(channels, width, stride if i == 0 else 1, shared, next(rates)))
-                channels = width
-            stages.append(Stage(*blocks))
-        self.stages = nn.Sequential(*stages)
+            block = partial(InvertedResidual, expansion=expansion, conv=conv)
+            self.stages.append(stack(block, depth, channels, width, stride, rates))
+            channels = width
         self.last = conv(channels, last, 1)
         self.head = ClassifierHead(last, num_classes, dropout)
         self.apply(self.initialise)

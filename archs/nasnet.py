@@ -18,8 +18,15 @@ from typing import Annotated, Any, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lineage.archs.arguments import ArchitectureError, Channels, Classes, Count, Momentum, Positive, Rate, Stem, choose
-from lineage.archs.blocks import ClassifierHead, ConvNormAct, classifier, drop_path_rates
+from lineage.archs.arguments import ArchitectureError, Channels, Classes, Count, Momentum, Positive, Rate, Stem
+from lineage.archs.blocks import (
+    ClassifierHead,
+    ConvNormAct,
+    classifier,
+    drop_path_rates,
+    initialise_layer,
+    truncated_normal_,
+)
 from lineage.archs.cells import Cell, CellStage, Inputs, Parts, ScheduledDropPath, Size, Table
 from lineage.archs.network import Network
 from lineage.archs.operations import PADDINGS
@@ -102,11 +109,11 @@ class NASNet(Network):
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
-        tables = CELLS[choose("cells", cells, tuple(CELLS))] if isinstance(cells, str) else cells
+        tables = CELLS[cells] if isinstance(cells, str) else cells
         norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
-        parts = Parts(norm, PADDINGS[choose("padding", padding, tuple(PADDINGS))])
+        parts = Parts(norm, PADDINGS[padding])
         conv = partial(ConvNormAct, eps=norm_eps, momentum=norm_momentum)
-        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+        if stem == "imagenet":
             self.stem = conv(in_channels, stem_channels, 3, stride=2, padding=0, act=None)
             self.min_size = 19  # the last factorized reduction needs two pixels: 19 -> 9 -> 5 -> 3 -> 2 -> 1
         else:
@@ -127,9 +134,7 @@ class NASNet(Network):
         if isinstance(module, nn.Conv2d | nn.Linear):
             fan_out = module.weight.numel() // module.weight.shape[1] // getattr(module, "groups", 1)
             std = math.sqrt(1.3 * 2 / fan_out)  # the cut, at two deviations, takes the 1.3 back
-            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            initialise_layer(module, partial(truncated_normal_, std=std))
 
     def set_progress(self, share: float) -> None:
         """Set drop path to this share of its final rates. Where it is never called they hold throughout."""
@@ -163,8 +168,6 @@ def plan(repeats: int, features: int, states: int, stem: str) -> list[list[Size]
     width = features // unit  # 1056 / (4 x 6 states) = 44
     if width < 4 or features % unit:
         raise ArchitectureError(f"arch.features={features}: it is a multiple of {unit}, from {4 * unit} on.")
-    if repeats < 1:
-        raise ArchitectureError(f"arch.repeats={repeats}: it is 1 or more.")
     first, second, third = ([Size(width * 2**i, 1)] * repeats for i in range(3))
     later = [[Size(2 * width, 2), *second], [Size(4 * width, 2), *third]]
     return [first, *later] if stem == "cifar" else [[Size(width // 4, 2)], [Size(width // 2, 2), *first], *later]

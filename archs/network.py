@@ -25,12 +25,13 @@ and overrides `forward` for auxiliary heads, or `forward_intermediates` where st
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lineage.archs.arguments import ArchitectureError
+from lineage.archs.arguments import ArchitectureError, checked_arguments
 from lineage.archs.blocks import classifier
 from lineage.archs.recompute import recompute
 
@@ -56,6 +57,24 @@ class Stage(nn.Sequential):
         return recompute(block, *inputs) if self.recomputed and self.training else block(*inputs)
 
 
+def stack(
+    block: Callable[[int, int, int, float], nn.Module],
+    depth: int,
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    drop_paths: Iterator[float],
+) -> Stage:
+    """`depth` blocks, of which the first has the stride: (B, in, H, W) -> (B, out, H/stride, W/stride).
+
+    Args:
+        block: takes in_channels, out_channels, stride and drop_path.
+        drop_paths: a rate for each block of the network.
+    """
+    first = block(in_channels, out_channels, stride, next(drop_paths))
+    return Stage(first, *(block(out_channels, out_channels, 1, next(drop_paths)) for _ in range(depth - 1)))
+
+
 class Network(nn.Module):
     """Base of all networks under archs/; the docstring of this file tells what a family states."""
 
@@ -68,6 +87,11 @@ class Network(nn.Module):
     aux_weights: tuple[float, ...] = ()
     logits_are_distances = False
     preprocessing: Any = None  # what images its weights saw, where archs/catalogue.py loaded them and somebody says
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = checked_arguments(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         super().__init__()

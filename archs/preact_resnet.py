@@ -13,14 +13,25 @@ Initialisation as in that code: He's normal by fan-out, zero bias in the linear 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, cast
 
 from torch import Tensor, nn
 
-from lineage.archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, choose
+from lineage.archs.arguments import (
+    ArchitectureError,
+    Block,
+    Channels,
+    Classes,
+    Count,
+    Rate,
+    Shortcut,
+    Stem,
+    checked_arguments,
+)
 from lineage.archs.blocks import ClassifierHead, DropPath, HeConv2d, NormAct, ShortcutA, drop_path_rates
-from lineage.archs.network import Network, Stage
+from lineage.archs.network import Network, stack
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
@@ -34,7 +45,6 @@ class PreActivated:
     bottleneck: bool
     shortcut: Shortcut
     stride_in_1x1: bool
-    share_act: bool = False  # of the first unit only
 
 
 class PreActUnit(nn.Module):
@@ -44,9 +54,11 @@ class PreActUnit(nn.Module):
     `share_act` the identity and the padding take the activated one too.
     """
 
-    def __init__(self, in_channels: int, width: int, stride: int, shared: PreActivated, drop_path: float) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, drop_path: float, shared: PreActivated
+    ) -> None:
         super().__init__()
-        out_channels = 4 * width if shared.bottleneck else width
+        width = out_channels // 4 if shared.bottleneck else out_channels
         self.act = NormAct(in_channels)
         if shared.bottleneck:
             first, second = (stride, 1) if shared.stride_in_1x1 else (1, stride)
@@ -60,7 +72,7 @@ class PreActUnit(nn.Module):
         else:
             self.branch = nn.Sequential(conv(in_channels, width, 3, stride), NormAct(width), conv(width, width, 3))
         self.drop_path = DropPath(drop_path)
-        self.share_act = shared.share_act
+        self.share_act = False
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             if shared.shortcut == "A":
@@ -110,11 +122,10 @@ class PreActResNet(Network):
         zero_init_last: bool = False,
     ) -> None:
         super().__init__()
-        choose("shortcut", shortcut, ("A", "B"))
-        bottleneck = choose("block", block, ("basic", "bottleneck")) == "bottleneck"
+        bottleneck = block == "bottleneck"
         if stride_in_1x1 and not bottleneck:
             raise ArchitectureError("arch.stride_in_1x1=true: a basic block has none, it needs arch.block=bottleneck.")
-        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+        if stem == "imagenet":
             pool = nn.MaxPool2d(3, stride=2, padding=1)
             self.stem: nn.Module = nn.Sequential(conv(in_channels, widths[0], 7, stride=2), pool)
             self.min_size = 2 ** len(depths) + 1  # one pixel in the last map: 17 to 1
@@ -122,8 +133,14 @@ class PreActResNet(Network):
             self.stem = conv(in_channels, widths[0], 3)
             self.min_size = 2 ** (len(depths) - 1) + 1  # two pixels in the last map: 5 -> 3 -> 2
         shared = PreActivated(bottleneck, shortcut, stride_in_1x1)
-        self.stages = nn.Sequential(*preact_stages(depths, widths, shared, share_first, drop_path))
-        channels = widths[-1] * (4 if bottleneck else 1)
+        rates = iter(drop_path_rates(drop_path, sum(depths)))
+        self.stages, channels = nn.Sequential(), widths[0]
+        for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
+            out_channels, stride = width * (4 if bottleneck else 1), 2 if index else 1
+            self.stages.append(stack(partial(PreActUnit, shared=shared), depth, channels, out_channels, stride, rates))
+            channels = out_channels
+        first = cast(PreActUnit, self.stages[0][0])  # type: ignore[index]
+        first.share_act = first.share_act or share_first
         self.last = NormAct(channels)  # the extra activation after the last sum
         self.head = ClassifierHead(channels, num_classes, dropout)
         self.apply(self.initialise)
@@ -137,23 +154,6 @@ class PreActResNet(Network):
             nn.init.zeros_(module.bias)
 
 
-def preact_stages(
-    depths: Sequence[int], widths: Sequence[int], shared: PreActivated, share_first: bool, drop_path: float
-) -> list[Stage]:
-    """A stage for each depth and width; the first unit halves the map, but in the first stage."""
-    rates = iter(drop_path_rates(drop_path, sum(depths)))
-    stages, channels = [], widths[0]
-    for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
-        units = []
-        for i in range(depth):
-            stride = 2 if i == 0 and index > 0 else 1
-            own = replace(shared, share_act=share_first and index == i == 0)
-            units.append(PreActUnit(channels, width, stride, own, next(rates)))
-            channels = 4 * width if shared.bottleneck else width
-        stages.append(Stage(*units))
-    return stages
-
-
 # The ImageNet networks: `PreActResNet(**VARIANTS["preact_resnet50"])`. Table 5 has that of 152 layers; `share_first` is
 # timm's, whose weights they take.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -165,20 +165,24 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@checked_arguments
 def preact_resnet_cifar(
     depth: Annotated[int, "x >= 8 and (x % 6 == 2 or x % 9 == 2)"],
     block: Literal["paper", "basic", "bottleneck"] = "paper",
     shortcut: Literal["paper", "A", "B"] = "paper",
     num_classes: Classes = 10,
+    in_channels: Channels = 3,
     stem: Stem = "cifar",
-    **options,
+    share_first: bool = True,
+    stride_in_1x1: bool = False,
+    drop_path: Rate = 0.0,
+    dropout: Rate = 0.0,
+    zero_init_last: bool = False,
 ) -> PreActResNet:
     """Three stages of widths 16, 32, 64: 6n + 2 layers of basic blocks or 9n + 2 of bottlenecks.
 
     "paper" is basic with option A up to 110 layers and bottleneck with option B above (164, 1001).
     """
-    choose("block", block, ("paper", "basic", "bottleneck"))
-    choose("shortcut", shortcut, ("paper", "A", "B"))
     kind: Block = ("basic" if depth <= 110 else "bottleneck") if block == "paper" else block
     option: Shortcut = ("A" if kind == "basic" else "B") if shortcut == "paper" else shortcut
     layers = 6 if kind == "basic" else 9
@@ -188,4 +192,7 @@ def preact_resnet_cifar(
             "9n + 2 with block=bottleneck (164, 1001)."
         )
     depths, widths = [(depth - 2) // layers] * 3, (16, 32, 64)
-    return PreActResNet(kind, depths, widths, num_classes, stem=stem, shortcut=option, **options)
+    return PreActResNet(
+        kind, depths, widths, num_classes, in_channels, stem, option, share_first, stride_in_1x1, drop_path, dropout,
+        zero_init_last,
+    )  # fmt: skip

@@ -11,13 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from lineage.archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, choose
+from lineage.archs.arguments import (
+    ArchitectureError,
+    Block,
+    Channels,
+    Classes,
+    Count,
+    Rate,
+    Shortcut,
+    Stem,
+    checked_arguments,
+)
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, ShortcutA, SqueezeExcite, drop_path_rates
-from lineage.archs.network import Network, Stage
+from lineage.archs.network import Network, stack
 
 
 @dataclass(frozen=True)
@@ -43,17 +54,17 @@ class Residual:
 
 
 class Basic(nn.Module):
-    """Two 3x3 convolutions: (B, in, H, W) -> (B, width, H/stride, W/stride)."""
+    """Two 3x3 convolutions: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int, shared: Residual, drop_path: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, drop_path: float, shared: Residual) -> None:
         super().__init__()
-        self.conv1 = ConvNormAct(in_channels, width, 3, stride)
-        self.conv2 = ConvNormAct(width, width, 3, act=None)
-        self.se = shared.gate(width)
+        self.conv1 = ConvNormAct(in_channels, out_channels, 3, stride)
+        self.conv2 = ConvNormAct(out_channels, out_channels, 3, act=None)
+        self.se = shared.gate(out_channels)
         self.drop_path = DropPath(drop_path)
-        self.shortcut = shared.join(in_channels, width, stride)
+        self.shortcut = shared.join(in_channels, out_channels, stride)
         self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,14 +76,14 @@ class Basic(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 down, 3x3, 1x1 up to 4 x width: (B, in, H, W) -> (B, 4 width, H/stride, W/stride)."""
+    """1x1 down, 3x3, 1x1 up to 4 x width: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
 
     expansion = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int, shared: Residual, drop_path: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, drop_path: float, shared: Residual) -> None:
         super().__init__()
+        width = out_channels // self.expansion
         inner = width * shared.base_width // 64 * shared.groups  # ResNeXt-50 32x4d, first stage: 64 * 4 / 64 * 32 = 128
-        out_channels = width * self.expansion
         first, second = (stride, 1) if shared.stride_in_1x1 else (1, stride)
         self.conv1 = ConvNormAct(in_channels, inner, 1, first)
         self.conv2 = ConvNormAct(inner, inner, 3, second, groups=shared.groups)
@@ -129,44 +140,32 @@ class ResNet(Network):
         ceil_pool: bool = False,
     ) -> None:
         super().__init__()
-        kind = BLOCKS[choose("block", block, tuple(BLOCKS))]
+        kind = BLOCKS[block]
         if block == "basic" and (groups != 1 or base_width != 64 or stride_in_1x1):
             raise ArchitectureError(
                 f"arch.groups={groups} arch.base_width={base_width} arch.stride_in_1x1={str(stride_in_1x1).lower()}: "
                 "a basic block has no groups and no 1x1, they need arch.block=bottleneck."
             )
-        choose("shortcut", shortcut, ("A", "B"))
         shared = Residual(shortcut, groups, base_width, stride_in_1x1, se)
-        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+        if stem == "imagenet":
             pool = nn.MaxPool2d(3, stride=2, padding=0 if ceil_pool else 1, ceil_mode=ceil_pool)
             self.stem = nn.Sequential(ConvNormAct(in_channels, widths[0], 7, stride=2), pool)
             self.min_size = 2 ** len(depths) + (3 if ceil_pool else 1)  # one pixel in the last map: 17 to 1
         else:
             self.stem = nn.Sequential(ConvNormAct(in_channels, widths[0], 3))
             self.min_size = 2 ** (len(depths) - 1) + 1  # two pixels in the last map: 5 -> 3 -> 2
-        self.stages = nn.Sequential(*residual_stages(kind, depths, widths, shared, drop_path))
+        rates = iter(drop_path_rates(drop_path, sum(depths)))
+        self.stages, channels = nn.Sequential(), widths[0]
+        for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
+            out_channels, stride = width * kind.expansion, 2 if index else 1
+            self.stages.append(stack(partial(kind, shared=shared), depth, channels, out_channels, stride, rates))
+            channels = out_channels
         self.last = nn.Identity()
-        self.head = ClassifierHead(widths[-1] * kind.expansion, num_classes, dropout)
+        self.head = ClassifierHead(channels, num_classes, dropout)
         if zero_init_last:
             for module in self.modules():
                 if isinstance(module, Basic | Bottleneck):
                     nn.init.zeros_(module.last_norm().weight)
-
-
-def residual_stages(
-    kind: type[Basic | Bottleneck], depths: Sequence[int], widths: Sequence[int], shared: Residual, drop_path: float
-) -> list[Stage]:
-    """A stage for each depth and width; the first block halves the map, but in the first stage."""
-    rates = iter(drop_path_rates(drop_path, sum(depths)))
-    stages, channels = [], widths[0]
-    for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
-        blocks = []
-        for i in range(depth):
-            stride = 2 if i == 0 and index > 0 else 1
-            blocks.append(kind(channels, width, stride, shared, next(rates)))
-            channels = width * kind.expansion
-        stages.append(Stage(*blocks))
-    return stages
 
 
 # Table 1, and the networks of other papers that are this one with other arguments: `ResNet(**VARIANTS["resnet50"])`.
@@ -183,15 +182,20 @@ SE = {"se": True, "stride_in_1x1": True, "ceil_pool": True}
 VARIANTS |= {f"se_{name}": VARIANTS[name] | SE for name in ("resnet50", "resnet101", "resnet152")}
 
 
+@checked_arguments
 def resnet_cifar(
     depth: Annotated[int, "x >= 8 and x % 6 == 2"],
     num_classes: Classes = 10,
+    in_channels: Channels = 3,
     stem: Stem = "cifar",
     shortcut: Shortcut = "A",
-    **options,
+    se: bool = False,
+    drop_path: Rate = 0.0,
+    dropout: Rate = 0.0,
+    zero_init_last: bool = False,
 ) -> ResNet:
     """The CIFAR ResNet of section 4.2: 6n + 2 layers, three stages of widths 16, 32, 64."""
-    if depth < 8 or (depth - 2) % 6:
-        raise ArchitectureError(f"arch.depth={depth}: a CIFAR ResNet has 6n + 2 layers (20, 32, 44, 56, 110, 1202).")
-    depths, widths = [(depth - 2) // 6] * 3, (16, 32, 64)
-    return ResNet("basic", depths, widths, num_classes, stem=stem, shortcut=shortcut, **options)
+    return ResNet(
+        "basic", [(depth - 2) // 6] * 3, (16, 32, 64), num_classes, in_channels, stem, shortcut, se=se,
+        drop_path=drop_path, dropout=dropout, zero_init_last=zero_init_last,
+    )  # fmt: skip

@@ -11,7 +11,7 @@ former are better.
 
 from __future__ import annotations
 
-from lineage.archs.arguments import ArchitectureError, Classes, Count, Stem
+from lineage.archs.arguments import Channels, Classes, Count, Rate, Shortcut, Stem, checked_arguments
 from lineage.archs.resnet import VARIANTS as RESNETS
 from lineage.archs.resnet import ResNet
 
@@ -26,15 +26,22 @@ SE = {"se": True, "ceil_pool": True}
 VARIANTS |= {f"se_{name}": VARIANTS[name] | SE for name in ("resnext50_32x4d", "resnext101_32x4d")}
 
 
+@checked_arguments
 def resnext29(
-    cardinality: Count = 8, base_width: Count = 64, num_classes: Classes = 10, stem: Stem = "cifar", **options
+    cardinality: Count = 8,
+    base_width: Count = 64,
+    num_classes: Classes = 10,
+    in_channels: Channels = 3,
+    stem: Stem = "cifar",
+    shortcut: Shortcut = "B",
+    stride_in_1x1: bool = False,
+    se: bool = False,
+    drop_path: Rate = 0.0,
+    dropout: Rate = 0.0,
+    zero_init_last: bool = False,
 ) -> ResNet:
     """Three stages of three bottlenecks, 64 maps from the stem; `cardinality` groups of `base_width` at 64 channels."""
-    if cardinality < 1 or base_width < 1:
-        raise ArchitectureError(
-            f"arch.cardinality={cardinality} arch.base_width={base_width}: both are at least 1 (8 and 64 in the paper)."
-        )
-    depths, widths = (3, 3, 3), (64, 128, 256)
     return ResNet(
-        "bottleneck", depths, widths, num_classes, stem=stem, groups=cardinality, base_width=base_width, **options
-    )
+        "bottleneck", (3, 3, 3), (64, 128, 256), num_classes, in_channels, stem, shortcut, cardinality, base_width,
+        stride_in_1x1, se, drop_path, dropout, zero_init_last,
+    )  # fmt: skip

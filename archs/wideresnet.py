@@ -7,13 +7,14 @@ WRN-50-2-bottleneck for ImageNet (21.9 top-1) is a ResNet with `base_width=128`:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from torch import Tensor, nn
 
-from lineage.archs.arguments import ArchitectureError, Channels, Classes, Rate, Stem, choose
+from lineage.archs.arguments import Channels, Classes, Rate, Stem
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, HeConv2d, NormAct, drop_path_rates
-from lineage.archs.network import Network, Stage
+from lineage.archs.network import Network, stack
 
 
 class WideBlock(nn.Module):
@@ -22,7 +23,7 @@ class WideBlock(nn.Module):
     Where shapes change, the pre-activated input, not the raw one, feeds the 1x1 projection (models/wide-resnet.lua).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, dropout: float, drop_path: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, drop_path: float, dropout: float) -> None:
         super().__init__()
         self.norm1 = NormAct(in_channels)
         self.conv1 = HeConv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
@@ -63,9 +64,7 @@ class WideResNet(Network):
         drop_path: Rate = 0.0,
     ) -> None:
         super().__init__()
-        if depth < 10 or (depth - 4) % 6:
-            raise ArchitectureError(f"arch.depth={depth}: a wide ResNet has 6n + 4 layers (16, 22, 28, 40).")
-        if choose("stem", stem, ("imagenet", "cifar")) == "imagenet":
+        if stem == "imagenet":
             pool = nn.MaxPool2d(3, stride=2, padding=1)
             self.stem: nn.Module = nn.Sequential(ConvNormAct(in_channels, 16, 7, stride=2), pool)
             self.min_size = 17  # two pixels in the last map: 17 -> 9 -> 5 -> 3 -> 2
@@ -75,14 +74,10 @@ class WideResNet(Network):
 
         blocks_per_stage = (depth - 4) // 6
         rates = iter(drop_path_rates(drop_path, 3 * blocks_per_stage))
-        stages, channels = [], 16
-        for index, width in enumerate((16 * widen_factor, 32 * widen_factor, 64 * widen_factor)):
-            blocks = []
-            for i in range(blocks_per_stage):
-                stride = 2 if i == 0 and index > 0 else 1
-                blocks.append(WideBlock(channels, width, stride, dropout, next(rates)))
-                channels = width
-            stages.append(Stage(*blocks))
-        self.stages = nn.Sequential(*stages)
+        block = partial(WideBlock, dropout=dropout)
+        self.stages, channels = nn.Sequential(), 16
+        for width, stride in ((16 * widen_factor, 1), (32 * widen_factor, 2), (64 * widen_factor, 2)):
+            self.stages.append(stack(block, blocks_per_stage, channels, width, stride, rates))
+            channels = width
         self.last = NormAct(channels)
         self.head = ClassifierHead(channels, num_classes)

@@ -17,8 +17,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lineage.archs.arguments import Channels, Classes, Momentum, Positive, Rate, Stem, choose
-from lineage.archs.blocks import ClassifierHead, ConvNormAct, DepthwiseSeparable, DropPath, drop_path_rates
+from lineage.archs.arguments import Channels, Classes, Momentum, Positive, Rate, Stem
+from lineage.archs.blocks import (
+    ClassifierHead,
+    ConvNormAct,
+    DepthwiseSeparable,
+    DropPath,
+    drop_path_rates,
+    initialise_layer,
+)
 from lineage.archs.network import Network, Stage
 
 
@@ -91,7 +98,7 @@ class Xception(Network):
         super().__init__()
         norm: Mapping[str, Any] = {"eps": norm_eps, "momentum": norm_momentum}
         conv = partial(ConvNormAct, padding=0, eps=norm_eps, momentum=norm_momentum)
-        stem_stride = {"imagenet": 2, "cifar": 1}[choose("stem", stem, ("imagenet", "cifar"))]
+        stem_stride = 2 if stem == "imagenet" else 1
         self.min_size = 3 + 2 * stem_stride  # the second 3x3 needs three pixels: 7 -> 3 -> 1, or 5 -> 3 -> 1
         self.stem = nn.Sequential(
             conv(in_channels, 32, 3, stem_stride),  # (149, 149)
@@ -115,7 +122,4 @@ class Xception(Network):
 
     def initialise(self, module: nn.Module) -> None:
         """Glorot and Bengio 2010: uniform, of variance 2 / (fan_in + fan_out); bias zero."""
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        initialise_layer(module, nn.init.xavier_uniform_)

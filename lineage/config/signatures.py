@@ -1,40 +1,45 @@
 """The arguments of a `_target_`, read from its source: a wrong one is refused before torch, or anything, is imported.
 
-They are those that a class or function names, and those that its `**options` lead to. What cannot be read, or is not
-understood, is not refused.
+They are those that a class or function names, and those of the base class that a constructor's `**options` go to. What
+cannot be read, or goes elsewhere, is not refused.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import islice
+from typing import Any
 
-from lineage.config.sources import Found, Module, dotted, find, folder_of
+from lineage.config.annotations import evaluate
+from lineage.config.sources import Module, dotted, find, folder_of
 
 Ancestors = Iterator[tuple[Module, ast.ClassDef] | None]  # None: one that cannot be read
 NO_ARGUMENTS = ("object", "ABC", "Generic", "Protocol")  # bases
+KEEP_ARGUMENTS = {"override", "checked_arguments"}  # decorators; any other may take other arguments
 
 
 @dataclass(frozen=True)
 class Argument:
-    """What one argument may be; the names in its annotation have their meaning in `module`."""
+    """One argument: its annotation, and the file that has it."""
 
-    name: str
-    annotation: ast.expr | None
-    required: bool
+    node: ast.expr | None
     module: Module
+    required: bool
+
+    @property
+    def annotation(self) -> Any:
+        """The type that lineage/constraints.py checks a value by."""
+        return evaluate(self.node, self.module)
 
 
 @dataclass(frozen=True)
 class Signature:
-    """The arguments by name; the first `positional` may be given by place; `open` if there may be others."""
+    """The arguments by name; `open` if there may be others."""
 
     arguments: dict[str, Argument]
     open: bool
-    positional: int = 0
 
 
 def arguments(target: str) -> Signature | None:
@@ -45,17 +50,13 @@ def arguments(target: str) -> Signature | None:
     """
     parts = tuple(target.split("."))
     try:
-        return _signature(find(folder_of(parts[0]), parts))
-    except RecursionError:  # a function that hands its options to itself; names that stand for each other
-        return None
-
-
-def _signature(found: Found | None) -> Signature | None:
-    match found:
-        case (module, ast.ClassDef() as node):
-            return _of_class(_ancestors(module, node))
-        case (module, ast.FunctionDef() as node):
-            return _of_function(module, node, iter(()), bound=0)
+        match find(folder_of(parts[0]), parts):
+            case (module, ast.ClassDef() as node):
+                return _of_class(_ancestors(module, node))
+            case (module, ast.FunctionDef() as node):
+                return _of_function(module, node, 0)
+    except RecursionError:  # names that stand for each other
+        pass
     return None
 
 
@@ -90,7 +91,7 @@ def _of_class(ancestors: Ancestors) -> Signature | None:
         module, node = ancestor
         methods = {method.name: method for method in node.body if isinstance(method, ast.FunctionDef)}
         if "__init__" in methods:
-            return _of_function(module, methods["__init__"], ancestors, bound=1)
+            return _of_function(module, methods["__init__"], 1, ancestors)
         if "dataclass" in _decorators(node):
             return _of_dataclass([ancestor, *ancestors])
         if "__new__" in methods or node.decorator_list:
@@ -112,70 +113,48 @@ def _of_dataclass(ancestors: list[tuple[Module, ast.ClassDef] | None]) -> Signat
             kind, value = ast.unparse(field.annotation), ast.unparse(field.value) if field.value else ""
             if "ClassVar" not in kind and "KW_ONLY" not in kind and "init=False" not in value:
                 required = not value or "field(" in value and "default" not in value
-                own[field.target.id] = Argument(field.target.id, field.annotation, required, module)
-    return Signature(own, None in ancestors, len(own))
+                own[field.target.id] = Argument(field.annotation, module, required)
+    return Signature(own, None in ancestors)
 
 
 # ---- of a function
 
 
-def _of_function(module: Module, node: ast.FunctionDef, ancestors: Ancestors, bound: int) -> Signature:
-    """The arguments that a function names, and those that its `**options` lead to.
+def _of_function(module: Module, node: ast.FunctionDef, bound: int, ancestors: Ancestors | None = None) -> Signature:
+    """The arguments that a function names, and those that the options of a constructor hand to the base class.
 
     Args:
-        ancestors: where super() looks, of a method.
         bound: the number of first arguments that a call does not give: self.
+        ancestors: the bases of a constructor's class.
     """
     told = node.args
     positional = [*told.posonlyargs, *told.args]
     defaults = [None] * (len(positional) - len(told.defaults)) + told.defaults + told.kw_defaults
     named = zip([*positional, *told.kwonlyargs], defaults, strict=True)
-    own = {a.arg: Argument(a.arg, a.annotation, default is None, module) for a, default in islice(named, bound, None)}
-    changed = any(name != "override" for name in _decorators(node))  # a decorator may take other arguments
-    places = len(positional) - bound
+    own = {a.arg: Argument(a.annotation, module, default is None) for a, default in islice(named, bound, None)}
+    changed = not set(_decorators(node)) <= KEEP_ARGUMENTS
     if told.kwarg is None:
-        return Signature(own, changed, places)
-    options = (told.kwarg.arg,)
-    above = cache(lambda: _of_class(ancestors))  # an iterator is read once
-    calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
-    calls = [call for call in calls if any(k.arg is None and dotted(k.value) == options for k in call.keywords)]
-    handed = [_left(call, _callee(module, node, call, above)) for call in calls]
-    uses = sum(dotted(name) == options for name in ast.walk(node))
-    if not handed or uses > len(handed):  # they lead nowhere, or are read in another way too
-        handed.append(Signature({}, open=True))
-    every = {**own, **_union(handed), **own}  # its own go first, and before others of the same name
-    return Signature(every, changed or any(signature.open for signature in handed), places)
+        return Signature(own, changed)
+    above = _handed_on(node, told.kwarg.arg, ancestors) if ancestors else Signature({}, open=True)
+    return Signature({**own, **above.arguments, **own}, changed or above.open)  # its own first, whatever the base has
 
 
-def _callee(
-    module: Module, node: ast.FunctionDef, call: ast.Call, above: Callable[[], Signature | None]
-) -> Signature | None:
-    match call.func:
-        case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=node.name):
-            return above()
-    name = dotted(call.func)
-    local = {arg.arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg)}
-    return None if name[:1] and name[0] in local else _signature(module.find(name))
-
-
-def _left(call: ast.Call, callee: Signature | None) -> Signature:
-    """The arguments of what is called that the call leaves to the options."""
-    if callee is None:
+def _handed_on(node: ast.FunctionDef, options: str, ancestors: Ancestors) -> Signature:
+    """The arguments of the base class that `super().__init__(..., **options)` leaves to the options."""
+    calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and _is_super_init(call.func)]
+    expanded = [dotted(keyword.value) for call in calls for keyword in call.keywords if keyword.arg is None]
+    uses = sum(dotted(name) == (options,) for name in ast.walk(node))
+    above = _of_class(ancestors)
+    if above is None or len(calls) != 1 or (options,) not in expanded or uses > 1:
         return Signature({}, open=True)
-    several = any(isinstance(value, ast.Starred) for value in call.args)
-    unsure = several or sum(keyword.arg is None for keyword in call.keywords) > 1  # *values, **others may give them
-    given = {keyword.arg for keyword in call.keywords}
-    given |= set(islice(callee.arguments, 0 if several else min(len(call.args), callee.positional)))
-    left = {name: argument for name, argument in callee.arguments.items() if name not in given}
-    if unsure:
-        left = {name: replace(argument, required=False) for name, argument in left.items()}
-    return Signature(left, callee.open)
+    given = {keyword.arg for keyword in calls[0].keywords} | set(islice(above.arguments, len(calls[0].args)))
+    sure = len(expanded) == 1  # another mapping may give what is required
+    left = {name: replace(a, required=a.required and sure) for name, a in above.arguments.items() if name not in given}
+    return Signature(left, above.open)
 
 
-def _union(signatures: list[Signature]) -> dict[str, Argument]:
-    """The arguments of several calls; required where every call requires it."""
-    union: dict[str, Argument] = {}
-    for name, argument in (item for one in signatures for item in one.arguments.items()):
-        every = all(name in one.arguments and one.arguments[name].required for one in signatures)
-        union.setdefault(name, replace(argument, required=every))
-    return union
+def _is_super_init(function: ast.expr) -> bool:
+    match function:
+        case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__init__"):
+            return True
+    return False

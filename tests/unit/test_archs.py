@@ -32,7 +32,6 @@ from lineage.archs import (
     efficientnet,
     inception_resnet,
     lenet,
-    mobilenet,
     nasnet,
     operations,
     preact_resnet,
@@ -175,10 +174,14 @@ def residual(shortcut="B", groups=1, base_width=64, stride_in_1x1=False):
     return resnet.Residual(shortcut, groups, base_width, stride_in_1x1, se=True)
 
 
+def gate(channels, squeezed):
+    return blocks.SqueezeExcite(channels, squeezed, efficientnet.Swish)
+
+
 PLAIN = preact_resnet.PreActivated(bottleneck=False, shortcut="A", stride_in_1x1=False)
 NARROW = preact_resnet.PreActivated(bottleneck=True, shortcut="B", stride_in_1x1=False)
-INVERTED = mobilenet.Inverted(6, blocks.ConvNormAct)
-MBCONVS = efficientnet.MBConvs(6, 5, blocks.ConvNormAct)
+INVERTED = (6, blocks.ConvNormAct)
+MBCONV = (6, blocks.ConvNormAct, 5, gate)
 RESIDUAL = inception_resnet.Residual(0.1, drop_path=0.5, se=True)
 NORM = {"eps": 1e-3, "momentum": 0.01}
 INCEPTION = [["1x1 4"], ["1x1 2", "3x3 8"], ["max", "1x1 2"]]
@@ -190,23 +193,23 @@ BLOCKS = [  # name, block, input, output: (channels, height, width)
     ("DropPath", lambda: blocks.DropPath(0.5), (8, 8, 12), (8, 8, 12)),
     ("Branches", lambda: branches.Branches(6, INCEPTION), (6, 8, 12), (14, 8, 12)),
     ("Branches", lambda: branches.Branches(6, [["3x3 4 /2"], ["max /2"]]), (6, 7, 12), (10, 4, 6)),
-    ("Basic", lambda: resnet.Basic(16, 32, 2, residual(), 0.5), (16, 8, 12), (32, 4, 6)),
-    ("Basic", lambda: resnet.Basic(16, 32, 2, residual("A"), 0.5), (16, 8, 12), (32, 4, 6)),
-    ("Bottleneck", lambda: resnet.Bottleneck(16, 32, 2, residual(), 0.5), (16, 8, 12), (128, 4, 6)),
-    ("Bottleneck", lambda: resnet.Bottleneck(16, 32, 2, residual("B", 4, 8, True), 0.5), (16, 7, 12), (128, 4, 6)),
-    ("WideBlock", lambda: wideresnet.WideBlock(16, 32, 2, 0.3, 0.5), (16, 8, 12), (32, 4, 6)),
-    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 32, 2, PLAIN, 0.5), (16, 8, 12), (32, 4, 6)),
-    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 32, 2, NARROW, 0.5), (16, 7, 12), (128, 4, 6)),
+    ("Basic", lambda: resnet.Basic(16, 32, 2, 0.5, residual()), (16, 8, 12), (32, 4, 6)),
+    ("Basic", lambda: resnet.Basic(16, 32, 2, 0.5, residual("A")), (16, 8, 12), (32, 4, 6)),
+    ("Bottleneck", lambda: resnet.Bottleneck(16, 128, 2, 0.5, residual()), (16, 8, 12), (128, 4, 6)),
+    ("Bottleneck", lambda: resnet.Bottleneck(16, 128, 2, 0.5, residual("B", 4, 8, True)), (16, 7, 12), (128, 4, 6)),
+    ("WideBlock", lambda: wideresnet.WideBlock(16, 32, 2, 0.5, 0.3), (16, 8, 12), (32, 4, 6)),
+    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 32, 2, 0.5, PLAIN), (16, 8, 12), (32, 4, 6)),
+    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 128, 2, 0.5, NARROW), (16, 7, 12), (128, 4, 6)),
     (
         "DenseBlock",
         lambda: densenet.DenseBlock(nn.Identity(), *(densenet.DenseLayer(n, 4, 4, 0.2, True) for n in (8, 12))),
         (8, 8, 12),
         (16, 8, 12),
     ),
-    ("InvertedResidual", lambda: mobilenet.InvertedResidual(8, 8, 1, INVERTED, 0.5), (8, 8, 12), (8, 8, 12)),
-    ("InvertedResidual", lambda: mobilenet.InvertedResidual(8, 16, 2, INVERTED, 0.5), (8, 8, 12), (16, 4, 6)),
-    ("MBConv", lambda: efficientnet.MBConv(8, 8, 1, MBCONVS, 0.5), (8, 8, 12), (8, 8, 12)),
-    ("MBConv", lambda: efficientnet.MBConv(8, 16, 2, MBCONVS, 0.5), (8, 8, 12), (16, 4, 6)),
+    ("InvertedResidual", lambda: blocks.InvertedResidual(8, 8, 1, 0.5, *INVERTED), (8, 8, 12), (8, 8, 12)),
+    ("InvertedResidual", lambda: blocks.InvertedResidual(8, 16, 2, 0.5, *INVERTED), (8, 8, 12), (16, 4, 6)),
+    ("MBConv", lambda: blocks.InvertedResidual(8, 8, 1, 0.5, *MBCONV), (8, 8, 12), (8, 8, 12)),
+    ("MBConv", lambda: blocks.InvertedResidual(8, 16, 2, 0.5, *MBCONV), (8, 8, 12), (16, 4, 6)),
     (
         "XceptionModule",
         lambda: xception.XceptionModule(8, xception.Row((16, 16), 2), 0.5, NORM),
@@ -286,11 +289,11 @@ def test_drop_path():
     [
         ("lenet5 arch.variant=2000", "modern, 1998"),
         ("resnet50 arch.shortcut=C", "A, B"),
-        ("resnet_cifar arch.depth=21", "6n + 2"),
-        ("wideresnet arch.depth=27", "6n + 4"),
-        ("densenet_bc arch.depth=99", "6n + 4"),
-        ("densenet_cifar arch.depth=41", "3n + 4"),
-        ("preact_resnet_cifar arch.depth=163", "9n + 2"),
+        ("resnet_cifar arch.depth=21", "20 and 26"),
+        ("wideresnet arch.depth=27", "28 and 34"),
+        ("densenet_bc arch.depth=99", "94 and 100"),
+        ("densenet_cifar arch.depth=41", "40 and 43"),
+        ("preact_resnet_cifar arch.depth=163", "161 and 164"),
         ("alexnet arch.variant=2013", "2012, 2014"),
         ("lenet5 arch.squash_convolutions=false", "arch.variant=1998"),
         ("inception_v2 arch.figure_6_modules=3", "4, 5"),
