@@ -17,10 +17,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lineage.config.combinations import check_combinations, check_export, check_prepare, check_root
-from lineage.config.constraints import problem
 from lineage.config.distillation import check_teacher
 from lineage.config.overrides import ELSEWHERE, NOT_A_CALLBACK, READ, key_of, removal_message
 from lineage.config.signatures import Signature, arguments
+from lineage.constraints import problem
 from lineage.errors import UserError
 from lineage.recipes.recipe import Recipe
 from lineage.running import directory
@@ -102,7 +102,7 @@ def _check_keys(cfg: DictConfig) -> None:
             continue
         if name not in known:
             raise UserError(f"{name}: there is no such group or key.{nearest(name, [*GROUPS, *known])}")
-        wrong = problem(known[name], cfg[name])
+        wrong = problem(known[name].annotation, cfg[name])
         if wrong:
             raise UserError(f"{name}={as_yaml(cfg[name])}: {wrong}")
     if cfg.run is not None and not directory.is_name(str(cfg.run)):
@@ -154,7 +154,7 @@ def _check_node(path: str, node: DictConfig) -> None:
                 raise UserError(f"{key}: there is no such key.{nearest(str(name), known, path + '.')}")
         elif value == "???":
             raise UserError(f"{key} has no value; give it one: {key}=...")
-        elif wrong := problem(known[name], value):
+        elif wrong := problem(known[name].annotation, value):
             raise UserError(f"{key}={as_yaml(value)}: {wrong}")
     missing = [name for name, argument in known.items() if argument.required and name not in values]
     if missing:
