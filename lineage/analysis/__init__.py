@@ -1,1 +1,1 @@
-"""What an evaluation found, as tables and pictures. Arrays and names; neither torch nor config."""
+"""Tables and pictures of data and evaluations, made from arrays and names; imports neither torch nor the config."""

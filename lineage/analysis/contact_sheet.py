@@ -1,7 +1,8 @@
-"""The picture that lineage preview makes: images in pairs, as a test and as training show them, with their labels."""
+"""The picture that lineage preview makes: images as evaluation and training have them, in pairs, with their labels."""
 
 from __future__ import annotations
 
+import io
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,93 +11,98 @@ from typing import NamedTuple
 import numpy
 from PIL import Image, ImageDraw, ImageFont
 
-CELL = 224  # pixels of a side; smaller images are enlarged by whole numbers, larger ones reduced
-WITHIN, BETWEEN, MARGIN = 6, 34, 44  # pixels in a pair, between pairs, around all
-TITLE, WORDS, SMALL = 34, 19, 16  # sizes of letters
-LINE, BAR = 22, 5
+from lineage.files import write_whole
+
+CELL = 224  # side of an image, in pixels; smaller ones are enlarged by whole numbers, larger ones reduced
+WITHIN, BETWEEN, MARGIN = 6, 34, 44  # pixels within a pair, between pairs, around everything
+TITLE, TEXT, SMALL = 34, 19, 16  # font sizes
+LINE, BAR = 22, 5  # heights of a line of text and of a bar
 INK, SOFT, OWN, OTHER = "#1a1a1a", "#767676", "#0072b2", "#e8833a"
 PER_ROW = 4
 
 
 class Pair(NamedTuple):
-    """An image twice, (H, W, 3) uint8: as a test shows it, and as training does.
+    """An image as an evaluation and as training has it, both (H, W, 3) uint8.
 
-    label: names of classes and their shares of the training image, its own class first.
+    label: names of classes and their shares of the training image, the image's own class first.
     """
 
-    tested: numpy.ndarray
-    trained: numpy.ndarray
+    evaluation: numpy.ndarray
+    training: numpy.ndarray
     label: list[tuple[str, float]]
 
 
-def write(pairs: Sequence[Pair], title: str, told: str, heads: tuple[str, str], file: Path) -> None:
+def write(pairs: Sequence[Pair], title: str, subtitle: str, heads: tuple[str, str], file: Path) -> None:
     """Write the picture as PNG; its folder is made.
 
     Args:
-        title, told: above all; told is broken into lines.
-        heads: over the pictures of a test, and of training.
+        subtitle: below the title, broken into lines.
+        heads: over the first and the second image of the pairs.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     columns = min(PER_ROW, len(pairs))
     width = 2 * MARGIN + columns * (2 * CELL + WITHIN) + (columns - 1) * BETWEEN
-    lines = _broken(told, _font(WORDS), width - 2 * MARGIN)
+    lines = _wrapped(subtitle, _font(TEXT), width - 2 * MARGIN)
     top, height = MARGIN + TITLE + 20 + len(lines) * 26 + 40, CELL + BAR + 2 * LINE + 34
     sheet = Image.new("RGB", (width, top + -(-len(pairs) // columns) * height + MARGIN - 34), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), _cut(title, _font(TITLE), width - 2 * MARGIN), INK, _font(TITLE), anchor="la")
+    draw.text((MARGIN, MARGIN), _truncated(title, _font(TITLE), width - 2 * MARGIN), INK, _font(TITLE), anchor="la")
     for number, line in enumerate(lines):
-        draw.text((MARGIN, MARGIN + TITLE + 20 + 26 * number), line, SOFT, _font(WORDS), anchor="la")
+        draw.text((MARGIN, MARGIN + TITLE + 20 + 26 * number), line, SOFT, _font(TEXT), anchor="la")
     for place, pair in enumerate(pairs):
         row, column = divmod(place, columns)
         corner = (MARGIN + column * (2 * CELL + WITHIN + BETWEEN), top + row * height)
         _paint(sheet, draw, pair, corner)
         for half, head in enumerate(heads if row == 0 else ()):
             at = (corner[0] + half * (CELL + WITHIN), corner[1] - 10)
-            draw.text(at, _cut(head, _font(SMALL), CELL), SOFT, _font(SMALL), anchor="ls")
+            draw.text(at, _truncated(head, _font(SMALL), CELL), SOFT, _font(SMALL), anchor="ls")
+    png = io.BytesIO()
+    sheet.save(png, "PNG")
     file.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(file)
+    write_whole(file, png.getvalue(), "choose output=PATH")
 
 
 def _paint(sheet: Image.Image, draw: ImageDraw.ImageDraw, pair: Pair, corner: tuple[int, int]) -> None:
-    """Both pictures; below the second a bar of the shares of its classes, and their names."""
+    """Both images, and below the second a bar with the shares of its classes, and their names."""
     left, top = corner
     right, font = left + CELL + WITHIN, _font(SMALL)
-    for picture, x in ((pair.tested, left), (pair.trained, right)):
+    for pixels, x in ((pair.evaluation, left), (pair.training, right)):
         sheet.paste("#f3f3f3", (x, top, x + CELL, top + CELL))
-        shown = enlarged(picture)
-        sheet.paste(shown, (x + (CELL - shown.width) // 2, top + (CELL - shown.height) // 2))
-    draw.text((left, top + CELL + BAR + 8), _cut(pair.label[0][0], font, CELL), INK, font, anchor="la")
+        image = fitted(pixels)
+        sheet.paste(image, (x + (CELL - image.width) // 2, top + (CELL - image.height) // 2))
+    draw.text((left, top + CELL + BAR + 8), _truncated(pair.label[0][0], font, CELL), INK, font, anchor="la")
     start, mixed = right, len(pair.label) > 1
     for row, ((name, share), colour) in enumerate(zip(pair.label, (OWN, OTHER), strict=False)):
         y, end = top + CELL + BAR + 8 + LINE * row, start + round(CELL * share)
         if mixed and end > start:
             draw.rectangle((start, top + CELL + 2, end - 1, top + CELL + 1 + BAR), colour)
         start = end
-        words = ("+ " if row else "") + name
         tail = f" {share:.2f}" if mixed else ""
-        words = _cut(words, font, CELL - font.getlength(tail)) + tail
-        draw.text((right, y), words, colour if mixed else INK, font, anchor="la")
+        text = _truncated(("+ " if row else "") + name, font, CELL - font.getlength(tail)) + tail
+        draw.text((right, y), text, colour if mixed else INK, font, anchor="la")
 
 
-def enlarged(picture: numpy.ndarray) -> Image.Image:
-    """(H, W, 3) uint8 to fit a cell: pixels stay squares, unless there are more of them than it has."""
-    image = Image.fromarray(numpy.ascontiguousarray(picture))
+def fitted(pixels: numpy.ndarray) -> Image.Image:
+    """(H, W, 3) uint8 as an image that fits a cell: a pixel becomes a square, or larger images are reduced."""
+    image = Image.fromarray(numpy.ascontiguousarray(pixels))
     side = max(image.size)
     if side > CELL:
-        return image.resize(
-            (round(image.width * CELL / side), round(image.height * CELL / side)), Image.Resampling.LANCZOS
-        )
+        size = (round(image.width * CELL / side), round(image.height * CELL / side))
+        return image.resize(size, Image.Resampling.LANCZOS)
     times = CELL // side
     return image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)  # the one that Pillow carries: the same on every machine
+    font = ImageFont.load_default(size)  # part of Pillow, so it is the same on every machine
     assert isinstance(font, ImageFont.FreeTypeFont)
     return font
 
 
-def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The text, or so much of it as fits, in letters that the font has: those of ASCII."""
+def _truncated(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """The text in ASCII, the only letters that the font has, cut to the width."""
     letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
     text = "".join(letter if letter.isascii() else "?" for letter in letters)
     if font.getlength(text) <= width:
@@ -106,8 +112,7 @@ def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     return text + "..."
 
 
-def _broken(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
-    """In lines that fit."""
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -1,4 +1,4 @@
-"""Look at the data as a network sees them: lineage preview arch=resnet50 recipe=rsb_a2 datamodule=imagenet"""
+"""Show images of a training step: lineage preview arch=resnet50 recipe=rsb_a2 datamodule=imagenet"""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def run(cfg: DictConfig) -> None:
     data.trainer = trainer
 
     with torch.no_grad():
-        shown = pairs(data, classifier, cfg.images, cfg.epoch, cfg.step)
+        images = pairs(data, classifier, cfg.images, cfg.epoch, cfg.step)
         statistics = dataset_summary.statistics(data)
     choices, augmentation = HydraConfig.get().runtime.choices, dataset_summary.augmentation(classifier.recipe)
     title, file = f"{choices['datamodule']} under {choices['recipe']}", Path(f"{cfg.output}.png")
-    heads = ("in a test", f"in training, epoch {cfg.epoch}, step {cfg.step}")
-    contact_sheet.write(shown, title, augmentation, heads, file)
+    heads = ("evaluation", f"training, epoch {cfg.epoch}, step {cfg.step}")
+    contact_sheet.write(images, title, augmentation, heads, file)
 
     out = console()
     show_plan(out, {**statistics, "augmentation": augmentation}, data.notes)

@@ -1,1 +1,1 @@
-"""What is told while a run goes on: screen, progress bar, metric rows, loggers, results, notes."""
+"""What a run reports: screen, progress bar, metric rows, loggers, results, notes."""

@@ -1,4 +1,4 @@
-"""The time of a run, over all its stops."""
+"""The time that a run takes, summed over all the times it was continued."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Clock(Callback):
     """Counts seconds, images, steps and epochs.
 
     Attributes:
-        seconds: spent in training and validation, those before a stop included.
-        training_seconds, images: of the training steps alone; their quotient is images_per_second.
-        epoch_speed: images per second of the present epoch.
+        seconds: of training and validation.
+        training_seconds, images: of the training steps alone; images_per_second is their quotient.
+        epoch_speed: images per second in the current epoch.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Clock(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.counted_until = time.monotonic()
-        self.on_train_epoch_start(trainer, module)  # Lightning leaves it out where a run goes on within an epoch
+        self.on_train_epoch_start(trainer, module)  # Lightning does not call it when a run continues within an epoch
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.trained_until = time.monotonic()
@@ -56,7 +56,7 @@ class Clock(Callback):
         self.epochs += 1
 
     def count(self) -> float:
-        """The seconds up to now."""
+        """Add the time since the last call to `seconds`, and return them."""
         now = time.monotonic()
         self.seconds += now - self.counted_until
         self.counted_until = now

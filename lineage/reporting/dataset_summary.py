@@ -1,5 +1,4 @@
-"""What lineage preview says of a data set beside the picture: how many images of each class, sizes, mean and
-deviation."""
+"""What lineage preview prints of a data set: numbers of images, sizes, mean and deviation, and a table of classes."""
 
 from __future__ import annotations
 
@@ -18,12 +17,13 @@ from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.images import Images
 from lineage.recipes.keys.augmentation import Augmentation
 from lineage.recipes.recipe import Recipe
-from lineage.reporting.training_images import tested
+from lineage.reporting.training_images import evaluation_images
+from lineage.text import as_yaml
 
-SAMPLE = 256  # images whose sizes and pixels are looked at
-FEW, ENDS = 20, 5  # classes that are all listed; of more so many of the largest and of the smallest
-# Augmentation that says nothing while these are off.
-BESIDE = {
+SAMPLE = 256  # images that are read for sizes, mean and deviation
+FEW, ENDS = 20, 5  # up to FEW classes are all listed; of more, the ENDS largest and the ENDS smallest
+# Keys that have no effect while all of these are off.
+DEPENDS_ON = {
     "erasing_mode": ("erasing_prob",),
     "mix_partner": ("mixup_alpha", "cutmix_alpha"),
     "mix_per": ("mixup_alpha", "cutmix_alpha"),
@@ -31,49 +31,54 @@ BESIDE = {
 
 
 def augmentation(recipe: Recipe) -> str:
-    """What a recipe does to images, in the words of its file."""
-    said = {field.name: getattr(recipe, field.name) for field in fields(Augmentation)}
-    said = {**said, "repeated_aug": recipe.repeated_aug, "progressive_res": recipe.progressive_res}
+    """The augmentation that a recipe turns on, as it stands in its file."""
+    names = [*(field.name for field in fields(Augmentation)), "repeated_aug", "progressive_res"]
+    values = {name: getattr(recipe, name) for name in names}
     acting = {
         name: value
-        for name, value in said.items()
-        if value not in (0, "", [], "none") and any(said[other] for other in BESIDE.get(name, (name,)))
+        for name, value in values.items()
+        if value not in (0, "", [], "none") and any(values[other] for other in DEPENDS_ON.get(name, (name,)))
     }
-    return " ".join(f"{name}={_shown(value)}" for name, value in acting.items()) or "none"
+    return " ".join(f"{name}={as_yaml(value)}" for name, value in acting.items()) or "none"
 
 
 def statistics(data: ImageDataModule) -> dict[str, str]:
-    """Of the training images, by a word; mean and deviation beside what the config says.
+    """Rows of a table: numbers of images; sizes, mean and deviation of a sample of the training images.
 
     Raises:
         DataError: an image cannot be read.
     """
     images = data.train
     sample = torch.from_numpy(numpy.unique(numpy.linspace(0, len(images) - 1, SAMPLE).astype(int)))
-    pixels = tested(data, sample) / 255
+    pixels = evaluation_images(data, sample) / 255
     return {
         "images": f"{len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} test",
         "size": _sizes(images, sample.tolist()),
-        "mean": _beside(pixels.mean(axis=(0, 1, 2)), data.mean, len(sample)),
-        "deviation": _beside(pixels.std(axis=(0, 1, 2)), data.std, len(sample)),
+        "mean": _beside_config(pixels.mean(axis=(0, 1, 2)), data.mean, len(sample)),
+        "deviation": _beside_config(pixels.std(axis=(0, 1, 2)), data.std, len(sample)),
     }
 
 
 def _sizes(images: Images, sample: list[int]) -> str:
-    """Width first, of those that can be read."""
+    """Width x height; the smallest, largest and median of images that differ. Unreadable images are left out."""
     if not isinstance(images, EncodedImages):
         return "x".join(map(str, reversed(images.native or ())))
-    found = []
+    sizes = []
     for image in sample:
         with contextlib.suppress(OSError, ImageError):
-            found.append(images.open(image).size)
-    found.sort(key=lambda size: (size[0] * size[1], size))
-    ends = [f"{width}x{height}" for height, width in (found[i] for i in (0, len(found) // 2, -1) if found)]
-    return f"{ends[0]} to {ends[2]} (median {ends[1]}), of {len(found)}" if ends else "of none"
+            sizes.append(images.open(image).size)
+    sizes.sort(key=lambda size: (size[0] * size[1], size))
+    ends = [f"{width}x{height}" for height, width in (sizes[i] for i in (0, len(sizes) // 2, -1) if sizes)]
+    return f"{ends[0]} to {ends[2]} (median {ends[1]}), of {len(sizes)}" if ends else "of none"
+
+
+def _beside_config(measured: numpy.ndarray, configured: list[float], count: int) -> str:
+    ours, theirs = (", ".join(f"{value:.4f}" for value in values) for values in (measured, configured))
+    return f"{ours} of {count} images as an evaluation has them; the config says {theirs}"
 
 
 def class_table(data: ImageDataModule) -> Table:
-    """A row a class, of few; else the largest and the smallest."""
+    """Numbers of images: a row per class, or, of more than FEW classes, for the largest and the smallest ones."""
     splits = {"train": data.train, "validation": data.val, "test": data.test}
     counts = [torch.bincount(images.labels.cpu(), minlength=data.num_classes).tolist() for images in splits.values()]
     names, order = data.class_names(), list(range(data.num_classes))
@@ -90,16 +95,3 @@ def class_table(data: ImageDataModule) -> Table:
         else:
             table.add_row(Text(names[label]), *(f"{count[label]:,}" for count in counts))
     return table
-
-
-def _beside(found: numpy.ndarray, said: list[float], count: int) -> str:
-    ours, theirs = (", ".join(f"{value:.4f}" for value in values) for values in (found, said))
-    return f"{ours} of {count} images as a test shows them; the config says {theirs}"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{','.join(map(_shown, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: rows to the loggers, and a line an epoch to train.log and the screen."""
+"""Metrics while a run trains: rows for the loggers, and a line per epoch for train.log and the screen."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 
 from lineage.errors import UserError
+from lineage.files import reason
 from lineage.reporting.clock import Clock
 
 log = logging.getLogger(__name__)
 
 
 class MetricRows(Callback):
-    """Hands metrics to the loggers: loss and learning rate every few steps, everything at an epoch's end.
+    """Sends rows to the loggers: loss and learning rate every few steps, all metrics at the end of an epoch.
 
-    A logger that fails does not end the run: it is said once, and the logger has a gap.
+    If a logger fails, the run reports it once and goes on.
     """
 
     def __init__(self, console: Console, clock: Clock) -> None:
         self.console, self.clock = console, clock
         self.failed: set[str] = set()
-        self.validated = False  # in this epoch: Lightning keeps the metrics of an earlier one
+        self.validated = False  # in this epoch; Lightning keeps the metrics of earlier ones
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.validated = True
@@ -36,14 +37,14 @@ class MetricRows(Callback):
             self.write(trainer, row)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        found = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val_")}
-        metrics = {**module.train_metrics, **(found if self.validated else {})}  # type: ignore[dict-item]
+        validation = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val_")}
+        metrics = {**module.train_metrics, **(validation if self.validated else {})}  # type: ignore[dict-item]
         self.validated = False
         epoch, speed = trainer.current_epoch + 1, self.clock.epoch_speed
         times = {"images_per_second": speed, "seconds": self.clock.count()}
         self.write(trainer, {"epoch": epoch, "lr": _rate(trainer), **metrics, **times})
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        line = f"epoch {epoch}/{trainer.max_epochs}  {shown}  {speed:,.0f} images/s"
+        values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        line = f"epoch {epoch}/{trainer.max_epochs}  {values}  {speed:,.0f} images/s"
         if trainer.is_global_zero:
             log.info(line)
             self.console.print(line, highlight=False, soft_wrap=True)
@@ -52,23 +53,22 @@ class MetricRows(Callback):
         for logger in trainer.loggers:
             try:
                 logger.log_metrics(row, trainer.global_step)  # type: ignore[arg-type]
-            except UserError:  # metrics.csv: the disk is full, so the run cannot be saved either
+            except UserError:  # from metrics.csv: the disk is full, so the run cannot be saved either
                 raise
-            except Exception as error:  # whatever a dashboard's writer or network raises
-                self._say_once(type(logger).__name__, error)
+            except Exception as error:  # a dashboard's client may raise anything
+                self._report_once(type(logger).__name__, error)
 
     def close(self, trainer: pl.Trainer) -> None:
         for logger in trainer.loggers:
             try:
                 logger.finalize("success")
             except Exception as error:
-                self._say_once(type(logger).__name__, error)
+                self._report_once(type(logger).__name__, error)
 
-    def _say_once(self, name: str, error: Exception) -> None:
+    def _report_once(self, name: str, error: Exception) -> None:
         if name not in self.failed:
             self.failed.add(name)
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            line = f"{name} failed ({reason}); the run goes on."
+            line = f"{name} failed ({reason(error)}); the run goes on."
             log.warning(line)
             self.console.print(line, style="red", highlight=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""metrics.csv: a row an epoch and a row every few steps, appended. Lightning's CSVLogger deletes it on reopening."""
+"""metrics.csv: a row per epoch and one every few steps. Lightning's CSVLogger would delete it as a run continues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 class MetricsCSV(Logger):
-    """A row of each call, and a column of each metric: COLUMNS, then others in the order in which they come.
+    """Appends a row per call. It has COLUMNS, then a column for each further metric in the order of appearance.
 
     Args:
         folder: the run directory.
@@ -41,7 +41,7 @@ class MetricsCSV(Logger):
         return ""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """config.yaml has them."""
+        """Nothing to do: config.yaml has them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -61,7 +61,7 @@ class MetricsCSV(Logger):
 
 
 def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and whole rows; none of a file that is missing, empty or no table of steps."""
+    """Columns and complete rows; no rows if the file is missing, empty or has no column `step`."""
     try:
         lines = path.read_text().splitlines(keepends=True)
     except (OSError, UnicodeDecodeError):
@@ -82,7 +82,7 @@ def write(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drop the rows of steps after `step`, from which a run goes on, those of a test, and what a kill cut short."""
+    """Drop the rows after `step`, from which the run continues, the rows of a test, and an incomplete last row."""
     if not path.exists():
         return
     columns, rows = read(path)
@@ -91,6 +91,6 @@ def keep_until(path: Path, step: int) -> None:
 
 
 def _is_before(row: Mapping[str, str], step: int) -> bool:
-    """Whether a row was there when `step` was saved: LearningRateMonitor's of that step was not, it opens the next."""
-    opens = not row.get("epoch") and not row.get("step_loss")
-    return int(row["step"]) < step or (int(row["step"]) == step and not opens)
+    """Whether a row was written before `step` was saved. LearningRateMonitor writes its row of `step` afterwards."""
+    from_monitor = not row.get("epoch") and not row.get("step_loss")
+    return int(row["step"]) < step or (int(row["step"]) == step and not from_monitor)

@@ -1,4 +1,4 @@
-"""What of the config does not apply to this run. Nothing is ignored in silence: the run says it once."""
+"""Settings of a config that have no effect, or an unexpected one, in this run: sentences for its first lines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lineage.recipes.optim.optimizers import parameter_kinds
 from lineage.recipes.recipe import Recipe
 from lineage.text import as_yaml
 
-# What a recipe asks of the network, and the argument by which a network takes it.
-ASKED_OF_ARCH = {
+# Recipe keys that are arguments of a network, and why a network lacks them.
+NETWORK_ARGUMENTS = {
     "drop_path": "it has no residual branch to drop",
     "dropout": "it has no dropout",
     "zero_init_last": "it has no residual branch that could start at zero",
@@ -26,29 +26,33 @@ ASKED_OF_ARCH = {
 def what_does_not_apply(
     cfg: DictConfig, network: nn.Module, arch: str, data: str, one_size: bool, steps_per_epoch: int
 ) -> list[str]:
-    """Sentences for the first screen and results.json."""
+    """All notes that follow from the config, the network and the length of an epoch.
+
+    Args:
+        arch, data: the names of the choices, for the sentences.
+        one_size: whether all training images have one size.
+    """
+    recipe = cast(Recipe, OmegaConf.to_object(cfg.recipe))
     return [
-        *_of_network(cfg, arch),
-        *_of_layers(cfg, network, arch),
-        *_of_data(cfg, data),
-        *_of_procedure(cfg.recipe, steps_per_epoch),
-        *_of_size(cfg, arch, data, one_size),
-        *_of_averages(cfg, steps_per_epoch),
+        *_argument_notes(cfg, arch),
+        *_layer_notes(cfg, network, arch),
+        *_data_notes(cfg, data),
+        *_schedule_notes(recipe, steps_per_epoch),
+        *_size_notes(cfg, arch, data, one_size),
+        *_averaging_notes(recipe, steps_per_epoch),
     ]
 
 
 def class_notes(learned: list[str] | None, here: list[str]) -> list[str]:
-    """Where the weights tell other classes apart than the data have, or count them in another order."""
-    for number, (name, other) in enumerate(zip(learned or (), here, strict=False)):
-        if name != other:
-            return [
-                f"class {number} is {name} of the weights, and {other} of these data: what is right counts as wrong"
-            ]
+    """Whether the weights' classes differ from those of the data, or have another order."""
+    for number, (theirs, ours) in enumerate(zip(learned or (), here, strict=False)):
+        if theirs != ours:
+            return [f"class {number} is {theirs} in the weights and {ours} in these data: right answers count as wrong"]
     return []
 
 
 def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, max_per_device: int) -> list[str]:
-    """Micro-batches that are much smaller than they may be, and what cannot act on those of one image."""
+    """Micro-batches that are much smaller than they could be, and what has no effect on those of one image."""
     batch_size = cfg.recipe.batch_size
     share, images = batch_size // split.devices, batch_size // split.chunks
     notes, most = [], max_per_device * split.devices
@@ -68,17 +72,17 @@ def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, max_per_
 
 
 def resolution_notes(cfg: DictConfig, largest: int | None) -> list[str]:
-    """Sizes that no image has."""
+    """Resolutions above the largest of the images' short sides, if that is known."""
     sizes = {name: cfg.recipe[name] for name in ("train_res", "test_res") if cfg.recipe[name] > (largest or math.inf)}
-    said = " and ".join(f"recipe.{name}={size}" for name, size in sizes.items())
-    return [f"{said} enlarge every image: their shorter sides have {largest} pixels at most"] if sizes else []
+    settings = " and ".join(f"recipe.{name}={size}" for name, size in sizes.items())
+    return [f"{settings} enlarge every image: their shorter sides have {largest} pixels at most"] if sizes else []
 
 
-def _of_network(cfg: DictConfig, arch: str) -> list[str]:
+def _argument_notes(cfg: DictConfig, arch: str) -> list[str]:
     notes = []
     if cfg.recipe.zero_init_last and "zero_init_last" in cfg.arch and cfg.pretrained:
-        notes.append("recipe.zero_init_last=true does not apply: the pretrained weights take its place")
-    for name, why in ASKED_OF_ARCH.items():
+        notes.append("recipe.zero_init_last=true does not apply: the pretrained weights replace the initial ones")
+    for name, why in NETWORK_ARGUMENTS.items():
         if cfg.recipe[name] and name not in cfg.arch:
             notes.append(f"recipe.{name}={cfg.recipe[name]} does not apply to {arch}: {why}")
     for name, value in (cfg.published.get(cfg.pretrained) or {}).items() if cfg.pretrained else ():
@@ -87,75 +91,72 @@ def _of_network(cfg: DictConfig, arch: str) -> list[str]:
     return notes
 
 
-def _of_layers(cfg: DictConfig, network: nn.Module, arch: str) -> list[str]:
+def _layer_notes(cfg: DictConfig, network: nn.Module, arch: str) -> list[str]:
     present = parameter_kinds(network)
-    absent = {
+    reasons = {
         "no_decay_depthwise": "" if "depthwise" in present else "it trains no depthwise filters",
         "norm_bias_lr_factor": "" if "norm_bias" in present else "it trains no biases of normalisation",
         "precise_bn": "" if batch_norms(network) else "it has no batch normalisation",
     }
     if cfg.recipe.finetune:
         why = "recipe.finetune leaves all but the classifier in evaluation mode"
-        absent |= {name: why for name in ("dropout", "drop_path") if name in cfg.arch}
-        absent["layer_decay"] = "recipe.finetune trains the last layer alone"
+        reasons |= {name: why for name in ("dropout", "drop_path") if name in cfg.arch}
+        reasons["layer_decay"] = "recipe.finetune trains the last layer alone"
     return [
         f"recipe.{name}={cfg.recipe[name]} does not apply to {arch}: {why}"
-        for name, why in absent.items()
+        for name, why in reasons.items()
         if why and cfg.recipe[name]
     ]
 
 
-def _of_data(cfg: DictConfig, data: str) -> list[str]:
-    recipe, notes = cfg.recipe, []
-    if recipe.hflip and not cfg.datamodule.mirror:
-        notes.append(f"recipe.hflip={recipe.hflip} is off: a mirrored image of {data} is not of its class")
-    if recipe.test_views and not cfg.datamodule.mirror:
-        notes.append(f"recipe.test_views={recipe.test_views} is off: a mirrored image of {data} is not of its class")
-    if recipe.pca_lighting and cfg.datamodule.channels != 3:
+def _data_notes(cfg: DictConfig, data: str) -> list[str]:
+    recipe, datamodule, notes = cfg.recipe, cfg.datamodule, []
+    for name in ("hflip", "test_views"):
+        if recipe[name] and not datamodule.mirror:
+            notes.append(f"recipe.{name}={recipe[name]} is off: a mirrored image of {data} is not of its class")
+    if recipe.pca_lighting and datamodule.channels != 3:
         notes.append(f"recipe.pca_lighting={recipe.pca_lighting} is off: {data} has no colour")
-    if cfg.datamodule.get("max_errors") and cfg.datamodule.on_error == "fail":
-        notes.append(f"datamodule.max_errors={cfg.datamodule.max_errors} does not apply: datamodule.on_error=fail")
-    if cfg.datamodule.get("cache") and "://" not in str(cfg.datamodule.root):
-        notes.append(f"datamodule.cache={cfg.datamodule.cache} does not apply: {data} is read from a folder")
-    if cfg.datamodule.val_size == 0:
+    if datamodule.get("max_errors") and datamodule.on_error == "fail":
+        notes.append(f"datamodule.max_errors={datamodule.max_errors} does not apply: datamodule.on_error=fail")
+    if datamodule.get("cache") and "://" not in str(datamodule.root):
+        notes.append(f"datamodule.cache={datamodule.cache} does not apply: {data} is read from a folder")
+    if datamodule.val_size == 0:
         notes.append("validation is the test set (datamodule.val_size=0)")
     return notes
 
 
-def _of_procedure(recipe: DictConfig, steps_per_epoch: int) -> list[str]:
-    """Keys that would act later than the run ends, or through others that are off."""
-    notes, ends = [], recipe.epochs - (recipe.warmup_epochs if recipe.after_warmup else 0)
-    last = ends - (1 if recipe.schedule_interval == "epoch" else 1 / steps_per_epoch)  # when the rate is told last
+def _schedule_notes(recipe: Recipe, steps_per_epoch: int) -> list[str]:
+    """Keys that would act only after the run has ended, or only together with others that are off."""
+    notes, end = [], recipe.epochs - (recipe.warmup_epochs if recipe.after_warmup else 0)
+    last = end - (1 if recipe.schedule_interval == "epoch" else 1 / steps_per_epoch)  # when the rate is last set
     late = [at for at in recipe.decay_epochs if at > last] if recipe.schedule in ("step", "multistep", "list") else []
     if late:
-        notes.append(
-            f"recipe.decay_epochs={as_yaml(list(recipe.decay_epochs))}: the last epoch begins before {late[0]:g}"
-        )
-    if recipe.bce_threshold and not (recipe.mixup_alpha or recipe.cutmix_alpha):
+        notes.append(f"recipe.decay_epochs={as_yaml(recipe.decay_epochs)}: the last epoch begins before {late[0]:g}")
+    if recipe.bce_threshold and not recipe.mixes:
         notes.append(f"recipe.bce_threshold={recipe.bce_threshold:g} changes nothing: unmixed targets are 0 and 1")
     return notes
 
 
-def _of_averages(cfg: DictConfig, steps_per_epoch: int) -> list[str]:
-    """Which weights count, and whether an average gets away from the initial ones."""
-    recipe, notes = cast(Recipe, OmegaConf.to_object(cfg.recipe)), []
+def _averaging_notes(recipe: Recipe, steps_per_epoch: int) -> list[str]:
+    """Which weights are evaluated, and whether too much of the initial weights remains in their average."""
+    notes = []
     if recipe.ema or recipe.swa:
         kind = "ema" if recipe.ema else "swa"
         notes.append(
-            f"val_top1, best.ckpt and the test are of the averaged weights (recipe.{kind}); val_raw_top1 is not"
+            f"val_top1, best.ckpt and the test use the averaged weights (recipe.{kind}); val_raw_top1 does not"
         )
     if recipe.precise_bn > steps_per_epoch * recipe.batch_size:
-        notes.append(f"recipe.precise_bn={recipe.precise_bn} is of fewer images: an epoch has no more")
+        notes.append(f"recipe.precise_bn={recipe.precise_bn} uses fewer images: an epoch has no more")
     share = remaining_initial_weight(recipe, recipe.total_epochs * steps_per_epoch, steps_per_epoch)
     if share > 0.01:
         notes.append(
-            f"recipe.ema={recipe.ema:g}: in the end {share:.0%} of the average are still the initial weights; "
-            "recipe.ema_ramp=true follows faster at first"
+            f"recipe.ema={recipe.ema:g}: {share:.0%} of the final average are the initial weights; "
+            "recipe.ema_ramp=true averages over fewer steps at first"
         )
     return notes
 
 
-def _of_size(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[str]:
+def _size_notes(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[str]:
     recipe, side = cfg.recipe, cfg.datamodule.resolution
     if not one_size:
         published, notes = cfg.published.resolution, []
@@ -164,16 +165,15 @@ def _of_size(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[str]
         if recipe.train_res != published:
             notes.append(f"{arch} was published at {published}, and is trained at {recipe.train_res}")
         return notes
-    unread = ["test_res"] if recipe.test_res != side else []
-    acts = recipe.crop == "scale_jitter" or recipe.progressive_res  # on boxes and sizes, which are relative to it
-    if recipe.train_res != side and not acts:
-        unread.insert(0, "train_res")
+    unused = ["test_res"] if recipe.test_res != side else []
+    relative = recipe.crop == "scale_jitter" or recipe.progressive_res  # their sizes are fractions of train_res
+    if recipe.train_res != side and not relative:
+        unused.insert(0, "train_res")
     if recipe.test_crop_ratio != 1:
-        unread.append("test_crop_ratio")
+        unused.append("test_crop_ratio")
     if recipe.crop in ("none", "pad") and not (recipe.rand_augment or recipe.auto_augment):
-        unread.append("interpolation")
+        unused.append("interpolation")
     if recipe.test_interpolation:
-        unread.append("test_interpolation")
-    names = ", ".join(f"recipe.{name}={recipe[name]}" for name in unread)
-    does = "does" if len(unread) == 1 else "do"
-    return [f"{names} {does} not apply: {data} keeps its {side}x{side}"] if unread else []
+        unused.append("test_interpolation")
+    settings, verb = ", ".join(f"recipe.{name}={recipe[name]}" for name in unused), "does" if len(unused) == 1 else "do"
+    return [f"{settings} {verb} not apply: {data} keeps its {side}x{side}"] if unused else []

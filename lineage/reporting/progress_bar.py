@@ -1,4 +1,4 @@
-"""The progress bar, on a terminal: epoch, steps, loss, last validation, speed, time left; of a test its batches."""
+"""The progress bar on a terminal: epoch, steps, loss, last validation, speed and time left; in a test, batches."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lineage.reporting.clock import Clock
 
 
 class RunProgressBar(ProgressBar):
-    """One line for the whole run, written four times a second. Without a terminal it writes nothing."""
+    """One line for the whole run, updated four times a second; nothing without a terminal."""
 
     def __init__(self, console: Console, clock: Clock | None = None) -> None:
         super().__init__()
         self.console, self.clock = console, clock
         self.progress: Progress | None = None
-        self.top1, self.shown_at = "-", 0.0
+        self.top1, self.updated_at = "-", 0.0
 
     def disable(self) -> None:
-        """Lightning's word to the ranks beside the first; their console is quiet already."""
+        """Lightning calls it on all ranks but the first, whose consoles are quiet already."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not (trainer.is_global_zero and self.console.is_terminal):
@@ -45,18 +45,18 @@ class RunProgressBar(ProgressBar):
         self.progress.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        if self.progress is not None and time.monotonic() - self.shown_at > 0.25:
-            self._show(trainer, module)
+        if self.progress is not None and time.monotonic() - self.updated_at > 0.25:
+            self._update(trainer, module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         top1 = trainer.callback_metrics.get("val_top1")
         self.top1 = "-" if top1 is None else f"{float(top1):.3f}"
         if self.progress is not None:
-            self._show(trainer, module)
+            self._update(trainer, module)
 
-    def _show(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def _update(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert self.progress is not None
-        self.shown_at = time.monotonic()
+        self.updated_at = time.monotonic()
         self.progress.update(
             self.task,
             completed=trainer.global_step,

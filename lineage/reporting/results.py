@@ -1,4 +1,4 @@
-"""What a finished run leaves in results.json, and the facts it is made of."""
+"""Entries of results.json about the machine and the code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the GPU's allocated maximum, or the process's resident maximum."""
+    """Bytes: the most that PyTorch allocated on a GPU, or else the most resident memory of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -27,16 +27,22 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """The commit of the code and whether it was changed since; nulls outside a checkout."""
+    """The commit of this package's checkout, and whether files were changed since.
 
-    def ask(*words: str) -> str | None:
-        try:
-            out = subprocess.run(
-                ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return out.stdout.strip()
+    Both are None if the package is installed, also in an environment that lies in some other repository.
+    """
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:  # no repository holds this file
+        return {"commit": None, "dirty": None}
+    status = _git("status", "--porcelain")
+    return {"commit": _git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 
-    status = ask("status", "--porcelain")
-    return {"commit": ask("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+def _git(*arguments: str) -> str | None:
+    """The output of a git command in this package's folder; None if it fails."""
+    command, folder = ["git", *arguments], Path(__file__).parent
+    try:
+        return subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,4 +1,4 @@
-"""The first screen, what will run, and the last, what came of it."""
+"""The screen: what will run, and the results."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.text import Text
 
 
 def console(quiet: bool = False) -> Console:
-    """Standard output: as wide as the terminal, or 120 columns in a file; values are not coloured."""
+    """Standard output: as wide as the terminal, or 120 columns if it is a file."""
     return Console(quiet=quiet, width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def show_plan(console: Console, rows: Mapping[str, str], notes: Sequence[str]) -> None:
-    """Print a table of what will run and the notes below it."""
+    """Print a table of what will run, and the notes below it."""
     console.print(_table(rows))
     for note in notes:
         console.print(Text("note: " + note, style="yellow"))

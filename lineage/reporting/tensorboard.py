@@ -1,4 +1,4 @@
-"""TensorBoard files whose curves do not run backwards where a run was killed and went on."""
+"""TensorBoard's files. The curves of a run that was killed and continued have no duplicate steps."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 
 class TensorBoard(TensorBoardLogger):
-    """Lightning's, which goes on in the folder, beside what was written after the step that was saved last."""
+    """Lightning's logger, which continues in the folder of the run."""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """config.yaml has them."""
+        """Nothing to do: config.yaml has them."""
 
     def keep_until(self, step: int) -> None:
-        """Let TensorBoard hide what is there of later steps. Before anything is logged."""
+        """Let TensorBoard hide earlier records of steps after `step`. To be called before anything is logged."""
         self._kwargs["purge_step"] = step + 1
-        _ = self.experiment  # opened here: a file that is opened later hides nothing
+        _ = self.experiment  # opens the file, which states the step to hide from
         del self._kwargs["purge_step"]

@@ -1,4 +1,4 @@
-"""Images of one optimiser step as the network sees them, each beside what a test shows of it."""
+"""The images of an optimiser step as the network gets them, each beside the same image in an evaluation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from lineage.recipes.mixing import Mix, partners
 
 
 def pairs(data: ImageDataModule, classifier: Classifier, count: int, epoch: int, step: int) -> list[Pair]:
-    """The first images of a step, at most `count`: of its first micro-batch, or, where a recipe shows each image
-    several times in a row, of all its micro-batches in turn, so that these stand together.
+    """The first images of a step, at most `count`.
+
+    They are those of its first micro-batch. If the recipe draws each image several times in a row (repeated_aug), they
+    are of all its micro-batches in turn, so that the repetitions stand together.
 
     Args:
-        data: with a trainer.
-        step: of the epoch, from 0 on.
+        data: connected to a trainer.
+        step: of the epoch, counted from 0.
 
     Raises:
         UserError: the run has no such step.
@@ -37,21 +39,21 @@ def pairs(data: ImageDataModule, classifier: Classifier, count: int, epoch: int,
             raise UserError(f"{key}={value}: the {'run' if key == 'epoch' else 'epoch'} has {end}, counted from 0.")
     loader = data.train_dataloader()
     loader.set_epoch(epoch)
-    loader.split = BatchSplit(1, chunks)  # a step is the same on one device
+    loader.split = BatchSplit(1, chunks)  # the images of a step do not depend on the number of devices
     wanted = min(count, chunks) if recipe.repeated_aug else 1
     requests = list(islice(loader.requests(epoch, step), wanted))
-    number, names = epoch * order.steps_per_epoch + step, data.class_names()
+    step_of_run = epoch * order.steps_per_epoch + step
     rows = -(-count // wanted)
     columns = [
-        _shown(batch, data, classifier, MicroBatchKey(classifier.seed, number, batch.chunk), names, rows)
+        _pairs_of_micro_batch(batch, data, classifier, MicroBatchKey(classifier.seed, step_of_run, batch.chunk), rows)
         for batch in loader.stream(iter(requests), wanted)
     ]
-    most = sum(map(len, columns))
-    return [columns[place % wanted][place // wanted] for place in range(min(count, most))]
+    available = sum(map(len, columns))
+    return [columns[place % wanted][place // wanted] for place in range(min(count, available))]
 
 
-def tested(data: ImageDataModule, samples: Tensor) -> numpy.ndarray:
-    """Training images as a test shows them: (n, H, W, C) uint8. Raises DataError: one cannot be read."""
+def evaluation_images(data: ImageDataModule, samples: Tensor) -> numpy.ndarray:
+    """Training images as an evaluation has them: (n, H, W, C) uint8. Raises DataError: one cannot be read."""
     zeros = torch.zeros_like(samples)
     sample_keys = torch.stack((zeros, samples, zeros), dim=1)
     stream = Stream("start", Job(data.train, data.test_view), torch.device("cpu"), None, data.report)
@@ -59,20 +61,20 @@ def tested(data: ImageDataModule, samples: Tensor) -> numpy.ndarray:
     return batch.images.permute(0, 2, 3, 1).numpy()
 
 
-def _shown(
-    batch: MicroBatch, data: ImageDataModule, classifier: Classifier, key: MicroBatchKey, names: list[str], rows: int
+def _pairs_of_micro_batch(
+    batch: MicroBatch, data: ImageDataModule, classifier: Classifier, key: MicroBatchKey, rows: int
 ) -> list[Pair]:
-    """Pairs of the first rows of a micro-batch, all of which it takes to mix them."""
-    augment = classifier.augment.to(batch.images.device)
+    """Pairs of the first `rows` images. The whole micro-batch is mixed, since partners may come from all of it."""
+    augment, names = classifier.augment.to(batch.images.device), data.class_names()
     pixels, mix = augment_and_mix(classifier.recipe, augment, batch.images, batch.sample_keys, key)
     pixels = (pixels[:rows] * augment.normalise.std + augment.normalise.mean).clamp(0, 1)
-    trained = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    training = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    evaluation = evaluation_images(data, batch.sample_keys[:rows, 1].cpu())
     others = batch.labels if mix is None else partners(mix, batch.labels)
     labels = zip(batch.labels[:rows].tolist(), others[:rows].tolist(), strict=True)
-    views = zip(tested(data, batch.sample_keys[:rows, 1].cpu()), trained, labels, strict=True)
     return [
-        Pair(_in_colour(test), _in_colour(train), _label(names[own], names[other], mix))
-        for test, train, (own, other) in views
+        Pair(_in_colour(before), _in_colour(after), _label(names[own], names[other], mix))
+        for before, after, (own, other) in zip(evaluation, training, labels, strict=True)
     ]
 
 

@@ -11,9 +11,9 @@ from pytorch_lightning.loggers import WandbLogger
 
 
 def build(project: str, folder: str) -> WandbLogger:
-    """A logger whose run is one with the run directory, so that a continued run continues it, in another place too.
+    """A logger whose wandb run belongs to the run directory: a continued run continues it, also if it was moved.
 
-    Without a key it is offline, and asks nothing.
+    Without a key it works offline, where wandb would ask for one.
     """
     offline = os.environ.get("WANDB_MODE") != "online" and not has_key()
     if offline:
@@ -21,12 +21,12 @@ def build(project: str, folder: str) -> WandbLogger:
             "wandb: no key on this machine, so the run stays offline; afterwards: wandb sync "
             + str(Path(folder) / "wandb" / "*run-*")
         )
-    begun = sorted(path.name.rpartition("-")[2] for path in Path(folder).glob("wandb/*run-*-*"))
+    earlier = sorted(path.name.rpartition("-")[2] for path in Path(folder).glob("wandb/*run-*-*"))
     name = str(Path(folder).resolve())
     return WandbLogger(
         project=project,
         name=Path(folder).name,
-        id=begun[0] if begun else hashlib.blake2b(name.encode(), digest_size=8).hexdigest(),
+        id=earlier[0] if earlier else hashlib.blake2b(name.encode(), digest_size=8).hexdigest(),
         save_dir=folder,
         offline=offline,
         resume=None if offline else "allow",
@@ -34,7 +34,7 @@ def build(project: str, folder: str) -> WandbLogger:
 
 
 def has_key() -> bool:
-    """Whether wandb would find a key without asking: in the environment or in ~/.netrc."""
+    """Whether the environment or ~/.netrc has a key, so that wandb does not ask for one."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""The picture of a batch: made by a command, of any data and recipe, and of what training sees, bit for bit."""
+"""The picture that lineage preview makes has the pixels of training, bit for bit, for any data and recipe."""
 
 from __future__ import annotations
 
@@ -31,53 +31,53 @@ def parts(*words: str):
 
 
 def steps_of_a_run(classifier, data, trainer) -> list[torch.Tensor]:
-    """What the network is shown in the steps of an epoch, in levels; a step's images in their order."""
-    seen: list[torch.Tensor] = []
-    classifier.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().clone()))
+    """The inputs of the network in the steps of an epoch, as uint8 (n, H, W, C), in the order of a step's images."""
+    inputs: list[torch.Tensor] = []
+    classifier.network.register_forward_pre_hook(lambda _, given: inputs.append(given[0].detach().clone()))
     trainer.fit(classifier, datamodule=data)
     normalise, chunks = classifier.augment.normalise, data.split.chunks
-    levels = [((images * normalise.std + normalise.mean).clamp(0, 1) * 255).round() for images in seen]
+    levels = [((images * normalise.std + normalise.mean).clamp(0, 1) * 255).round() for images in inputs]
     together = [torch.stack(levels[i : i + chunks], dim=1).flatten(0, 1) for i in range(0, len(levels), chunks)]
     return [step.permute(0, 2, 3, 1).to(torch.uint8) for step in together]
 
 
 @pytest.mark.parametrize("recipe", ["rsb_a1", "sgd_step"])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_what_is_shown_is_what_a_run_sees(recipe):
-    """With images that come several times in a row, and with micro-batches, of which then all are shown."""
+def test_preview_shows_what_training_uses(recipe):
+    """With repeated augmentation, which shows all micro-batches, and without, which shows the first."""
     words = [*shortened(recipe, batch_size=12), "trainer.max_per_device=6", "datamodule.workers=1"]
     classifier, data, trainer = parts(*words, "trainer.limit_train_batches=3", "trainer.limit_val_batches=0")
     trainer.fit_loop.max_epochs = 1
     with torch.no_grad():
-        shown = [pairs(data, classifier, 4, 0, step) for step in range(3)]
-    labels = [[pair.label for pair in step] for step in shown]
+        steps = [pairs(data, classifier, 4, 0, step) for step in range(3)]
+    labels = [[pair.label for pair in step] for step in steps]
     apart = 1 if classifier.recipe.repeated_aug else data.split.chunks  # else of the first micro-batch
-    for step, images in zip(shown, steps_of_a_run(classifier, data, trainer), strict=True):
+    for step, images in zip(steps, steps_of_a_run(classifier, data, trainer), strict=True):
         for pair, image in zip(step, images[::apart], strict=False):
-            assert numpy.array_equal(pair.trained[:, :, 0], image[:, :, 0].numpy())
+            assert numpy.array_equal(pair.training[:, :, 0], image[:, :, 0].numpy())
     if recipe == "rsb_a1":
-        first = shown[0]
-        assert all(numpy.array_equal(pair.tested, first[0].tested) for pair in first[:3])
-        assert not numpy.array_equal(first[0].trained, first[1].trained)
+        first = steps[0]
+        assert all(numpy.array_equal(pair.evaluation, first[0].evaluation) for pair in first[:3])
+        assert not numpy.array_equal(first[0].training, first[1].training)
         mixed = [label for step in labels for label in step if len(label) == 2]
         assert mixed and all(sum(share for _, share in label) == pytest.approx(1) for label in mixed)
     else:
         samples = data.order.epoch(0)[: 4 * data.split.chunks : data.split.chunks, 1]
         assert [label[0][0] for label in labels[0]] == [str(label) for label in data.train.labels[samples].tolist()]
-        assert numpy.array_equal(shown[0][0].tested[:, :, 0], data.train[samples[:1]][0, 0].numpy())
+        assert numpy.array_equal(steps[0][0].evaluation[:, :, 0], data.train[samples[:1]][0, 0].numpy())
     with pytest.raises(UserError, match="step=104: the epoch has 3, counted from 0"):
         pairs(data, classifier, 4, 0, 104)
     with pytest.raises(UserError, match="epoch=2"):
         pairs(data, classifier, 4, 2, 0)
 
 
-def test_the_command_on_photographs(tmp_path):
+def test_command(tmp_path):
     write_folders(tmp_path / "data", count=12)
     words = ["datamodule=imagefolder", f"datamodule.root={tmp_path}/data", "datamodule.workers=1", "images=5"]
     done = command(tmp_path, "preview", *SMALL, *shortened("deit"), *words, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stderr
-    for said in ("24 train, 24 validation", "50x40 to 56x46", "the config says", "erasing_prob=0.25", "ant", "bee"):
-        assert said in done.stdout, said
+    for text in ("24 train, 24 validation", "50x40 to 56x46", "the config says", "erasing_prob=0.25", "ant", "bee"):
+        assert text in done.stdout, text
     with Image.open(tmp_path / "previews" / "imagefolder-deit.png") as picture:
         assert picture.size[0] > 4 * 2 * contact_sheet.CELL and len(picture.convert("RGB").getcolors(10**6) or ()) > 50
     assert [path.name for path in tmp_path.iterdir()] == ["data", "cache", "previews"] or not (
@@ -85,12 +85,12 @@ def test_the_command_on_photographs(tmp_path):
     ).exists()
 
 
-def test_grey_small_large_and_named_pictures(tmp_path):
-    """A pixel of a small image is a square; a large one is reduced; names of any letters and length find room."""
+def test_sizes_and_names(tmp_path):
+    """A pixel of a small image becomes a square, a large image is reduced, and names of any length and script fit."""
     small = numpy.zeros((8, 8, 3), numpy.uint8)
     small[2, 3] = (255, 0, 0)
-    assert numpy.asarray(contact_sheet.enlarged(small))[2 * 28 : 3 * 28, 3 * 28 : 4 * 28, 0].min() == 255
-    assert contact_sheet.enlarged(numpy.zeros((600, 300, 3), numpy.uint8)).size == (112, 224)
+    assert numpy.asarray(contact_sheet.fitted(small))[2 * 28 : 3 * 28, 3 * 28 : 4 * 28, 0].min() == 255
+    assert contact_sheet.fitted(numpy.zeros((600, 300, 3), numpy.uint8)).size == (112, 224)
     names = [("Bäume \N{CJK UNIFIED IDEOGRAPH-6728}", 0.001), ("of so many words " * 9, 0.999)]
     file = tmp_path / "folder" / "picture.png"
     contact_sheet.write([Pair(small, small, names)], "title " * 30, "crop=none " * 30, ("test", "training"), file)
@@ -98,7 +98,7 @@ def test_grey_small_large_and_named_pictures(tmp_path):
         assert picture.size[0] == 2 * contact_sheet.MARGIN + 2 * contact_sheet.CELL + contact_sheet.WITHIN
 
 
-def test_the_table_says_what_acts_and_how_classes_are_filled():
+def test_summary():
     classifier, data, _ = parts("datamodule.num_classes=21", "recipe.hflip=0.5")
     assert dataset_summary.augmentation(classifier.recipe) == (
         "crop=pad crop_padding=2 crop_padding_mode=zero interpolation=bilinear"  # digits have no mirror
@@ -110,7 +110,7 @@ def test_the_table_says_what_acts_and_how_classes_are_filled():
 
 
 @pytest.mark.parametrize(("word", "hint"), {"logger=csv": "does not read logger", "images=0": "images=0"}.items())
-def test_a_mistake_is_a_line_before_torch_is_there(tmp_path, word, hint):
+def test_mistakes_are_reported_in_a_line_before_torch_is_imported(tmp_path, word, hint):
     done = cold(tmp_path, "preview", word)
     assert done.returncode == 1 and hint in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What of a command does not apply is said, once, in the first screen and results.json; here by its words alone."""
+"""The sentences about settings that do not apply to a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lineage.datamodules.loading.order import split_batch
 from lineage.reporting.notes import batch_notes, resolution_notes, what_does_not_apply
 
 PACKED = "datamodule=packed datamodule.root=a datamodule.num_classes=10 datamodule.channels=3 "
-SAID = {
+NOTED = {
     "recipe.no_decay_depthwise=true": "no_decay_depthwise=True does not apply to a: it trains no depthwise",
     "recipe.norm_bias_lr_factor=64": "norm_bias_lr_factor=64.0 does not apply to a: it trains no biases of norm",
     "recipe.precise_bn=64": "precise_bn=64 does not apply to a: it has no batch normalisation",
@@ -19,14 +19,14 @@ SAID = {
     "arch=resnet18 recipe.zero_init_last=true pretrained=timm": "zero_init_last=true does not apply: the pretrained",
     "recipe.test_interpolation=bicubic": "recipe.test_interpolation=bicubic do not apply: b keeps its 32x32",
     "recipe.train_res=64": "recipe.train_res=64",
-    "arch=resnet18 recipe.precise_bn=100000": "precise_bn=100000 is of fewer images",
+    "arch=resnet18 recipe.precise_bn=100000": "precise_bn=100000 uses fewer images",
     "recipe=resnet recipe.epochs=30": "decay_epochs=[30]: the last epoch begins before 30",
     "recipe.epochs=2 recipe.decay_epochs=[1.7]": "decay_epochs=[1.7]: the last epoch begins before 1.7",
     PACKED + "datamodule.max_errors=5": "max_errors=5 does not apply",
     PACKED + "datamodule.cache=c": "cache=c does not apply: b is read",
     "recipe=rsb_a2 recipe.mixup_alpha=0 recipe.cutmix_alpha=0": "bce_threshold=0.2 changes nothing",
 }
-UNSAID = {
+SILENT = {
     "arch=mobilenet_v1 recipe.no_decay_depthwise=true": "no_decay_depthwise",
     "arch=resnet18 recipe.norm_bias_lr_factor=64": "norm_bias_lr_factor",
     "arch=resnet18 recipe.precise_bn=64": "precise_bn",
@@ -43,18 +43,18 @@ def notes(words: str) -> str:
     return " ".join(what_does_not_apply(cfg, assemble.network(cfg, device="meta"), "a", "b", True, 10))
 
 
-@pytest.mark.parametrize(("words", "sentence"), SAID.items())
-def test_what_does_not_apply_is_said(words, sentence):
+@pytest.mark.parametrize(("words", "sentence"), NOTED.items())
+def test_settings_that_do_not_apply_are_noted(words, sentence):
     assert sentence in notes(words)
 
 
-@pytest.mark.parametrize(("words", "key"), UNSAID.items())
-def test_what_applies_is_not(words, key):
+@pytest.mark.parametrize(("words", "key"), SILENT.items())
+def test_settings_that_apply_are_not(words, key):
     assert key not in notes(words)
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "devices", "most", "said"),
+    ("batch_size", "devices", "most", "sentences"),
     [
         (
             97,
@@ -69,13 +69,13 @@ def test_what_applies_is_not(words, key):
         (512, 2, 256, []),
     ],
 )
-def test_a_batch_that_splits_badly_is_said(batch_size, devices, most, said):
+def test_small_micro_batches_are_noted(batch_size, devices, most, sentences):
     cfg = composed("arch=resnet18", "recipe=rsb_a2", f"recipe.batch_size={batch_size}")
     found = batch_notes(cfg, assemble.network(cfg, device="meta"), split_batch(batch_size, devices, most), most)
-    assert all(sentence in " ".join(found) for sentence in said) and bool(found) == bool(said)
+    assert all(sentence in " ".join(found) for sentence in sentences) and bool(found) == bool(sentences)
 
 
-def test_images_that_are_smaller_than_the_recipe_takes_them_are_said():
+def test_enlarged_images_are_noted():
     cfg = composed("recipe=rsb_a2")
     assert resolution_notes(cfg, 200) == [
         "recipe.train_res=224 and recipe.test_res=224 enlarge every image: their shorter sides have 200 pixels at most"
