@@ -100,7 +100,7 @@ def check_prepare(cfg: DictConfig, overrides: list[str]) -> None:
             "lineage prepare packs, out=DIR, or reads every image and packs nothing, check=true: say which."
         )
     given = {override.split("=")[0] for override in overrides}
-    unread = [key for key in ("max_size", "quality", "shard_size", "seed") if key in given and cfg.check]
+    unread = [key for key in ("max_size", "quality", "images_per_shard", "seed") if key in given and cfg.check]
     if "quality" in given and cfg.max_size is None:
         unread.append("quality")
     if unread:

@@ -52,7 +52,7 @@ class Keys:
     out: str | None
     max_size: Annotated[int, "16 <= x <= 65535"] | None
     quality: Annotated[int, "1 <= x <= 100"] | None
-    shard_size: Annotated[int, "1 <= x <= 1000000"]
+    images_per_shard: Annotated[int, "1 <= x <= 1000000"]
     check: bool
     images: Annotated[int, "1 <= x <= 64"]
     epoch: Annotated[int, "x >= 0"]
