@@ -9,23 +9,23 @@ from dataclasses import dataclass
 
 from lineage.recipes.keys.augmentation import Augmentation
 from lineage.recipes.keys.averages import Averages
-from lineage.recipes.keys.key import RecipeError, check_ranges
 from lineage.recipes.keys.length import Length
 from lineage.recipes.keys.objective import Objective
-from lineage.recipes.keys.optimization import OPTIMIZERS, Optimization
+from lineage.recipes.keys.optimization import Optimization
 from lineage.recipes.keys.regularization import Regularization
 from lineage.recipes.keys.schedule import Schedule
+from lineage.recipes.keys.values import RecipeError, check_values
 
-__all__ = ["OPTIMIZERS", "Recipe", "RecipeError"]
+__all__ = ["Recipe", "RecipeError"]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Recipe(Objective, Averages, Augmentation, Regularization, Schedule, Optimization, Length):
     """All keys, in the table's order: dataclasses collect the fields of the last base first."""
 
     def check(self) -> None:
         """Raise RecipeError for the first value that makes no sense, alone or beside the others."""
-        check_ranges(self)
+        check_values(self)
         self.check_length()
         self.check_optimization()
         self.check_schedule()

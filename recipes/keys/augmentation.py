@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from lineage.recipes.keys.key import RecipeError, key
+from lineage.recipes.keys.values import RecipeError, Share
 from lineage.text import as_yaml
 
-CROPS = ("none", "pad", "rrc", "scale_jitter")
-PADDING_MODES = ("none", "zero", "mean", "reflect")
-INTERPOLATIONS = ("bilinear", "bicubic", "area")
+Crop = Annotated[str, Literal["none", "pad", "rrc", "scale_jitter"]]
+PaddingMode = Annotated[str, Literal["none", "zero", "mean", "reflect"]]
+Interpolation = Annotated[str, Literal["bilinear", "bicubic", "area"]]
+Strength = Annotated[float, "0 <= x <= 10"]
+MixAlpha = Annotated[float, "0 <= x <= 1000"]
 AUTO_AUGMENTS = ("original", "originalr", "v0", "v0r", "3a")  # timm's policies
 RAND_AUGMENT_SETS = ("tweights", "t3a", "t3aw")  # and its sets of operations, where they are not all
-ERASING_MODES = ("pixel", "constant")
-PARTNERS = ("reversed", "random", "rolled")
-MIX_PER = ("step", "chunk")
+ErasingMode = Annotated[str, Literal["pixel", "constant"]]
+Partner = Annotated[str, Literal["reversed", "random", "rolled"]]
+MixPer = Annotated[str, Literal["step", "chunk"]]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Augmentation:
-    hflip: float = key(0.0, high=1)  # probability; off where the data set says mirror: false
+    hflip: Share = 0.0  # probability; off where the data set says mirror: false
     hflip_alternating: bool = False  # drawn in the first epoch, then in turn (airbench, arXiv 2404.00498, section 3.3)
-    crop: str = key("none", choices=CROPS)  # pad: shift in a padded border; rrc: random resized; scale_jitter: He's
-    crop_padding: int = key(0, high=4096)  # pad: border in pixels
-    crop_padding_mode: str = key("none", choices=PADDING_MODES)  # zero: black; mean: zero once normalised; reflect
-    crop_scale: list[float] = key([], high=8192, above=True)  # rrc: share of the area; scale_jitter: short sides
-    crop_ratio: list[float] = key([], high=100, above=True)  # rrc: range of width / height
-    interpolation: str = key(choices=INTERPOLATIONS)  # of every resize; area: a box filter, for speed
+    # pad: shift in a padded border; rrc: random resized crop, crop_scale its shares of the area; scale_jitter: He's,
+    # crop_scale its short sides in pixels.
+    crop: Crop = "none"
+    crop_padding: Annotated[int, "0 <= x <= 4096"] = 0  # pad: border in pixels
+    crop_padding_mode: PaddingMode = "none"  # zero: black; mean: zero once normalised; reflect
+    crop_scale: list[Annotated[float, "0 < x <= 8192"]] = field(default_factory=list)
+    crop_ratio: list[Annotated[float, "0 < x <= 100"]] = field(default_factory=list)  # rrc: range of width / height
+    interpolation: Interpolation  # of every resize; area: a box filter, for speed
     rand_augment: str = ""  # timm's notation: rand-m7-mstd0.5-inc1
     auto_augment: str = ""  # timm's notation: original, v0
     trivial_augment: bool = False  # TrivialAugmentWide, arXiv 2103.10158, as torchvision's
-    color_jitter: float = key(0.0, high=10)  # strength of brightness, contrast and saturation, in random order
-    pca_lighting: float = key(0.0, high=10)  # sigma along the principal colours (Krizhevsky et al. 2012)
-    erasing_prob: float = key(0.0, high=1)  # random erasing of a box, per image (arXiv 1708.04896)
-    erasing_mode: str = key(choices=ERASING_MODES)  # pixel: normal noise (timm); constant: the mean (torchvision)
-    cutout: int = key(0, high=8192)  # side in pixels of a square that is the mean (arXiv 1708.04552)
-    mixup_alpha: float = key(0.0, high=1000)  # arXiv 1710.09412
-    cutmix_alpha: float = key(0.0, high=1000)  # arXiv 1905.04899; beside mixup: one of the two, by equal chance
-    mix_partner: str = key(choices=PARTNERS)  # reversed: the mirror place in the batch (timm); rolled: torchvision
-    mix_per: str = key(choices=MIX_PER)  # one draw a step, or one for each micro-batch of a device
+    color_jitter: Strength = 0.0  # of brightness, contrast and saturation, in random order
+    pca_lighting: Strength = 0.0  # sigma along the principal colours (Krizhevsky et al. 2012)
+    erasing_prob: Share = 0.0  # random erasing of a box, per image (arXiv 1708.04896)
+    erasing_mode: ErasingMode  # pixel: normal noise (timm); constant: the mean (torchvision)
+    cutout: Annotated[int, "0 <= x <= 8192"] = 0  # side in pixels of a square that is the mean (arXiv 1708.04552)
+    mixup_alpha: MixAlpha = 0.0  # arXiv 1710.09412
+    cutmix_alpha: MixAlpha = 0.0  # arXiv 1905.04899; beside mixup: one of the two, by equal chance
+    mix_partner: Partner  # reversed: the mirror place in the batch (timm); rolled: torchvision
+    mix_per: MixPer  # one draw a step, or one for each micro-batch of a device
 
     if TYPE_CHECKING:  # of other groups
         train_res: int = 0

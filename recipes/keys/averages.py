@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from lineage.recipes.keys.key import RecipeError, key
+from lineage.recipes.keys.values import BelowOne, Rate, RecipeError
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Averages:
-    ema: float = key(0.0, high=1, below=True)  # decay at each update
-    ema_every: int = key(0, high=1_000_000)  # steps between two updates; 0 and 1: every step
+    ema: BelowOne = 0.0  # decay at each update
+    ema_every: Annotated[int, "0 <= x <= 1000000"] = 0  # steps between two updates; 0 and 1: every step
     ema_ramp: bool = False  # decay min(ema, (1 + n) / (10 + n)) at update n, as TensorFlow's num_updates
     ema_warmup_copy: bool = False  # during warm-up the average is the weights (pycls, torchvision)
-    swa: int = key(0, high=1_000_000)  # equal average over this many last epochs (arXiv 1803.05407)
-    swa_lr: float = key(0.0, high=1e9)  # constant rate of these epochs; 0: the schedule's
-    precise_bn: int = key(0, high=100_000_000)  # images whose statistics replace the running ones before an evaluation
+    swa: Annotated[int, "0 <= x <= 1000000"] = 0  # equal average over this many last epochs (arXiv 1803.05407)
+    swa_lr: Rate = 0.0  # constant rate of these epochs; 0: the schedule's
+    precise_bn: Annotated[int, "0 <= x <= 100000000"] = 0  # images to compute BN statistics from, for evaluations
 
     if TYPE_CHECKING:  # of other groups
         epochs: int = 0

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from lineage.recipes.keys.key import RecipeError, key
+from lineage.recipes.keys.values import Pixels, RecipeError
 from lineage.text import as_yaml
 
-FINETUNE = ("", "classifier")
+Finetune = Annotated[str, Literal["", "classifier"]]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Length:
     # A data set with a native size (digits, MNIST, CIFAR) keeps it; train_res and test_res speak to the others.
-    epochs: int = key(low=1, high=1_000_000)
-    cooldown_epochs: int = key(0, high=100_000)  # more epochs after them, at the rate of the schedule's end
-    passes: int = key(0, high=1_000)  # times that an epoch goes through the data; 0 and 1: once
-    batch_size: int = key(low=1, high=10_000_000)  # images of one step, over all devices and micro-batches
-    train_res: int = key(low=1, high=8192)  # pixels
-    progressive_res: list[int] = key([], low=1, high=8192)  # sizes in equal shares of the epochs, train_res the last
-    test_res: int = key(low=1, high=8192)  # pixels
-    finetune: str = key("", choices=FINETUNE)  # classifier: it alone is trained, and the last BN's statistics move
+    epochs: Annotated[int, "1 <= x <= 1000000"]
+    cooldown_epochs: Annotated[int, "0 <= x <= 100000"] = 0  # more epochs after them, at the rate of the schedule's end
+    passes: Annotated[int, "0 <= x <= 1000"] = 0  # times that an epoch goes through the data; 0 and 1: once
+    batch_size: Annotated[int, "1 <= x <= 10000000"]  # images of one step, over all devices and micro-batches
+    train_res: Pixels
+    progressive_res: list[Pixels] = field(default_factory=list)  # in equal shares of the epochs; the last is train_res
+    test_res: Pixels
+    finetune: Finetune = ""  # classifier: it alone is trained, and the last BN's statistics move
 
     @property
     def total_epochs(self) -> int:

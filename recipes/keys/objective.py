@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from lineage.recipes.keys.augmentation import INTERPOLATIONS
-from lineage.recipes.keys.key import RecipeError, key
+from lineage.recipes.keys.values import BelowOne, RecipeError, Share
 
-LOSSES = ("ce", "bce", "rbf")
-DISTILLATIONS = ("", "soft", "hard")
-VIEWS = ("", "flip", "flip_translate")
+TestInterpolation = Annotated[str, Literal["", "bilinear", "bicubic", "area"]]
+Loss = Annotated[str, Literal["ce", "bce", "rbf"]]
+Distillation = Annotated[str, Literal["", "soft", "hard"]]
+Views = Annotated[str, Literal["", "flip", "flip_translate"]]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Objective:
-    test_crop_ratio: float = key(high=1, above=True)  # short side test_res / ratio, then a central crop of test_res
-    test_interpolation: str = key("", choices=("", *INTERPOLATIONS))  # where it is not that of training
-    test_views: str = key("", choices=VIEWS)  # logits averaged over the mirrored image, and over shifts by a pixel
-    loss: str = key(choices=LOSSES)  # rbf: distances to codes (LeNet-5, 1998, eq. 8 and 9), for a network of such
-    rbf_competition: float = key(0.0, high=1e6)  # rbf: j of eq. 9, which pushes wrong classes away; 0: eq. 8
+    test_crop_ratio: Annotated[float, "0 < x <= 1"]  # short side test_res / ratio, then a central crop of test_res
+    test_interpolation: TestInterpolation = ""  # where it is not that of training
+    test_views: Views = ""  # logits averaged over the mirrored image, and over shifts by a pixel
+    loss: Loss  # rbf: distances to codes (LeNet-5, 1998, eq. 8 and 9), for a network of such
+    rbf_competition: Annotated[float, "0 <= x <= 1e6"] = 0.0  # rbf: j of eq. 9, for wrong classes; 0: eq. 8
     loss_sum: bool = False  # sum over a step's images instead of their mean
-    bce_threshold: float = key(0.0, high=1, below=True)  # bce: targets above it become 1, the others 0; 0: soft
+    bce_threshold: BelowOne = 0.0  # bce: targets above it become 1, the others 0; 0: soft
     multi_hot: bool = False  # bce: every mixed class has the full target, 1 - eps + eps / K (RSB's A1)
-    distill: str = key("", choices=DISTILLATIONS)  # from the command's teacher: its probabilities, or its first class
-    distill_share: float = key(0.0, high=1)  # of the loss; the rest is that against the labels
-    distill_temperature: float = key(0.0, high=1000)  # soft: of both softmaxes (arXiv 1503.02531)
-    mixed_precision: bool = key()  # allowed; used where the device gains from it
-    drop_last: bool = key()  # whether a last part of a batch is dropped, or is a smaller step
+    distill: Distillation = ""  # from the command's teacher: its probabilities, or its first class
+    distill_share: Share = 0.0  # of the loss; the rest is that against the labels
+    distill_temperature: Annotated[float, "0 <= x <= 1000"] = 0.0  # soft: of both softmaxes (arXiv 1503.02531)
+    mixed_precision: bool  # allowed; used where the device gains from it
+    drop_last: bool  # whether a last part of a batch is dropped, or is a smaller step
 
     if TYPE_CHECKING:  # of other groups
         label_smoothing: float = 0.0

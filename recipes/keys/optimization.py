@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from lineage.recipes.keys.key import RecipeError, key
+from lineage.recipes.keys.values import BelowOne, Rate, RecipeError, Share
 
-OPTIMIZERS = ("sgd", "lamb", "adamw", "adam", "nadamw", "rmsproptf", "lars", "lion")  # all but sgd are timm's
-SCALINGS = ("none", "linear", "sqrt")
+# All but sgd are timm's.
+Optimizer = Annotated[str, Literal["sgd", "lamb", "adamw", "adam", "nadamw", "rmsproptf", "lars", "lion"]]
+Scaling = Annotated[str, Literal["none", "linear", "sqrt"]]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Optimization:
-    optimizer: str = key(choices=OPTIMIZERS)
-    lr: float = key(high=1e9)  # the peak, for this batch_size; or with lr_scaling for a batch of lr_batch
-    lr_scaling: str = key("none", choices=SCALINGS)  # times batch_size / lr_batch, or its square root
-    lr_batch: int = key(0, high=10_000_000)
-    momentum: float = key(high=1, below=True)  # of SGD and RMSProp; beta1 of Adam and LAMB
+    optimizer: Optimizer
+    lr: Rate  # the peak, for this batch_size; or with lr_scaling for a batch of lr_batch
+    lr_scaling: Scaling = "none"  # times batch_size / lr_batch, or its square root
+    lr_batch: Annotated[int, "0 <= x <= 10000000"] = 0
+    momentum: BelowOne  # of SGD and RMSProp; beta1 of Adam and LAMB
     nesterov: bool = False  # SGD only
-    beta2: float = key(0.0, high=1, below=True)  # of Adam and LAMB; decay of the squared gradient in RMSProp
-    eps: float = key(0.0, high=10)  # of Adam, LAMB, LARS and RMSProp
-    lamb_clip: float = key(0.0, high=1e9)  # LAMB only: bound on the global gradient norm in the optimiser (timm: 1.0)
-    lars_trust: float = key(0.0, high=1e3)  # LARS only: its trust coefficient eta (arXiv 1708.03888: 0.001)
-    weight_decay: float = key(high=1e3)
-    decay_norm: bool = key()  # whether weight decay acts on normalisation's weights and biases
-    decay_bias: bool = key()  # and on the biases of convolutions and linear layers
+    beta2: BelowOne = 0.0  # of Adam and LAMB; decay of the squared gradient in RMSProp
+    eps: Annotated[float, "0 <= x <= 10"] = 0.0  # of Adam, LAMB, LARS and RMSProp
+    lamb_clip: Rate = 0.0  # LAMB only: bound on the global gradient norm in the optimiser (timm: 1.0)
+    lars_trust: Annotated[float, "0 <= x <= 1e3"] = 0.0  # LARS only: trust coefficient (arXiv 1708.03888: 0.001)
+    weight_decay: Annotated[float, "0 <= x <= 1e3"]
+    decay_norm: bool  # whether weight decay acts on normalisation's weights and biases
+    decay_bias: bool  # and on the biases of convolutions and linear layers
     no_decay_depthwise: bool = False  # and not on depthwise filters (arXiv 1704.04861, section 3.2)
-    norm_bias_lr_factor: float = key(0.0, high=1e4)  # rate of BN's biases over lr; their decay is divided by it
-    layer_decay: float = key(0.0, high=1)  # rate of each layer over that of the one behind it (arXiv 2106.08254)
-    lookahead: float = key(0.0, high=1, below=True)  # decay of slow weights (arXiv 1907.08610) at the end
-    lookahead_steps: int = key(0, high=1000)  # steps between two meetings with the slow weights
+    norm_bias_lr_factor: Annotated[float, "0 <= x <= 1e4"] = 0.0  # BN biases: their rate over lr; divides their decay
+    layer_decay: Share = 0.0  # rate of each layer over that of the one behind it (arXiv 2106.08254)
+    lookahead: BelowOne = 0.0  # decay of slow weights (arXiv 1907.08610) at the end
+    lookahead_steps: Annotated[int, "0 <= x <= 1000"] = 0  # steps between two meetings with the slow weights
 
     def check_optimization(self) -> None:
         name = self.optimizer

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from lineage.recipes.keys.key import RecipeError, key
+from lineage.recipes.keys.values import Epochs, Rate, RecipeError, Share
 from lineage.text import as_yaml
 
-SCHEDULES = ("constant", "step", "multistep", "exponential", "list", "plateau", "linear", "cosine")
-INTERVALS = ("epoch", "step")
+Name = Annotated[str, Literal["constant", "step", "multistep", "exponential", "list", "plateau", "linear", "cosine"]]
+Interval = Annotated[str, Literal["epoch", "step"]]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Schedule:
-    schedule: str = key(choices=SCHEDULES)
-    schedule_interval: str = key(choices=INTERVALS)  # the rate changes every "epoch" (timm, the papers) or every "step"
-    decay_rate: float = key(0.0, high=1)  # step, multistep, exponential, plateau: factor of each decay
-    decay_epochs: list[float] = key([], high=1_000_000, above=True)  # multistep, list: when; else a period
-    lrs: list[float] = key([], high=1e9)  # list: the rates before, between and after decay_epochs; lr is the first
-    patience: int = key(0, high=100_000)  # plateau: epochs without a better val_top1 before a decay
-    max_decays: int = key(0, high=1000)  # plateau: decays in all; a further one ends the training
-    warmup_epochs: float = key(0.0, high=1_000_000)
-    warmup_lr: float = key(0.0, high=1e9)  # where warm-up starts, linearly to lr
-    warmup_factor: float = key(0.0, high=1)  # or: the schedule's own rate times a factor, linear from this one to 1
+    schedule: Name
+    schedule_interval: Interval  # the rate changes every "epoch" (timm, the papers) or every "step"
+    decay_rate: Share = 0.0  # step, multistep, exponential, plateau: factor of each decay
+    # multistep, list: when the rate changes; step, exponential: one period.
+    decay_epochs: list[Annotated[float, "0 < x <= 1000000"]] = field(default_factory=list)
+    lrs: list[Rate] = field(default_factory=list)  # list: before, between and after decay_epochs; first lr
+    patience: Annotated[int, "0 <= x <= 100000"] = 0  # plateau: epochs without a better val_top1 before a decay
+    max_decays: Annotated[int, "0 <= x <= 1000"] = 0  # plateau: decays in all; a further one ends the training
+    warmup_epochs: Epochs = 0.0
+    warmup_lr: Rate = 0.0  # where warm-up starts, linearly to lr
+    warmup_factor: Share = 0.0  # or: the schedule's own rate times a factor, linear from this one to 1
     after_warmup: bool = False  # the schedule begins where warm-up ends, and is shorter by it
-    min_lr: float = key(0.0, high=1e9)  # linear, cosine: where they end
+    min_lr: Rate = 0.0  # linear, cosine: where they end
 
     if TYPE_CHECKING:  # of other groups
         epochs: int = 0

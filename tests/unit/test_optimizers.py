@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import get_args
 
 import pytest
 import timm.optim
@@ -12,10 +13,11 @@ from networks import build, configs, family
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
+from lineage.recipes.keys.optimization import Optimizer
 from lineage.recipes.optim.finetuning import prepare_finetuning
 from lineage.recipes.optim.lookahead import Lookahead
 from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups
-from lineage.recipes.recipe import OPTIMIZERS, RecipeError
+from lineage.recipes.recipe import RecipeError
 
 BETAS = {"betas": (0.9, 0.999), "eps": 1e-6}
 OFF = {"beta2": 0.0, "eps": 0.0, "lamb_clip": 0.0}
@@ -64,7 +66,7 @@ def draw_gradients(networks: list[nn.Module], step: int) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 10])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", get_args(Optimizer.__metadata__[0]))
 def test_steps_are_those_of_the_optimizer_built_by_hand(name, steps):
     changes, make = BY_HAND[name]
     recipe = recipe_of("rsb_a2", optimizer=name, lr=0.01, **changes)

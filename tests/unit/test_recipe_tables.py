@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import composed
 from doors import ROOT
-from omegaconf import MISSING, OmegaConf
+from omegaconf import OmegaConf
 
 from docs import procedures
 from docs import recipes as document
@@ -53,7 +53,7 @@ def test_every_acting_value_has_a_source(name):
     for field in dataclasses.fields(Recipe):
         value = getattr(recipe, field.name)
         off = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        acts = not procedures.is_idle(name, field.name) if off == MISSING else value != off
+        acts = not procedures.is_idle(name, field.name) if off is dataclasses.MISSING else value != off
         assert not acts or field.name in known, f"recipe.{field.name}={value} is nowhere in tests/golden/recipes.csv"
 
 
