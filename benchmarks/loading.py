@@ -71,7 +71,7 @@ def images_of(root: Path) -> Any:
 
     packed = (root / "dataset.json").exists()
     blobs = Packing(str(root)).blobs("train") if packed else FileBlobs(open_index(root))
-    return EncodedImages(blobs, torch.zeros(len(blobs), dtype=torch.int64), 3, turn=False)
+    return EncodedImages(blobs, torch.zeros(len(blobs), dtype=torch.int64), 3, rotate=False)
 
 
 def lineage(
@@ -83,22 +83,22 @@ def lineage(
     """
     import torch
 
+    from lineage.datamodules.loading.loader import first_repetitions
     from lineage.datamodules.loading.worker_pool import Job
     from lineage.recipes.augment.geometry import flip_images
-    from lineage.recipes.augment.host import EvalCrop, HostAugmentation, TrainCrop, recipe_after_crop
-    from lineage.recipes.augment.policies import per_image_operation
+    from lineage.recipes.augment.host import EvalCrop
+    from lineage.recipes.augment.pipeline import build_augmentation
 
     images, mean = images_of(root or folder()), [0.485, 0.456, 0.406]
     recipe = recipe_of("rsb_a2", interpolation=interpolation, rand_augment=policy, test_crop_ratio=0.95)
-    operation, each = per_image_operation(recipe, mean), None
-    if operation is not None:
-        each = HostAugmentation(recipe_after_crop(recipe), seed=0, hflip=0.5, mean=mean, operation=operation)
-    view: Any = EvalCrop(recipe, evaluate == "exact") if evaluate else TrainCrop(recipe, seed=0, then=each)
+    view: Any = build_augmentation(recipe, one_size=False, seed=0, mean=mean, std=mean)[0]
+    if evaluate:
+        view = EvalCrop(recipe, evaluate == "exact")
     job, samples = Job(images, view), torch.randperm(len(images))
-    sample_keys = torch.stack((torch.zeros_like(samples), samples, torch.zeros_like(samples)), dim=1)
+    sample_keys = first_repetitions(samples)
     # Of the pool's memory:
     slot = torch.empty(job.shape(BATCH, 0), dtype=torch.uint8, memory_format=torch.channels_last)
-    mirror = mirror and operation is None and not evaluate
+    mirror = mirror and not policy and not evaluate
 
     def work() -> None:
         for part in sample_keys.split(BATCH):
@@ -260,10 +260,10 @@ def pool(workers: int, root: Path, interpolation: str = "bicubic", mirror: bool 
 
     keep_freed_memory()  # as a run on a CPU does
     images = images_of(root)
-    job = Job(images, TrainCrop(recipe_of("rsb_a2", interpolation=interpolation), seed=0, then=None))
+    job = Job(images, TrainCrop(recipe_of("rsb_a2", interpolation=interpolation), seed=0))
     samples = torch.randperm(len(images))
     requests = torch.stack((samples * 0, samples, samples * 0), dim=1).split(128)
-    processes = Pool({"all": job}, workers, job.most_bytes(128, 1), 4, torch.device("cpu"))
+    processes = Pool({"all": job}, workers, job.max_bytes(128, 1), 4, torch.device("cpu"))
 
     def take(asked: Any) -> None:
         batch, _ = processes.result(asked)

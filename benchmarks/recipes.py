@@ -100,7 +100,7 @@ def draws(rounds: int) -> None:
     from lineage.recipes.augment.device import Normalise
     from lineage.recipes.augment.geometry import crop_and_flip_draws
 
-    draw, normalise = crop_and_flip_draws(recipe_of("wrn"), 0, 0.5), Normalise(MEAN, STD)
+    draw, normalise = crop_and_flip_draws(recipe_of("wrn"), 0), Normalise(MEAN, STD)
     images, sample_keys = torch.randint(0, 256, (512, 3, 32, 32), dtype=torch.uint8), make_keys(512)
     compare(
         rounds, draws=lambda: seconds(lambda: draw(sample_keys)), normalise=lambda: seconds(lambda: normalise(images))

@@ -213,7 +213,7 @@ def preparation(rounds: int) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         recipe: Any = OmegaConf.to_object(compose("train", ["recipe=resnet_cifar"]).recipe)
     facts: dict[str, Any] = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    augment = DeviceAugmentation(recipe, seed=0, hflip=0.5, crop_here=True, **facts)
+    augment = DeviceAugmentation(recipe, seed=0, crop_here=True, **facts)
     images, samples = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8), torch.arange(128)
     sample_keys, labels = torch.stack((samples, samples, samples), dim=1), samples % 10
     network = resnet_cifar(20, num_classes=10, shortcut="A", stem="cifar").to(memory_format=torch.channels_last)

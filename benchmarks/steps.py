@@ -32,7 +32,7 @@ def ingredients(rounds: int) -> None:
     for name, recipe in {"rsb_a2": recipe_of("rsb_a2"), "pytorch": recipe_of("pytorch", color_jitter=0.0)}.items():
         torch.manual_seed(0)
         network = catalogue.build("resnet50", 1000, 3, resolution=224)
-        augment = DeviceAugmentation(recipe, seed=0, hflip=0.5, mean=MEAN, std=STD, crop_here=False)
+        augment = DeviceAugmentation(recipe, seed=0, mean=MEAN, std=STD, crop_here=False)
 
         def step(network: Any, recipe: Any, augment: Any) -> None:
             found = micro_batch_loss(

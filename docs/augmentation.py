@@ -16,8 +16,8 @@ from docs.procedures import PICTURES, SETS, recipe, resolution
 from lineage.datamodules.decoding.decoding import Decoded
 from lineage.datamodules.decoding.resampling import resize_and_crop_by_pillow
 from lineage.recipes.augment.device import DeviceAugmentation
-from lineage.recipes.augment.host import HostAugmentation, TrainCrop, recipe_after_crop
-from lineage.recipes.augment.policies import per_image_operation
+from lineage.recipes.augment.host import HostAugmentation, TrainCrop
+from lineage.recipes.augment.pipeline import build_augmentation
 from lineage.recipes.mixing import draw_mix, mix_images
 from lineage.recipes.recipe import Recipe
 
@@ -45,13 +45,8 @@ def seen(name: str, count: int) -> tuple[Tensor, Tensor]:
     small = own.crop in ("pad", "none")
     size = (SMALL if small else own.train_res,) * 2
     plain = [resize_and_crop_by_pillow(pixels, whole_of(pixels, size[0]), size, own.interpolation) for pixels in pair]
-    left = own if small else recipe_after_crop(own)
-    operation, each = per_image_operation(own, MEAN), None
-    if operation is not None:
-        each = HostAugmentation(left, seed=0, hflip=own.hflip, mean=MEAN, operation=operation)
-    augment = DeviceAugmentation(left, seed=0, hflip=own.hflip, mean=MEAN, std=STD, crop_here=operation is None)
-    view = TrainCrop(own, seed=0, then=each)
-    found = [draw(own, plain if small else pair, None if small else view, each, augment, i) for i in range(count)]
+    host, augment = build_augmentation(own, one_size=small, seed=0, mean=MEAN, std=STD)
+    found = [draw(own, plain if small else pair, host, augment, i) for i in range(count)]
     return torch.stack(found), augment.normalise(batch_of(plain)[0])
 
 
@@ -65,15 +60,15 @@ def whole_of(pixels: numpy.ndarray, short: int) -> tuple[int, int]:
 
 
 def draw(
-    own: Recipe, pair: Sequence[numpy.ndarray], view: TrainCrop | None, each: HostAugmentation | None,
-    augment: DeviceAugmentation, number: int,
+    own: Recipe, pair: Sequence[numpy.ndarray], host: HostAugmentation | TrainCrop | None, augment: DeviceAugmentation,
+    number: int,
 ) -> Tensor:  # fmt: skip
     """One draw of the first photograph of a batch of two, mixed with the second where the recipe mixes."""
     sample_keys = torch.tensor([[number, sample, 0] for sample in range(2)])
-    if view is not None:
-        cuts = view.crops(sample_keys, torch.tensor([pixels.shape[:2] for pixels in pair]))
-        pair = [Decoded(pixels).crop_resize(cut) for pixels, cut in zip(pair, cuts, strict=True)]
-    images = batch_of(pair) if each is None else each(batch_of(pair), sample_keys)
+    if isinstance(host, TrainCrop):
+        crops = host.crops(sample_keys, torch.tensor([pixels.shape[:2] for pixels in pair]))
+        pair = [Decoded(pixels).crop_resize(crop) for pixels, crop in zip(pair, crops, strict=True)]
+    images = batch_of(pair) if host is None else host(batch_of(pair), sample_keys)
     pixels = augment(images, sample_keys)
     mix = draw_mix(own, pixels.shape[2], pixels.shape[3], 0, number)
     if mix is not None:

@@ -7,6 +7,7 @@ completed (lineage/config/checks.py, lineage/config/completion.py) and writes no
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,16 +21,15 @@ from lineage.archs.arguments import ArchitectureError
 from lineage.config.derived import eval_preprocessing, eval_size, pretrained_preprocessing, smallest_size
 from lineage.datamodules.loading.order import EpochOrder, check_last_step, split_batch
 from lineage.errors import UserError
-from lineage.recipes.augment.device import DeviceAugmentation, Normalise
-from lineage.recipes.augment.host import EvalCrop, HostAugmentation, TrainCrop, recipe_after_crop
-from lineage.recipes.augment.policies import per_image_operation
+from lineage.recipes.augment.device import Normalise
+from lineage.recipes.augment.host import EvalCrop
+from lineage.recipes.augment.pipeline import build_augmentation
 from lineage.recipes.recipe import Recipe, RecipeError
 
 if TYPE_CHECKING:
     from pytorch_lightning.callbacks import Callback
 
     from lineage.datamodules.base import ImageDataModule
-    from lineage.datamodules.images import View
     from lineage.recipes.classifier import Classifier  # imports Lightning, which lineage describe does without
     from lineage.recipes.distillation import Teacher
     from lineage.recipes.evaluation import Evaluator
@@ -175,15 +175,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     split = split_batch(procedure.batch_size, trainer.world_size, trainer.max_per_device)
     check_last_step(order, split)
 
-    operation, hflip = per_image_operation(procedure, data.mean), procedure.hflip
-    left = procedure if images.one_size else recipe_after_crop(procedure)
-    each = None
-    if operation is not None:
-        each = HostAugmentation(left, seed=seed, hflip=hflip, mean=data.mean, operation=operation)
-    view: View | None = each if images.one_size else TrainCrop(procedure, seed=seed, then=each)
-    augment = DeviceAugmentation(
-        left, seed=seed, hflip=hflip, mean=data.mean, std=data.std, crop_here=operation is None
-    )
+    view, augment = build_augmentation(procedure, one_size=images.one_size, seed=seed, mean=data.mean, std=data.std)
     data.connect_training(order, split, view, procedure.total_epochs)
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
@@ -227,7 +219,12 @@ def _suited(procedure: Recipe, data: ImageDataModule) -> Recipe:
 
 def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> None:
     view = None if data.test.one_size else EvalCrop(recipe(cfg), exact=getattr(data, "exact_evaluation", True))
-    data.connect_evaluation(min(trainer.max_per_device, EVALUATION_BATCH), view)
+    batch = min(trainer.max_per_device, EVALUATION_BATCH)
+    for split, images in (("val", data.val), ("test", data.test)):
+        limit, batches = getattr(trainer, f"limit_{split}_batches"), math.ceil(len(images) / batch / trainer.world_size)
+        if isinstance(limit, float) and 0 < limit * batches < 1:
+            raise UserError(f"trainer.limit_{split}_batches={limit:g}: of {batches} batches it leaves none.")
+    data.connect_evaluation(batch, view)
 
 
 def _has_float64(trainer: Trainer) -> bool:

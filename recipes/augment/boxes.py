@@ -1,4 +1,4 @@
-"""Where crops lie: boxes (B, 4) of top, left, height, width, as pure functions of uniform draws and sizes."""
+"""Random boxes (B, 4) of top, left, height, width, as pure functions of uniform draws and sizes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-TRIES = 10  # of an area and a ratio, until a box fits
+TRIES = 10  # of area and aspect ratio, of which the first box that fits is used
 
 
 def double(numbers: Tensor) -> Tensor:
-    """float64, in which all devices round to the same whole pixels; Apple's GPUs do not have it."""
+    """float64, so that all devices round to the same pixels; float32 on Apple's GPUs, which have no float64."""
     return numbers.to(torch.float32 if numbers.device.type == "mps" else torch.float64)
 
 
@@ -22,7 +22,8 @@ def random_resized_crop(draws: Tensor, height: Tensor, width: Tensor, scale: Seq
     Args:
         draws: (B, 40) in [0, 1), ten each for area, ratio, top and left.
         height, width: (B,), of the images.
-        scale, ratio: ranges of the share of the area and of width / height, the latter uniform in its logarithm.
+        scale: range of the box's area as a share of the image's.
+        ratio: range of its width / height, uniform in the logarithm.
 
     Returns:
         (B, 4) float64, whole pixels.
@@ -33,7 +34,7 @@ def random_resized_crop(draws: Tensor, height: Tensor, width: Tensor, scale: Seq
     fits = (w <= width) & (h <= height) & (w > 0) & (h > 0)
     boxes = _first_that_fits(fits, h, w, y, x, height, width)
 
-    central_w = torch.minimum(width, torch.round(height * ratio[1]))  # of the nearest ratio that is allowed
+    central_w = torch.minimum(width, torch.round(height * ratio[1]))  # at the nearest allowed ratio
     central_h = torch.minimum(height, torch.round(width / ratio[0]))
     top, left = torch.floor((height - central_h) / 2), torch.floor((width - central_w) / 2)
     return torch.where(fits.any(1, keepdim=True), boxes, torch.cat((top, left, central_h, central_w), dim=1))
@@ -42,8 +43,8 @@ def random_resized_crop(draws: Tensor, height: Tensor, width: Tensor, scale: Seq
 def scale_jitter(draws: Tensor, height: Tensor, width: Tensor, scale: Sequence[float], size: int) -> Tensor:
     """He et al. 2015 (arXiv 1512.03385, section 3.4), as in fb.resnet.torch: resize, then a random crop of `size`.
 
-    The short side becomes a whole number in [low, high], the long one is rounded down. As a box in the image the crop
-    is a fraction of a pixel off its grid, and the filter sees beyond its border, as after a resize of the whole.
+    The short side becomes an integer in [low, high]; the long side is rounded down. The box in the original image has
+    fractional coordinates, and the resize must read pixels outside it, as it would when the whole image is resized.
 
     Args:
         draws: (B, 3) in [0, 1): short side, top, left.
@@ -55,7 +56,7 @@ def scale_jitter(draws: Tensor, height: Tensor, width: Tensor, scale: Sequence[f
     least = torch.minimum(height, width)
     new_height, new_width = torch.floor(short * height / least), torch.floor(short * width / least)
     top, left = torch.floor(y * (new_height - size + 1)), torch.floor(x * (new_width - size + 1))
-    down, across = height / new_height, width / new_width  # pixels of the image per pixel of the result
+    down, across = height / new_height, width / new_width  # original pixels per resized pixel
     return torch.stack((top * down, left * across, size * down, size * across), dim=1)
 
 
@@ -64,7 +65,8 @@ def random_erasing(draws: Tensor, height: int, width: int, scale: Sequence[float
 
     Args:
         draws: (B, 40) in [0, 1), ten each for area, ratio, top and left.
-        scale, ratio: ranges of the share of the area and of height / width, the latter uniform in its logarithm.
+        scale: range of the box's area as a share of the image's.
+        ratio: range of its height / width, uniform in the logarithm.
     """
     area, shape, y, x = double(draws).view(-1, 4, TRIES).unbind(1)
     h, w = _sides(height * width, area, shape, scale, ratio)
@@ -72,8 +74,8 @@ def random_erasing(draws: Tensor, height: int, width: int, scale: Sequence[float
     return _first_that_fits(fits, h, w, y, x, height, width) * fits.any(1, keepdim=True)
 
 
-def square(draws: Tensor, height: int, width: int, side: int) -> Tensor:
-    """Cutout (DeVries and Taylor 2017, arXiv 1708.04552): a square around any pixel, cut off at the image's border."""
+def cutout(draws: Tensor, height: int, width: int, side: int) -> Tensor:
+    """Cutout (DeVries and Taylor 2017, arXiv 1708.04552): a square around any pixel, clipped at the image's border."""
     (top, bottom), (left, right) = (
         _span(torch.floor(double(draw) * length) - side // 2, side, length)
         for draw, length in zip(draws.unbind(1), (height, width), strict=True)
@@ -81,14 +83,14 @@ def square(draws: Tensor, height: int, width: int, side: int) -> Tensor:
     return torch.stack((top, left, bottom - top, right - left), dim=1)
 
 
-def centre(sizes: Tensor, short: int, side: int) -> Tensor:
-    """The box that becomes the central square of `side` pixels once the short side is resized to `short`.
+def central_crop(sizes: Tensor, short: int, side: int) -> Tensor:
+    """The box that a resize of the short side to `short` turns into the central square of `side` pixels.
 
     Args:
         sizes: (B, 2) of height and width.
 
     Returns:
-        (B, 4) float64; the square's corner is at the nearest pixel of the resized image, as in torchvision.
+        (B, 4) float64; the square's corner is rounded to a pixel of the resized image, as in torchvision.
     """
     sizes = double(sizes)
     resized = torch.floor(short * sizes / sizes.amin(dim=1, keepdim=True))
@@ -96,8 +98,8 @@ def centre(sizes: Tensor, short: int, side: int) -> Tensor:
     return torch.cat((corner * scale, side * scale), dim=1)
 
 
-def short_side_size(width: int, height: int, short: int) -> tuple[int, int]:
-    """Width and height after a resize of the short side; the long one is rounded down, as in torchvision."""
+def resized_size(width: int, height: int, short: int) -> tuple[int, int]:
+    """Width and height after a resize of the short side; the long side is rounded down, as in torchvision."""
     least = min(width, height)
     return int(short * width / least), int(short * height / least)
 
@@ -107,7 +109,7 @@ def _span(start: Tensor, length: int, end: int) -> tuple[Tensor, Tensor]:
 
 
 def _sides(area, share: Tensor, shape: Tensor, scale: Sequence[float], ratio: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """The side along `ratio` and the other one, of all tries."""
+    """The sides of all tries: the numerator of `ratio`, then its denominator."""
     (low, high), (narrow, wide) = scale, (math.log(side) for side in ratio)
     target = area * (low + (high - low) * share)
     shape = torch.exp(narrow + (wide - narrow) * shape)
@@ -115,7 +117,7 @@ def _sides(area, share: Tensor, shape: Tensor, scale: Sequence[float], ratio: Se
 
 
 def _first_that_fits(fits: Tensor, h: Tensor, w: Tensor, y: Tensor, x: Tensor, height, width) -> Tensor:
-    """The box (B, 4) of the first try that fits, of tries (B, n); y and x in [0, 1) choose among its places."""
+    """The box (B, 4) of the first of the tries (B, n) that fits; y and x in [0, 1) choose its position."""
     first = torch.argmax(fits.int(), dim=1, keepdim=True)
     h, w, y, x = (value.gather(1, first) for value in (h, w, y, x))
     return torch.cat((torch.floor(y * (height - h + 1)), torch.floor(x * (width - w + 1)), h, w), dim=1)

@@ -40,7 +40,7 @@ def erase(recipe: Recipe, draws: dict[str, Tensor], pixels: Tensor, quantiles: T
             high, low = (draws["noise"] * 2**24).long().unbind(1)
             fill_boxes_with_noise(pixels, found, quantiles, (high << 40) + (low << 16))
     if recipe.cutout:
-        fill_boxes(pixels, boxes.square(draws["cutout"], height, width, recipe.cutout))
+        fill_boxes(pixels, boxes.cutout(draws["cutout"], height, width, recipe.cutout))
     return pixels
 
 

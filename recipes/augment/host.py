@@ -1,11 +1,9 @@
-"""The part of a recipe's augmentation that runs on the host, in worker processes: no device state.
+"""Augmentation on the host, in worker processes.
 
-In the order of the papers and of timm: crop, flip, per-image operations; normalisation, lighting and erasing follow on
-the device (recipes/augment/device.py). Of photographs, which have any size, the recipe says which box it wants at
-which size (a CropResize), and
-the source reads that. What comes after is the same for them and for images of one size: batch
-operations, on the device unless an operation that exists only for a single PIL image (recipes/augment/policies.py)
-follows.
+The order is that of the papers and of timm: crop, flip, operations on single images (policies.py), and then, on the
+device, lighting, normalisation and erasing (device.py). Photographs, which have any size, take two steps. The recipe
+says which box of each it wants at which size (CropResize), and the data module decodes that. The result is a batch of
+one size, whose remaining crop and flip are done on the device, unless an operation on single images follows them.
 """
 
 from __future__ import annotations
@@ -28,11 +26,10 @@ Size = tuple[int, int]  # height, width
 
 
 class CropResize(NamedTuple):
-    """What is wanted of one photograph.
+    """A box of a photograph, and the size to resize it to.
 
-    box: top, left, height, width; size: of the result; interpolation: the filter; beyond: whether it sees pixels beyond
-    the box. resize_to: of a central box, the size of the resized photograph that it is cut out of, for a source that shall
-    do just that; None: the box will do.
+    box: top, left, height, width. beyond: whether the filter reads pixels outside the box. resize_to: None; or the size
+    of the whole photograph, resized, whose central `size` has exactly Pillow's pixels.
     """
 
     box: tuple[float, float, float, float]
@@ -43,18 +40,17 @@ class CropResize(NamedTuple):
 
 
 class HostAugmentation:
-    """Crop, flip and per-image operations of images of one size: (B, C, H, W) uint8 and sample keys -> the same.
+    """Crop, flip and per-image operation of images of one size: (B, C, H, W) uint8 and sample keys -> the same.
 
     Args:
         seed: of the run.
-        hflip: probability of a flip_mask image.
-        mean: per channel, of pixels in [0, 1]: the colour of what moves in.
+        mean: of each channel of pixels in [0, 1], the colour that fills empty pixels.
     """
 
-    def __init__(self, recipe: Recipe, *, seed: int, hflip: float, mean: Sequence[float], operation: PerImage) -> None:
-        self.recipe, self.seed, self.hflip, self.operation = recipe, seed, hflip, operation
+    def __init__(self, recipe: Recipe, *, seed: int, mean: Sequence[float], operation: PerImage) -> None:
+        self.recipe, self.seed, self.operation = recipe, seed, operation
         self.fill = geometry.fill_colour(mean)
-        self.draw = geometry.crop_and_flip_draws(recipe, seed, hflip)
+        self.draw = geometry.crop_and_flip_draws(recipe, seed)
 
     def output_size(self, native: Size | None, epoch: int) -> Size:
         assert native is not None
@@ -64,57 +60,59 @@ class HostAugmentation:
         size = self.output_size((images.shape[2], images.shape[3]), int(sample_keys[0, 0]))
         draws = self.draw(sample_keys)
         batch = geometry.crop_and_flip(self.recipe, draws, images, self.fill, None, size)
-        mirror = geometry.flip_mask(self.recipe, self.hflip, draws, sample_keys[:, 0])
-        flags = [False] * len(batch) if mirror is None else mirror.tolist()
-        return to_batch([self._one(*each) for each in zip(batch, flags, sample_keys.tolist(), strict=True)])
+        flip = geometry.flip_mask(self.recipe, draws, sample_keys[:, 0])
+        flips = [False] * len(batch) if flip is None else flip.tolist()
+        return to_batch([self._augment(*row) for row in zip(batch, flips, sample_keys.tolist(), strict=True)])
 
-    def _one(self, image: Tensor, mirror: bool, key: list[int]) -> Image.Image:
+    def _augment(self, image: Tensor, flip: bool, sample_key: list[int]) -> Image.Image:
         picture = to_picture(image)
-        if mirror:  # cheaper here than of a batch, half of which stays as it is
+        if flip:  # cheaper for single pictures than for a batch, half of which stays as it is
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return apply_operation(picture, self.operation, self.seed, key)
+        return apply_operation(picture, self.operation, self.seed, sample_key)
 
 
 class TrainCrop:
-    """Photographs as the recipe crops them: rrc and scale_jitter cut their boxes; a crop for images of one size, and
-    none, the central square of the short side, brought to train_res (or progressive_res).
+    """The recipe's crop of photographs. rrc and scale_jitter choose a box; for any other crop the central square of the
+    short side is resized to train_res (or progressive_res), and the crop follows as for images of one size.
 
     Args:
-        then: what follows here; None: nothing, the rest is done on the device.
+        seed: of the run.
+        after: what follows on the host.
     """
 
-    def __init__(self, recipe: Recipe, *, seed: int, then: HostAugmentation | None) -> None:
-        self.recipe, self.then = recipe, then
-        self.draw = geometry.crop_and_flip_draws(recipe, seed, hflip=0)
+    def __init__(self, recipe: Recipe, *, seed: int, after: HostAugmentation | None = None) -> None:
+        self.recipe, self.after = recipe, after
+        self.draw = geometry.crop_and_flip_draws(recipe, seed)
 
     def output_size(self, native: Size | None, epoch: int) -> Size:
         return (geometry.train_size(self.recipe, epoch),) * 2
 
     def crops(self, sample_keys: Tensor, sizes: Tensor) -> list[CropResize]:
-        """Of photographs of the given sizes, (B, 2) of height and width."""
+        """A crop for each photograph, of the given heights and widths, (B, 2)."""
         recipe, size = self.recipe, self.output_size(None, int(sample_keys[0, 0]))
-        if not geometry.is_box_crop(recipe):
-            found = boxes.centre(sizes, size[0], size[0])
-        else:
+        if geometry.is_box_crop(recipe):
             found = geometry.crop_boxes(recipe, self.draw(sample_keys)["crop"], sizes[:, 0], sizes[:, 1])
+        else:
+            found = boxes.central_crop(sizes, size[0], size[0])
         return [CropResize(tuple(box), size, recipe.interpolation, recipe.crop != "rrc") for box in found.tolist()]
 
     def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
-        return images if self.then is None else self.then(images, sample_keys)
+        return images if self.after is None else self.after(images, sample_keys)
 
 
 def recipe_after_crop(recipe: Recipe) -> Recipe:
-    """What is left of a recipe's geometry once photographs are cut."""
-    return dataclasses.replace(recipe, crop="none" if geometry.is_box_crop(recipe) else recipe.crop, progressive_res=[])
+    """The recipe for images that TrainCrop has cropped."""
+    crop = "none" if geometry.is_box_crop(recipe) else recipe.crop
+    return dataclasses.replace(recipe, crop=crop, progressive_res=[])
 
 
 class EvalCrop:
-    """Photographs as an evaluation shows them: short side to test_res / test_crop_ratio, the central test_res of it.
+    """The crop of an evaluation: short side to test_res / test_crop_ratio, then the central square of test_res.
 
     The short side is rounded down, as in timm: 224 / 0.95 is 235.
 
     Args:
-        exact: whether the pixels shall be Pillow's own.
+        exact: whether the pixels must be exactly Pillow's.
     """
 
     def __init__(self, recipe: Recipe, exact: bool = True) -> None:
@@ -126,12 +124,11 @@ class EvalCrop:
         return self.side, self.side
 
     def crops(self, sample_keys: Tensor, sizes: Tensor) -> list[CropResize]:
-        found = boxes.centre(sizes, self.short, self.side).tolist()
-        wholes = [boxes.short_side_size(width, height, self.short)[::-1] for height, width in sizes.tolist()]
-        size, filter_ = (self.side, self.side), self.interpolation
+        found = boxes.central_crop(sizes, self.short, self.side).tolist()
+        resized = [boxes.resized_size(width, height, self.short)[::-1] for height, width in sizes.tolist()]
         return [
-            CropResize(tuple(box), size, filter_, True, whole if self.exact else None)
-            for box, whole in zip(found, wholes, strict=True)
+            CropResize(tuple(box), (self.side, self.side), self.interpolation, True, whole if self.exact else None)
+            for box, whole in zip(found, resized, strict=True)
         ]
 
     def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
@@ -139,12 +136,11 @@ class EvalCrop:
 
 
 def to_picture(image: Tensor) -> Image.Image:
-    """(C, H, W) uint8 of one or three channels to PIL."""
+    """(C, H, W) uint8 of one or three channels as a Pillow image."""
     return Image.fromarray(image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).contiguous().numpy())
 
 
 def to_batch(pictures: Sequence[Image.Image]) -> Tensor:
-    """PIL images of one size as (B, C, H, W) uint8, of the memory that they have: channels last."""
-    arrays = [numpy.asarray(picture) for picture in pictures]
-    batch = torch.from_numpy(numpy.stack(arrays))
+    """Pillow images of one size as (B, C, H, W) uint8, in memory with channels last."""
+    batch = torch.from_numpy(numpy.stack([numpy.asarray(picture) for picture in pictures]))
     return batch[:, None] if batch.ndim == 3 else batch.permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Operations on single PIL images: timm's RandAugment and AutoAugment, torchvision's TrivialAugment, colour jitter."""
+"""Operations on single Pillow images: RandAugment and AutoAugment of timm, TrivialAugment, colour jitter."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PerImage = Callable[[Image.Image], Image.Image]
 
 
 def per_image_operation(recipe: Recipe, mean: Sequence[float]) -> PerImage | None:
-    """The recipe's operations on single PIL images, one after the other; None if it has none.
+    """The recipe's operations on single Pillow images, in sequence; None if it has none.
 
-    Colour jitter comes after a policy, as in timm, where it is off beside one unless forced.
+    Colour jitter comes after a policy, as in timm.
     """
     operations: list[PerImage] = []
     if recipe.rand_augment or recipe.auto_augment:
@@ -29,17 +29,17 @@ def per_image_operation(recipe: Recipe, mean: Sequence[float]) -> PerImage | Non
         operations.append(trivial_augment(recipe))
     if recipe.color_jitter:
         operations.append(ColorJitter(recipe.color_jitter))
-    return functools.partial(_chain, operations) if operations else None
+    return functools.partial(_apply_all, operations) if operations else None
 
 
 def apply_operation(image: Image.Image, operation: PerImage, seed: int, sample_key: Sequence[int]) -> Image.Image:
-    """The operation, a function of seed and sample_key: what it draws from is seeded; a grey image stays grey."""
+    """Apply an operation with random numbers that are a function of seed and sample key. A grey image stays grey."""
     reseed_python(seed, "per image", *sample_key)
     return operation(image.convert("RGB")).convert("L") if image.mode == "L" else operation(image)
 
 
 def timm_policy(recipe: Recipe, fill: tuple[int, ...]) -> PerImage:
-    """timm's RandAugment or AutoAugment; pixels that move in take the mean colour.
+    """timm's RandAugment or AutoAugment; empty pixels get the mean colour.
 
     Raises:
         RecipeError: timm does not understand the string.
@@ -47,7 +47,7 @@ def timm_policy(recipe: Recipe, fill: tuple[int, ...]) -> PerImage:
     from timm.data.auto_augment import auto_augment_transform, rand_augment_transform
 
     colour = fill * 3 if len(fill) == 1 else fill
-    options = {"img_mean": colour, "interpolation": PIL_FILTERS[_of_turns(recipe)]}
+    options = {"img_mean": colour, "interpolation": PIL_FILTERS[rotation_filter(recipe)]}
     name = "rand_augment" if recipe.rand_augment else "auto_augment"
     build = rand_augment_transform if recipe.rand_augment else auto_augment_transform
     try:
@@ -61,29 +61,29 @@ def timm_policy(recipe: Recipe, fill: tuple[int, ...]) -> PerImage:
 
 
 def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
-    """timm's, of no bits too: black, as Pillow made it before it came to refuse them (version 13)."""
+    """timm's, and black for 0 bits, as in Pillow before version 13, which refuses them."""
     if bits >= 8:
         return image
     return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
 
 
-REPLACEMENTS = {**AFFINE_OPERATIONS, "posterize": posterize}  # instead of timm's functions of these names
+REPLACEMENTS = {**AFFINE_OPERATIONS, "posterize": posterize}  # by the names of timm's functions
 
 
 def trivial_augment(recipe: Recipe) -> PerImage:
-    """torchvision's TrivialAugmentWide (Mueller and Hutter 2021, arXiv 2103.10158); what moves in is black there."""
+    """torchvision's TrivialAugmentWide (Mueller and Hutter 2021, arXiv 2103.10158); empty pixels are black."""
     from torchvision.transforms import InterpolationMode, TrivialAugmentWide
 
-    return TrivialAugmentWide(interpolation=InterpolationMode(_of_turns(recipe)))
+    return TrivialAugmentWide(interpolation=InterpolationMode(rotation_filter(recipe)))
 
 
-def _of_turns(recipe: Recipe) -> str:
-    """The filter of rotations and shears; a mean over an area is for shrinking."""
+def rotation_filter(recipe: Recipe) -> str:
+    """The filter of rotations and shears. An area mean is only for shrinking."""
     return "bilinear" if recipe.interpolation == "area" else recipe.interpolation
 
 
 class ColorJitter:
-    """Brightness, contrast and saturation, each times U[1 - s, 1 + s] but not below 0, in random order."""
+    """Brightness, contrast and saturation, in random order, each times a factor in [max(0, 1 - s), 1 + s]."""
 
     def __init__(self, strength: float) -> None:
         self.strength = strength
@@ -96,7 +96,7 @@ class ColorJitter:
         return image
 
 
-def _chain(operations: Sequence[PerImage], image: Image.Image) -> Image.Image:
+def _apply_all(operations: Sequence[PerImage], image: Image.Image) -> Image.Image:
     for operation in operations:
         image = operation(image)
     return image

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lineage.recipes.augment import boxes, erasing, policies
-from lineage.recipes.augment.device import EIGENVALUES, EIGENVECTORS, DeviceAugmentation
-from lineage.recipes.augment.host import EvalCrop, HostAugmentation, TrainCrop, recipe_after_crop
+from lineage.recipes.augment.device import EIGENVALUES, EIGENVECTORS
+from lineage.recipes.augment.host import EvalCrop
+from lineage.recipes.augment.pipeline import build_augmentation
 from lineage.recipes.augment.policies import apply_operation, per_image_operation
 from lineage.recipes.augment.randomness import normal_noise, normal_quantiles, number, reseed_python, uniform
 from lineage.recipes.augment.views import average_views
@@ -33,18 +34,11 @@ AUGMENTED = {
 
 
 def augmented(name):
-    recipe = recipe_of("wrn" if name == "densenet" else name, **AUGMENTED[name])
-    return augmentation(recipe)
+    return augmentation(recipe_of("wrn" if name == "densenet" else name, **AUGMENTED[name]))
 
 
-def augmentation(recipe, hflip=0.5, mean=MEAN, std=STD):
-    """Both parts for images of one size: workers (None if they have nothing to do), device."""
-    operation = per_image_operation(recipe, mean)
-    workers = None
-    if operation is not None:
-        workers = HostAugmentation(recipe, seed=0, hflip=hflip, mean=mean, operation=operation)
-    device = DeviceAugmentation(recipe, seed=0, hflip=hflip, mean=mean, std=std, crop_here=workers is None)
-    return workers, device
+def augmentation(recipe, one_size=True, mean=MEAN, std=STD):
+    return build_augmentation(recipe, one_size=one_size, seed=0, mean=mean, std=std)
 
 
 def random_images(count, channels=3):
@@ -98,19 +92,10 @@ def test_a_micro_batch_of_cifar_is_augmented_in_forty_operations():
     assert 10 < launches.count <= 40
 
 
-def of_photographs(recipe, hflip=0.5):
-    """All three parts: the view, which cuts, and what follows on the host; the device's."""
-    operation, left, each = per_image_operation(recipe, MEAN), recipe_after_crop(recipe), None
-    if operation is not None:
-        each = HostAugmentation(left, seed=0, hflip=hflip, mean=MEAN, operation=operation)
-    device = DeviceAugmentation(left, seed=0, hflip=hflip, mean=MEAN, std=STD, crop_here=each is None)
-    return TrainCrop(recipe, seed=0, then=each), device
-
-
 @pytest.mark.parametrize("name", ["rsb_a2", "torchvision_v2", "resnet", "wrn", "sgd_step"])
 def test_photographs_of_any_size(name):
     changes = {"crop_scale": [32, 40]} if name == "resnet" else {}
-    view, device = of_photographs(recipe_of(name, train_res=24, **changes))
+    view, device = augmentation(recipe_of(name, train_res=24, **changes), one_size=False)
     images, sample_keys = photographs()[:4], make_keys(4)
     whole = apply_view(view, images, sample_keys)
     assert whole.shape == (4, 3, 24, 24)
@@ -120,7 +105,7 @@ def test_photographs_of_any_size(name):
 
 def test_what_no_box_is_cut_for_is_the_centre():
     """Then pad and flip, as of images of one size, on the device."""
-    view, device = of_photographs(recipe_of("wrn", train_res=24))
+    view, device = augmentation(recipe_of("wrn", train_res=24), one_size=False)
     central = EvalCrop(recipe_of("wrn", test_res=24, test_crop_ratio=1), exact=False)
     centre = apply_view(central, photographs()[:4], make_keys(4))
     assert torch.equal(apply_view(view, photographs()[:4], make_keys(4)), centre)
@@ -128,7 +113,7 @@ def test_what_no_box_is_cut_for_is_the_centre():
 
 
 def test_grey_images():
-    workers, device = augmentation(recipe_of("rsb_a2", pca_lighting=0.1), hflip=0.0, mean=[0.3], std=[0.3])
+    workers, device = augmentation(recipe_of("rsb_a2", pca_lighting=0.1, hflip=0.0), mean=[0.3], std=[0.3])
     images = random_images(4, channels=1)
     assert workers(images, make_keys(4)).shape == images.shape and device.lighting == 0
     assert device(images, make_keys(4)).shape == images.shape
@@ -137,8 +122,7 @@ def test_grey_images():
 def test_progressive_resolution():
     recipe = recipe_of("wrn", train_res=32, progressive_res=[16, 24, 32], epochs=9)
     _, device = augmentation(recipe)
-    photos = recipe_of("rsb_a2", train_res=48, progressive_res=[32, 48], epochs=2)
-    view, _ = of_photographs(photos)
+    view, _ = augmentation(recipe_of("rsb_a2", train_res=48, progressive_res=[32, 48], epochs=2), one_size=False)
     for epoch, side in ((0, 16), (2, 16), (3, 24), (8, 32)):
         assert device(random_images(2), make_keys(2, epoch)).shape[2:] == (side, side)
     for epoch, side in ((0, 32), (1, 48)):
@@ -224,7 +208,7 @@ def test_jitter_follows_a_policy():
 
 
 def test_lighting_is_alexnets():
-    device = augmentation(recipe_of("wrn", crop="none", pca_lighting=0.1), hflip=0.0)[1]
+    device = augmentation(recipe_of("wrn", crop="none", pca_lighting=0.1, hflip=0.0))[1]
     images = random_images(6)
     added = (device(images, make_keys(6)) - device.normalise(images)).mean((2, 3)) * torch.tensor(STD)
     alpha = torch.special.ndtri(uniform(0, "lighting", make_keys(6), 3).double()) * 0.1

@@ -111,7 +111,7 @@ def test_scale_jitter_is_a_resize_and_then_a_crop(interpolation):
         sides = torch.tensor([image.height]), torch.tensor([image.width])
         box = boxes.scale_jitter(draws, *sides, [64, 90], 56)
         short = round(float(56 * min(image.size) / box[0, 2:].min()))
-        width, height = boxes.short_side_size(*image.size, short)
+        width, height = boxes.resized_size(*image.size, short)
         top, left = round(float(box[0, 0] * height / image.height)), round(float(box[0, 1] * width / image.width))
         whole = image.resize((width, image.height), PIL_FILTERS[interpolation])
         whole = whole.resize((width, height), PIL_FILTERS[interpolation])
@@ -144,7 +144,7 @@ def test_the_short_sides_size_is_torchvisions_for_every_image():
 
     for width in range(64, 641, 3):
         for height in range(64, 641):
-            ours = boxes.short_side_size(width, height, 256)
+            ours = boxes.resized_size(width, height, 256)
             assert list(ours[::-1]) == _compute_resized_output_size((height, width), [256])
 
 
@@ -164,8 +164,8 @@ def test_evaluation_shows_what_timm_shows(size, ratio, interpolation):
 
 def test_the_central_box_is_where_the_resized_photograph_is_cut():
     sizes = torch.tensor([(197, 394), (375, 500), (64, 64), (333, 500)])
-    for (height, width), box in zip(sizes.tolist(), boxes.centre(sizes, 256, 224).tolist(), strict=True):
-        new_width, new_height = boxes.short_side_size(width, height, 256)
+    for (height, width), box in zip(sizes.tolist(), boxes.central_crop(sizes, 256, 224).tolist(), strict=True):
+        new_width, new_height = boxes.resized_size(width, height, 256)
         left = round((new_width - 224) / 2) * width / new_width
         assert box == pytest.approx(
             [16 * height / new_height, left, 224 * height / new_height, 224 * width / new_width]

@@ -81,7 +81,7 @@ def test_a_camera_held_sideways(kind, orientation):
     assert found.size == upright.shape[:2] and numpy.array_equal(found.whole(), upright)
     box = (2, 4, 20, 30)
     assert numpy.array_equal(found.resize_box(box, (20, 30), "bilinear", beyond=False), upright[2:22, 4:34])
-    assert numpy.array_equal(open_image(data, 3, turn=False).whole(), pillow(data))
+    assert numpy.array_equal(open_image(data, 3, rotate=False).whole(), pillow(data))
 
 
 def test_kinds_of_pictures():
@@ -200,7 +200,7 @@ def files() -> dict[str, bytes]:
 def test_rows_that_cannot_be_read_are_named():
     data = OfFiles(files(), on_error="fail", max_errors=0)
     data.load()
-    view, sample_keys = TrainCrop(recipe_of("rsb_a2", train_res=24), seed=0, then=None), make_keys(5)
+    view, sample_keys = TrainCrop(recipe_of("rsb_a2", train_res=24), seed=0), make_keys(5)
     out = torch.ones(5, 3, 24, 24, dtype=torch.uint8)
     faults = data.train.fill(out, sample_keys, view)
     assert [(fault.row, fault.name) for fault in sorted(faults)] == [(1, "half"), (3, "gone")]
@@ -237,4 +237,4 @@ def test_a_thousand_photographs_are_pillows():
         pytest.skip("no photographs: set LINEAGE_DATA to a folder that holds imagenet-sample/train")
     for path in SAMPLES.rglob("*.JPEG"):
         data = path.read_bytes()
-        assert numpy.array_equal(open_image(data, 3, turn=False).whole(), pillow(data)), path
+        assert numpy.array_equal(open_image(data, 3, rotate=False).whole(), pillow(data)), path

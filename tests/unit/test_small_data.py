@@ -115,7 +115,7 @@ def test_synthetic_images_are_a_function_of_the_sample(monkeypatch):
 
 def test_synthetic_images_are_augmented_one_by_one():
     images, recipe = loaded(*SYNTHETIC).train, recipe_of("rsb_a2")
-    view = HostAugmentation(recipe, seed=0, hflip=0.5, mean=[0.5] * 3, operation=per_image_operation(recipe, [0.5] * 3))
+    view = HostAugmentation(recipe, seed=0, mean=[0.5] * 3, operation=per_image_operation(recipe, [0.5] * 3))
     sample_keys = torch.tensor([[0, 1, 0], [0, 257, 0]])  # one image of the pool, in two places
     out = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
     assert images.fill(out, sample_keys, view) == [] and not torch.equal(out[0], out[1])
