@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from lineage.errors import UserError
 
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 TEMPORARY = ".part"  # the end of a file's name until it is whole
 
 
@@ -23,8 +26,10 @@ def replacing(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """A temporary file beside `path`, flushed to the disk and renamed to it in the end: a kill leaves the old file or
     the new one, and an exception the old one."""
     temporary = path.with_name(path.name + TEMPORARY)
+    text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}  # a folder's name may be no UTF-8
     try:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+        temporary.unlink(missing_ok=True)
+        with open(temporary, mode.replace("w", "x"), **text) as file:  # x: a planted link is not followed
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -58,6 +63,31 @@ def remove_temporary(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def read_text(path: Path, limit: int = 16 * 2**20) -> str:
+    """A file's text. Raises OSError; ValueError: it is larger than `limit` bytes, which no such file of ours is."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        text = file.read(limit + 1)
+    if len(text) > limit:
+        raise ValueError(f"more than {limit:,} bytes")
+    return text
+
+
+def read_json(path: Path) -> Any:
+    """A file's values. Raises OSError; ValueError: it is no JSON, too large or nested too deep."""
+    try:
+        return json.loads(read_text(path))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def check_no_links(folder: Path) -> None:
+    """Raise UserError if a file or folder of a run, or in its folders, is a symbolic link: what is written through one
+    lands elsewhere. (wandb makes links in its own folder.)"""
+    for path in [folder, *folder.glob("*"), *folder.glob("[!w]*/*")]:
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, and a run follows none: remove it, or choose another name.")
+
+
 class Lock:
     """The right to write in a folder, held by one process until it ends, in whatever way.
 
@@ -71,16 +101,22 @@ class Lock:
     def acquire(self) -> None:
         """Make the folder and take it. Raises UserError: somebody else has it, and since when."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        check_no_links(self.folder)
         try:
             self.lock.acquire(timeout=0)
         except Timeout:
             raise UserError(f"{self.folder} is in use{self._holder()}. Wait for it, or choose another name.") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            sys.stderr.write(f"{self.folder}: this file system has no locks, so nobody notices a second command.\n")
+            return
         here = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         write_whole(self.folder / ".lock.json", json.dumps(here))
 
     def _holder(self) -> str:
         try:
-            held = json.loads((self.folder / ".lock.json").read_text())
+            held = read_json(self.folder / ".lock.json")
             return f" by process {held['pid']} on {held['host']}, since {held['since']}"
         except (OSError, ValueError, KeyError, TypeError):
             return ""
@@ -101,3 +137,5 @@ def is_in_use(folder: Path) -> bool:
             return False
     except Timeout:
         return True
+    except OSError:  # no locks here
+        return False

@@ -8,7 +8,7 @@ HERE = Path(__file__).parent
 
 
 def current_name(target: str) -> str:
-    """ "archs.resnet.ResNet" as "lineage.archs.resnet.ResNet"; other names, of other people's packages too, as they are."""
+    """lineage.archs.resnet.ResNet for archs.resnet.ResNet; names of other packages stay."""
     room, _, rest = target.partition(".")
     if room == "datamodules":
         room, rest = "datamodules.sets", rest.replace("folders.", "imagefolder.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import os
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lineage.config.combinations import check_combinations, check_export, check_prepare, check_root
 from lineage.config.distillation import check_teacher
-from lineage.config.overrides import ELSEWHERE, NOT_A_CALLBACK, READ, key_of, removal_message
+from lineage.config.overrides import ELSEWHERE, HYDRA_KEYS, NOT_A_CALLBACK, READ, key_of, removal_message
 from lineage.config.signatures import Signature, arguments
 from lineage.constraints import problem
 from lineage.errors import UserError
@@ -41,6 +42,8 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     """
     hydra = hydra or HydraConfig.get()
     verb, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
+    if directory.is_main_process():  # Lightning gives the other ranks some
+        _check_hydra_overrides(hydra.overrides.hydra)
     _check_overrides(verb, overrides)
     _check_groups(cfg, hydra.runtime.choices)
     _check_keys(cfg)
@@ -94,6 +97,14 @@ def _check_overrides(verb: str, overrides: list[str]) -> None:
             raise UserError(f"{override}: {verb} does not read {key}.{nearest(key, read)}")
 
 
+def _check_hydra_overrides(overrides: list[str]) -> None:
+    for override in overrides:
+        key = key_of(override)
+        if not any(fnmatch.fnmatchcase(key, pattern) for pattern in HYDRA_KEYS):
+            advice = "a run's directory is runs=FOLDER run=NAME." if key.endswith("dir") else "leave it out."
+            raise UserError(f"{override}: {key} does nothing here; {advice}")
+
+
 def _check_keys(cfg: DictConfig) -> None:
     """Check the keys beside the groups."""
     known = cast(Signature, arguments("lineage.config.schema.Keys")).arguments
@@ -137,6 +148,8 @@ def _check_node(path: str, node: DictConfig) -> None:
     package, _, name = str(target).rpartition(".")
     if path.startswith("callbacks.") and package.startswith("pytorch_lightning") and name in NOT_A_CALLBACK:
         raise UserError(f"{path}: {NOT_A_CALLBACK[name]}.")
+    if name == "DeviceStatsMonitor" and find_spec("psutil") is None:
+        raise UserError(f"{path}: it needs the package psutil: pip install psutil")
     signature = arguments(str(target))
     if signature is None:
         return
@@ -163,6 +176,8 @@ def _check_node(path: str, node: DictConfig) -> None:
 
 def _check_directory(cfg: DictConfig, hydra: Any, overrides: list[str]) -> None:
     check_sweeper(hydra)
+    if hydra.mode == RunMode.RUN:
+        _check_tasks(cfg)
     if hydra.mode == RunMode.MULTIRUN or not directory.is_main_process():
         return
     if cfg.run is None:
@@ -173,6 +188,20 @@ def _check_directory(cfg: DictConfig, hydra: Any, overrides: list[str]) -> None:
     folder = directory.folder_of(cfg)
     if (folder / "sweep.json").exists():
         raise UserError(f"{folder} is a sweep, whose command goes on with -m; a run has another name.")
+
+
+def _check_tasks(cfg: DictConfig) -> None:
+    """SLURM's tasks are the devices of the run: what differs is known before anything waits for the others."""
+    tasks, nodes = (int(os.environ.get(name, "1")) for name in ("SLURM_NTASKS", "SLURM_NNODES"))
+    devices = cfg.trainer.devices
+    count = len(devices) if OmegaConf.is_list(devices) else devices
+    if not _is_slurm_task() or not isinstance(count, int) or count < 1:
+        return
+    if nodes != cfg.trainer.num_nodes or tasks != count * nodes:
+        raise UserError(
+            f"SLURM started {tasks} tasks on {nodes} nodes, and the command says trainer.num_nodes="
+            f"{cfg.trainer.num_nodes} trainer.devices={count}: a task a device, trainer.devices={tasks // nodes}."
+        )
 
 
 def check_sweeper(hydra: Any) -> None:
@@ -187,5 +216,11 @@ def is_under_torchrun() -> bool:
 
 def _launched_from_outside() -> bool:
     """Whether torchrun or SLURM started several processes (Lightning hands its own processes the run's name)."""
+    return is_under_torchrun() or _is_slurm_task()
+
+
+def _is_slurm_task() -> bool:
+    """Whether srun started this process as one of several."""
     interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    return is_under_torchrun() or (os.environ.get("SLURM_NTASKS", "1") != "1" and not interactive)
+    several = os.environ.get("SLURM_NTASKS", "1") != "1"
+    return several and not interactive and "TORCHELASTIC_RUN_ID" not in os.environ

@@ -99,6 +99,10 @@ def _infer_from_data(cfg: DictConfig) -> list[str]:
     module, _, function = inference.rpartition(".")
     values = getattr(import_module(module), function)(data)
     keys = [key for key, value in values.items() if data[key] is None and value is not None]
+    try:
+        directory.check_no_interpolation([values[key] for key in keys])
+    except ValueError as error:
+        raise UserError(f"datamodule.root={data.get('root')}: its description is damaged ({error}).") from error
     for key in keys:
         cfg.datamodule[key] = values[key]
     check_nodes(cfg)
@@ -189,7 +193,7 @@ def _continue_earlier_run(cfg: DictConfig, inferred: list[str]) -> None:
 def _keep_mean(folder: Path, cfg: DictConfig, inferred: list[str]) -> None:
     """A run keeps the mean and deviation of its first start, if an unreadable image was mended since, or if the file of
     weights is gone that recorded them."""
-    if not (folder / "config.yaml").exists():
+    if not directory.has_checkpoint(folder) or not (folder / "config.yaml").exists():
         return
     from lineage.datamodules.discovery.statistics import nearly_equal
 

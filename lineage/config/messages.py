@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig
@@ -32,11 +35,16 @@ def for_people() -> Iterator[None]:
 
 
 def leave(message: str) -> None:
-    """Print a line, with the rank if it is not the first, and exit with 1."""
-    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
-    prefix = "" if rank == "0" else f"[rank {rank}] "
-    sys.stderr.write(prefix + message.rstrip() + "\n")
-    sys.stderr.flush()
+    """Print a line, with the rank if it is not the first, and exit with 1. What is wrong with the command itself, which
+    is found before torch is imported, the first rank of a machine says for all."""
+    local = os.environ.get("LOCAL_RANK", "0")
+    rank = os.environ.get("RANK", local)
+    if local == "0" or "torch" in sys.modules:
+        sys.stderr.write(f"{'' if rank == '0' else f'[rank {rank}] '}{message.rstrip()}\n")
+        sys.stderr.flush()
+    if report := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # torchrun then prints the message in its own report
+        record = {"message": message, "extraInfo": {"timestamp": str(int(time.time()))}}
+        Path(report).write_text(json.dumps({"message": record}))
     sys.exit(1)
 
 

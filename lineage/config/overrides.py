@@ -36,7 +36,8 @@ READ = {
     "export": (
         "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "experiment", "published.*",
         "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation",
-        "pretrained", "plugins", "run", "runs", "checkpoint", "to", "output", "resolution", "crop", "hydra/*", "hydra.*",
+        "pretrained", "plugins", "run", "runs", "checkpoint", "to", "output", "resolution", "crop",
+        "hydra/*", "hydra.*",
     ),
     "describe": (
         "arch", "arch.*", "datamodule", "datamodule.root", "datamodule.name", "datamodule.config",
@@ -50,10 +51,16 @@ READ = {
         "teacher", "plugins", "runs", "published.*", "output", "images", "epoch", "step", "hydra/*", "hydra.*",
     ),
     "prepare": (
-        "datamodule", "datamodule.[!w]*", "out", "max_size", "quality", "shard_size", "check", "seed", "hydra/*",
+        "datamodule", "datamodule.[!w]*", "out", "max_size", "quality", "images_per_shard", "check", "seed", "hydra/*",
         "hydra.*",  # of the data neither workers nor window
     ),
 }  # fmt: skip
+
+# Keys of Hydra's that act here; its folders and logs are this project's.
+HYDRA_KEYS = (
+    "hydra/launcher", "hydra/sweeper", "hydra/callbacks", "hydra.launcher.*", "hydra.sweeper.*", "hydra.callbacks.*",
+    "hydra.mode", "hydra.searchpath", "hydra.job.env_set.*", "hydra.job.env_copy",
+)  # fmt: skip
 
 # Arguments of Lightning's Trainer that are decided elsewhere, and where.
 ELSEWHERE = {
@@ -86,5 +93,6 @@ NOT_A_CALLBACK = {
     "LearningRateFinder": "the rate is recipe.lr, which a sweep compares: -m recipe.lr=0.01,0.1",
     "ModelSummary": "lineage describe shows the network",
     "RichModelSummary": "lineage describe shows the network",
+    "ModelPruning": "it replaces parameters, which checkpoints and averages of weights do not follow",
     "Timer": "a run saves and stops at trainer.max_time",
 }

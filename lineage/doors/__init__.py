@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 import lineage
 from lineage.config import messages, schema  # noqa: F401  # schema: the types of the config
 from lineage.errors import Finished, UserError
+from lineage.reporting.streams import guard_streams
 from lineage.text import nearest
 
 CONF = Path(lineage.__file__).parent / "conf"
@@ -78,6 +79,7 @@ def main(verb: str | None = None) -> None:
     Args:
         verb: the door; None: the command's first word.
     """
+    guard_streams()
     words = sys.argv[1:]
     if verb is None:
         verb, *words = words or ["--help"]

@@ -40,7 +40,10 @@ def run(cfg: DictConfig) -> None:
     rows = {
         "weights": str(cfg.pretrained),
         "data": f"{seen:,}{of_all} images of split {cfg.split}, {eval_preprocessing(cfg).size}",
-        **{name: f"{float(value):.6f}" for name, value in trainer.callback_metrics.items()},
+        **{
+            name.replace("test_", f"{cfg.split}_"): f"{float(value):.6f}"
+            for name, value in trainer.callback_metrics.items()
+        },
     }
     skipped = data.left_out()
     if skipped:

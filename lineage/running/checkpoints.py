@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from lineage.errors import UserError
-from lineage.files import TEMPORARY, cannot_write, replacing
+from lineage.files import TEMPORARY, cannot_write, reason, replacing
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
@@ -129,10 +129,16 @@ def read(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist.") from None
-    except Exception as error:  # whatever a damaged file makes of the readers of zip, pickle and torch
+    except IsADirectoryError as error:
+        raise CheckpointError(f"{path} is damaged (a folder) and cannot be read.") from error
+    except (OSError, MemoryError) as error:  # a healthy file, perhaps: no other takes its place
+        raise UserError(
+            f"{path} cannot be read ({reason(error)}). It stays; once it can be read, the same command goes on."
+        ) from error
+    except Exception as error:  # the readers of zip, pickle and torch raise many types of a damaged file
         code = isinstance(error, pickle.UnpicklingError) and "Weights only load failed" in str(error)
-        reason = "it holds code" if code else "cut short or altered"
-        raise CheckpointError(f"{path} is damaged ({reason}) and cannot be read.") from error
+        how = "it holds code" if code else "cut short or altered"
+        raise CheckpointError(f"{path} is damaged ({how}) and cannot be read.") from error
     if not isinstance(state, dict) or not {"state_dict", "optimizer_states", "global_step", "loops"} <= state.keys():
         raise CheckpointError(f"{path} is damaged (not a checkpoint of a run) and cannot be read.")
     return state

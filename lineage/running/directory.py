@@ -12,7 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from lineage.errors import UserError
-from lineage.files import write_whole
+from lineage.files import read_json, read_text, reason, write_whole
 from lineage.renames import current_name
 
 SAME = ("arch", "datamodule", "recipe", "pretrained", "freeze", "teacher", "seed")  # what a run may not change
@@ -41,11 +41,12 @@ def folder_of(cfg: DictConfig) -> Path:
 
 
 def goes_on(cfg: DictConfig) -> bool:
-    """Whether the command is of a run that has saved a step."""
-    if cfg.get("run") is None or cfg.get("runs") is None:  # a door that knows no runs
-        return False
-    checkpoints = folder_of(cfg) / "checkpoints"
-    return any((checkpoints / f"{name}.ckpt").exists() for name in ("last", "previous"))
+    """Whether the command continues a run that has saved a step."""
+    return cfg.get("run") is not None and cfg.get("runs") is not None and has_checkpoint(folder_of(cfg))
+
+
+def has_checkpoint(folder: Path) -> bool:
+    return any((folder / "checkpoints" / f"{name}.ckpt").exists() for name in ("last", "previous"))
 
 
 def is_finished(folder: Path) -> bool:
@@ -62,10 +63,10 @@ def check_same(folder: Path, cfg: DictConfig, found: Collection[str] = ()) -> No
         found: the keys that the data say, and not the command.
     """
     saved = folder / "config.yaml"
+    if not has_checkpoint(folder) and not is_finished(folder):
+        return  # a run that saved no step keeps no name
     if not saved.exists():
-        if any((folder / "checkpoints").glob("*.ckpt")):
-            raise UserError(f"{folder} has checkpoints and no config.yaml, so it is unknown what run it is.")
-        return
+        raise UserError(f"{folder} has checkpoints and no config.yaml, so it is unknown what run it is.")
     old = read_config(saved)
     if old.datamodule.get("_target_") == cfg.datamodule.get("_target_"):  # else they are other data altogether
         _check_found(folder, old, cfg, found)
@@ -93,16 +94,40 @@ def _check_found(folder: Path, old: DictConfig, cfg: DictConfig, found: Collecti
 def read_config(path: Path) -> DictConfig:
     """A run's config.yaml. Raises UserError: it is damaged."""
     try:
-        config: Any = OmegaConf.load(path)
+        text = read_text(path)
+        _check_yaml(text)
+        config: Any = OmegaConf.create(text)
         missing = [group for group in ("arch", "datamodule", "recipe", "seed") if config.get(group) is None]
-    except Exception as error:  # whatever a damaged file makes of YAML
-        raise UserError(f"{path} is damaged and cannot be read ({type(error).__name__}).") from error
+        check_no_interpolation(OmegaConf.to_container(config, resolve=False))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}).") from error
+    except Exception as error:  # damaged YAML raises many types
+        raise UserError(f"{path} is damaged and cannot be read ({reason(error)}).") from error
     if missing:
         raise UserError(f"{path} is damaged: it has no {missing[0]}.")
     for group in ("arch", "datamodule"):
         if target := OmegaConf.select(config, f"{group}._target_"):
             config[group]._target_ = current_name(str(target))
     return config
+
+
+def _check_yaml(text: str, deepest: int = 50) -> None:
+    """Raise ValueError for what would take all memory or time: few lines of aliases make gigabytes."""
+    depth = 0
+    for event in yaml.parse(text):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it holds aliases")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > deepest:
+            raise ValueError("it is nested too deep")
+
+
+def check_no_interpolation(values: Any) -> None:
+    """Raise ValueError if a string in a file's values would become an interpolation: ${oc.env:KEY} reads secrets."""
+    if isinstance(values, str) and "${" in values:
+        raise ValueError(f"it holds {values!r}, which a file may not")
+    for value in values.values() if isinstance(values, dict) else values if isinstance(values, list | tuple) else ():
+        check_no_interpolation(value)
 
 
 def _plain(node: Any) -> Any:
@@ -118,9 +143,10 @@ def _flat(prefix: str, node: Any) -> dict[str, Any]:
 # ---- what it holds
 
 
-def save_config(folder: Path, cfg: DictConfig, overrides: list[str]) -> None:
-    """Write config.yaml (resolved) and overrides.yaml (those of the command)."""
-    write_whole(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+def save_config(folder: Path, cfg: DictConfig, choices: dict[str, str], overrides: list[str]) -> None:
+    """Write config.yaml (resolved, below the names of the choices) and overrides.yaml (those of the command)."""
+    named = OmegaConf.to_yaml({"choices": choices})
+    write_whole(folder / "config.yaml", named + OmegaConf.to_yaml(cfg, resolve=True))
     write_whole(folder / "overrides.yaml", yaml.safe_dump(overrides))
 
 
@@ -131,7 +157,7 @@ def save_results(folder: Path, results: dict[str, Any]) -> None:
 def load_results(folder: Path) -> dict[str, Any]:
     """The results of a finished run. Raises UserError: the file is damaged."""
     try:
-        results = json.loads((folder / "results.json").read_text())
+        results = read_json(folder / "results.json")
         return {**results, "test_top1": float(results["test_top1"])}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}/results.json is damaged: remove it, and the same command tests again.") from error

@@ -49,7 +49,10 @@ class Run:
         hydra: Any = HydraConfig.get()
         self.preprocessing = preprocessing  # of an evaluation
         self.cfg, self.folder = cfg, directory.folder_of(cfg)
-        self.choices, self.overrides = hydra.runtime.choices, list(hydra.overrides.task)
+        chosen, self.overrides = hydra.runtime.choices, list(hydra.overrides.task)
+        self.choices = {group: str(chosen[group]) for group in ("arch", "datamodule", "recipe", "trainer")}
+        if model := cfg.arch.get("model_name"):
+            self.choices["arch"] += f"/{model}"  # timm/convnext_atto
         self.in_process_sweep = hydra.mode == RunMode.MULTIRUN
         self.console = screen.console(quiet=not directory.is_main_process())
         self.continues = any((self.folder / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))
@@ -100,7 +103,7 @@ class Run:
                     if start.step and isinstance(logger, TensorBoard):
                         logger.keep_until(start.step)
                     logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))  # type: ignore[arg-type]
-                directory.save_config(self.folder, self.cfg, self.overrides)
+                directory.save_config(self.folder, self.cfg, self.choices, self.overrides)
             for line in start.damaged:
                 self.console.print(f"{line} Going on from {start.path}.", style="red", soft_wrap=True)
             self._show_plan(trainer, classifier, data, start)
@@ -135,17 +138,17 @@ class Run:
             *what_does_not_apply(
                 cfg,
                 classifier.network,
-                self.choices.arch,
-                self.choices.datamodule,
+                self.choices["arch"],
+                self.choices["datamodule"],
                 data.train.one_size,
                 order.steps_per_epoch,
             ),
         ]
         rows = {
-            "network": f"{self.choices.arch}, {self.parameters:,} parameters, "
+            "network": f"{self.choices['arch']}, {self.parameters:,} parameters, "
             f"{self.macs / 1e6:,.1f} M MACs at {side}x{side}",
-            "data": f"{self.choices.datamodule}, {sizes}, {data.num_classes} classes",
-            "recipe": f"{self.choices.recipe}, {trainer.max_epochs} epochs of {order.steps_per_epoch:,} steps, "
+            "data": f"{self.choices['datamodule']}, {sizes}, {data.num_classes} classes",
+            "recipe": f"{self.choices['recipe']}, {trainer.max_epochs} epochs of {order.steps_per_epoch:,} steps, "
             f"{steps:,} in all",
             "batch": f"{per_device} per device x {split.accumulation} accumulated x {split.devices} devices"
             f" = {cfg.recipe.batch_size}",

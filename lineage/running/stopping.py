@@ -21,11 +21,12 @@ from lineage.running.ranks import Agreement
 log = logging.getLogger(__name__)
 
 TIME_IS_UP = 124  # exit status of the command `timeout`
-SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)]
+NAMES = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
+SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 class Stop(Callback):
-    """On SIGTERM, Ctrl-C, SIGUSR1 or after `max_time`: save, say so, raise Stopped.
+    """On SIGTERM, SIGHUP, Ctrl-C, SIGUSR1 or after `max_time`: save, say so, raise Stopped.
 
     What one rank receives, all know one step later; a checkpoint that is due by the clock is agreed on in the same way.
     During validation it waits for the end of the epoch. A second signal ends the process at once; the last saved step
@@ -48,7 +49,8 @@ class Stop(Callback):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.agreement, self.is_first = Agreement(trainer.world_size, self.timeout_s), trainer.is_global_zero
         for number in SIGNALS:  # after Lightning's own
-            self.before[number] = signal.signal(number, self._on_signal)
+            if number != getattr(signal, "SIGHUP", None) or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+                self.before[number] = signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self.received:

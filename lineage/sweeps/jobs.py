@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lineage.errors import UserError
-from lineage.files import write_whole
+from lineage.files import read_json, write_whole
 from lineage.running.directory import is_finished
 from lineage.text import nearest
 
@@ -73,7 +73,7 @@ def save_jobs(sweep: Path, jobs: Sequence[Job]) -> None:
 def load_jobs(sweep: Path) -> list[Job]:
     """The jobs of a sweep. Raises UserError: sweep.json is damaged."""
     try:
-        entries = json.loads((sweep / "sweep.json").read_text())
+        entries = read_json(sweep / "sweep.json")
         return [Job(i, list(map(str, e["words"])), sweep / Path(e["job"]).name) for i, e in enumerate(entries, start=1)]
     except FileNotFoundError:
         return []

@@ -17,7 +17,7 @@ from lineage.running.directory import load_results
 from lineage.running.parent import PARENT
 from lineage.sweeps.jobs import Job, is_done
 
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
 
 
 def run_jobs(jobs: Sequence[Job], runs: Path, total: int, config_dir: str | None = None) -> list[float | None]:

@@ -1,0 +1,36 @@
+"""Standard output and standard error that may be closed, full or read by nobody: a run goes on without them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+
+class Stream:
+    """A text stream; after the first failure what is written goes nowhere."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream if stream is not None else open(os.devnull, "w")  # noqa: SIM115  # for as long as we run
+        self.stream.reconfigure(errors="backslashreplace")  # a name beyond ASCII, in a terminal of LC_ALL=C
+
+    def write(self, text: str) -> int:
+        return self._try("write", text) or len(text)
+
+    def flush(self) -> None:
+        self._try("flush")
+
+    def _try(self, method: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self.stream, method)(*arguments)
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())  # or Python fails again when it exits
+            return None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def guard_streams() -> None:
+    """Guard this process's own streams."""
+    sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)  # type: ignore[assignment]
