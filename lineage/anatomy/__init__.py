@@ -1,1 +1,1 @@
-"""Look at a network: trace one forward pass, tabulate its stages, draw it to scale."""
+"""Costs, tables and drawings of networks, from a trace of one forward pass."""

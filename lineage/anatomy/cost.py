@@ -1,7 +1,7 @@
-"""What a network costs: its parameters, and the multiply-adds of an image. Nothing else in this project counts them.
+"""What a network costs: its parameters, and the multiply-adds of one image. All counts of the project are made here.
 
-A forward pass is followed without being computed: what takes time is answered by the shape of its output, unwritten
-memory of the CPU. On the meta device, which is made for that, torch would import its compiler first, for seconds.
+A forward pass runs without computing: the slow operations return uninitialised memory of the right shape. The meta
+device would do the same, but on it torch first imports its compiler, which takes seconds.
 """
 
 from __future__ import annotations
@@ -17,31 +17,30 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-PRODUCTS = ("mm", "addmm")
-# Of the shape of what they are given: normalisation in evaluation, activations; with _ they write into it.
-ALIKE = ("relu", "silu", "gelu", "sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid")
-NORMALISED = ("native_batch_norm", "_native_batch_norm_legit_no_training")
+# Operations whose output has the shape of their first argument; with "_" appended they return that argument.
+ACTIVATIONS = ("relu", "silu", "gelu", "sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid")
+NORMALISATIONS = ("native_batch_norm", "_native_batch_norm_legit_no_training")
 
 
-def name_of(func: Any) -> str:
+def operation_name(func: Any) -> str:
     return func._overloadpacket.__name__
 
 
-class Shapes(TorchDispatchMode):
-    """While it is entered, operations hand on tensors of the right shape; no value in them means anything."""
+class ShapesOnly(TorchDispatchMode):
+    """While entered, tensors have the right shapes and meaningless values."""
 
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        name = name_of(func)
+        name = operation_name(func)
         if name == "convolution":
-            return args[0].new_empty(convolved(*args))
-        if name in PRODUCTS:
+            return args[0].new_empty(convolution_shape(*args))
+        if name in ("mm", "addmm"):
             return args[-2].new_empty(args[-2].shape[0], args[-1].shape[1])
-        if name in NORMALISED:
+        if name in NORMALISATIONS:
             return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
-        if name.removesuffix("_") in ALIKE:
+        if name.removesuffix("_") in ACTIVATIONS:
             return args[0] if name.endswith("_") else torch.empty_like(args[0])
         if name in ("add", "mul") and isinstance(args[1], Tensor):
-            return args[0].new_empty(broadcast(args[0].shape, args[1].shape))
+            return args[0].new_empty(broadcast_shape(args[0].shape, args[1].shape))
         if name == "cat":
             dim = args[1] if len(args) > 1 else 0
             sizes = list(args[0][0].shape)
@@ -51,52 +50,51 @@ class Shapes(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Whether torch shall import its compiler, to leave this out of what it compiles."""
+        """False: otherwise torch imports its compiler, to exclude this class from compilation."""
         return False
 
 
-def convolved(
+def convolution_shape(
     x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, *_: Any
 ) -> list[int]:
-    """The shape of a convolution's output."""
+    """Takes the arguments of aten::convolution. Raises NotImplementedError: it is transposed, as none here is."""
     if transposed:
-        raise NotImplementedError("a transposed convolution: no network here has one")
+        raise NotImplementedError("a transposed convolution")
     sides = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
     return [x.shape[0], weight.shape[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides)]
 
 
-def broadcast(a: Sequence[int], b: Sequence[int]) -> list[int]:
-    """The shape of an operation on two tensors of these; torch.broadcast_shapes imports what is to be spared."""
+def broadcast_shape(a: Sequence[int], b: Sequence[int]) -> list[int]:
+    """As torch.broadcast_shapes, which imports the compiler."""
     return [max(sizes) for sizes in zip_longest(reversed(a), reversed(b), fillvalue=1)][::-1]
 
 
-def multiply_adds(func: Any, args: Any, kwargs: Any, out: Any) -> float:
-    """Those of one operation: convolutions, products of matrices, attention."""
-    name = name_of(func)
+def multiply_adds(func: Any, args: Any, out: Any) -> int:
+    """Of one operation: a convolution, a product of matrices or attention; 0 of any other."""
+    name = operation_name(func)
     if name == "convolution":
         return out.numel() * math.prod(args[1].shape[1:])
-    if name in PRODUCTS:
-        return out.numel() * args[-1].shape[0]
-    if name in ("bmm", "baddbmm") or name.startswith("_scaled_dot_product"):
-        from torch.utils.flop_counter import flop_registry
+    if name in ("mm", "addmm", "bmm", "baddbmm"):
+        return out.numel() * args[-1].shape[-2]
+    if name.startswith("_scaled_dot_product"):
+        query, key, value = args[:3]  # (B, heads, N, E), (B, heads, M, E), (B, heads, M, V)
+        return math.prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+    return 0
 
-        return flop_registry[func._overloadpacket](*args, **kwargs, out_val=out) / 2
-    return 0.0
 
+class MultiplyAdds(ShapesOnly):
+    """Counts in `total` while entered."""
 
-class MultiplyAdds(Shapes):
-    """Counts while it is entered, in `total`."""
-
-    total = 0.0
+    total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = self.run(func, args, kwargs or {})
-        self.total += multiply_adds(func, args, kwargs or {}, out)
+        self.total += multiply_adds(func, args, out)
         return out
 
 
 class SkipInitialisation(TorchFunctionMode):
-    """While it is entered, nothing draws initial weights, of which the meta device has none anyway."""
+    """While entered, no initial weights are drawn; for networks on the meta device, which have no values."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == "torch.nn.init":
@@ -104,15 +102,15 @@ class SkipInitialisation(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def unwritten_copy(network: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose tensors are memory that nobody has written; the network is left as it is."""
+def uninitialised_copy(network: nn.Module) -> nn.Module:
+    """A copy in evaluation mode, on the CPU, whose tensors are uninitialised memory."""
     tensors = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
-    memo: dict[int, Any] = {id(tensor): blank(tensor) for _, tensor in tensors}
+    memo: dict[int, Any] = {id(tensor): _uninitialised(tensor) for _, tensor in tensors}
     return copy.deepcopy(network, memo).eval()
 
 
-def blank(tensor: Tensor) -> Tensor:
-    """Its shape, in floats: half precision is slow on CPUs; integers, such as indices, keep theirs as zeros."""
+def _uninitialised(tensor: Tensor) -> Tensor:
+    """In float32, since half precision is slow on CPUs; integers, which may be indices, are zeros."""
     if not tensor.is_floating_point():
         return torch.zeros(tensor.shape, dtype=tensor.dtype)
     empty = torch.empty(tensor.shape)
@@ -120,13 +118,12 @@ def blank(tensor: Tensor) -> Tensor:
 
 
 def count_macs(network: nn.Module, channels: int, resolution: int) -> int:
-    """Multiply-adds of one image through convolutions and linear layers."""
-    shadow, image = unwritten_copy(network), torch.empty(1, channels, resolution, resolution)
+    """Multiply-adds of one image in convolutions, linear layers and attention."""
     with MultiplyAdds() as counter, torch.no_grad():
-        shadow(image)
-    return round(counter.total)
+        uninitialised_copy(network)(torch.empty(1, channels, resolution, resolution))
+    return counter.total
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Numbers in the network's parameters, frozen ones too; one that several modules share counts once."""
+    """Numbers in the network's parameters, frozen ones too; a parameter that several modules share counts once."""
     return sum(parameter.numel() for parameter in network.parameters())

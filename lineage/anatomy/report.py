@@ -1,4 +1,4 @@
-"""A dissected network as text for the screen: its table, and what the columns mean."""
+"""The table of a dissected network for the screen, and what its columns mean."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ NOTES = (
 
 
 def tabulate(anatomy: Anatomy) -> Table:
-    """The paper-style table: a row a stage, and the sums."""
+    """A row per stage, and the sums below."""
 
-    def share(part: int, whole: int) -> str:
+    def percent(part: int, whole: int) -> str:
         return f"{100 * part / whole:.1f}" if whole else ""
 
     def macs(number: int) -> str:
@@ -28,23 +28,23 @@ def tabulate(anatomy: Anatomy) -> Table:
     table = Table(
         box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False, show_footer=True, header_style="bold", footer_style="bold"
     )
-    columns = {  # name: (footer, side)
-        "stage": ("total", "left"), "operator": ("", "left"), "output": ("", "right"),
-        "layers": (str(anatomy.depth), "right"), "parameters": (f"{anatomy.parameters:,}", "right"),
-        "%": ("100.0", "right"), "MACs": (macs(anatomy.macs), "right"), "% ": ("100.0", "right"),
-        "field": (str(anatomy.field), "right"),
+    footers = {
+        "stage": "total", "operator": "", "output": "", "layers": str(anatomy.depth),
+        "parameters": f"{anatomy.parameters:,}", "%": "100.0", "MACs": macs(anatomy.macs), "% ": "100.0",
+        "field": str(anatomy.field),
     }  # fmt: skip
-    for name, (footer, justify) in columns.items():
-        table.add_column(name, footer, justify=justify, no_wrap=name != "operator")  # type: ignore[arg-type]
+    for name, footer in footers.items():
+        left = name in ("stage", "operator")
+        table.add_column(name, footer, justify="left" if left else "right", no_wrap=name != "operator")
     depth = 0
     for row in anatomy.rows:
         output, layers = "x".join(map(str, (*row.side, row.channels))), row.depth - depth
-        counts = [macs(row.macs), share(row.macs, anatomy.macs), row.sees]
+        costs = [macs(row.macs), percent(row.macs, anatomy.macs), row.field_text]
         if row.auxiliary:
-            output, layers, counts = "", 0, ["", "", ""]
+            output, layers, costs = "", 0, ["", "", ""]
         depth += layers
         table.add_row(
             row.name, Text(row.operator), output, str(layers or ""),
-            f"{row.parameters:,}", share(row.parameters, anatomy.parameters), *counts,
+            f"{row.parameters:,}", percent(row.parameters, anatomy.parameters), *costs,
         )  # fmt: skip
     return table

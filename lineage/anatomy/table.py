@@ -1,29 +1,38 @@
-"""A network as a table of its paper: a row a stage, with what it computes, costs and sees."""
+"""A network as the table in its paper: a row per stage, with its layers, cost and receptive field."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from torch import nn
 
-from lineage.anatomy.drawing import structure
-from lineage.anatomy.trace import Field, Node, Output, Trace, trace
+from lineage.anatomy import structure
+from lineage.anatomy.graph import Field, Node, Output, Pair
+from lineage.anatomy.trace import Trace, trace
 
-SPLIT = ("stages", "blocks", "layers")  # children of these are rows; of the last two, timm's, if they hold blocks
-WIDEST = 44  # letters of the columns of Inception modules
-CONTAINERS = ("Sequential", "Stage", "ModuleList", "Chain", "DenseBlock")  # they hold blocks and are none
+# Children of the network whose own children are rows; of the last two, which timm's models have, only containers.
+SPLIT = ("stages", "blocks", "layers")
+CONTAINERS = ("Sequential", "Stage", "ModuleList", "Chain", "DenseBlock")  # modules that only hold blocks
+WIDEST = 44  # characters of a table of Inception modules
 
 
 @dataclass(frozen=True)
 class Block:
-    """A unit of a stage, such as a bottleneck; or, outside of one, a layer."""
+    """A unit of a stage, such as a bottleneck, or a layer outside of any unit.
 
-    name: str  # of its module in the network
-    kind: str  # the class of its module
-    nodes: tuple[Node, ...]  # but for those that compute gates
+    Attributes:
+        name: of its module in the network.
+        kind: the class of its module.
+        nodes: without those that compute gates.
+    """
+
+    name: str
+    kind: str
+    nodes: tuple[Node, ...]
 
     @functools.cached_property
     def series(self) -> structure.Series:
@@ -31,43 +40,55 @@ class Block:
 
     @property
     def is_cell(self) -> bool:
-        """Whether no order of forks and joins describes it, or it is a searched cell."""
+        """Whether it is a searched cell, or too entangled for forks and joins."""
         return self.kind == "Cell" or structure.has_tangle(self.series)
 
     @property
     def drawn(self) -> structure.Series:
-        """What the drawing shows of it: of a cell the output only."""
+        """What the drawing shows of it: of a cell only the output."""
         return [self.nodes[-1]] if self.is_cell else self.series
+
+    @property
+    def title(self) -> str:
+        """Its layers, as the paper's table prints them."""
+        if len(self.nodes) > 1:
+            return structure.block_title(self.kind, self.nodes, self.series)
+        return structure.layer_title(self.nodes[0], self.kind)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A stage; costs are its own, depth and field are counted from the image."""
+    """A stage. Parameters and multiply-adds are its own; depth and receptive field are counted from the image.
+
+    Attributes:
+        side, channels: of the output; side is (height, width).
+        depth: layers with weights on the longest path.
+    """
 
     name: str
     operator: str
-    side: tuple[int, int]  # height and width of the output
+    side: Pair
     channels: int
-    depth: int  # layers with weights on the longest path so far
+    depth: int
     parameters: int
-    macs: int  # multiply-adds
+    macs: int
     field: Field
     blocks: tuple[Block, ...]
 
     @property
     def auxiliary(self) -> bool:
-        """Whether it answers in training only; it is then left out of multiply-adds, depth and receptive field."""
+        """Whether only training uses it. Multiply-adds, depth and receptive field then leave it out."""
         return self.side == (0, 0)
 
     @property
-    def sees(self) -> str:
-        """The receptive field as text: pixels of the image."""
+    def field_text(self) -> str:
+        """The receptive field in pixels, or "image" for all of it."""
         return "image" if self.field is None else str(max(window.size for window in self.field))
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A network at one resolution: its rows, in order, and the graph that they are made of."""
+    """A network at one resolution: the rows of its table, and the graph that they are made of."""
 
     network: str  # its class
     rows: tuple[Row, ...]
@@ -90,31 +111,32 @@ class Anatomy:
         """The largest receptive field before global pooling, in pixels."""
         return max(window.size for node in self.nodes if node.field and not node.auxiliary for window in node.field)
 
+    @property
+    def blocks(self) -> list[Block]:
+        return [block for row in self.rows for block in row.blocks]
+
 
 def dissect(network: nn.Module, channels: int, resolution: int) -> Anatomy:
     """Trace one image through the network and tabulate it: stem, each stage, what follows, head."""
-    record = trace(network, channels, resolution)
+    traced = trace(network, channels, resolution)
     modules = dict(network.named_modules())
-    found = dict.fromkeys(row_name(name, modules) for name in [*record.called, *modules] if name)
-    names = [name for name in found if name]
-    counted = count_parameters(network, modules)
+    names = dict.fromkeys(row_name(name, modules) for name in [*traced.called, *modules])
+    sizes = ((name.rpartition(".")[0], parameter.numel()) for name, parameter in network.named_parameters())
+    parameters, macs = sum_by_row(sizes, modules), sum_by_row(traced.macs.items(), modules)
     rows: list[Row] = []
-    for name in names:
-        blocks = tuple(find_blocks(name, record, modules))
-        macs = sum(macs for module, macs in record.macs.items() if row_name(module, modules) == name)
-        parameters = counted.get(name, 0)
-        if blocks or parameters:
+    for name in filter(None, names):
+        blocks = tuple(find_blocks(name, traced, modules))
+        if blocks or parameters[name]:
             number = sum(row.name.startswith("stage ") for row in rows) + 1
             title = f"stage {number}" if name.startswith("stages.") else name
-            rows.append(make_row(name, title, blocks, parameters, round(macs), record))
-    direct = counted.get("", 0)  # such as the position embedding of a transformer
-    if direct or (rows and record.macs.get("")):
-        rows.insert(0, make_row("", "network", (), direct, round(record.macs.get("", 0)), record))
-    return Anatomy(type(network).__name__, tuple(rows), tuple(record.nodes))
+            rows.append(make_row(name, title, blocks, parameters[name], macs[name], traced))
+    if parameters[""] or (rows and macs[""]):  # such as the position embedding of a transformer
+        rows.insert(0, make_row("", "network", (), parameters[""], macs[""], traced))
+    return Anatomy(type(network).__name__, tuple(rows), tuple(traced.nodes))
 
 
 def row_name(module: str, modules: dict[str, nn.Module]) -> str:
-    """The row that a module belongs to: `stages.1`, or a child of the network."""
+    """The row that a module belongs to: "stages.1", or a child of the network; "" for `stages` itself."""
     first, *rest = module.split(".")
     child = ".".join([first, *rest[:1]])
     if first not in SPLIT or (first != "stages" and type(modules[child]).__name__ not in CONTAINERS):
@@ -122,24 +144,23 @@ def row_name(module: str, modules: dict[str, nn.Module]) -> str:
     return child if rest else ""
 
 
-def count_parameters(network: nn.Module, modules: dict[str, nn.Module]) -> dict[str, int]:
-    """By row; a parameter that several modules share counts once."""
-    counted: dict[str, int] = {}
-    for name, parameter in network.named_parameters():
-        row = row_name(name, modules) if "." in name else ""
-        counted[row] = counted.get(row, 0) + parameter.numel()
-    return counted
+def sum_by_row(numbers: Iterable[tuple[str, int]], modules: dict[str, nn.Module]) -> Counter[str]:
+    """Numbers by module, summed by row; those of the network itself are under ""."""
+    counts = Counter[str]()
+    for module, number in numbers:
+        counts[row_name(module, modules)] += number
+    return counts
 
 
-def find_blocks(row: str, record: Trace, modules: dict[str, nn.Module]) -> Iterable[Block]:
-    """The drawn nodes of a row by block, in order of execution."""
-    nodes = [node for node in record.nodes if node.owner and row_name(node.owner, modules) == row and not node.in_gate]
+def find_blocks(row: str, traced: Trace, modules: dict[str, nn.Module]) -> Iterator[Block]:
+    """The nodes of a row by block, in order of execution."""
+    nodes = [node for node in traced.nodes if node.owner and row_name(node.owner, modules) == row and not node.in_gate]
     for name, group in groupby(nodes, key=lambda node: block_name(node.owner, modules)):
         yield Block(name, type(modules[name]).__name__, tuple(group))
 
 
 def block_name(owner: str, modules: dict[str, nn.Module]) -> str:
-    """The first module between the row and `owner` that is no container; `owner` itself if there is none."""
+    """The outermost module between the row and `owner` that is not a container, or `owner` itself."""
     parts = owner.split(".")
     for length in range(row_name(owner, modules).count(".") + 2, len(parts)):
         name = ".".join(parts[:length])
@@ -148,49 +169,40 @@ def block_name(owner: str, modules: dict[str, nn.Module]) -> str:
     return owner
 
 
-def make_row(name: str, title: str, blocks: Sequence[Block], parameters: int, macs: int, record: Trace) -> Row:
-    last = blocks[-1].nodes[-1] if blocks else None
+def make_row(name: str, title: str, blocks: Sequence[Block], parameters: int, macs: int, traced: Trace) -> Row:
+    operator = operator_text(blocks)
     if blocks and all(node.auxiliary for block in blocks for node in block.nodes):
-        return Row(title, "in training only: " + words(blocks), (0, 0), 0, 0, parameters, 0, None, tuple(blocks))
-    output = record.outputs.get(name)
+        return Row(title, f"in training only: {operator}", (0, 0), 0, 0, parameters, 0, None, tuple(blocks))
+    output = traced.outputs.get(name) if name else None
     if output is None:
-        assert last is not None
+        last = blocks[-1].nodes[-1] if blocks else traced.nodes[0]  # of the network's own parameters, the image
         output = Output(last.channels, last.side, last.field, last.depth)
-    operator = words(blocks) or ("normalisation" if name else "")
+    operator = operator or ("normalisation" if name else "")
     return Row(
         title, operator, output.side, output.channels, output.depth, parameters, macs, output.field, tuple(blocks)
-    )  # fmt: skip
+    )
 
 
-def words(blocks: Sequence[Block]) -> str:
-    """What the blocks do, equal neighbours together: "[1x1, 64; 3x3, 64; 1x1, 256] x 3", a line each."""
+def operator_text(blocks: Sequence[Block]) -> str:
+    """What the blocks compute, equal neighbours together, a line each: "[1x1, 64; 3x3, 64; 1x1, 256] x 3"."""
     lines: list[str] = []
     for is_fork, members in groupby(blocks, key=lambda block: structure.as_fork(block.series) is not None):
         found = list(members)
-        modules = [(short_name(block), fork) for block in found if (fork := structure.as_fork(block.series))]
-        columns = structure.tabulate(modules, WIDEST) if is_fork and len(set(map(name_whole, blocks))) > 1 else None
+        columns = None
+        if is_fork and len({block.title for block in blocks}) > 1:
+            modules = [(block.name.split(".")[-1], structure.as_fork(block.series)) for block in found]
+            columns = structure.tabulate([(name, fork) for name, fork in modules if fork], WIDEST)
         lines += columns or count_equal(found)
     return "\n".join(lines)
-
-
-def short_name(block: Block) -> str:
-    return block.name.split(".")[-1]
-
-
-def name_whole(block: Block) -> str:
-    """A block, or a layer of its own, in words."""
-    if len(block.nodes) > 1:
-        return structure.name_block(block.kind, block.nodes, block.series)
-    return structure.name_alone(block.nodes[0], block.kind)
 
 
 def count_equal(blocks: Sequence[Block]) -> list[str]:
     texts: list[str] = []
     for block in blocks:
-        alone = block.nodes[0] if len(block.nodes) == 1 else None
-        if alone is not None and alone.kind == "gate" and texts:
+        layer = block.nodes[0].kind if len(block.nodes) == 1 else ""
+        if layer == "gate" and texts:
             texts[-1] += ", SE"
-        elif alone is None or alone.kind != "concat":
-            texts.append(name_whole(block))
+        elif layer != "concat":
+            texts.append(block.title)
     grouped = [(text, len(list(group))) for text, group in groupby(texts)]
     return [text if count == 1 else f"{text} x {count}" for text, count in grouped]

@@ -1,8 +1,6 @@
-"""One forward pass as a graph: convolutions, poolings, linear layers and joins, with what each of them costs and sees.
+"""One forward pass as a graph of convolutions, poolings, linear layers and joins, with the cost of each module.
 
-Nothing is computed (lineage/anatomy/cost.py). Layers are in evaluation mode. The receptive field follows Araujo,
-Norris, Sim
-2019, "Computing receptive fields of convolutional neural networks" (Distill): layer by layer, the union over all paths.
+Nothing is computed (lineage/anatomy/cost.py). All layers are in evaluation mode.
 """
 
 from __future__ import annotations
@@ -10,269 +8,193 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from lineage.anatomy.cost import Shapes, multiply_adds, name_of, unwritten_copy
-
-JOINS = ("add", "concat", "gate")
-
-
-class Window(NamedTuple):
-    """Along one side, pixel i of a map sees the pixels jump * i + first to jump * i + last of the image."""
-
-    jump: int = 1
-    first: int = 0
-    last: int = 0
-
-    def slide(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
-        """What a pixel sees after a sliding window, `padding` pixels having been put before the first."""
-        reach = (kernel - 1) * dilation - padding
-        return Window(self.jump * stride, self.first - padding * self.jump, self.last + reach * self.jump)
-
-    @property
-    def size(self) -> int:
-        return self.last - self.first + 1
+from lineage.anatomy.cost import ShapesOnly, multiply_adds, operation_name, uninitialised_copy
+from lineage.anatomy.graph import Field, Node, Output, Pair, Window, slide, union
 
 
-Field = tuple[Window, Window] | None  # of height and width; None: the whole image, after global pooling
+class Source(NamedTuple):
+    """The nodes that a tensor comes from, and its receptive field."""
 
-
-def union(fields: Sequence[Field]) -> Field:
-    """What several paths see together."""
-    local = [field for field in fields if field is not None]
-    if len(local) < len(fields):
-        return None
-    height, width = (
-        Window(max(w.jump for w in side), min(w.first for w in side), max(w.last for w in side))
-        for side in zip(*local, strict=True)
-    )
-    return height, width
-
-
-@dataclass(frozen=True)
-class Node:
-    """A step of the network that is drawn: `inputs` are the indices of the nodes that it reads."""
-
-    index: int
-    kind: str  # image, conv, max, avg, linear, other; or a join: add, concat, gate
-    inputs: tuple[int, ...]
-    owner: str  # the module that runs it, by its name in the network
-    channels: int
-    side: tuple[int, int]  # height and width of the output
-    field: Field
-    depth: int  # layers with weights on the longest path from the image
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    groups: int = 1
-    depthwise: bool = False
-    in_gate: bool = False  # computes the factors of a gate (squeeze-and-excitation)
-    auxiliary: bool = False  # leads to an auxiliary head only
-
-    @property
-    def weighted(self) -> bool:
-        return self.kind in ("conv", "linear")
-
-
-class Value(NamedTuple):
-    """Where a tensor comes from, and what its pixels see."""
-
-    sources: tuple[int, ...]
+    nodes: tuple[int, ...]
     field: Field
 
 
-class Output(NamedTuple):
-    """What a module handed on: shape (channels, height, width), receptive field, layers on the longest path."""
-
-    channels: int
-    side: tuple[int, int]
-    field: Field
-    depth: int
-
-
-def shape(tensor: Tensor) -> tuple[int, tuple[int, int]]:
-    """Channels, height and width of a map, a vector, or the tokens (1, N, C) or (N, C) of a square."""
+def shape(tensor: Tensor) -> tuple[int, Pair]:
+    """Channels, height and width of a map, a vector, or tokens, (1, N, C) or (N, C), that form a square."""
     if tensor.dim() == 4:
         return tensor.shape[1], (tensor.shape[2], tensor.shape[3])
     side = math.isqrt(math.prod(tensor.shape[:-1]))
     return tensor.shape[-1], (side, side)
 
 
-class Trace(Shapes):
-    """Records the operations of a forward pass; see `trace`."""
+def tensors_in(values: Any) -> list[Tensor]:
+    """The tensors among values and in lists of them."""
+    flat = [item for value in values for item in (value if isinstance(value, list | tuple) else [value])]
+    return [item for item in flat if isinstance(item, Tensor)]
+
+
+class Trace(ShapesOnly):
+    """Records the operations of a forward pass while entered; see `trace`.
+
+    Attributes:
+        nodes: in order of execution.
+        outputs: by module.
+        macs: multiply-adds by module, without those of its children.
+        called: the modules, in order of their first call.
+    """
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
         self.nodes: list[Node] = []
-        self.outputs: dict[str, Output] = {}  # by module
-        self.macs: dict[str, float] = {}  # by module, its children apart
-        self.calls: list[str] = [""]  # the modules that are running
-        self.called: dict[str, None] = {}  # in order of their first call
-        self.values: dict[int, Value] = {}
-        self.kept: list[Tensor] = []  # a tensor that is freed would lend its id to another
-        start = Window()
-        self.set(image, Value((self.add_node("image", image, (), (start, start)),), (start, start)))
+        self.outputs: dict[str, Output] = {}
+        self.macs: dict[str, int] = {}
+        self.called: dict[str, None] = {}
+        self.running: list[tuple[str, int]] = [("", 0)]  # the modules in execution, and the nodes before each
+        self.sources: dict[int, Source] = {}  # by id of a tensor
+        self.kept: list[Tensor] = []  # so that no other tensor gets the same id
+        self.set_source(image, self.add_node("image", image, (), (Window(), Window())))
 
-    def set(self, tensor: Tensor, value: Value) -> None:
-        self.values[id(tensor)] = value
+    def set_source(self, tensor: Tensor, source: Source) -> None:
+        self.sources[id(tensor)] = source
         self.kept.append(tensor)
 
-    def add_node(self, kind: str, out: Tensor, inputs: Sequence[int], field: Field, **facts: Any) -> int:
+    def add_node(self, kind: str, out: Tensor, inputs: Sequence[int], field: Field, **attributes: Any) -> Source:
         channels, side = shape(out)
         depth = max((self.nodes[i].depth for i in inputs), default=0) + (kind in ("conv", "linear"))
-        inputs = tuple(dict.fromkeys(inputs))
-        node = Node(len(self.nodes), kind, inputs, self.calls[-1], channels, side, field, depth, **facts)
-        self.nodes.append(node)
-        return node.index
+        index, inputs, owner = len(self.nodes), tuple(dict.fromkeys(inputs)), self.running[-1][0]
+        self.nodes.append(Node(index, kind, inputs, owner, channels, side, field, depth, **attributes))
+        return Source((index,), field)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = self.run(func, args, kwargs)
-        module = self.calls[-1]
-        self.macs[module] = self.macs.get(module, 0.0) + multiply_adds(func, args, kwargs, out)
-        first = out[0] if isinstance(out, tuple | list) else out
-        if isinstance(first, Tensor):
-            value = self.read(name_of(func).removesuffix("_"), args, kwargs, first)
-            if value is not None:
-                for tensor in out if isinstance(out, tuple | list) else (out,):
-                    if isinstance(tensor, Tensor):
-                        self.set(tensor, value)
+        out = self.run(func, args, kwargs or {})
+        module = self.running[-1][0]
+        self.macs[module] = self.macs.get(module, 0) + multiply_adds(func, args, out)
+        outputs = tensors_in([out])
+        source = self.source_of(operation_name(func).removesuffix("_"), args, outputs[0]) if outputs else None
+        if source is not None:
+            for tensor in outputs:
+                self.set_source(tensor, source)
         return out
 
-    def read(self, name: str, args: Any, kwargs: Any, out: Tensor) -> Value | None:
-        """The value of an operation's output; None if it does not depend on the image."""
-        given = [t for arg in args for t in (arg if isinstance(arg, list | tuple) else [arg]) if isinstance(t, Tensor)]
-        values = [self.values[id(t)] for t in given if id(t) in self.values]
-        if not values:
+    def source_of(self, name: str, args: Any, out: Tensor) -> Source | None:
+        """The source of an operation's output, whose node is added; None if it does not depend on the image."""
+        given = tensors_in(args)
+        sources = [self.sources[id(tensor)] for tensor in given if id(tensor) in self.sources]
+        if not sources:
             return None
-        value = Value(tuple(dict.fromkeys(i for v in values for i in v.sources)), union([v.field for v in values]))
+        source = Source(tuple(dict.fromkeys(i for s in sources for i in s.nodes)), union([s.field for s in sources]))
         if name in ("convolution", "max_pool2d_with_indices", "avg_pool2d"):
-            return self.slide(name, value, args, out)
+            return self.convolution_or_pooling(name, source, args, out)
         if name == "_adaptive_avg_pool2d":
-            return self.adapt(value, given[0], out)
+            return self.adaptive_pooling(source, given[0], out)
         if name == "mean" and len(args) > 1 and len(args[1]) > 1 and given[0].numel() > out.numel():
-            return self.node("avg", out, value.sources, None, kernel=tuple(given[0].shape[-2:]))
+            return self.add_node("avg", out, source.nodes, None, kernel=tuple(given[0].shape[-2:]))
         if name in ("mm", "addmm"):
-            return self.node("linear", out, value.sources, None if out.shape[0] == 1 else value.field)
+            return self.add_node("linear", out, source.nodes, None if out.shape[0] == 1 else source.field)
         if name == "slice" and out.dim() == 4:
-            return self.cut(value, *args[1:])
-        if name == "constant_pad_nd" and value.field is not None:
-            pads = [args[1][2] if len(args[1]) > 2 else 0, args[1][0]]
-            height, width = (window.slide(1, 1, pad) for window, pad in zip(value.field, pads, strict=True))
-            return value._replace(field=(height, width))  # zeros are not seen: the windows only move
+            return source._replace(field=self.sliced(source.field, *args[1:]))
+        if name == "constant_pad_nd":  # the zeros see nothing: the windows only move
+            padding = (args[1][2] if len(args[1]) > 2 else 0, args[1][0])
+            return source._replace(field=slide(source.field, (1, 1), (1, 1), padding))
         if name == "bmm" or name.startswith("_scaled_dot_product"):  # attention
-            return value._replace(field=None)
-        if len({v.sources for v in values}) > 1:
-            return self.join(name, values, value, out)
-        if out.dim() == 2 and out.shape[0] == 1 and given[0].shape[1:] != out.shape[1:] and given[0].dim() == 4:
-            return value if given[0].shape[2:].numel() == 1 else value._replace(field=None)  # flattened
-        return value
+            return source._replace(field=None)
+        if len({s.nodes for s in sources}) > 1:
+            return self.join(name, sources, source, out)
+        flattened = out.dim() == 2 and out.shape[0] == 1 and given[0].dim() == 4 and given[0].shape[1:] != out.shape[1:]
+        return source._replace(field=None) if flattened and given[0].shape[2:].numel() > 1 else source
 
-    def node(self, kind: str, out: Tensor, sources: Sequence[int], field: Field, **facts: Any) -> Value:
-        return Value((self.add_node(kind, out, sources, field, **facts),), field)
-
-    def slide(self, name: str, value: Value, args: Any, out: Tensor) -> Value:
+    def convolution_or_pooling(self, name: str, source: Source, args: Any, out: Tensor) -> Source:
+        attributes: dict[str, Any] = {}
         if name == "convolution":
             weight, stride, padding, dilation, groups = args[1], args[3], args[4], args[5], args[8]
             kind, kernel = "conv", tuple(weight.shape[2:])
-            facts = {"groups": groups, "depthwise": groups == args[0].shape[1] and groups > 1}
+            attributes = {"groups": groups, "depthwise": groups == args[0].shape[1] and groups > 1}
         else:
-            kind, kernel, facts = name[:3], args[1], {}
+            kind, kernel = name[:3], args[1]
             stride = args[2] if len(args) > 2 and args[2] else kernel
             padding = args[3] if len(args) > 3 else (0, 0)
             dilation = args[4] if kind == "max" and len(args) > 4 else (1, 1)
-        sizes = [tuple(pair) * (2 // len(pair)) for pair in (kernel, stride, padding, dilation)]
-        field = value.field
-        if field is not None:
-            height, width = (w.slide(*side) for w, side in zip(field, zip(*sizes, strict=True), strict=True))
-            field = height, width
-        return self.node(kind, out, value.sources, field, kernel=sizes[0], stride=sizes[1], **facts)
+        sizes: list[Any] = [tuple(size) * (2 // len(size)) for size in (kernel, stride, padding, dilation)]
+        field = slide(source.field, *sizes)
+        return self.add_node(kind, out, source.nodes, field, kernel=sizes[0], stride=sizes[1], **attributes)
 
-    def adapt(self, value: Value, given: Tensor, out: Tensor) -> Value:
-        """Adaptive pooling; nothing where the map already has the size."""
+    def adaptive_pooling(self, source: Source, given: Tensor, out: Tensor) -> Source:
+        """No node if the map already has the size."""
         if given.shape == out.shape:
-            return value
-        steps = [math.ceil(a / b) for a, b in zip(given.shape[2:], out.shape[2:], strict=True)]
-        field = value.field
-        if field is not None:
-            height, width = (w.slide(step, step) for w, step in zip(field, steps, strict=True))
-            field = height, width
-        return self.node("avg", out, value.sources, field, kernel=(steps[0], steps[1]), stride=(steps[0], steps[1]))
+            return source
+        height, width = (math.ceil(a / b) for a, b in zip(given.shape[2:], out.shape[2:], strict=True))
+        step = (height, width)
+        return self.add_node("avg", out, source.nodes, slide(source.field, step, step), kernel=step, stride=step)
 
-    def cut(self, value: Value, dim: int = 0, start: int | None = None, end: Any = None, step: int = 1) -> Value:
-        """x[:, :, start::step]: every `step`-th pixel."""
-        if value.field is None or dim < 2:
-            return value
-        sides = list(value.field)
-        sides[dim - 2] = sides[dim - 2].slide(1, step, -(start or 0))
-        return value._replace(field=(sides[0], sides[1]))
+    @staticmethod
+    def sliced(field: Field, dim: int = 0, start: int | None = None, end: Any = None, step: int = 1) -> Field:
+        """x[:, :, start::step] takes every `step`-th pixel."""
+        if dim < 2:
+            return field
+        stride, padding = ((step, 1), (-(start or 0), 0)) if dim == 2 else ((1, step), (0, -(start or 0)))
+        return slide(field, (1, 1), stride, padding)
 
-    def join(self, name: str, values: Sequence[Value], value: Value, out: Tensor) -> Value:
+    def join(self, name: str, sources: Sequence[Source], source: Source, out: Tensor) -> Source:
         """Paths meet: a sum, a concatenation, or a map times factors that were computed from all of it (a gate).
 
-        A gate's factors see the whole image, but they only scale what the map sees: its field is the map's.
+        A gate's factors see the whole image, but only scale the map: the field is the map's.
         """
         if name in ("add", "cat"):
-            return self.node({"add": "add", "cat": "concat"}[name], out, value.sources, value.field)
-        factors = [v for v in values if v.field is None]
-        if name != "mul" or not 0 < len(factors) < len(values):
-            return value
-        behind = [i for v in factors for i in v.sources]
-        while behind:
-            node = self.nodes[behind.pop()]
+            return self.add_node({"add": "add", "cat": "concat"}[name], out, source.nodes, source.field)
+        maps, factors = [s for s in sources if s.field is not None], [s for s in sources if s.field is None]
+        if name != "mul" or not maps or not factors:
+            return source
+        to_mark = [i for factor in factors for i in factor.nodes]
+        while to_mark:
+            node = self.nodes[to_mark.pop()]
             if node.field is None and not node.in_gate:
                 self.nodes[node.index] = replace(node, in_gate=True)
-                behind += node.inputs
-        mapped = dict.fromkeys(i for v in values if v.field is not None for i in v.sources)
-        field = union([v.field for v in values if v.field is not None])
-        return self.node("gate", out, tuple(mapped), field)
+                to_mark += node.inputs
+        return self.add_node("gate", out, [i for s in maps for i in s.nodes], union([s.field for s in maps]))
 
-    def mark_auxiliary(self, ends: Sequence[int]) -> None:
-        """Mark what does not lead to `ends`, by way of a gate neither."""
-        leads, behind = set(), list(ends)
-        while behind:
-            node = self.nodes[behind.pop()]
-            if node.index not in leads:
-                leads.add(node.index)
-                behind += node.inputs
+    def mark_auxiliary(self, logits: Tensor) -> None:
+        """Mark the nodes that do not lead to the logits, through a gate neither."""
+        leading, to_visit = set(), list(self.sources[id(logits)].nodes)
+        while to_visit:
+            node = self.nodes[to_visit.pop()]
+            if node.index not in leading:
+                leading.add(node.index)
+                to_visit += node.inputs
         for node in self.nodes:
-            if node.index not in leads and not node.in_gate:
+            if node.index not in leading and not node.in_gate:
                 self.nodes[node.index] = replace(node, auxiliary=True)
 
-    def enter(self, name: str) -> None:
-        self.calls.append(name)
+    def enter_module(self, name: str) -> None:
+        self.running.append((name, len(self.nodes)))
         self.called[name] = None
 
-    def leave(self, name: str, module: nn.Module, given: Any, out: Any, before: int) -> None:
-        tensor = out[0] if isinstance(out, tuple | list) else out
-        value = self.values.get(id(tensor)) if isinstance(tensor, Tensor) else None
-        if value is not None:
-            drawn = len(self.nodes) > before
-            if tensor.dim() == 2 and not drawn and not list(module.children()) and given[0].numel() != tensor.numel():
-                value = self.node("other", tensor, value.sources, None)  # radial basis functions
-                self.set(tensor, value)
-            depth = max(self.nodes[i].depth for i in value.sources)
-            self.outputs[name] = Output(*shape(tensor), value.field, depth)
-        self.calls.pop()
+    def leave_module(self, module: nn.Module, given: Any, out: Any) -> None:
+        tensor = next(iter(tensors_in([out])), None)
+        source = self.sources.get(id(tensor))
+        name, before = self.running[-1]
+        if tensor is not None and source is not None:
+            is_layer = len(self.nodes) == before and not list(module.children())
+            if tensor.dim() == 2 and is_layer and given[0].numel() != tensor.numel():
+                source = self.add_node("other", tensor, source.nodes, None)  # radial basis functions
+                self.set_source(tensor, source)
+            depth = max(self.nodes[i].depth for i in source.nodes)
+            self.outputs[name] = Output(*shape(tensor), source.field, depth)
+        self.running.pop()
 
 
 @contextmanager
 def hooked(network: nn.Module, recorder: Trace) -> Iterator[None]:
-    """Tell the recorder which module runs."""
-    handles, counts = [], {}
+    """While entered, the recorder learns which module runs."""
+    handles: list[Any] = []
     for name, module in network.named_modules():
-
-        def enter(module: nn.Module, given: Any, name: str = name) -> None:
-            counts[name] = len(recorder.nodes)
-            recorder.enter(name)
-
-        def leave(module: nn.Module, given: Any, out: Any, name: str = name) -> None:
-            recorder.leave(name, module, given, out, counts[name])
-
-        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+        handles.append(module.register_forward_pre_hook(lambda *_, name=name: recorder.enter_module(name)))
+        handles.append(module.register_forward_hook(lambda *call: recorder.leave_module(*call)))
     try:
         yield
     finally:
@@ -281,16 +203,15 @@ def hooked(network: nn.Module, recorder: Trace) -> Iterator[None]:
 
 
 def trace(network: nn.Module, channels: int, resolution: int) -> Trace:
-    """Follow one image, (1, channels, resolution, resolution), through the layers in evaluation mode.
+    """Follow one image, (1, channels, resolution, resolution), through a copy of the network in evaluation mode.
 
-    Auxiliary heads, which answer in training only, run too. The network is left as it is: a copy without data runs.
+    Auxiliary heads, which only training uses, run too.
     """
-    shadow = unwritten_copy(network)
-    shadow.training = bool(getattr(network, "aux_weights", ()))  # its own way only: layers stay in evaluation mode
+    copied = uninitialised_copy(network)
+    copied.training = bool(getattr(network, "aux_weights", ()))  # of the network alone: its layers stay in evaluation
     image = torch.empty(1, channels, resolution, resolution)
     recorder = Trace(image)
-    with hooked(shadow, recorder), torch.no_grad(), recorder:
-        answer = shadow(image)
-    logits = answer[0] if isinstance(answer, tuple | list) else answer
-    recorder.mark_auxiliary(recorder.values[id(logits)].sources)
+    with hooked(copied, recorder), torch.no_grad(), recorder:
+        out = copied(image)
+    recorder.mark_auxiliary(tensors_in([out])[0])
     return recorder

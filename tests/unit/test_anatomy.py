@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from docs import lineage
 from docs.papers import families
-from lineage.anatomy.drawing import key, structure
+from lineage.anatomy import structure
+from lineage.anatomy.drawing import key
 from lineage.anatomy.drawing import svg as drawing
 from lineage.anatomy.drawing.captions import groups_of
 from lineage.anatomy.drawing.cells import cells_of
@@ -180,7 +181,7 @@ def test_auxiliary_heads_are_apart():
     assert (found.macs, found.depth, found.field) == (plain.macs, plain.depth, plain.field)
     assert found.parameters == 13_378_280
     shown = [slab.node for slab in drawn("googlenet arch.aux_heads=true").slabs if slab.node.auxiliary]
-    assert [node.channels for node in shown if node.weighted] == [128, 1024, 1000] * 2
+    assert [node.channels for node in shown if node.has_weights] == [128, 1024, 1000] * 2
 
 
 @pytest.mark.parametrize("config", [config for config in configs() if first_row(config) is None])
@@ -233,7 +234,7 @@ def test_drawing_is_to_scale(config):
 def test_key_names_every_kernel(config):
     nodes = [slab.node for slab in drawn(config).slabs if slab.node.kind == "conv"]
     text = " ".join(words for row in key.rows(nodes) for _, words in row)
-    assert all(structure.kernel(node) in text for node in nodes)
+    assert all(structure.kernel_text(node) in text for node in nodes)
     assert ("depthwise" in text) == any(node.depthwise for node in nodes)
 
 

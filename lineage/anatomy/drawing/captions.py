@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from lineage.anatomy.drawing import structure
+from lineage.anatomy import structure
 from lineage.anatomy.drawing.page import width_of
+from lineage.anatomy.graph import Node
 from lineage.anatomy.table import Anatomy, Block
-from lineage.anatomy.trace import Node
 
 SHOWN = 3  # layers of a folded dense block
 
@@ -104,9 +104,9 @@ def caption(name: str, groups: Sequence[Group], level: int) -> Caption:
     """Levels of detail: 0 all; 1 the size in two lines; 2 the number of blocks, not their layers; 3 the size alone."""
     blocks = [block for group in groups for block in group.run]
     size = size_of(blocks[-1].nodes[-1], level > 0)
-    units = [block for block in blocks if sum(node.weighted for node in block.nodes) > 1]
+    units = [block for block in blocks if sum(node.has_weights for node in block.nodes) > 1]
     if not units:
-        layers = [structure.with_width(block.nodes[0]) for block in blocks if block.nodes[0].weighted]
+        layers = [structure.with_channels(block.nodes[0]) for block in blocks if block.nodes[0].has_weights]
         equal = level < 2 and len(layers) > 1 and len(set(layers)) == 1
         return Caption(name, size, tuple(layers[:1]), len(layers)) if equal else Caption(name, size)
     if level > 2 or name == "stem":
@@ -117,11 +117,11 @@ def caption(name: str, groups: Sequence[Group], level: int) -> Caption:
         size = (*size, f"{total - len(units) * growth} + {len(units)}x{growth}")
     if is_dense(units) and level > 1:
         return Caption(name, size)
-    lines = structure.describe(last, structure.with_width, "\n").split("\n")
+    lines = structure.describe(last, structure.with_channels, "\n").split("\n")
     if units[-1].is_cell or structure.as_fork(last) or level > 1 or len(lines) > 5:
         number, word = (
             sum(unit.kind == units[-1].kind for unit in units),
-            structure.WORDS.get(units[-1].kind, units[-1].kind),
+            structure.BLOCK_NAMES.get(units[-1].kind, units[-1].kind),
         )
         return Caption(name, (*size, f"{number} {word.removesuffix('s') if number == 1 else word}"))
     same = [unit for unit in units if structure.describe(unit.drawn) == structure.describe(last)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lineage.anatomy.drawing.page import FONT, INK, SOFT, Page, Point, width_of
-from lineage.anatomy.drawing.structure import kernel, name_cell
 from lineage.anatomy.drawing.style import KERNELS, colour_class
+from lineage.anatomy.graph import Node
+from lineage.anatomy.structure import cell_name, kernel_text
 from lineage.anatomy.table import Anatomy, Block
-from lineage.anatomy.trace import Node
 
 BOX, STEP = 25.0, 29.0  # height of an operation; from one to the next
 INPUTS = ("h[i]", "h[i-1]")  # the outputs of the cell before, and of the one before that
@@ -32,7 +32,7 @@ class Operation:
         if main is None:
             return "identity"
         word = main.kind if main.kind in ("max", "avg") else "sep" if main.depthwise else "conv"
-        return f"{word} {kernel(main)}"
+        return f"{word} {kernel_text(main)}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def cells_of(anatomy: Anatomy) -> list[Cell]:
     last = 0
     for block in (block for row in anatomy.rows if not row.auxiliary for block in row.blocks):
         if block.kind == "Cell":
-            found[name_cell(block.kind, block.nodes)] = read(block, last)
+            found[cell_name(block.kind, block.nodes)] = read(block, last)
         last = block.nodes[-1].index
     return list(found.values())
 
@@ -77,7 +77,7 @@ def read(block: Block, last: int) -> Cell:
     inputs = {state: INPUTS[not leads(own, state, last)] for state in states}
     mains = [operation.main for row in table.values() for operation in row]
     drawn = [replace(node, groups=1, depthwise=False) for node in mains if node is not None]  # not striped: "sep"
-    return Cell(name_cell(block.kind, block.nodes), table, inputs, block.nodes[-1].inputs, (*drawn, *sums))
+    return Cell(cell_name(block.kind, block.nodes), table, inputs, block.nodes[-1].inputs, (*drawn, *sums))
 
 
 def leads(own: dict[int, Node], index: int, last: int) -> bool:

@@ -8,7 +8,7 @@ from lineage.anatomy.drawing.layout import MARGIN
 from lineage.anatomy.drawing.page import INK, WIDTH, Box, Page, width_of
 from lineage.anatomy.drawing.placing import Scale
 from lineage.anatomy.drawing.style import KERNELS, colour_class, entry
-from lineage.anatomy.trace import Node
+from lineage.anatomy.graph import Node
 
 ROW, SWATCH = 32.0, 26.0
 PATTERNS = [

@@ -8,8 +8,8 @@ from typing import Any
 from lineage.anatomy.drawing.layout import Drawing
 from lineage.anatomy.drawing.page import FONT, INK, LINE, SOFT, Box, Page, overlap, width_of
 from lineage.anatomy.drawing.placing import Joint, Slab, Wire
-from lineage.anatomy.drawing.structure import label
 from lineage.anatomy.drawing.style import KERNELS, colour_class
+from lineage.anatomy.structure import label
 
 
 def ground(item: Slab | Joint, dx: float, dy: float) -> Box:

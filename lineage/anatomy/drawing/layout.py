@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from lineage.anatomy.drawing import structure
+from lineage.anatomy import structure
 from lineage.anatomy.drawing.captions import Caption, Group, caption, groups_of, sections, size_of
 from lineage.anatomy.drawing.page import WIDTH
 from lineage.anatomy.drawing.placing import LANE, Frame, Joint, Piece, Scale, Slab, stand_in_two_rows
-from lineage.anatomy.drawing.structure import arrange
+from lineage.anatomy.graph import Node
+from lineage.anatomy.structure import arrange
 from lineage.anatomy.table import Anatomy
-from lineage.anatomy.trace import Node
 
 MARGIN = 24.0
 WIDEST, NARROWEST = 16.0, 0.8  # of a slab, times the square root of its channels

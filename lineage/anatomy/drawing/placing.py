@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from lineage.anatomy.drawing.page import Point
-from lineage.anatomy.drawing.structure import Fork, Series, longest
-from lineage.anatomy.trace import Node
+from lineage.anatomy.graph import Node
+from lineage.anatomy.structure import Fork, Series, longest
 
 RADIUS, BAR, VECTOR = 9.0, 6.0, 10.0  # of a circle; width of a concatenation, and of a vector
 LANE = 8.0
@@ -196,7 +196,7 @@ def stand_in_two_rows(items: Sequence[Item], scale: Scale, distance: float) -> l
         found += [replace(half, y=slab.y + row * distance / 2) for row in (-1, 1)] if two else [slab]
     ends = [[item for item in found if isinstance(item, Slab) and item.node is slab.node] for slab in slabs]
     for before, after in zip(ends, ends[1:], strict=False):
-        own = after[0].node.groups == 2 or not after[0].node.weighted
+        own = after[0].node.groups == 2 or not after[0].node.has_weights
         for start in before:
             for end in after:
                 if not own or start.y == end.y or len(before) == 1:

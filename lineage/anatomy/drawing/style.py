@@ -4,8 +4,8 @@ colour-blind readers tell apart (jfly.uni-koeln.de/color, 2008)."""
 from __future__ import annotations
 
 from lineage.anatomy.drawing.page import INK
-from lineage.anatomy.drawing.structure import kernel
-from lineage.anatomy.trace import Node
+from lineage.anatomy.graph import Node
+from lineage.anatomy.structure import kernel_text
 
 KERNELS = {  # class: fill, and the ink that is read on it
     "1x1": ("#f7e06e", INK),
@@ -39,4 +39,4 @@ def colour_class(node: Node) -> str:
 
 def entry(node: Node) -> str:
     """What the key calls it: the kernel itself."""
-    return kernel(node) if node.kind == "conv" else WORDS.get(node.kind, node.kind)
+    return kernel_text(node) if node.kind == "conv" else WORDS.get(node.kind, node.kind)

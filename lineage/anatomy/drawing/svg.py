@@ -12,8 +12,8 @@ from lineage.anatomy.drawing.layout import MARGIN, Band, Drawing, lay_out
 from lineage.anatomy.drawing.page import FONT, HEIGHT, INK, LINE, SOFT, WIDTH, Box, Page, png, width_of
 from lineage.anatomy.drawing.placing import Slab, Wire
 from lineage.anatomy.drawing.style import KERNELS, colour_class
+from lineage.anatomy.graph import Node
 from lineage.anatomy.table import Anatomy
-from lineage.anatomy.trace import Node
 
 TOP = 92.0  # under the title and the line beneath it
 

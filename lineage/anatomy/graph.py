@@ -1,0 +1,98 @@
+"""A traced network as data: its operations as nodes, and what part of the image each of them sees.
+
+The receptive field follows Araujo, Norris, Sim 2019, "Computing receptive fields of convolutional neural networks"
+(Distill): layer by layer, the union over all paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+JOINS = ("add", "concat", "gate")
+
+
+class Window(NamedTuple):
+    """Along one side, pixel i of a feature map sees the pixels jump * i + first to jump * i + last of the image."""
+
+    jump: int = 1
+    first: int = 0
+    last: int = 0
+
+    def slide(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
+        """After a convolution or pooling, with `padding` pixels before the first."""
+        reach = (kernel - 1) * dilation - padding
+        return Window(self.jump * stride, self.first - padding * self.jump, self.last + reach * self.jump)
+
+    @property
+    def size(self) -> int:
+        return self.last - self.first + 1
+
+
+Field = tuple[Window, Window] | None  # the receptive field in height and width; None: the whole image
+Pair = tuple[int, int]  # of height and width
+
+
+def slide(field: Field, *sizes: Pair) -> Field:
+    """The field after a convolution or pooling of these kernel, stride, padding and dilation, as far as given."""
+    if field is None:
+        return None
+    height, width = (window.slide(*side) for window, side in zip(field, zip(*sizes, strict=True), strict=True))
+    return height, width
+
+
+def union(fields: Sequence[Field]) -> Field:
+    """What several paths see together."""
+    local = [field for field in fields if field is not None]
+    if len(local) < len(fields):
+        return None
+    height, width = (
+        Window(max(w.jump for w in side), min(w.first for w in side), max(w.last for w in side))
+        for side in zip(*local, strict=True)
+    )
+    return height, width
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operation of the network, of those that the table and the drawing show.
+
+    Attributes:
+        index: in the list of all nodes.
+        kind: image, conv, max, avg, linear, other; or a join of several paths: add, concat, gate.
+        inputs: indices of the nodes that it reads.
+        owner: the module that runs it, by its name in the network.
+        channels, side: of the output; side is (height, width).
+        depth: layers with weights on the longest path from the image.
+        in_gate: whether it computes the factors of a gate (squeeze-and-excitation).
+        auxiliary: whether it leads only to an auxiliary head.
+    """
+
+    index: int
+    kind: str
+    inputs: tuple[int, ...]
+    owner: str
+    channels: int
+    side: Pair
+    field: Field
+    depth: int
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    groups: int = 1
+    depthwise: bool = False
+    in_gate: bool = False
+    auxiliary: bool = False
+
+    @property
+    def has_weights(self) -> bool:
+        return self.kind in ("conv", "linear")
+
+
+class Output(NamedTuple):
+    """What a module returned: its shape, its receptive field, and the layers with weights on the longest path."""
+
+    channels: int
+    side: Pair
+    field: Field
+    depth: int

@@ -1,0 +1,216 @@
+"""A block's graph as layers in series and in parallel, and in the notation of the papers: "1x1, 3x3 dw, 1x1"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Union
+
+from lineage.anatomy.graph import JOINS, Node
+
+ENTRY = -1  # the input of a block, as an index into its nodes
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Parallel branches and the node that joins them; `bare` if a connection without nodes is one of them."""
+
+    branches: list[Series]
+    bare: bool
+    join: Node | None
+
+
+@dataclass(frozen=True)
+class Tangle:
+    """Nodes that are not made of forks and joins, such as those of NASNet's cell, and the node after them."""
+
+    nodes: list[Node]
+    join: Node | None
+
+
+Series = list[Union[Node, Fork, Tangle]]  # noqa: UP007  # evaluated at run time, where | fails on strings
+
+
+def edges(nodes: Sequence[Node]) -> list[tuple[int, int]]:
+    """Connections as positions in `nodes`; ENTRY is the source of those from outside."""
+    positions = {node.index: i for i, node in enumerate(nodes)}
+    return sorted({(positions.get(i, ENTRY), k) for k, node in enumerate(nodes) for i in node.inputs})
+
+
+def arrange(nodes: Sequence[Node]) -> Series:
+    """Cut a block at the nodes that every path passes through; what lies between two cuts is in parallel."""
+    links = edges(nodes)
+    starts = {start for start, _ in links}
+    links += [(i, len(nodes)) for i in range(len(nodes)) if i not in starts]
+    passed_by = {k for start, end in links for k in range(start + 1, end)}
+    cuts = [k for k in range(len(nodes)) if k not in passed_by]
+    series: Series = []
+    start = ENTRY
+    for cut in [*cuts, len(nodes)]:
+        join = nodes[cut] if cut < len(nodes) else None
+        between = list(nodes[start + 1 : cut])
+        if between:
+            series.append(fork(between, (start, cut) in links, join))
+        elif join is not None:
+            series.append(join)
+        start = cut
+    return series
+
+
+def fork(nodes: list[Node], bare: bool, join: Node | None) -> Fork | Tangle:
+    parts = components(nodes)
+    if len(parts) == 1 and not bare:
+        return Tangle(nodes, join)
+    return Fork([arrange(part) for part in parts], bare, join)
+
+
+def components(nodes: Sequence[Node]) -> list[list[Node]]:
+    """The connected components, each in order."""
+    group = list(range(len(nodes)))
+    for start, end in edges(nodes):
+        if start != ENTRY and group[start] != group[end]:
+            old, new = group[end], group[start]
+            group = [new if g == old else g for g in group]
+    return [[node for node, g in zip(nodes, group, strict=True) if g == name] for name in dict.fromkeys(group)]
+
+
+def longest(branches: Sequence[Series]) -> Series:
+    """The branch of the most nodes. Of branches that are added, it is the residual; the others are shortcuts."""
+    return max(branches, key=count_nodes)
+
+
+def count_nodes(series: Series) -> int:
+    count = 0
+    for item in series:
+        if isinstance(item, Node):
+            count += 1
+        else:
+            inner = sum(map(count_nodes, item.branches)) if isinstance(item, Fork) else len(item.nodes)
+            count += inner + (item.join is not None)
+    return count
+
+
+def has_tangle(series: Series) -> bool:
+    forks = [item for item in series if isinstance(item, Fork)]
+    return any(isinstance(item, Tangle) for item in series) or any(has_tangle(b) for f in forks for b in f.branches)
+
+
+def as_fork(series: Series) -> Fork | None:
+    """The fork of a block that is nothing else and concatenates its branches, such as an Inception module."""
+    item = series[0]
+    if len(series) == 1 and isinstance(item, Fork) and item.join is not None and item.join.kind == "concat":
+        return item
+    return None
+
+
+# ---- notation
+
+BLOCK_NAMES = {  # the papers' names of blocks, where it is not the name of the class
+    "Branches": "Inception",
+    "Bottleneck": "bottleneck",
+    "Basic": "basic block",
+    "Cell": "cells",
+    "InvertedResidual": "inverted",
+    "InceptionResBlock": "Inception-ResNet",
+    "PreActUnit": "pre-activation unit",
+    "WideBlock": "wide block",
+    "DenseLayer": "layers",
+    "DepthwiseSeparable": "separable",
+    "XceptionModule": "Xception module",
+    "RadialBasis": "radial basis",
+    "AuxHead": "auxiliary head",
+    "AuxiliaryHead": "auxiliary head",
+}
+
+
+def kernel_text(node: Node) -> str:
+    return f"{node.kernel[0]}x{node.kernel[1]}"
+
+
+def label(node: Node, stride: bool = False) -> str:
+    """3x3, 5x5 dw, max 3x3; with its stride, 7x7/2."""
+    size = kernel_text(node) + (f"/{max(node.stride)}" if stride and max(node.stride) > 1 else "")
+    if node.kind == "conv":
+        return size + (" dw" if node.depthwise else "")
+    if node.kind in ("max", "avg"):
+        return "average" if node.field is None else f"{node.kind} {size}"
+    return {"concat": "concatenation", "gate": "SE"}.get(node.kind, node.kind)
+
+
+def with_channels(node: Node, between: str = ", ", stride: bool = False) -> str:
+    """1x1, 64; of grouped convolutions 3x3, 128, C=32 (the cardinality, as in ResNeXt's paper)."""
+    if not node.has_weights:
+        return label(node, stride)
+    groups = f", C={node.groups}" if node.groups > 1 and not node.depthwise else ""
+    return f"{label(node, stride)}{' ' if node.kind == 'linear' else between}{node.channels}{groups}"
+
+
+def layer_title(node: Node, owner: str) -> str:
+    """A layer outside of blocks: 7x7/2, 64; max pool 3x3/2; avg pool."""
+    if node.kind in ("max", "avg"):
+        return label(node, stride=True).replace("average", "avg").replace(node.kind, f"{node.kind} pool", 1)
+    return BLOCK_NAMES.get(owner, owner) if node.kind == "other" else with_channels(node, stride=True)
+
+
+def block_title(kind: str, nodes: Sequence[Node], series: Series) -> str:
+    """A block as the papers' tables print it: [1x1, 64; 3x3, 64; 1x1, 256]; of a cell, its name and operations."""
+    if has_tangle(series):
+        return f"{cell_name(kind, nodes)} {', '.join(operations(nodes))}"
+    fork = as_fork(series)
+    if fork is None:
+        return f"[{describe(series, with_channels, '; ')}]"
+    return f"[{' | '.join(describe_branches(fork, lambda node: with_channels(node, ' ')))}]"
+
+
+def cell_name(kind: str, nodes: Sequence[Node]) -> str:
+    if kind != "Cell":
+        return BLOCK_NAMES.get(kind, kind)
+    return "reduction cell" if any(node.depthwise and max(node.stride) > 1 for node in nodes) else "normal cell"
+
+
+def operations(nodes: Sequence[Node]) -> list[str]:
+    """The labels of a tangle's nodes without joins and 1x1 convolutions, each once, the most frequent first."""
+    names = [label(node) for node in nodes if node.kind not in JOINS and node.kernel != (1, 1)]
+    return sorted(dict.fromkeys(names), key=lambda name: (-names.count(name), names.index(name)))
+
+
+def describe(series: Series, text: Callable[[Node], str] = label, between: str = ", ") -> str:
+    """The layers one after the other; bars stand between branches that are concatenated.
+
+    Of branches that are added, only the longest is described: the others are shortcuts.
+    """
+    parts: list[str] = []
+    for item in series:
+        if isinstance(item, Node):
+            parts += [text(item)] if item.kind not in ("add", "concat") else []
+        elif isinstance(item, Tangle):
+            parts += operations(item.nodes)
+        elif item.join is not None and item.join.kind == "add":
+            parts.append(describe(longest(item.branches), text, between))
+        else:
+            branches = " | ".join(describe_branches(item, text))
+            parts.append(branches if len(series) == 1 else f"({branches})")
+    return between.join(part for part in parts if part)
+
+
+def describe_branches(fork: Fork, text: Callable[[Node], str] = label) -> list[str]:
+    return [describe(branch, text) for branch in fork.branches] + ["identity"] * (fork.bare and fork.join is not None)
+
+
+def tabulate(modules: Sequence[tuple[str, Fork]], widest: int) -> list[str] | None:
+    """Modules as in GoogLeNet's table: a column per branch, a line per module with the channels of its layers.
+
+    None if the modules' branches differ, or a line has more than `widest` characters.
+    """
+    heads = {tuple(describe_branches(fork)) for _, fork in modules}
+    if len(heads) > 1:
+        return None
+    rows = [["", *heads.pop()]]
+    for name, fork in modules:
+        rows.append([name, *describe_branches(fork, lambda node: str(node.channels) if node.has_weights else "")])
+    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        f"{row[0]:<{sizes[0]}} " + " | ".join(f"{cell:>{size}}" for cell, size in zip(row[1:], sizes[1:], strict=True))
+        for row in rows
+    ]
+    return lines if len(lines[0]) <= widest else None
