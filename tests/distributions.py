@@ -1,13 +1,20 @@
-"""Kolmogorov and Smirnov's distance of distributions, in units in which 1.63 is exceeded once in a hundred times."""
+"""Random numbers, and Kolmogorov-Smirnov distances of distributions, scaled so that 1.63 is the 1 % level."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from lineage.recipes.augment.randomness import ImageDraws
+
+
+def uniform(seed: int, name: str, sample_keys: Tensor, count: int) -> Tensor:
+    """The numbers that an augmentation draws under one name, (B, count)."""
+    return ImageDraws(seed, {name: count})(sample_keys)[name]
+
 
 def distance_from_uniform(numbers: Tensor) -> float:
-    """Of numbers from U[0, 1)."""
+    """The distance of numbers from U[0, 1)."""
     numbers = numbers.flatten().double().sort().values
     steps = torch.arange(len(numbers) + 1, dtype=torch.float64) / len(numbers)
     apart = torch.maximum((numbers - steps[:-1]).abs().max(), (numbers - steps[1:]).abs().max())
@@ -15,7 +22,7 @@ def distance_from_uniform(numbers: Tensor) -> float:
 
 
 def distance_of_samples(first: Tensor, second: Tensor) -> float:
-    """Of two samples from each other."""
+    """The distance of two samples from each other."""
     first, second = first.double().sort().values, second.double().sort().values
     at = torch.cat((first, second))
     below = (torch.searchsorted(sample, at, right=True) / len(sample) for sample in (first, second))

@@ -1,4 +1,4 @@
-"""Boxes that are erased: random erasing and cutout, of normalised images, whose mean is zero."""
+"""Random erasing and cutout of normalised images, whose mean is zero."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from lineage.recipes.augment import boxes
 from lineage.recipes.augment.randomness import GOLDEN, normal_noise
 from lineage.recipes.recipe import Recipe
 
-# Shares of the area and ratios of height to width: timm's of noise, torchvision's of a constant.
+# Ranges of the share of the area and of height / width: timm's for noise, torchvision's for a constant.
 RANGES = {"pixel": ((0.02, 1 / 3), (0.3, 1 / 0.3)), "constant": ((0.02, 0.33), (0.3, 3.3))}
-AT_ONCE = 2**23  # numbers of noise for whole images on a device, so that they fit beside the network
+NOISE_CHUNK = 2**23  # random numbers made at once on a device, so that they fit beside the network
 
 
 def erasing_draws(recipe: Recipe) -> dict[str, int]:
-    """How many numbers are drawn of each image."""
+    """How many random numbers an image needs, by name."""
     counts = {"erased": 1, "erasing": 4 * boxes.TRIES} if recipe.erasing_prob else {}
     noise = {"noise": 2} if recipe.erasing_prob and recipe.erasing_mode == "pixel" else {}
     return {**counts, **noise, **({"cutout": 2} if recipe.cutout else {})}
 
 
 def erase(recipe: Recipe, draws: dict[str, Tensor], pixels: Tensor, quantiles: Tensor) -> Tensor:
-    """Erase what the recipe says, in place.
+    """Erase boxes as the recipe says, in place.
 
     Args:
         pixels: (B, C, H, W) float32.
-        quantiles: of the normal distribution, for mode "pixel".
+        quantiles: normal_quantiles(), for mode "pixel".
     """
     height, width = pixels.shape[2:]
     if recipe.erasing_prob:
@@ -46,7 +46,7 @@ def erase(recipe: Recipe, draws: dict[str, Tensor], pixels: Tensor, quantiles: T
 
 def fill_boxes(pixels: Tensor, found: Tensor) -> None:
     """Set the pixels of each image's box, (B, 4) of top, left, height, width, to zero."""
-    if pixels.device.type != "cpu":  # without a look at the boxes, for which the host would have to wait
+    if pixels.device.type != "cpu":  # reading the boxes would make the host wait
         pixels.masked_fill_(inside(pixels, found)[:, None], 0.0)
         return
     for i, rows, columns in _boxes(found):
@@ -54,40 +54,40 @@ def fill_boxes(pixels: Tensor, found: Tensor) -> None:
 
 
 def fill_boxes_with_noise(pixels: Tensor, found: Tensor, quantiles: Tensor, state: Tensor) -> None:
-    """Set them to normal noise, a function of the image's state (B,) int64, and of the place."""
+    """Set them to normal noise, a function of the image's state (B,) int64 and of the pixel's position."""
     _, channels, height, width = pixels.shape
-    rows_of_all, fours = counters(channels, height, width, pixels.device)
+    row_counters, column_counters = counters(channels, height, width, pixels.device)
     if pixels.device.type != "cpu":
-        at_once = max(1, AT_ONCE // pixels[0].numel())
+        chunk = max(1, NOISE_CHUNK // pixels[0].numel())
         chosen = inside(pixels, found)[:, None]
-        for part, where, states in zip(*(whole.split(at_once) for whole in (pixels, chosen, state)), strict=True):
-            noise = normal_noise(quantiles, states[:, None, None, None] + rows_of_all + fours)[..., :width]
-            part.copy_(torch.where(where, noise, part))
+        for part, mask, states in zip(*(whole.split(chunk) for whole in (pixels, chosen, state)), strict=True):
+            noise = normal_noise(quantiles, states[:, None, None, None] + row_counters + column_counters)[..., :width]
+            part.copy_(torch.where(mask, noise, part))
         return
     states = state.tolist()
     for i, rows, columns in _boxes(found):
-        own = rows_of_all[:, rows.start : rows.stop] + states[i]
+        image_counters = row_counters[:, rows.start : rows.stop] + states[i]
         first = columns.start // 4
-        noise = normal_noise(quantiles, own + fours[first : -(-columns.stop // 4)])
+        noise = normal_noise(quantiles, image_counters + column_counters[first : -(-columns.stop // 4)])
         box = pixels[i, :, rows.start : rows.stop, columns.start : columns.stop]
         box.copy_(noise.narrow(2, columns.start - 4 * first, len(columns)))
 
 
 def counters(channels: int, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of rows, (C, H, 1) int64, and of columns, a number for every four of them: what the noise of a place is of."""
+    """Counters of rows, (C, H, 1) int64, and of groups of four columns: noise is a function of their sum."""
     channel, row, four = (torch.arange(length, device=device) for length in (channels, height, -(-width // 4)))
     return ((channel[:, None, None] << 40) + (row[:, None] << 20)) * GOLDEN, four * GOLDEN
 
 
 def _boxes(found: Tensor) -> Iterator[tuple[int, range, range]]:
-    """Those that are not empty: image, rows, columns."""
+    """Image, rows and columns of each box that is not empty."""
     for i, (top, left, height, width) in enumerate(found.long().tolist()):
         if height and width:
             yield i, range(top, top + height), range(left, left + width)
 
 
 def inside(pixels: Tensor, found: Tensor) -> Tensor:
-    """Which pixels are in their image's box, (B, H, W) bool."""
+    """A mask of the pixels in their image's box, (B, H, W) bool."""
     top, left, height, width = found[:, :, None].unbind(1)
     rows, columns = (torch.arange(side, device=pixels.device) for side in pixels.shape[2:])
     in_rows, in_columns = (rows >= top) & (rows < top + height), (columns >= left) & (columns < left + width)

@@ -84,7 +84,7 @@ def flip_images(images: Tensor, flip: Tensor) -> Tensor:
 
 
 def train_size(recipe: Recipe, epoch: int) -> int:
-    """train_res, or the size of progressive_res in this epoch: of n sizes the i-th starts at epoch ceil(i epochs / n)."""
+    """train_res, or this epoch's size of progressive_res: the i-th of n starts at epoch ceil(i epochs / n)."""
     sizes = recipe.progressive_res or [recipe.train_res]
     return sizes[min(epoch * len(sizes) // recipe.epochs, len(sizes) - 1)]
 

@@ -11,32 +11,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy
 import torch
 from PIL import Image
 from torch import Tensor
 
+from lineage.pillow import CropResize, to_picture
 from lineage.recipes.augment import boxes, geometry
 from lineage.recipes.augment.policies import PerImage, apply_operation
 from lineage.recipes.recipe import Recipe
 
 Size = tuple[int, int]  # height, width
-
-
-class CropResize(NamedTuple):
-    """A box of a photograph, and the size to resize it to.
-
-    box: top, left, height, width. beyond: whether the filter reads pixels outside the box. resize_to: None; or the size
-    of the whole photograph, resized, whose central `size` has exactly Pillow's pixels.
-    """
-
-    box: tuple[float, float, float, float]
-    size: Size
-    interpolation: str
-    beyond: bool
-    resize_to: Size | None = None
 
 
 class HostAugmentation:
@@ -65,7 +51,7 @@ class HostAugmentation:
         return to_batch([self._augment(*row) for row in zip(batch, flips, sample_keys.tolist(), strict=True)])
 
     def _augment(self, image: Tensor, flip: bool, sample_key: list[int]) -> Image.Image:
-        picture = to_picture(image)
+        picture = to_picture(image.permute(1, 2, 0).numpy())
         if flip:  # cheaper for single pictures than for a batch, half of which stays as it is
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return apply_operation(picture, self.operation, self.seed, sample_key)
@@ -133,11 +119,6 @@ class EvalCrop:
 
     def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
         return images
-
-
-def to_picture(image: Tensor) -> Image.Image:
-    """(C, H, W) uint8 of one or three channels as a Pillow image."""
-    return Image.fromarray(image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).contiguous().numpy())
 
 
 def to_batch(pictures: Sequence[Image.Image]) -> Tensor:

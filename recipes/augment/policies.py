@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageEnhance, ImageOps
 
+from lineage.pillow import FILTERS
 from lineage.recipes.augment import geometry
 from lineage.recipes.augment.affine import AFFINE_OPERATIONS
 from lineage.recipes.augment.randomness import reseed_python
-from lineage.recipes.augment.resizing import PIL_FILTERS
 from lineage.recipes.recipe import Recipe, RecipeError
 
 PerImage = Callable[[Image.Image], Image.Image]
@@ -47,7 +47,7 @@ def timm_policy(recipe: Recipe, fill: tuple[int, ...]) -> PerImage:
     from timm.data.auto_augment import auto_augment_transform, rand_augment_transform
 
     colour = fill * 3 if len(fill) == 1 else fill
-    options = {"img_mean": colour, "interpolation": PIL_FILTERS[rotation_filter(recipe)]}
+    options = {"img_mean": colour, "interpolation": FILTERS[rotation_filter(recipe)]}
     name = "rand_augment" if recipe.rand_augment else "auto_augment"
     build = rand_augment_transform if recipe.rand_augment else auto_augment_transform
     try:

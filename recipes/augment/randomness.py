@@ -1,8 +1,8 @@
-"""Randomness as a function, not a state (law 3 of the design).
+"""Randomness as a function, not a state.
 
 An augmentation is a function of (seed, epoch, sample, repetition), mixing of (seed, step), dropout and stochastic depth
-of (seed, step, micro-batch). So the number of workers changes nothing, and a run resumes at any step. Numbers of images
-are integer arithmetic and a table: the same bits on every device, for any split of a batch.
+of (seed, step, micro-batch). So the number of workers changes nothing, and a run can resume at any step. The random
+numbers of images come from integer arithmetic and a table, so all devices get the same bits, however a batch is split.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from torch import Tensor, nn
 GOLDEN = -7046029254386353131  # the golden ratio in 64 bits, as int64
 
 
-def number(*key: object) -> int:
-    """63 bits that are a function of the key, the same on every machine."""
+def key_hash(*key: object) -> int:
+    """A hash of the key, 63 bits, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "little") >> 1
 
 
 def generator(*key: object) -> random.Random:
-    """A generator of Python numbers that is a function of the key."""
-    return random.Random(number(*key))
+    """A Python generator whose seed is a function of the key."""
+    return random.Random(key_hash(*key))
 
 
 class ImageDraws(nn.Module):
     """Uniform numbers in [0, 1) by name: each row a function of (seed, name, sample key), in one hash for all.
 
-    Counter-based, as Philox or JAX do: a Weyl sequence over epoch, sample, repetition and column through the finaliser
-    of splitmix64 (Steele et al. 2014), whose int64 products wrap around.
+    Counter-based, as Philox or JAX's generators: a Weyl sequence over epoch, sample, repetition and column goes
+    through the finaliser of splitmix64 (Steele et al. 2014), whose int64 products wrap around.
 
     Args:
         seed: of the run.
-        counts: how many numbers of each name.
-        once: names whose numbers are those of the first epoch in all of them.
+        counts: how many numbers for each name.
+        once: names whose numbers are the same in all epochs.
     """
 
     strides: Tensor
@@ -46,8 +46,8 @@ class ImageDraws(nn.Module):
     def __init__(self, seed: int, counts: Mapping[str, int], once: Collection[str] = ()) -> None:
         super().__init__()
         self.counts = dict(counts)
-        strides = torch.tensor([number(name) | 1 for name in ("epoch", "sample", "repetition")])
-        columns = [torch.arange(1, count + 1) * GOLDEN + number(seed, name) for name, count in counts.items()]
+        strides = torch.tensor([key_hash(name) | 1 for name in ("epoch", "sample", "repetition")])
+        columns = [torch.arange(1, count + 1) * GOLDEN + key_hash(seed, name) for name, count in counts.items()]
         changing = [name not in once for name, count in counts.items() for _ in range(count)]
         by_column = strides[:, None].repeat(1, len(changing))
         by_column[0] *= torch.tensor(changing, dtype=torch.bool)
@@ -59,43 +59,38 @@ class ImageDraws(nn.Module):
         if not self.counts:
             return {}
         bits = scramble((sample_keys[:, :, None] * self.strides).sum(dim=1) + self.starts)
-        numbers = ((bits >> 40) & 0xFFFFFF) * 2.0**-24  # every float32 in [0, 1) that 24 bits can
+        numbers = ((bits >> 40) & 0xFFFFFF) * 2.0**-24  # multiples of 2^-24, which float32 holds exactly
         return dict(zip(self.counts, numbers.split(list(self.counts.values()), dim=1), strict=True))
 
 
 def scramble(x: Tensor) -> Tensor:
-    """The finaliser of splitmix64, but for its last step, which the upper 31 bits do not feel."""
+    """The finaliser of splitmix64 without its last step, which does not change the upper 31 bits."""
     for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
         x = ((x >> shift) & (2 ** (64 - shift) - 1)).bitwise_xor_(x).mul_(factor)  # the mask makes it a logical shift
     return x
 
 
-def uniform(seed: int, name: str, sample_keys: Tensor, count: int) -> Tensor:
-    """The numbers of one name, (B, count)."""
-    return ImageDraws(seed, {name: count}).to(sample_keys.device)(sample_keys)[name]
-
-
 def permutation(length: int, device: torch.device, *key: object) -> Tensor:
     """A permutation (length,) int64 that is a function of the key, made on the device."""
-    return torch.argsort(scramble(torch.arange(length, device=device) * GOLDEN + number(*key)))
+    return torch.argsort(scramble(torch.arange(length, device=device) * GOLDEN + key_hash(*key)))
 
 
 def normal_quantiles() -> Tensor:
-    """The middles of 2^16 equally likely parts of the standard normal distribution, (65536,) float32.
+    """The medians of 2^16 equally likely intervals of the standard normal distribution, (65536,) float32.
 
-    A number of 16 bits that chooses one of them is normal to within 4.3 deviations, without log or cos, which devices
-    round differently.
+    Indexed by 16 random bits, they give normal numbers up to 4.3 deviations without log or cos, which devices round
+    differently.
     """
     return torch.special.ndtri((torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16).float()
 
 
 def normal(quantiles: Tensor, uniform: Tensor) -> Tensor:
-    """Standard normal numbers of uniform ones, of their shape."""
+    """Uniform numbers in [0, 1) to standard normal ones, of the same shape."""
     return quantiles[(uniform * len(quantiles)).long()]
 
 
 def normal_noise(quantiles: Tensor, counters: Tensor) -> Tensor:
-    """Standard normal numbers of counters, (..., w) int64 -> (..., 4 w): a hash has four times 16 bits."""
+    """Counters (..., w) int64 to standard normal numbers (..., 4 w), one for each 16 bits of a counter's hash."""
     bits = scramble(counters)
     bits ^= (bits >> 31) & 0x1FFFFFFFF
     parts = bits.view(torch.int16).int().add_(2**15)  # -2^15 ... 2^15 - 1 to 0 ... 2^16 - 1
@@ -103,18 +98,18 @@ def normal_noise(quantiles: Tensor, counters: Tensor) -> Tensor:
 
 
 def reseed(device: torch.device, *key: object) -> None:
-    """Make what dropout and stochastic depth draw next on the device a function of the key.
+    """Seed torch's generators, for dropout and stochastic depth, by the key.
 
-    The generator's own method: torch.manual_seed, which visits every backend, takes 200 times as long.
+    torch.manual_seed would seed every backend and take 200 times as long.
     """
-    torch.default_generator.manual_seed(number(*key))
+    torch.default_generator.manual_seed(key_hash(*key))
     if device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(number(*key))
+        torch.cuda.default_generators[device.index or 0].manual_seed(key_hash(*key))
 
 
 def reseed_python(*key: object) -> None:
-    """The same of what PIL operations of timm and torchvision draw from: the generators of Python, numpy and torch."""
-    seed = number(*key)
+    """Seed the generators of Python, numpy and torch, for timm's and torchvision's operations on images, by the key."""
+    seed = key_hash(*key)
     random.seed(seed)
     numpy.random.seed(seed & 0xFFFFFFFF)
     torch.default_generator.manual_seed(seed)

@@ -1,25 +1,18 @@
-"""PIL's resizer for a batch of tensors, which equals it bit for bit, pass by pass (single images, which are read from
-files, have that of datamodules/decoding/resampling.py).
+"""Pillow's resize for a batch of tensors, equal bit for bit. (datamodules/decoding/resampling.py is for single images.)
 
-PIL widens its filter where it shrinks (antialiasing), its bicubic has a = -0.5 unlike torch's -0.75, and it rounds to
-whole levels after each of two passes: along rows, then along columns. (Pillow 13 turns the passes round for some images
-that shrink in height; its own results then differ from those of before by such roundings.)
+Pillow widens its filter when it shrinks (antialiasing), its bicubic has a = -0.5 unlike torch's -0.75, and it rounds to
+integers after each of two passes: along rows, then along columns. (Pillow 13 swaps the passes for some images that
+shrink in height, which changes those roundings.)
 """
 
 from __future__ import annotations
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from lineage.recipes.augment.boxes import double
 
-PIL_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "area": Image.Resampling.BOX,
-}
-ONE = 2.0**22  # PIL's weights are whole multiples of 1 / ONE
+ONE = 2.0**22  # Pillow's weights are integer multiples of 1 / ONE
 
 
 def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], interpolation: str, beyond: bool) -> Tensor:
@@ -27,9 +20,9 @@ def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], interpola
 
     Args:
         boxes: (B, 4) of top, left, height, width.
-        interpolation: area, the mean of the pixels whose centres a new pixel covers, is for shrinking: a box that grows
-            in a direction is resized by bilinear.
-        beyond: whether the filter sees pixels beyond the box, or the box is cut out first.
+        interpolation: area is the mean of the pixels whose centres a new pixel covers; a box that grows in one
+            direction is resized by bilinear instead.
+        beyond: whether the filter reads pixels outside the box; otherwise the box is cut out first.
     """
     top, left, height, width = double(boxes).unbind(1)
     grows = (height < size[0]) | (width < size[1])
@@ -42,7 +35,7 @@ def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], interpola
 def resize_matrix(
     start: Tensor, length: Tensor, source: int, target: int, interpolation: str, beyond: bool, grows: Tensor
 ) -> Tensor:
-    """The matrices (B, target, source), in units of 1 / ONE, that resize the spans [start, start + length)."""
+    """Matrices (B, target, source), in units of 1 / ONE, that resize the intervals [start, start + length)."""
     start, length = start[:, None, None], length[:, None, None]
     pixels = torch.arange(source, device=start.device)
     scale = length / target
@@ -50,7 +43,7 @@ def resize_matrix(
     centre = (torch.arange(target, device=start.device)[:, None] + 0.5) * scale
     x = (pixels - start - centre + 0.5) * (1 / widening)
     weights = _bicubic(x) if interpolation == "bicubic" else _bilinear(x)
-    if interpolation == "area":  # a pixel right on the edge is one side's: PIL's rounding says whose
+    if interpolation == "area":  # Pillow's rounding decides which side a pixel on the edge belongs to
         low, high = (torch.floor(centre + side * widening + 0.5) for side in (-0.5, 0.5))
         covered = double((pixels - start >= low) & (pixels - start < high) & (x > -0.5) & (x <= 0.5))
         weights = torch.where(grows[:, None, None], weights, covered)
@@ -72,5 +65,5 @@ def _bicubic(x: Tensor) -> Tensor:
 
 
 def _rounded(sums: Tensor) -> Tensor:
-    """Sums of levels times weights, to whole levels."""
+    """Sums of levels times weights to integer levels."""
     return torch.floor((sums + ONE / 2) / ONE).clamp(0, 255)

@@ -1,4 +1,4 @@
-"""Shears and translations beside timm's, which are Pillow's: the same but for roundings."""
+"""Shears and translations equal timm's, which are Pillow's, but for roundings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from lineage.recipes.augment.affine import AFFINE_OPERATIONS
 FILL = (124, 116, 104)
 FILTERS = [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR]
 AMOUNTS = {"shear": (0.2137, -0.3), "translate_rel": (0.1234, -0.45), "translate_abs": (17.377, -250.1)}
-EXACT = {"shear": (0.25, -2), "translate_rel": (0.5, 0), "translate_abs": (17.5, -30)}  # parts of pixels: binary ones
+EXACT = {
+    "shear": (0.25, -2),
+    "translate_rel": (0.5, 0),
+    "translate_abs": (17.5, -30),
+}  # shifts by binary fractions of a pixel
 
 
 def images():
@@ -29,26 +33,26 @@ def both(name, image, amount, resample):
     return [numpy.asarray(function(image, amount, **options)).astype(int) for function in functions]
 
 
-def amounts(kinds, name):
-    return kinds[name.replace("_x", "").replace("_y", "")]
+def amounts(table, name):
+    return table[name.replace("_x", "").replace("_y", "")]
 
 
-@pytest.mark.parametrize("kinds", [AMOUNTS, EXACT], ids=["any", "binary"])
+@pytest.mark.parametrize("table", [AMOUNTS, EXACT], ids=["any", "binary"])
 @pytest.mark.parametrize("resample", FILTERS)
 @pytest.mark.parametrize("name", AFFINE_OPERATIONS)
-def test_a_move_is_timms(name, resample, kinds):
-    """But for roundings; by a binary part of a pixel bit by bit."""
+def test_an_operation_equals_timms(name, resample, table):
+    """But for roundings; exactly, where shifts are binary fractions of a pixel."""
     for image in images():
-        for amount in amounts(kinds, name):
+        for amount in amounts(table, name):
             theirs, ours = both(name, image, amount, resample)
-            if kinds is EXACT:
+            if table is EXACT:
                 assert (theirs == ours).all()
             assert abs(theirs - ours).max() <= 1
             assert (theirs != ours).mean() < 0.01 or image.width < 224
 
 
 @pytest.mark.parametrize("name", AFFINE_OPERATIONS)
-def test_one_colour_stays_one_colour(name):
+def test_a_flat_image_stays_flat(name):
     image = Image.new("RGB", (50, 40), FILL)
     for amount in amounts(AMOUNTS, name):
         assert AFFINE_OPERATIONS[name](image, amount, resample=FILTERS[0], fillcolor=FILL).tobytes() == image.tobytes()

@@ -1,4 +1,4 @@
-"""What the network sees of an image: a function of its sample key, and timm's and torchvision's for the same draws."""
+"""Augmentation is a function of the sample key, and equals timm's and torchvision's for the same random numbers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy
 import pytest
 import torch
 from conftest import recipe_of
+from distributions import uniform
 from photographs import apply_view, make_keys, photographs
 from PIL import Image
 from replaying import Replayed
@@ -19,7 +20,7 @@ from lineage.recipes.augment.device import EIGENVALUES, EIGENVECTORS
 from lineage.recipes.augment.host import EvalCrop
 from lineage.recipes.augment.pipeline import build_augmentation
 from lineage.recipes.augment.policies import apply_operation, per_image_operation
-from lineage.recipes.augment.randomness import normal_noise, normal_quantiles, number, reseed_python, uniform
+from lineage.recipes.augment.randomness import key_hash, normal_noise, normal_quantiles, reseed_python
 from lineage.recipes.augment.views import average_views
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -50,7 +51,7 @@ def random_images(count, channels=3):
 
 
 @pytest.mark.parametrize("name", AUGMENTED)
-def test_augmentation_is_a_function_of_image_and_origin(name):
+def test_augmentation_is_a_function_of_image_and_sample_key(name):
     workers, device = augmented(name)
     images = random_images(12)
 
@@ -65,8 +66,8 @@ def test_augmentation_is_a_function_of_image_and_origin(name):
 
 
 @pytest.mark.parametrize("name", AUGMENTED)
-def test_the_devices_part_never_waits_and_workers_have_no_device_state(name):
-    """Tensors on "meta" have no values to wait for; padding with the mean colour stays on the host."""
+def test_the_host_never_waits_for_the_device_and_workers_use_none(name):
+    """Tensors on "meta" have no values to wait for."""
     workers, device = augmented(name)
     device.to("meta")
     images = random_images(2)
@@ -75,7 +76,7 @@ def test_the_devices_part_never_waits_and_workers_have_no_device_state(name):
 
 
 class Launches(TorchDispatchMode):
-    """Counts operations that compute something: those that return no view."""
+    """Counts operations that do not return a view."""
 
     count = 0
 
@@ -103,8 +104,8 @@ def test_photographs_of_any_size(name):
     assert device(whole, sample_keys).shape == whole.shape
 
 
-def test_what_no_box_is_cut_for_is_the_centre():
-    """Then pad and flip, as of images of one size, on the device."""
+def test_a_crop_of_small_images_starts_from_the_central_square():
+    """Pad and flip follow on the device, as for images of one size."""
     view, device = augmentation(recipe_of("wrn", train_res=24), one_size=False)
     central = EvalCrop(recipe_of("wrn", test_res=24, test_crop_ratio=1), exact=False)
     centre = apply_view(central, photographs()[:4], make_keys(4))
@@ -146,11 +147,11 @@ def test_an_alternating_flip_is_drawn_once():
     [("rand_augment", "rand-m7-mstd0.5-inc1"), ("rand_augment", "rand-m9-mstd0.5-inc1"), ("auto_augment", "v0"),
      ("auto_augment", "original-mstd0.5"), ("rand_augment", "rand-m15-n3-mmax20-p0.7-tweights"), ("color_jitter", 0.4)],
 )  # fmt: skip
-@pytest.mark.parametrize("moves", ["timm's", "ours"])
-def test_policies_and_jitter_are_timms_image_by_image(key, value, moves, monkeypatch):
+@pytest.mark.parametrize("affine", ["timm's", "ours"])
+def test_policies_and_jitter_equal_timms(key, value, affine, monkeypatch):
     from timm.data import create_transform
 
-    if moves == "timm's":
+    if affine == "timm's":
         monkeypatch.setattr(policies, "REPLACEMENTS", {"posterize": policies.posterize})
     recipe, policy = recipe_of("rsb_a2", rand_augment=""), value if key != "color_jitter" else None
     setattr(recipe, key, value)
@@ -171,9 +172,9 @@ def test_policies_and_jitter_are_timms_image_by_image(key, value, moves, monkeyp
         reseed_python(0, "per image", *key_of_image)
         expected = theirs(image) if policy else jitter_of_torchvision(image, 0.4)
         away.append(abs(numpy.asarray(found).astype(int) - numpy.asarray(expected)))
-    if moves == "timm's":
+    if affine == "timm's":
         assert not numpy.any(away)
-    else:  # roundings, which a threshold that follows makes larger
+    else:  # roundings, which a threshold may amplify
         assert numpy.mean(away) < 0.01 and numpy.mean(numpy.greater(away, 0)) < 0.005
 
 
@@ -187,7 +188,7 @@ def jitter_of_torchvision(image: Image.Image, strength: float) -> Image.Image:
     return image
 
 
-def test_trivial_augment_is_torchvisions_image_by_image():
+def test_trivial_augment_equals_torchvisions():
     from torchvision.transforms import InterpolationMode, TrivialAugmentWide
 
     operation = per_image_operation(recipe_of("wrn", trivial_augment=True), MEAN)
@@ -195,7 +196,7 @@ def test_trivial_augment_is_torchvisions_image_by_image():
     for sample in range(40):
         image = photographs()[sample % 4]
         found = apply_operation(image, operation, 0, (1, sample, 0))
-        torch.manual_seed(number(0, "per image", 1, sample, 0))
+        torch.manual_seed(key_hash(0, "per image", 1, sample, 0))
         assert found.tobytes() == theirs(image).tobytes()
 
 
@@ -207,7 +208,7 @@ def test_jitter_follows_a_policy():
 # ---- on the device
 
 
-def test_lighting_is_alexnets():
+def test_lighting_equals_alexnets():
     device = augmentation(recipe_of("wrn", crop="none", pca_lighting=0.1, hflip=0.0))[1]
     images = random_images(6)
     added = (device(images, make_keys(6)) - device.normalise(images)).mean((2, 3)) * torch.tensor(STD)
@@ -217,7 +218,7 @@ def test_lighting_is_alexnets():
 
 
 @pytest.mark.parametrize("mode", ["pixel", "constant"])
-def test_erased_boxes_are_timms_and_torchvisions_for_the_same_draws(mode, monkeypatch):
+def test_erased_boxes_equal_timms_and_torchvisions_for_the_same_draws(mode, monkeypatch):
     import inspect
 
     from timm.data import random_erasing
@@ -231,15 +232,15 @@ def test_erased_boxes_are_timms_and_torchvisions_for_the_same_draws(mode, monkey
     for i in range(200):
         monkeypatch.setattr(random_erasing, "random", Replayed(draws["erasing"][i], float(draws["erased"][i])))
         assert torch.equal(found[i], theirs(torch.full(shape[1:], 9.0)) != 9)
-    facts = theirs if mode == "pixel" else inspect.signature(RandomErasing).parameters
     if mode == "pixel":
         default = random_erasing.RandomErasing()
-        assert (default.min_area, default.max_area, default.log_aspect_ratio) == (low, high, facts.log_aspect_ratio)
+        assert (default.min_area, default.max_area, default.log_aspect_ratio) == (low, high, theirs.log_aspect_ratio)
     else:
-        assert [facts[name].default for name in ("scale", "ratio", "value")] == [(low, high), (narrow, wide), 0]
+        defaults = inspect.signature(RandomErasing).parameters
+        assert [defaults[name].default for name in ("scale", "ratio", "value")] == [(low, high), (narrow, wide), 0]
 
 
-def test_erasing_is_the_same_on_a_device_that_is_not_looked_at(monkeypatch):
+def test_noise_equals_that_of_a_device_whose_boxes_are_not_read():
     pixels, quantiles = torch.randn(5, 3, 16, 20), normal_quantiles()
     found = boxes.random_erasing(uniform(0, "erasing", make_keys(5), 40), 16, 20, *erasing.RANGES["pixel"])
     ours, state = pixels.clone(), torch.arange(5) << 40
@@ -249,7 +250,7 @@ def test_erasing_is_the_same_on_a_device_that_is_not_looked_at(monkeypatch):
     assert torch.equal(ours, torch.where(erasing.inside(pixels, found)[:, None], noise, pixels))
 
 
-def test_cutout_is_the_papers():
+def test_cutout_equals_the_papers():
     recipe, ones = recipe_of("wrn", cutout=8), torch.ones(300, 1, 20, 30)
     draws = {"cutout": uniform(0, "cutout", make_keys(300), 2)}
     found = erasing.erase(recipe, draws, ones.clone(), normal_quantiles())[:, 0] == 0
@@ -262,7 +263,7 @@ def test_cutout_is_the_papers():
 # ---- views
 
 
-def test_views_are_airbenchs():
+def test_views_equal_airbenchs():
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 5))
     images = torch.randn(2, 3, 8, 8)

@@ -6,17 +6,18 @@ import numpy
 import pytest
 import torch
 from conftest import recipe_of
+from distributions import uniform
 from photographs import apply_view, make_keys, photographs
 from PIL import Image
 from replaying import Replayed
 from torch.nn import functional as F
 
 from lineage.datamodules.decoding import resampling
-from lineage.datamodules.decoding.resampling import resize_box, to_pixels
+from lineage.datamodules.decoding.resampling import resize_box
+from lineage.pillow import FILTERS, to_pixels
 from lineage.recipes.augment import boxes, geometry
 from lineage.recipes.augment.host import EvalCrop
-from lineage.recipes.augment.randomness import uniform
-from lineage.recipes.augment.resizing import PIL_FILTERS, resized_crop
+from lineage.recipes.augment.resizing import resized_crop
 
 SIZES = [(375, 500), (500, 333), (64, 64), (40, 400), (400, 40), (3, 5)]
 
@@ -69,7 +70,7 @@ def test_crops_of_a_batch_are_pils_pass_by_pass(interpolation, size):
         top, left, height, width = map(int, box[0])
         cut = image.crop((left, top, left + width, top + height))
         grows = height < size[0] or width < size[1]
-        filter_ = PIL_FILTERS["bilinear" if interpolation == "area" and grows else interpolation]
+        filter_ = FILTERS["bilinear" if interpolation == "area" and grows else interpolation]
         rows = cut.resize((size[1], height), filter_)
         assert torch.equal(found, tensor(rows.resize(size[::-1], filter_)))
 
@@ -113,8 +114,8 @@ def test_scale_jitter_is_a_resize_and_then_a_crop(interpolation):
         short = round(float(56 * min(image.size) / box[0, 2:].min()))
         width, height = boxes.resized_size(*image.size, short)
         top, left = round(float(box[0, 0] * height / image.height)), round(float(box[0, 1] * width / image.width))
-        whole = image.resize((width, image.height), PIL_FILTERS[interpolation])
-        whole = whole.resize((width, height), PIL_FILTERS[interpolation])
+        whole = image.resize((width, image.height), FILTERS[interpolation])
+        whole = whole.resize((width, height), FILTERS[interpolation])
         theirs = tensor(whole.crop((left, top, left + 56, top + 56))).int()
         batch = resized_crop(tensor(image)[None], box, (56, 56), interpolation, beyond=True)[0]
         assert (batch - theirs).abs().max() <= 1
