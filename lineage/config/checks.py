@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from collections.abc import Sequence
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,8 +43,6 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     """
     hydra = hydra or HydraConfig.get()
     verb, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
-    if directory.is_main_process():  # Lightning gives the other ranks some
-        _check_hydra_overrides(hydra.overrides.hydra)
     _check_overrides(verb, overrides)
     _check_groups(cfg, hydra.runtime.choices)
     _check_keys(cfg)
@@ -97,10 +96,11 @@ def _check_overrides(verb: str, overrides: list[str]) -> None:
             raise UserError(f"{override}: {verb} does not read {key}.{nearest(key, read)}")
 
 
-def _check_hydra_overrides(overrides: list[str]) -> None:
+def check_hydra_overrides(overrides: Sequence[str]) -> None:
+    """Refuse keys of Hydra's that do nothing here, before it makes a folder. Raises UserError."""
     for override in overrides:
         key = key_of(override)
-        if not any(fnmatch.fnmatchcase(key, pattern) for pattern in HYDRA_KEYS):
+        if key.startswith("hydra") and not any(fnmatch.fnmatchcase(key, pattern) for pattern in HYDRA_KEYS):
             advice = "a run's directory is runs=FOLDER run=NAME." if key.endswith("dir") else "leave it out."
             raise UserError(f"{override}: {key} does nothing here; {advice}")
 

@@ -19,8 +19,10 @@ from omegaconf import DictConfig
 
 import lineage
 from lineage.config import messages, schema  # noqa: F401  # schema: the types of the config
+from lineage.config.checks import check_hydra_overrides
 from lineage.errors import Finished, UserError
 from lineage.reporting.streams import guard_streams
+from lineage.running.directory import is_main_process
 from lineage.text import nearest
 
 CONF = Path(lineage.__file__).parent / "conf"
@@ -60,6 +62,8 @@ def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
         if args.experimental_rerun is not None:
             raise UserError("--experimental-rerun: a run goes on by the same command with run=NAME.")
         try:
+            if is_main_process():  # Lightning starts the other ranks with such keys
+                check_hydra_overrides(args.overrides)
             _run_hydra(args, parser, job, str(CONF), verb)
             if raised:
                 raise raised[0]

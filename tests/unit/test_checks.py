@@ -205,10 +205,16 @@ MISTAKES = {
     "--resolve": "--cfg or --help",
     "--shell-completion": "install",
     "runs=": "it is a place",
+    # Hydra's keys that do nothing here
+    "hydra.run.dir=elsewhere": "runs=FOLDER run=NAME",
+    "-m hydra.sweep.dir=elsewhere seed=0,1": "runs=FOLDER run=NAME",
+    "hydra.verbose=true": "does nothing here",
+    "hydra/job_logging=disabled": "does nothing here",
     # callbacks of Lightning's
     "callbacks=early_stopping callbacks.early_stopping.patience=soon": "a whole number",
     "callbacks=early_stopping +callbacks.early_stopping.patiance=3": "patience",
     "callbacks=early_stoping": "early_stopping",
+    "+callbacks.pruning._target_=pytorch_lightning.callbacks.ModelPruning": "it replaces parameters",
     "callbacks=early_stopping callbacks.early_stopping.patience=-1": "0 epochs or more",
     "callbacks=early_stopping callbacks.early_stopping.mode=most": "max, of an accuracy",
 }
@@ -269,6 +275,37 @@ def test_a_run_is_no_sweep(file, words, monkeypatch, capsys, tmp_path):
     (tmp_path / "runs" / "x" / file).write_text("[]")
     code, err = said(monkeypatch, capsys, "train", *words, "run=x")
     assert code == 1 and "another name" in err and len(err.strip().splitlines()) == 1, err
+
+
+SLURM = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NNODES": "1"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "words", "hint"),
+    [
+        (SLURM, "trainer.devices=1", "trainer.devices=2"),
+        (SLURM | {"SLURM_NNODES": "2"}, "trainer.devices=2 trainer.num_nodes=1", "2 tasks on 2 nodes"),
+        (SLURM, "trainer.devices=2", ""),
+        (SLURM | {"SLURM_NNODES": "2"}, "trainer.devices=1 trainer.num_nodes=2", ""),
+        (SLURM | {"TORCHELASTIC_RUN_ID": "x"}, "trainer.devices=4", ""),
+        (SLURM | {"SLURM_JOB_NAME": "bash"}, "trainer.devices=1", ""),
+    ],
+)
+def test_tasks_of_slurm_are_devices(environment, words, hint, monkeypatch, capsys, tmp_path):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    code, err = said(monkeypatch, capsys, "train", "trainer=cpu", *words.split(), "run=x")
+    assert (code, bool(err)) == ((1, True) if hint else (77, False)) and hint in err, err
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
+def test_torchrun_hears_of_a_mistake_once(tmp_path, monkeypatch, rank, lines):
+    for name, value in {"RANK": rank, "LOCAL_RANK": rank, "TORCHELASTIC_ERROR_FILE": "error.json"}.items():
+        monkeypatch.setenv(name, value)
+    done = cold(tmp_path, "train", "arch=resnt50", "run=x")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == lines, done.stderr
+    assert "resnet50" in json.loads((tmp_path / "error.json").read_text())["message"]["message"]
 
 
 COLD = {
