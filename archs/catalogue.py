@@ -60,6 +60,8 @@ def build(
     Raises:
         ArchitectureError: there is no such network, argument or value; images of this resolution are too small.
     """
+    from lineage.archs.network import check_contract  # imports torch
+
     given = {"num_classes": num_classes, "in_channels": in_channels}
     arguments |= {key: value for key, value in given.items() if value is not None}
     of_file, _ = configured(name, resolution, arguments)
@@ -69,6 +71,7 @@ def build(
             near = nearest(key, known) if key != "pretrained" else f" lineage.build({name!r}, pretrained=...) has."
             raise ArchitectureError(f"{name} has no argument {key}.{near}")
     network = target(name)(**of_file | arguments)
+    check_contract(network)
     if resolution is not None and resolution < network.min_size:
         raise ArchitectureError(f"{name} needs images of at least {network.min_size} pixels; {resolution} are too few.")
     return network

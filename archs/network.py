@@ -20,13 +20,15 @@ classifier, recomputation and the layers in order of depth. A family states
     start_from_data    where filters are computed from training images: given images_to_start_from of them, normalised
 
 and overrides `forward` for auxiliary heads, or `forward_intermediates` where stages hand on more than one map.
+
+A network of your own may also be any nn.Module from images to logits; `check_contract` adds what it does not state.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +36,8 @@ from torch import Tensor, nn
 from lineage.archs.arguments import ArchitectureError, checked_arguments
 from lineage.archs.blocks import classifier
 from lineage.archs.recompute import recompute
+from lineage.constraints import problem
+from lineage.text import as_yaml
 
 
 class StageInfo(NamedTuple):
@@ -82,7 +86,8 @@ class Network(nn.Module):
     stages: nn.Sequential
     last: nn.Module
     head: nn.Module
-    min_size: int
+    min_size: Annotated[int, "x >= 1"]
+    notes: list[str]
     classifiers: tuple[str, ...] = ("head.linear",)
     aux_weights: tuple[float, ...] = ()
     logits_are_distances = False
@@ -95,7 +100,7 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.notes: list[str] = []
+        self.notes = []
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
         """(B, in_channels, H, W) -> (B, num_classes); of no classes (B, num_features)."""
@@ -183,6 +188,51 @@ class Network(nn.Module):
     def parameters_at_rest(self, share: float) -> list[nn.Parameter]:
         """Those that the optimiser leaves as they are once a share, 0 to 1, of all steps is done."""
         return []
+
+
+PARTS = {
+    "stem": "a module from the image to the first maps",
+    "stages": "an nn.Sequential of stages",
+    "last": "the module between stages and head, nn.Identity() where there is none",
+    "head": "a module from (B, C, H, W) to (B, num_classes)",
+}
+
+
+def check_contract(network: Any) -> None:
+    """Check what a network states of itself, and add the defaults of what it does not state.
+
+    So any nn.Module from images to logits can be trained, evaluated and exported: its `min_size` is 1, it has no
+    `notes` and no auxiliary heads, and its last linear layer is its classifier.
+
+    Raises:
+        ArchitectureError: an attribute is missing or wrong; the message says what it should be.
+    """
+    kind = type(network).__name__
+    if not isinstance(network, nn.Module):
+        raise ArchitectureError(f"arch builds a {kind}: it should build a torch.nn.Module from images to logits.")
+    needed = dict(PARTS) if type(network).forward is Network.forward else {}
+    if hasattr(network, "start_from_data"):
+        needed["images_to_start_from"] = "the number of images that start_from_data takes"
+    for attribute, description in needed.items():
+        if not hasattr(network, attribute):
+            raise ArchitectureError(f"{kind}.{attribute} is missing: it should be {description}.")
+    modules = dict(network.named_modules())
+    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)][-1:]
+    defaults = {"min_size": 1, "notes": [], "aux_weights": ()}
+    if not hasattr(network, "get_classifier"):  # as timm's models have
+        defaults["classifiers"] = tuple(linear)
+    for attribute, default in defaults.items():
+        if not hasattr(network, attribute):
+            setattr(network, attribute, default)
+        value = getattr(network, attribute)
+        if wrong := problem(get_type_hints(Network, include_extras=True)[attribute], value):
+            raise ArchitectureError(f"{kind}.{attribute}={as_yaml(value)}: {wrong}")
+    for name in getattr(network, "classifiers", ()):
+        if not hasattr(modules.get(name), "in_features"):
+            raise ArchitectureError(
+                f"{kind}.classifiers={as_yaml(network.classifiers)}: there is no layer {name}; it should name the "
+                f"linear layers that return logits, {as_yaml(linear)} for example."
+            )
 
 
 def _without_memory(network: Network) -> Network:

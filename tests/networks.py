@@ -6,18 +6,16 @@ import csv
 import functools
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from unittest import mock
 
 import torch
-from hydra import compose, initialize_config_dir
+from conftest import composed as command_config
+from doors import ROOT
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lineage.archs import catalogue
-from lineage.config import schema  # noqa: F401  # registers the recipe's types
 
-ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 SIDE = {"mnist": 32, "cifar10": 32, "cifar100": 32, "svhn": 32}  # pixels; 224 of any other
 
@@ -69,9 +67,7 @@ def in_channels(dataset: str) -> int:
 @functools.cache
 def composed(words: str, dataset: str) -> DictConfig:
     """The config of `arch=<words>` on a data set, without dropout and drop path unless `words` ask for them."""
-    overrides = [f"datamodule={dataset}", "recipe.dropout=0", "recipe.drop_path=0", *f"arch={words}".split()]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", overrides)
+    return command_config(f"datamodule={dataset}", "recipe.dropout=0", "recipe.drop_path=0", *f"arch={words}".split())
 
 
 @functools.cache

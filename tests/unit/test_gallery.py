@@ -16,15 +16,6 @@ def test_every_network_is_there():
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.network)
-def test_rows_sum_to_the_golden_counts(entry):
-    """Over the stages: parameters exactly; multiply-adds as the table of facts has them, to 0.1 %."""
-    found, row = gallery.anatomy(entry.network), next(row for row in rows() if row.arch == entry.network)
-    assert (found.parameters, found.rows[-1].channels) == (row.params, row.num_classes)
-    if row.macs is not None and row.name != "LeNet-5 (1998, exact)":  # whose table of links a counter does not see
-        assert found.macs / 1e6 == pytest.approx(row.macs, rel=1e-3)
-
-
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.network)
 def test_drawing_is_current(entry):
     assert gallery.is_current(entry), "stale: make docs"
 
