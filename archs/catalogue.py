@@ -64,13 +64,13 @@ def build(
 
     given = {"num_classes": num_classes, "in_channels": in_channels}
     arguments |= {key: value for key, value in given.items() if value is not None}
-    of_file, _ = configured(name, resolution, arguments)
+    defaults, _ = configured(name, resolution, arguments)
     known = parameters(name)
     for key in arguments:
         if key not in known:
             near = nearest(key, known) if key != "pretrained" else f" lineage.build({name!r}, pretrained=...) has."
             raise ArchitectureError(f"{name} has no argument {key}.{near}")
-    network = target(name)(**of_file | arguments)
+    network = target(name)(**defaults | arguments)
     check_contract(network)
     if resolution is not None and resolution < network.min_size:
         raise ArchitectureError(f"{name} needs images of at least {network.min_size} pixels; {resolution} are too few.")

@@ -129,8 +129,8 @@ class InceptionV3(Network):
 
     def initialise(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):
-            of_aux = self.aux is not None and (module is self.aux.conv.conv or module.weight.shape[1:] == (768,))
-            std = (0.1 if isinstance(module, nn.Conv2d) else 0.01) / (10 if of_aux else 1)
+            auxiliary = self.aux is not None and (module is self.aux.conv.conv or module.weight.shape[1:] == (768,))
+            std = (0.1 if isinstance(module, nn.Conv2d) else 0.01) / (10 if auxiliary else 1)
             initialise_layer(module, partial(truncated_normal_, std=std))
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:

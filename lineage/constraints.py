@@ -133,8 +133,8 @@ def _failures(annotation: Any, value: Any) -> list[Failure]:
         return [failure for failures in every for failure in failures] if all(every) else []
     if kind is Annotated:
         failures = _failures(parts[0], value)
-        of_this_type = all(failure.distance == OUT for failure in failures)
-        return (of_this_type and _condition_failures(parts[1:], value)) or failures
+        matches = all(failure.distance == OUT for failure in failures)  # infinity is a float, whose range says more
+        return (matches and _condition_failures(parts[1:], value)) or failures
     if kind is Literal:
         return _choice_failures(parts, value)
     failures = _type_failures(kind, value)

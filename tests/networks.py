@@ -107,7 +107,7 @@ def build(
     name, *words = config.split()
     given = OmegaConf.to_container(OmegaConf.from_dotlist(words))
     known = catalogue.parameters(name)
-    of_recipe = {key: value for key, value in given.get("recipe", {}).items() if key in known}
+    from_recipe = {key: value for key, value in given.get("recipe", {}).items() if key in known}
     classes = classes_of(config) if num_classes is None else num_classes
     torch.manual_seed(0)
     empty = device == "meta" or not initialise
@@ -117,7 +117,7 @@ def build(
             classes,
             channels or in_channels(dataset),
             resolution=SIDE.get(dataset, 224),
-            **of_recipe | given.get("arch", {}),
+            **from_recipe | given.get("arch", {}),
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -21,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from lineage.config.combinations import check_combinations, check_export, check_prepare, check_root
 from lineage.config.distillation import check_teacher
 from lineage.config.overrides import ELSEWHERE, HYDRA_KEYS, NOT_A_CALLBACK, READ, key_of, removal_message
-from lineage.config.signatures import Signature, arguments
+from lineage.config.schema import Keys
+from lineage.config.signatures import arguments
 from lineage.constraints import problem
 from lineage.errors import UserError
 from lineage.recipes.recipe import Recipe
@@ -107,13 +108,13 @@ def check_hydra_overrides(overrides: Sequence[str]) -> None:
 
 def _check_keys(cfg: DictConfig) -> None:
     """Check the keys beside the groups."""
-    known = cast(Signature, arguments("lineage.config.schema.Keys")).arguments
+    known = get_type_hints(Keys, include_extras=True)
     for name in map(str, cfg):
         if name in (*GROUPS, "published", "hydra"):
             continue
         if name not in known:
             raise UserError(f"{name}: there is no such group or key.{nearest(name, [*GROUPS, *known])}")
-        wrong = problem(known[name].annotation, cfg[name])
+        wrong = problem(known[name], cfg[name])
         if wrong:
             raise UserError(f"{name}={as_yaml(cfg[name])}: {wrong}")
     if cfg.run is not None and not directory.is_name(str(cfg.run)):

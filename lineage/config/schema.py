@@ -33,7 +33,7 @@ Side = Annotated[int, "1 <= x <= 8192"]  # pixels
 
 @dataclass
 class Keys:
-    """The keys beside the groups, of all doors: lineage/config/checks.py reads these types, as it reads signatures."""
+    """The keys beside the groups, of all verbs: lineage/config/checks.py checks values by these types."""
 
     pretrained: str | None
     freeze: str | None

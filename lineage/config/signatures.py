@@ -52,15 +52,15 @@ def arguments(target: str) -> Signature | None:
     try:
         match find(folder_of(parts[0]), parts):
             case (module, ast.ClassDef() as node):
-                return _of_class(_ancestors(module, node))
+                return _class_signature(_ancestors(module, node))
             case (module, ast.FunctionDef() as node):
-                return _of_function(module, node, 0)
+                return _function_signature(module, node, 0)
     except RecursionError:  # names that stand for each other
         pass
     return None
 
 
-# ---- of a class
+# ---- classes
 
 
 def _ancestors(module: Module, node: ast.ClassDef) -> Ancestors:
@@ -83,17 +83,15 @@ def _named(module: Module, base: tuple[str, ...]) -> Ancestors:
             yield None
 
 
-def _of_class(ancestors: Ancestors) -> Signature | None:
-    """The signature of the first `__init__` or dataclass; None if something else may make it."""
+def _class_signature(ancestors: Ancestors) -> Signature | None:
+    """The signature of the first `__init__`; None if something else may make an instance."""
     for ancestor in ancestors:
         if ancestor is None:
             return None
         module, node = ancestor
         methods = {method.name: method for method in node.body if isinstance(method, ast.FunctionDef)}
         if "__init__" in methods:
-            return _of_function(module, methods["__init__"], 1, ancestors)
-        if "dataclass" in _decorators(node):
-            return _of_dataclass([ancestor, *ancestors])
+            return _function_signature(module, methods["__init__"], 1, ancestors)
         if "__new__" in methods or node.decorator_list:
             return None
     return Signature({}, open=False)
@@ -104,23 +102,12 @@ def _decorators(node: ast.ClassDef | ast.FunctionDef) -> list[str]:
     return [name[-1] if name else "" for name in names]
 
 
-def _of_dataclass(ancestors: list[tuple[Module, ast.ClassDef] | None]) -> Signature:
-    own = {}
-    for module, node in reversed([one for one in ancestors if one and "dataclass" in _decorators(one[1])]):
-        for field in node.body:
-            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
-                continue
-            kind, value = ast.unparse(field.annotation), ast.unparse(field.value) if field.value else ""
-            if "ClassVar" not in kind and "KW_ONLY" not in kind and "init=False" not in value:
-                required = not value or "field(" in value and "default" not in value
-                own[field.target.id] = Argument(field.annotation, module, required)
-    return Signature(own, None in ancestors)
+# ---- functions
 
 
-# ---- of a function
-
-
-def _of_function(module: Module, node: ast.FunctionDef, bound: int, ancestors: Ancestors | None = None) -> Signature:
+def _function_signature(
+    module: Module, node: ast.FunctionDef, bound: int, ancestors: Ancestors | None = None
+) -> Signature:
     """The arguments that a function names, and those that the options of a constructor hand to the base class.
 
     Args:
@@ -144,7 +131,7 @@ def _handed_on(node: ast.FunctionDef, options: str, ancestors: Ancestors) -> Sig
     calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and _is_super_init(call.func)]
     expanded = [dotted(keyword.value) for call in calls for keyword in call.keywords if keyword.arg is None]
     uses = sum(dotted(name) == (options,) for name in ast.walk(node))
-    above = _of_class(ancestors)
+    above = _class_signature(ancestors)
     if above is None or len(calls) != 1 or (options,) not in expanded or uses > 1:
         return Signature({}, open=True)
     given = {keyword.arg for keyword in calls[0].keywords} | set(islice(above.arguments, len(calls[0].args)))

@@ -48,9 +48,9 @@ def shape(target: str) -> tuple[str, bool]:
 # ---- arguments
 
 CODE = """
-    from dataclasses import KW_ONLY, dataclass, field
+    from dataclasses import dataclass
     from functools import wraps
-    from typing import ClassVar, Generic, overload
+    from typing import Generic, overload
 
     def plain(a, b=1, /, c=2, *values, d, e=3): ...
 
@@ -102,19 +102,6 @@ CODE = """
     @dataclass
     class Record:
         a: int
-        b: list = field(default_factory=list)
-        c: int = field()
-        hidden: int = field(init=False)
-        shared: ClassVar[int] = 1
-        _: KW_ONLY
-        d: int = 4
-
-    @dataclass(frozen=True)
-    class Longer(Record):
-        a: int = 1
-        e: str
-
-    class NoRecord(Longer): ...
 
     def build(name, **options):
         return Base(name, **options)
@@ -139,9 +126,6 @@ SHAPES = {
     "Diamond": ("*left *width depth", False),
     "Spreads": ("*more width depth", False),
     "Reads": ("", True),
-    "Record": ("*a b *c d", False),
-    "Longer": ("a b *c d *e", False),
-    "NoRecord": ("a b *c d *e", False),
     "build": ("*name", True),
     "changed": ("*a", True),
     "same": ("*a", False),
@@ -157,7 +141,7 @@ def test_arguments(project, name):
 
 @pytest.mark.parametrize(
     "target",
-    ["code.Unknown", "code.Made", "code.Attrs", "code.value", "code.absent", "code.Base.forward"]
+    ["code.Unknown", "code.Made", "code.Attrs", "code.Record", "code.value", "code.absent", "code.Base.forward"]
     + [
         "code",
         "",
