@@ -1,4 +1,4 @@
-"""Where a packed data set lies: a folder, or any URL of fsspec's, whose files are fetched at first use. No torch."""
+"""Where packed data lie: a folder, or a URL that fsspec reads, whose files are fetched when first read. No torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import hashlib
 import os
 import re
 import time
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from filelock import FileLock
 
 from lineage.datamodules.discovery.user_cache import cache_folder
 from lineage.datamodules.errors import DataError
+from lineage.files import cannot_write, reason, replacing
 
-PAUSES_S = (1, 5, 25)  # before a fetch is tried again: a week's training outlives a hiccup of the network
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PAUSES_S = (1, 5, 25)  # before a fetch is tried again: training for a week outlives a short failure of the network
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CHANGED = ("mtime", "LastModified", "last_modified", "ETag", "etag")  # what file systems tell of a file's version
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,18 @@ class Place:
 
     Attributes:
         root: a folder, or a URL: s3://bucket/folder.
-        folder: the same, or of a URL the folder that keeps what was fetched.
+        folder: the same folder, or the one that keeps what was fetched from the URL.
     """
 
     root: str
     folder: Path
 
     def file(self, name: str, size: int, stale: int | None = None) -> Path:
-        """The local file; of a URL fetched whole if it is not there, by one process while the others wait.
+        """The local file. One process fetches it whole from a URL if it is not there, while others wait.
 
         Args:
-            stale: the inode of a copy that is damaged: it is fetched again, unless another process has done so.
+            size: in bytes.
+            stale: the inode of a damaged copy, which is fetched again unless another process has done so.
 
         Raises:
             DataError: it cannot be fetched, has another size, or there is no room for it.
@@ -52,21 +55,22 @@ def is_remote(root: str) -> bool:
     return "://" in root
 
 
-def place_of(root: str, cache: str | None, described: bytes) -> Place:
-    """The place of a packing, whose dataset.json is `described`: another packing at the same URL is cached elsewhere.
+def place_of(root: str, cache: str | None, version: bytes) -> Place:
+    """The place of a root.
 
     Args:
         cache: the folder for what is fetched; None: in the user's cache.
+        version: what identifies the files; other files at the same URL are cached elsewhere.
     """
     if not is_remote(root):
         return Place(root, Path(root))
     words = re.sub(r"[^A-Za-z0-9_-]+", "-", root.partition("://")[2]).strip("-")[-60:]
-    digest = hashlib.blake2b(root.encode() + described, digest_size=8).hexdigest()
+    digest = hashlib.blake2b(root.encode() + version, digest_size=8).hexdigest()
     return Place(root, (Path(cache) if cache else cache_folder()) / f"{words}-{digest}")
 
 
 def read_small(root: str, name: str) -> bytes | None:
-    """A file's content, of a URL fetched anew; None if there is none. Raises DataError: it cannot be read."""
+    """A file's content; None if there is no such file. Raises DataError: it cannot be read."""
     try:
         if not is_remote(root):
             return (Path(root) / name).read_bytes()
@@ -77,9 +81,38 @@ def read_small(root: str, name: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError) as error:
         if error.__cause__ is None or isinstance(error.__cause__, FileNotFoundError):
             return None
-        raise DataError(f"{root}/{name} cannot be read ({_reason(error.__cause__)}).") from None  # no answer
-    except Exception as error:  # whatever a protocol's package makes of its troubles
-        raise DataError(f"{root}/{name} cannot be read ({_reason(error)}).") from None
+        raise DataError(f"{root}/{name} cannot be read ({reason(error.__cause__)}).") from None  # no answer
+    except Exception as error:  # each protocol's package raises its own
+        raise DataError(f"{root}/{name} cannot be read ({reason(error)}).") from None
+
+
+def list_tars(root: str) -> dict[str, tuple[int, str]]:
+    """The tars in a folder or URL and its subfolders: by name, size in bytes and what changes with the content.
+
+    Raises:
+        DataError: the URL cannot be read.
+    """
+    if is_remote(root):
+        return _list_remote(root)
+    paths = [*Path(root).glob("[!.]*.tar"), *Path(root).glob("[!.]*/[!.]*.tar")]
+    found = {str(path.relative_to(root)): path.stat() for path in sorted(paths) if path.is_file()}
+    return {name: (status.st_size, str(status.st_mtime_ns)) for name, status in found.items()}
+
+
+@cache
+def _list_remote(root: str) -> dict[str, tuple[int, str]]:
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(root)
+        found = {name: info for name, info in sorted(system.find(path, maxdepth=2, detail=True).items())}
+        return {
+            name.removeprefix(path).lstrip("/"): (int(info["size"]), str([info.get(key) for key in CHANGED]))
+            for name, info in found.items()
+            if name.endswith(".tar")
+        }
+    except Exception as error:  # each protocol's package raises its own
+        raise DataError(f"{root} cannot be read ({reason(error)}).") from None
 
 
 def _is_whole(path: Path, size: int, stale: int | None) -> bool:
@@ -89,46 +122,35 @@ def _is_whole(path: Path, size: int, stale: int | None) -> bool:
 def _fetch(url: str, path: Path, size: int, stale: int | None) -> None:
     import fsspec
 
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"{path.parent} cannot be made ({_reason(error)}): what is fetched needs a folder, datamodule.cache=FOLDER."
-        ) from None
-    try:
         with FileLock(f"{path}.lock"):
-            if _is_whole(path, size, stale):  # by the process that we waited for
+            if _is_whole(path, size, stale):  # fetched by the process that we waited for
                 return
-            system, source = fsspec.core.url_to_fs(url, **_patience(url))
-            for pause in (*PAUSES_S, None):
-                try:
-                    system.get_file(source, str(part))
-                    break
-                except Exception as error:
-                    if pause is None or isinstance(error, FileNotFoundError) or _is_of_disk(error, path):
-                        raise
-                    time.sleep(pause)
-            if part.stat().st_size != size:
-                raise DataError(f"{url} has {part.stat().st_size:,} bytes instead of {size:,}: copy it again.")
-            with open(part, "rb") as fetched:
-                os.fsync(fetched.fileno())  # else a machine that fails may leave zeros of the right length
-            os.replace(part, path)
+            system, source = fsspec.core.url_to_fs(url, **_timeouts(url))
+            with replacing(path) as file:
+                for pause in (*PAUSES_S, None):
+                    try:
+                        system.get_file(source, file.name)
+                        break
+                    except Exception as error:
+                        if pause is None or isinstance(error, FileNotFoundError) or _is_of_disk(error, path):
+                            raise
+                        time.sleep(pause)
+                fetched = os.path.getsize(file.name)
+                if fetched != size:
+                    raise DataError(f"{url} has {fetched:,} bytes instead of {size:,}: copy it again.")
     except DataError:
-        part.unlink(missing_ok=True)
         raise
     except Exception as error:
-        with suppress(OSError):
-            part.unlink()
         if _is_of_disk(error, path):
-            raise DataError(
-                f"{path} cannot be written ({_reason(error)}). Make room, or choose datamodule.cache=FOLDER."
-            ) from None
-        raise DataError(f"{url} cannot be fetched ({_reason(error)}). The same command goes on once it can.") from None
+            raise DataError(cannot_write(path, error, "choose datamodule.cache=FOLDER")) from None
+        why = "no such file" if isinstance(error, FileNotFoundError) else reason(error)
+        raise DataError(f"{url} cannot be fetched ({why}). The same command goes on once it can.") from None
 
 
-def _patience(url: str) -> dict[str, Any]:
-    """An HTTP transfer may take as long as bytes come; by itself it ends after five minutes, and begins anew."""
+def _timeouts(url: str) -> dict[str, Any]:
+    """An HTTP transfer may take as long as bytes come; by default it ends after five minutes, and begins anew."""
     if not url.startswith(("http://", "https://")):
         return {}
     import aiohttp
@@ -137,13 +159,8 @@ def _patience(url: str) -> dict[str, Any]:
 
 
 def _is_of_disk(error: Exception, path: Path) -> bool:
-    """Whether the trouble is with the file that is written."""
-    return isinstance(error, OSError) and (error.errno in FULL or str(error.filename or "").startswith(str(path)))
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, FileNotFoundError):  # whose words are those of the URL alone
-        return os.strerror(errno.ENOENT).lower()
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Whether the trouble is with the file that is written, or a folder above it."""
+    if not isinstance(error, OSError):
+        return False
+    name = str(error.filename or "?")
+    return error.errno in DISK_FULL or name.startswith(str(path)) or str(path).startswith(name)

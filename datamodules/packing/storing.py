@@ -1,8 +1,8 @@
 """An image as it is packed (datamodules/packing/writing.py): its file's bytes, or a smaller picture.
 
-Where a size is asked for, the short side of larger images becomes that size: by Pillow's Lanczos, antialiased, and the
-sharpest, since training resizes once more; as JPEG with colours at half the resolution (4:2:0), as cameras write it and
-the quickest to decode. A small JPEG file keeps its bytes. All are decoded, so that what is packed can be read.
+With max_size the short side of larger images becomes that size. Pillow's Lanczos is antialiased and the sharpest, which
+matters since training resizes once more. JPEG with colours at half the resolution (4:2:0) is what cameras write, and
+the quickest to decode. A small JPEG file keeps its bytes. All images are decoded once, so what is packed can be read.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from PIL import Image
 
 from lineage.datamodules.decoding.decoding import ImageError, open_image
 from lineage.datamodules.decoding.encoded_images import EncodedImages
-from lineage.datamodules.decoding.resampling import to_picture
 from lineage.datamodules.images import Fault
-from lineage.datamodules.packing.inspection import fault_of, header
+from lineage.datamodules.packing.inspection import fault, inspect_header
+from lineage.pillow import to_picture
 
 
 class Settings(NamedTuple):
     """How images are packed.
 
-    max_size: pixels of the short side, at most; None: files as they are. quality: of JPEG; None: lossless, as PNG.
-    shard_size: megabytes, at most, unless one image is larger. seed: of the order in the shards.
+    max_size: pixels of the short side, at most; None: files keep their bytes. quality: of JPEG; None: lossless, as PNG.
+    seed: of the order of the images.
     """
 
     max_size: int | None
     quality: int | None
-    shard_size: int
+    images_per_shard: int
     seed: int
 
 
@@ -48,32 +48,31 @@ class Stored(NamedTuple):
 
 def store(images: EncodedImages, settings: Settings, samples: numpy.ndarray) -> list[Stored | Fault]:
     """Images as they are packed, or why they cannot be read."""
-    return [_store_one(images, settings, sample) for sample in samples.tolist()]
+    stored: list[Stored | Fault] = []
+    for sample in samples.tolist():
+        try:
+            data = images.blobs.read(images.index(sample))
+            file, ending, size = encode(data, images.channels, images.rotate, settings)
+            stored.append(Stored(file, ending, size, int(images.labels[sample]), len(data)))
+        except (OSError, ImageError) as error:
+            stored.append(fault(images, sample, error))
+    return stored
 
 
-def _store_one(images: EncodedImages, settings: Settings, sample: int) -> Stored | Fault:
-    try:
-        data = images.blobs.read(images.index(sample))
-        file, ending, size = stored_as(data, images.channels, images.turn, settings)
-    except (OSError, ImageError) as error:
-        return fault_of(images, sample, error)
-    return Stored(file, ending, size, int(images.labels[sample]), len(data))
-
-
-def stored_as(data: bytes, channels: int, turn: bool, settings: Settings) -> tuple[bytes, str, tuple[int, int]]:
+def encode(data: bytes, channels: int, turn: bool, settings: Settings) -> tuple[bytes, str, tuple[int, int]]:
     """The bytes that are packed of a file, their ending, and height and width. Raises ImageError."""
     opened = open_image(data, channels, turn)
     pixels = opened.whole()  # all of it, so that a fault is found now
-    ending, odd = header(data)
+    ending, unusual = inspect_header(data)
     shrink = settings.max_size / min(opened.size) if settings.max_size else 1.0
-    upright = not (turn and "EXIF-rotated" in odd)
-    as_it_is = settings.quality is None or (ending == "jpg" and "CMYK" not in odd)
-    if settings.max_size is None or (shrink >= 1 and upright and as_it_is):
+    upright = not (turn and "EXIF-rotated" in unusual)
+    stays = settings.quality is None or (ending == "jpg" and "CMYK" not in unusual)
+    if settings.max_size is None or (shrink >= 1 and upright and stays):
         return data, ending, opened.size
     picture = to_picture(numpy.ascontiguousarray(pixels))
     if shrink < 1:
-        size = tuple(round(side * shrink) for side in picture.size)
-        picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # type: ignore[arg-type]
+        size = round(picture.width * shrink), round(picture.height * shrink)
+        picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     file = io.BytesIO()
     if settings.quality is None:
         picture.save(file, "PNG")

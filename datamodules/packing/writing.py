@@ -1,14 +1,21 @@
-"""Packs a data set into shards (datamodules/packing/shards.py), on all cores; stopped, it goes on at its last shard."""
+"""Packs a data set into shards (datamodules/packing/shards.py): encoded on all cores, written by one process.
+
+Until all shards are finished a record lies beside each finished one, DIR/train-000000.json. A packing that was stopped
+keeps the shards that are whole, of the same files and of the same settings, and makes the others again.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
-from itertools import chain
+from io import BytesIO
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,24 +23,19 @@ import numpy
 import PIL
 
 from lineage.datamodules.base import ImageDataModule
-from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault
 from lineage.datamodules.loading.parallel import parallel_map
-from lineage.datamodules.packing import ledger
-from lineage.datamodules.packing.inspection import encoded_splits, parts_of
-from lineage.datamodules.packing.ledger import Record
-from lineage.datamodules.packing.shard_files import add_image, open_shard, written_whole
-from lineage.datamodules.packing.shards import COLUMNS, VERSION, index_name, shard_name
+from lineage.datamodules.packing.inspection import chunks, encoded_splits
+from lineage.datamodules.packing.shards import COLUMNS, DESCRIPTION, VERSION, index_name, shard_name
 from lineage.datamodules.packing.storing import Settings, Stored, store
+from lineage.files import cannot_write, remove_temporary, replacing
 
-MEGABYTE = 1_000_000
-Advance = Callable[[int], None]  # is told how many images more are done
-Placed = tuple[int, Stored]  # an image and its place in the order of its split
+Advance = Callable[[int], None]  # is told how many more images are done
 
 
 class Report(NamedTuple):
-    """What came of it. images: of each split; before, after: bytes; kept: images of shards that were there already."""
+    """What was packed. images: of each split; before, after: bytes; kept: images in shards of an earlier command."""
 
     images: dict[str, int]
     before: int
@@ -42,8 +44,22 @@ class Report(NamedTuple):
     skipped: dict[str, str]
 
 
+class Record(NamedTuple):
+    """What a shard holds.
+
+    rows: (N, 7) int64, the values of COLUMNS. before: bytes of the files that it was made of. skipped: images left out,
+    with the reason. source: a digest of these files and the settings. checksum: of the shard.
+    """
+
+    rows: numpy.ndarray
+    before: int
+    skipped: dict[str, str]
+    source: str
+    checksum: str
+
+
 def pack(data: ImageDataModule, out: Path, settings: Settings, advance: Advance) -> Report | None:
-    """Pack a loaded data set into the folder `out`; None if that was done before.
+    """Pack a loaded data set into the folder `out`; None if it is packed already.
 
     Raises:
         DataError: `out` holds something else or cannot be written; images cannot be read, by datamodule.on_error.
@@ -51,169 +67,176 @@ def pack(data: ImageDataModule, out: Path, settings: Settings, advance: Advance)
     splits = encoded_splits(data)
     if "train" not in splits or "test" not in splits:
         raise DataError(f"{data.root} has no {'test' if 'train' in splits else 'training'} images to pack.")
-    made = _made(data, splits, settings)
-    sizes = _sizes(splits)
-    if not ledger.claim(out, made, sizes):
-        return None
-    kept, records = 0, {}
-    for number, (split, images) in enumerate(splits.items()):
-        order = numpy.random.default_rng((settings.seed, number)).permutation(len(images))
-        packer = _Packer(split, images, order, data.report, out, settings)
-        before = list(packer.kept())
-        kept += sum(map(len, before))
-        advance(before[-1].end if before else 0)
-        records[split] = [*before, *packer.rest(before, advance)]
-        if not records[split]:
-            raise DataError(f"Of the {split} images none can be read.")
-    return _finish(data.class_names(), out, made, records, kept, sizes)
-
-
-def _sizes(splits: dict[str, EncodedImages]) -> str:
-    """A digest of the bytes that each file has."""
-    state = hashlib.blake2b(digest_size=16)
-    for images in splits.values():
-        places = range(len(images)) if images.samples is None else images.samples.tolist()
-        state.update(images.blobs.stamp(places, dates=False).encode())
-    return state.hexdigest()
-
-
-def _made(data: ImageDataModule, splits: dict[str, EncodedImages], settings: Settings) -> dict[str, Any]:
-    """What decides every byte of a packing; not where the files lie."""
-    digest = hashlib.blake2b(json.dumps(data.class_names()).encode(), digest_size=16)
-    root = os.path.abspath(data.root)
-    for images in splits.values():
-        digest.update(images.labels.numpy().tobytes())
-        for sample in range(len(images)):
-            digest.update(images.blobs.name(images.index(sample)).removeprefix(root).encode(errors="backslashreplace"))
-    return {
+    packers = [_Packer(data, split, number, out, settings) for number, split in enumerate(splits)]
+    sources = json.dumps([data.class_names(), [packer.sources for packer in packers]])
+    made = {  # what decides every byte of a packing; not where the files lie
         "of": type(data).__name__,
         "images": {split: len(images) for split, images in splits.items()},
         **settings._asdict(),
-        "channels": data.channels,
-        "mean": data.mean,
-        "std": data.std,
-        "mirror": data.mirror,
-        "exif_rotation": splits["train"].turn,
-        "digest": digest.hexdigest(),
+        **{key: getattr(data, key) for key in ("channels", "mean", "std", "mirror")},
+        "exif_rotation": splits["train"].rotate,
+        "digest": hashlib.blake2b(sources.encode(), digest_size=16).hexdigest(),
         "pillow": PIL.__version__,
     }
+    try:
+        if _is_finished(out, made):
+            return None
+        for packer in packers:
+            packer.pack(advance)
+        return _finish(data.class_names(), out, made, packers)
+    except OSError as error:
+        raise DataError(cannot_write(out, error, "choose another out=DIR")) from None
+
+
+def _is_finished(out: Path, made: dict[str, Any]) -> bool:
+    """Whether nothing is left to do; marks the folder as a packing's. Raises DataError: it holds something else."""
+    out.mkdir(parents=True, exist_ok=True)
+    remove_temporary(out)
+    file, facts = out / DESCRIPTION, dict[str, Any]()
+    if not file.exists() and any(not path.name.startswith(".lock") for path in out.iterdir()):
+        raise DataError(f"{out} holds something else than a packed data set: name another folder, out=DIR.")
+    with suppress(FileNotFoundError, ValueError, TypeError):  # a damaged one is written again
+        facts = dict(json.loads(file.read_bytes()))
+    if "files" not in facts:
+        _write_json(file, {"version": VERSION, "made": made})
+        return False
+    for key, value in made.items():
+        before = facts.get("made", {}).get(key)
+        if before != value:
+            raise DataError(
+                f"{out} holds another packing: its {key} is {before}, and this command's is {value}.\n"
+                "Name another folder, out=DIR, or remove it."
+            )
+    return True
 
 
 class _Packer:
-    """The way of one split into its shards.
+    """Packs one split.
 
-    Args:
-        order: (N,) int64, its samples as they follow in the shards.
-        report: is told what cannot be read.
+    Attributes:
+        parts: the samples of each shard, in a random order.
+        sources: a digest for each shard, of the settings, and of the names, labels and sizes of its files.
+        kept: images in shards of an earlier command.
     """
 
-    def __init__(
-        self,
-        split: str,
-        images: EncodedImages,
-        order: numpy.ndarray,
-        report: Callable[[list[Fault]], None],
-        out: Path,
-        settings: Settings,
-    ) -> None:
-        self.split, self.images, self.order, self.report = split, images, order, report
-        self.out, self.settings = out, settings
-        self.skipped: list[list[str]] = []
+    def __init__(self, data: ImageDataModule, split: str, number: int, out: Path, settings: Settings) -> None:
+        self.split, self.out, self.settings, self.report = split, out, settings, data.report
+        self.images, self.root, self.kept = encoded_splits(data)[split], os.path.abspath(data.root), 0
+        order = numpy.random.default_rng((settings.seed, number)).permutation(len(self.images))
+        size = settings.images_per_shard
+        self.parts = [order[start : start + size] for start in range(0, len(order), size)]
+        self.sources = [self._source(samples.tolist()) for samples in self.parts]
 
-    def kept(self) -> Iterator[Record]:
-        """What an earlier command has finished, up to a shard of which files have changed since."""
-        start = 0
-        for record in ledger.records(self.out, self.split):
-            if record.stamp not in ("", self._stamp(start, record.end)):
-                return
-            start = record.end
-            for name, reason in record.skipped:
-                self.report([Fault(0, name, reason)])
-            yield record
+    def _source(self, samples: list[int]) -> str:
+        settings = [*self.settings, self.images.channels, self.images.rotate, PIL.__version__]
+        places = [self.images.index(sample) for sample in samples]
+        names = [self.images.blobs.name(place).removeprefix(self.root) for place in places]
+        stamp = self.images.blobs.stamp(places, dates=False)
+        source = json.dumps([settings, names, self.images.labels[samples].tolist(), stamp])
+        return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()
 
-    def _stamp(self, start: int, end: int) -> str:
-        """A digest of the bytes that each file has, of a part of the order."""
-        places = [self.images.index(int(sample)) for sample in self.order[start:end]]
-        return self.images.blobs.stamp(places, dates=False)
+    def pack(self, advance: Advance) -> None:
+        """Make the shards that are missing. Raises DataError: no image of the split can be read."""
+        missing = [shard for shard in range(len(self.parts)) if not self._is_finished(shard)]
+        self.kept = sum(map(len, self.parts)) - sum(len(self.parts[shard]) for shard in missing)
+        advance(self.kept)
+        work = [chunk for shard in missing for chunk in chunks(self.parts[shard])]
+        stored = chain.from_iterable(parallel_map(partial(store, self.images, self.settings), work))
+        for shard in missing:
+            self._make(shard, islice(stored, len(self.parts[shard])), advance)
 
-    def rest(self, before: list[Record], advance: Advance) -> Iterator[Record]:
-        """Make the other shards."""
-        start, number = before[-1].end if before else 0, sum(map(len, before))
-        made = parallel_map(partial(store, self.images, self.settings), parts_of(self.order[start:]))
-        stream = self._readable(enumerate(chain.from_iterable(made), start), advance)
-        shard, head = len(before), next(stream, None)
-        while head is not None:
-            record, head = self._shard(shard, number, start, head, stream)
-            yield record
-            start, shard, number = record.end, shard + 1, number + len(record)
+    def _is_finished(self, shard: int) -> bool:
+        try:
+            record = self.record(shard)
+            if record.source != self.sources[shard] or record.checksum != _checksum(self._path(shard)):
+                return False
+        except (OSError, ValueError, TypeError):
+            return False
+        for name, reason in record.skipped.items():
+            self.report([Fault(0, name, reason)])
+        return True
 
-    def _readable(self, results: Iterator[tuple[int, Stored | Fault]], advance: Advance) -> Iterator[Placed]:
-        for place, result in results:
-            if isinstance(result, Fault):
-                self.report([result])
-                self.skipped.append([result.name, result.reason])
-            else:
-                yield place, result
-            advance(1)
+    def _make(self, shard: int, stored: Iterable[Stored | Fault], advance: Advance) -> None:
+        rows, before, skipped, path = list[tuple[int, ...]](), 0, dict[str, str](), self._path(shard)
+        with replacing(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for number, result in enumerate(stored, shard * self.settings.images_per_shard):
+                advance(1)
+                if isinstance(result, Fault):
+                    self.report([result])
+                    skipped[result.name] = result.reason
+                    continue
+                offset, length, crc32 = _add(tar, number, result), len(result.data), zlib.crc32(result.data)
+                rows.append((shard, offset, length, result.label, crc32, *result.size))
+                before += result.before
+        _write_json(path.with_suffix(".json"), [rows, before, skipped, self.sources[shard], _checksum(path)])
 
-    def _shard(
-        self, shard: int, number: int, start: int, head: Placed, stream: Iterator[Placed]
-    ) -> tuple[Record, Placed | None]:
-        """Write a shard whose first image is `head`, the split's `number`-th; also the image that no longer fits.
+    def record(self, shard: int) -> Record:
+        record = Record(*json.loads(self._path(shard).with_suffix(".json").read_bytes()))
+        return record._replace(rows=numpy.array(record.rows, numpy.int64).reshape(-1, len(COLUMNS)))
 
-        Args:
-            start: the place in the order at which the shard before ends.
-        """
-        most, over, rows, before = self.settings.shard_size * MEGABYTE, None, list[tuple[int, ...]](), 0
-        with open_shard(self.out / shard_name(self.split, shard)) as tar:
-            for place, image in chain([head], stream):
-                if rows and tar.offset + len(image.data) > most:
-                    over = place, image
-                    break
-                offset = add_image(tar, number + len(rows), image.ending, image.data, image.label)
-                rows.append((shard, offset, len(image.data), image.label, zlib.crc32(image.data), *image.size))
-                before += image.before
-        table = zip(COLUMNS.items(), zip(*rows, strict=True), strict=True)
-        columns = {name: numpy.array(values, kind) for (name, kind), values in table}
-        end = over[0] if over else len(self.order)
-        record = Record(columns, end, before, self.skipped, self._stamp(start, end))
-        self.skipped = []
-        ledger.save(self.out, self.split, shard, record)
-        return record, over
+    def _path(self, shard: int) -> Path:
+        return self.out / shard_name(self.split, shard)
 
 
-def _finish(
-    classes: list[str], out: Path, made: dict[str, Any], records: dict[str, list[Record]], kept: int, sizes: str
-) -> Report:
-    """Write the index, and dataset.json last of all."""
-    names, crc32 = [], {}
-    for split, those in records.items():
-        for column in COLUMNS:
-            name, values = index_name(split, column), numpy.concatenate([record.columns[column] for record in those])
-            with written_whole(out / name) as file:
+def _add(tar: tarfile.TarFile, number: int, image: Stored) -> int:
+    """Add an image and its label, without time or owner, so that the same images give the same bytes.
+
+    Returns:
+        The bytes before the image in the shard.
+    """
+    offset = tar.offset + tarfile.BLOCKSIZE  # a header of ustar is one block
+    for ending, data in ((image.ending, image.data), ("cls", str(image.label).encode())):
+        info = tarfile.TarInfo(f"{number:012d}.{ending}")
+        info.size = len(data)
+        tar.addfile(info, BytesIO(data))
+    return offset
+
+
+def _finish(classes: list[str], out: Path, made: dict[str, Any], packers: list[_Packer]) -> Report:
+    """Write the index and dataset.json, and remove the records."""
+    names, crc32, images, before, skipped = [], {}, {}, 0, dict[str, str]()
+    for packer in packers:
+        split, records = packer.split, [packer.record(shard) for shard in range(len(packer.parts))]
+        rows = numpy.concatenate([record.rows for record in records])
+        if not len(rows):
+            raise DataError(f"None of the {split} images can be read.")
+        names += [shard_name(split, shard) for shard in range(len(records))]
+        (out / index_name(split, "")).parent.mkdir(parents=True, exist_ok=True)
+        for (column, kind), values in zip(COLUMNS.items(), rows.T, strict=True):
+            name, values = index_name(split, column), values.astype(kind)
+            with replacing(out / name) as file:
                 numpy.save(file, values)
+            names.append(name)
             crc32[name] = zlib.crc32(values.tobytes())
-        names += [shard_name(split, shard) for shard in range(len(those))]
-        names += [index_name(split, column) for column in COLUMNS]
-    every = [record for those in records.values() for record in those]
-    skipped = {name: reason for record in every for name, reason in record.skipped}
+        images[split], before = len(rows), before + sum(record.before for record in records)
+        skipped |= {name: reason for record in records for name, reason in record.skipped.items()}
     if skipped:
-        with written_whole(out / "skipped.txt") as file:
-            file.write(
-                "".join(f"{name}\t{reason}\n" for name, reason in skipped.items()).encode(errors="backslashreplace")
-            )
-    images = {split: sum(map(len, those)) for split, those in records.items()}
-    files = {name: (out / name).stat().st_size for name in names}
+        with replacing(out / "skipped.txt") as file:
+            file.writelines(f"{name}\t{why}\n".encode(errors="backslashreplace") for name, why in skipped.items())
     facts = {
         "version": VERSION,
         "classes": classes,
         **{key: made[key] for key in ("channels", "mean", "std", "mirror", "exif_rotation")},
         "images": images,
-        "files": files,
-        "crc32": crc32,  # of the numbers of each file of the index
+        "files": {name: (out / name).stat().st_size for name in names},
+        "crc32": crc32,  # of the numbers in each file of the index
         "made": made,
-        "sizes": sizes,  # of the files that it was made of
     }
-    ledger.write_json(out / "dataset.json", facts)
-    ledger.release(out)
-    return Report(images, sum(record.before for record in every), sum(files.values()), kept, skipped)
+    _write_json(out / DESCRIPTION, facts)
+    for path in (*out.glob("*.tar"), *out.glob("*-*.json")):  # records, and shards of other settings
+        if path.name not in names:
+            path.unlink()
+    return Report(images, before, sum(facts["files"].values()), sum(packer.kept for packer in packers), skipped)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with replacing(path, "w") as file:
+        file.write(json.dumps(content))
+
+
+def _checksum(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What lineage prepare shows: a bar, and what came of it."""
+"""What lineage prepare shows: a progress bar, and the result."""
 
 from __future__ import annotations
 
@@ -13,64 +13,58 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from lineage.datamodules.base import ImageDataModule
+from lineage.datamodules.packing import writing
 from lineage.datamodules.packing.inspection import encoded_splits, inspect
 from lineage.datamodules.packing.storing import Settings
-from lineage.datamodules.packing.writing import Advance, Report
-from lineage.datamodules.packing.writing import pack as pack_into
 from lineage.files import Lock
 from lineage.reporting.screen import show_plan
 
 
 def check(data: ImageDataModule, console: Console) -> int:
-    """Read every image and tell what was found; the exit status, 1 if any cannot be read."""
+    """Read every image and show what was found; the exit status, 1 if any cannot be read."""
     splits, start = encoded_splits(data), time.monotonic()
-    with _bar(console, "checked", sum(map(len, splits.values()))) as advance:
+    with _progress(console, "checked", data) as advance:
         found = inspect(splits, advance)
-    seconds = time.monotonic() - start
     for fault in found.faults:
         console.print(Text(f"{fault.name}: {fault.reason}", style="red"), soft_wrap=True)
+    unusual = ", ".join(f"{count:,} {name}" for name, count in sorted(found.unusual.items()))
     rows = {
         "images": _counts(found.images),
         "unreadable": f"{len(found.faults):,}",
-        "odd": ", ".join(f"{count:,} {word}" for word, count in sorted(found.odd.items())) or "none",
-        "time": _speed(sum(found.images.values()), seconds),
+        "unusual": unusual or "none",
+        "time": _speed(sum(found.images.values()), time.monotonic() - start),
     }
     show_plan(console, rows, [*data.notes, *found.notes])
     return 1 if found.faults else 0
 
 
 def pack(data: ImageDataModule, cfg: DictConfig, console: Console) -> None:
-    """Pack into cfg.out and tell what came of it."""
-    out, settings = Path(str(cfg.out)), Settings(cfg.max_size, cfg.quality, cfg.shard_size, cfg.seed)
+    """Pack into cfg.out and show the result."""
+    out, settings = Path(str(cfg.out)), Settings(cfg.max_size, cfg.quality, cfg.images_per_shard, cfg.seed)
     lock, start = Lock(out), time.monotonic()
     lock.acquire()
     try:
-        with _bar(console, "packed", sum(map(len, encoded_splits(data).values()))) as advance:
-            report = pack_into(data, out, settings, advance)
+        with _progress(console, "packed", data) as advance:
+            report = writing.pack(data, out, settings, advance)
     except KeyboardInterrupt:
-        console.print("Stopped. The shards that are finished stay, and the same command goes on.")
+        console.print("Stopped. The finished shards stay, and the same command goes on.")
         raise
     finally:
         lock.release()
     if report is None:
         console.print(Text(f"{out} is packed already."), soft_wrap=True)
         return
-    _show(report, out, time.monotonic() - start, data.notes, console)
-
-
-def _show(report: Report, out: Path, seconds: float, notes: list[str], console: Console) -> None:
-    count = sum(report.images.values())
     rows = {
         "images": _counts(report.images),
         "bytes": f"{report.before:,} of files, {report.after:,} packed",
-        "time": _speed(count - report.kept, seconds),
+        "time": _speed(sum(report.images.values()) - report.kept, time.monotonic() - start),
         "read by": f"datamodule=packed datamodule.root={out}",
     }
     if report.kept:
         rows["kept"] = f"{report.kept:,} images in shards that were finished before"
     if report.skipped:
         rows["left out"] = f"{len(report.skipped):,} images that cannot be read: {out / 'skipped.txt'}"
-    show_plan(console, rows, notes)
+    show_plan(console, rows, data.notes)
 
 
 def _counts(images: dict[str, int]) -> str:
@@ -82,15 +76,10 @@ def _speed(count: int, seconds: float) -> str:
 
 
 @contextmanager
-def _bar(console: Console, verb: str, total: int) -> Iterator[Advance]:
-    """A line, on a terminal."""
-    columns = (
-        TextColumn(verb),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-    )
+def _progress(console: Console, verb: str, data: ImageDataModule) -> Iterator[writing.Advance]:
+    """A bar over all images, on a terminal."""
+    remaining = TimeRemainingColumn(compact=True)
+    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), remaining, TextColumn("left"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total)
+        task = progress.add_task("", total=sum(map(len, encoded_splits(data).values())))
         yield lambda count: progress.advance(task, count)

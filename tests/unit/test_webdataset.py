@@ -1,0 +1,245 @@
+"""Tars that others packed: images and labels are those of the files; an error is one line with the member's name."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+
+import fsspec
+import numpy
+import pytest
+from conftest import composed
+from doors import command, results
+from hydra.utils import instantiate
+from PIL import Image
+
+from lineage.datamodules.errors import DataError
+from lineage.datamodules.packing.shards import infer_missing, open_splits
+
+RNG = numpy.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def picture(number: int, kind: str = "JPEG") -> bytes:
+    file = io.BytesIO()
+    pixels = RNG.integers(0, 256, (40 + number % 7, 50, 3), dtype=numpy.uint8)
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def write_tar(path, members: dict[str, bytes], **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", **options) as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def by_tarfile(root, shards: int = 3, each: int = 8) -> dict[str, list[tuple[bytes, int]]]:
+    """Train and val in folders; images of several kinds, labels in cls or json, names too long for ustar."""
+    files: dict[str, list[tuple[bytes, int]]] = {"train": [], "val": []}
+    kinds = [("JPEG", "jpg"), ("PNG", "PNG"), ("WEBP", "webp"), ("JPEG", "jpeg")]
+    for split, shard in ((split, shard) for split in files for shard in range(shards)):
+        members = {"._000.jpg": b"of macOS", "README": b"", "more.json": b"{}"}
+        for i in range(each):
+            key = f"{'a long folder/' * (12 if i % 3 else 0)}\u00e9{shard:03d}{i:03d}"
+            image, label = picture(i, kinds[i % 4][0]), i % 4
+            sample = {f"{key}.txt": b"a caption", f"{key}.{kinds[i % 4][1]}": image}
+            if i % 2:
+                record = {"width": 3, ["label", "cls", "class"][i // 2 % 3]: [label, str(label)][i // 4]}
+                sample[f"{key}.json"] = json.dumps(record).encode()
+            else:  # the label before its image, and another in the json
+                sample = {f"{key}.cls": b" %d\n" % label, f"{key}.json": b'{"label": 77}', **sample}
+            members |= sample
+            files[split].append((image, label))
+        kind = [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT][shard % 2]
+        write_tar(root / split / f"{shard:05d}.tar", members, format=kind)
+    (root / "classes.txt").write_text("ant\nbee\ncat\ndog\n")
+    return files
+
+
+@pytest.mark.filterwarnings("ignore")  # another project's
+def by_webdataset(root) -> dict[str, list[tuple[bytes, int]]]:
+    webdataset = pytest.importorskip("webdataset", reason="webdataset is not installed")
+    root.mkdir(parents=True)
+    files: dict[str, list[tuple[bytes, int]]] = {}
+    for split, count in (("train", 20), ("validation", 6), ("test", 4)):
+        its = files[split.removesuffix("idation")] = [(picture(i), i % 2) for i in range(count)]
+        with webdataset.ShardWriter(f"{root}/pets-{split}-%06d.tar", maxcount=7, verbose=0) as writer:
+            for i, (image, label) in enumerate(its):
+                writer.write({"__key__": f"sample{i:06d}", "jpg": image, "cls": label})
+    return files
+
+
+def opened(root, *words: str):
+    data = instantiate(composed("datamodule=packed", f"datamodule.root={root}", *words).datamodule)
+    data.load()
+    return data
+
+
+@pytest.mark.parametrize("write", [by_tarfile, by_webdataset])
+def test_images_and_labels_are_those_of_the_files(tmp_path, write):
+    files = write(tmp_path / "tars")
+    splits = open_splits(str(tmp_path / "tars"), None)
+    assert list(splits) == list(files)
+    for name, split in splits.items():
+        order = RNG.permutation(len(split)).tolist()
+        read = {i: (split.blobs.read(i), int(split.labels[i])) for i in order}  # at random: as in sequence
+        assert [read[i] for i in range(len(split))] == files[name]
+    data = opened(tmp_path / "tars")
+    assert data.class_names() == (["ant", "bee", "cat", "dog"] if write is by_tarfile else ["0", "1"])
+    assert [len(data.train), len(data.val), data.mirror] == [len(files["train"]), len(files["val"]), True]
+    images, labels = zip(*files["train"], strict=True)
+    with Image.open(io.BytesIO(images[5])) as image:
+        assert (data.train.open(5).whole() == numpy.asarray(image)).all()
+    assert data.train.labels.tolist() == list(labels) and abs(data.mean[0] - 0.5) < 0.05
+
+
+def test_the_index_is_made_once_and_again_when_a_tar_changes(tmp_path, cache, monkeypatch):
+    root = tmp_path / "tars"
+    by_tarfile(root)
+    before = open_splits(str(root), None)["train"]
+    assert list(cache.rglob("tars.npz"))
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile, "open", None)
+        again = open_splits(str(root), None)["train"]
+        assert again.digest == before.digest and again.stamp([0]) == before.stamp([0])
+    os.utime(root / "train" / "00001.tar", (1, 1))
+    touched = open_splits(str(root), None)["train"]
+    assert touched.digest == before.digest and touched.stamp([0]) != before.stamp([0])
+    write_tar(root / "train" / "00001.tar", {"0.jpg": picture(0), "0.cls": b"1"})
+    assert len(open_splits(str(root), None)["train"]) == len(before) - 7
+    for file in cache.rglob("tars.npz"):
+        file.write_bytes(file.read_bytes()[:-99])
+    assert len(open_splits(str(root), None)["train"]) == len(before) - 7
+
+
+def test_without_splits_a_tenth_is_held_out(tmp_path):
+    samples = [(f"{i}.jpg", picture(i)) for i in range(40)] + [(f"{i}.cls", b"%d" % (i % 3)) for i in range(40)]
+    write_tar(tmp_path / "00000.tar", dict(samples))
+    found = infer_missing({"root": str(tmp_path), "cache": None})
+    assert found["num_classes"] == 3 and found["channels"] == 3 and found["val_size"] == 4 and found["exif_rotation"]
+    data = opened(tmp_path)
+    assert (len(data.train), len(data.val), data.test is data.val) == (36, 4, True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_url_is_read_like_a_folder_by_any_number_of_workers(tmp_path, workers):
+    by_webdataset(tmp_path / "tars")
+    here, store = opened(tmp_path / "tars"), fsspec.filesystem("memory")
+    store.put(str(tmp_path / "tars"), f"/pets{workers}", recursive=True)
+    data = opened(f"memory://pets{workers}", f"datamodule.workers={workers}", f"datamodule.cache={tmp_path / 'kept'}")
+    assert [data.train.blobs.read(i) for i in range(20)] == [here.train.blobs.read(i) for i in range(20)]
+    assert len(list((tmp_path / "kept").rglob("*.tar"))) == 5
+    state = here.state_dict()
+    here.load_state_dict(state)
+    by_webdataset(tmp_path / "more")
+    with pytest.raises(DataError, match="other training images"):
+        opened(tmp_path / "more").load_state_dict(state)
+
+
+JPG = picture(0)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a.jpg": JPG}, r"train\.tar: a\.jpg has no label beside it"),
+        ({"a.jpg": JPG, "a.txt": b"3"}, r"a\.jpg has no label beside it"),
+        ({"a.jpg": JPG, "a.cls": b"0", "b.cls": b"0"}, r"b\.cls has no image beside it"),
+        ({"a.jpg": JPG, "a.cls": b"ant"}, r"a\.cls holds no label, .*'ant'"),
+        ({"a.jpg": JPG, "a.cls": b"-1"}, r"a\.cls holds no label"),
+        ({"a.jpg": JPG, "a.cls": b"99999999999"}, r"a\.cls holds no label"),
+        ({"a.jpg": JPG, "a.json": b'{"label": "ant"}'}, r"a\.json holds no label"),
+        ({"a.jpg": JPG, "a.json": b'{"label": true}'}, r"a\.json holds no label"),
+        ({"a.jpg": JPG, "a.json": b'{"label": 1.5}'}, r"a\.json holds no label"),
+        ({"a.jpg": JPG, "a.json": b"[" * 100_000}, r"a\.json holds no label"),
+        ({"a.jpg": JPG, "a.json": b"[1]"}, r"a\.json holds no label"),
+        ({"a.jpg": JPG, "a.png": JPG, "a.cls": b"0"}, r"a\.png is the second image of its key"),
+        ({"a\nb.jpg": JPG}, r"a\\x0ab\.jpg has no label"),
+        ({"a.txt": b"3", "b.mp3": b""}, "hold no images"),
+        ({}, "hold no images"),
+    ],
+)
+def test_wrong_members_are_named(tmp_path, members, message):
+    write_tar(tmp_path / "train.tar", members)
+    with pytest.raises(DataError, match=message) as error:
+        open_splits(str(tmp_path), None)
+    assert "\n" not in str(error.value)
+
+
+DAMAGES = "cut,cut at a header,no end,zeros,other bytes,no tar,empty,size,negative,link".split(",")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_tars_are_refused(tmp_path, damage):
+    tar = tmp_path / "train.tar"
+    write_tar(tar, {f"{i}.{e}": bytes(900_000) if e == "jpg" else b"0" for i in range(3) for e in ("jpg", "cls")})
+    data, header = tar.read_bytes(), 900_608 + 1024  # of the second image
+    with tarfile.open(tar) as read:
+        assert read.getmember("1.jpg").offset == header
+        info = read.getmember("1.jpg")
+    if damage == "link":
+        info.type, info.linkname = tarfile.SYMTYPE, "0.jpg"
+    info.size = 8 * 2**30 if damage == "size" else info.size
+    block = info.tobuf(tarfile.GNU_FORMAT)[:512]
+    if damage == "negative":
+        block = block[:124] + (-512).to_bytes(12, "big", signed=True) + block[136:148] + b" " * 8 + block[156:]
+        block = block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    changed = {
+        "cut": data[: header + 5000],
+        "cut at a header": data[: header + 100],
+        "no end": data[: 3 * header],
+        "zeros": data[:header] + bytes(len(data) - header),
+        "other bytes": data[:header] + b"x" * 512 + data[header + 512 :],
+        "no tar": JPG,
+        "empty": b"",
+    }
+    tar.write_bytes(changed.get(damage, data[:header] + block + data[header + 512 :]))
+    with pytest.raises(DataError, match=r"train\.tar") as error:
+        open_splits(str(tmp_path), None)
+    assert "\n" not in str(error.value)
+
+
+def test_splits_that_do_not_fit_are_refused(tmp_path):
+    sample = {"a.jpg": JPG, "a.cls": b"1"}
+    with pytest.raises(DataError, match="no packed data"):
+        open_splits(str(tmp_path), None)
+    write_tar(tmp_path / "val-0.tar", {**sample, "a.cls": b"2"})
+    with pytest.raises(DataError, match="no training images"):
+        open_splits(str(tmp_path), None)
+    write_tar(tmp_path / "more.tar", sample)
+    with pytest.raises(DataError, match="others that do not: more.tar"):
+        open_splits(str(tmp_path), None)
+    os.rename(tmp_path / "more.tar", tmp_path / "train.tar")
+    with pytest.raises(DataError, match=r"val-0\.tar: a\.jpg has the label 2, and there are 2 classes"):
+        open_splits(str(tmp_path), None)
+    (tmp_path / "train.tar").unlink()
+    os.symlink("nowhere", tmp_path / "train.tar")
+    with pytest.raises(DataError):
+        open_splits(str(tmp_path), None)
+
+
+def test_they_are_trained_on_and_packed(tmp_path):
+    by_webdataset(tmp_path / "tars")
+    words = tuple(
+        "arch=resnet18 arch.widths=[8,8,8,8] datamodule=packed datamodule.root=tars recipe=resnet recipe.train_res=32 "
+        "recipe.test_res=32 recipe.batch_size=10 recipe.epochs=1 recipe.decay_epochs=[1] trainer=cpu logger=csv".split()
+    )
+    for workers in (0, 2):
+        done = command(tmp_path, "train", *words, f"datamodule.workers={workers}", f"run={workers}")
+        assert done.returncode == 0 and "20 train, 6 validation, 4 test" in done.stdout, done.stderr
+    losses = [results(tmp_path / "runs" / str(workers))["test_loss"] for workers in (0, 2)]
+    assert losses[0] == losses[1]
+    prepare = ("prepare", "datamodule=packed", "datamodule.root=tars", "out=out", "max_size=36")
+    done = command(tmp_path, *prepare)
+    assert done.returncode == 0 and "20 train, 4 test, 6 val" in done.stdout, done.stderr
+    assert opened(tmp_path / "out").train.labels.bincount().tolist() == [10, 10]
