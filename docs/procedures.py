@@ -1,4 +1,4 @@
-"""The procedures as docs/recipes.md shows them: their values, their headers, and the table of facts beside them."""
+"""The procedures as docs/recipes.md shows them: their values, their headers, and the table of facts about them."""
 
 from __future__ import annotations
 
@@ -29,24 +29,18 @@ SETS = {
     "The families' own, on ImageNet": FAMILIES,
     "Small images": SMALL,
 }
-DIFFERS = "Differs: "  # how a remark begins that tells of published code against the published table
-NETWORKS = 0  # a resolution that is the network's
-# Values that say nothing while another one is off.
-BESIDE = {
-    "erasing_mode": ("erasing_prob",),
-    "mix_partner": ("mixup_alpha", "cutmix_alpha"),
-    "mix_per": ("mixup_alpha", "cutmix_alpha"),
-}
-# How well a value is known, and the mark of one that its authors did not publish.
+DIFFERS = "Differs: "  # begins a remark that published code differs from the published table
+NETWORKS = 0  # stands for the network's resolution
+# How well a value is known, and the mark of a value that its authors did not publish.
 MARKS = {"table": "", "paper": "", "code": "", "third party": "†", "unverified": "‡", "ours": "§"}
 
 
 class Cell(NamedTuple):
-    """A line of tests/golden/recipes.csv: a value in the words of the schema, and how well it is known."""
+    """A line of tests/golden/recipes.csv: a value, its source, and how well it is known."""
 
     recipe: str
     key: str
-    printed: str  # by the source, where it has other words
+    printed: str  # the value in the source's words, if they differ from ours
     value: str
     source: str
     certainty: str
@@ -61,21 +55,21 @@ def cells() -> dict[tuple[str, str], Cell]:
 
 
 def header(name: str) -> dict[str, str]:
-    """The header of a recipe's file: its title, under "", and its lines by their first word."""
-    found, word = {"": ""}, ""
+    """The header of a recipe's file: its title, under "", and its paragraphs by their first word."""
+    parts, word = {"": ""}, ""
     for line in (ROOT / "conf" / "recipe" / f"{name}.yaml").read_text().splitlines():
         if not line.startswith("# "):
             break
         text = line[2:]
         start = re.match(r"([A-Z][a-z]+): +(.*)", text)
         word, text = start.groups() if start else (word, text.strip())
-        found[word] = f"{found.get(word, '')} {text}".strip()
-    return found
+        parts[word] = f"{parts.get(word, '')} {text}".strip()
+    return parts
 
 
 @functools.cache
 def recipe(name: str) -> Recipe:
-    """As its file and its parent's have it; where they leave a resolution to the network, it is NETWORKS."""
+    """The recipe of a file and its parent; a resolution that they leave to the network is NETWORKS."""
     cfg = OmegaConf.create({"recipe": OmegaConf.structured(Recipe), "published": {"resolution": NETWORKS}})
     for part in reversed(lineage(name)):
         cfg.recipe = OmegaConf.merge(cfg.recipe, part)
@@ -90,16 +84,18 @@ def lineage(name: str) -> list[Any]:
 
 
 def resolution(name: str) -> int:
-    """Of the images in training; where it is the network's, of the one that the recipe was made for."""
+    """The side of the training images; if the network decides, that of the network that the recipe was made for."""
     return recipe(name).train_res or int(cells()[name, "train_res"].value)
 
 
 def is_idle(name: str, key: str) -> bool:
-    """Whether a value says nothing, since what it belongs to is off."""
-    return key in BESIDE and not any(getattr(recipe(name), other) for other in BESIDE[key])
+    """Whether a value has no effect, since what it is a detail of is off."""
+    if key in ("mix_partner", "mix_per"):
+        return not recipe(name).mixes
+    return key == "erasing_mode" and not recipe(name).erasing_prob
 
 
 def strengths() -> dict[str, float]:
-    """What python -m docs.augmentation measured."""
+    """The strength of each augmentation, as python -m docs.augmentation measured it."""
     with open(PICTURES / "strength.csv", newline="") as file:
         return {row["recipe"]: float(row["strength"]) for row in csv.DictReader(file)}
