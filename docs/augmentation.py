@@ -1,4 +1,4 @@
-"""What the network sees of a photograph under each procedure, as a picture and as a number: make docs"""
+"""A photograph as the network sees it under each procedure, as a picture and as a number: make docs"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from docs.procedures import PICTURES, SETS, recipe, resolution
 from lineage.datamodules.decoding.decoding import Decoded
 from lineage.datamodules.decoding.resampling import resize_and_crop_by_pillow
+from lineage.recipes.augment.boxes import resized_size
 from lineage.recipes.augment.device import DeviceAugmentation
 from lineage.recipes.augment.host import HostAugmentation, TrainCrop
 from lineage.recipes.augment.pipeline import build_augmentation
@@ -22,8 +23,8 @@ from lineage.recipes.mixing import draw_mix, mix_images
 from lineage.recipes.recipe import Recipe
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # ImageNet's
-SMALL = 32  # pixels at which a procedure of small images is shown its photographs
-DRAWS = 32  # of which the strength is the mean
+SMALL = 32  # pixels of photographs for a procedure of small images
+DRAWS = 32  # over which the strength is averaged
 SIZE, COLUMNS, ROWS, SIDE, LABEL = (1280, 720), 6, 5, 104, 24  # of the picture, in pixels
 
 
@@ -34,8 +35,8 @@ def photographs() -> list[numpy.ndarray]:
     return list(load_sample_images().images)
 
 
-def seen(name: str, count: int) -> tuple[Tensor, Tensor]:
-    """`count` draws of the first photograph, and what an evaluation would see of it.
+def draws(name: str, count: int) -> tuple[Tensor, Tensor]:
+    """`count` draws of the first photograph, and the plain photograph as in an evaluation.
 
     Returns:
         (count, 3, side, side) and (3, side, side) float32, normalised.
@@ -44,7 +45,8 @@ def seen(name: str, count: int) -> tuple[Tensor, Tensor]:
     pair = photographs()
     small = own.crop in ("pad", "none")
     size = (SMALL if small else own.train_res,) * 2
-    plain = [resize_and_crop_by_pillow(pixels, whole_of(pixels, size[0]), size, own.interpolation) for pixels in pair]
+    whole = resized_size(640, 427, size[0])[::-1]
+    plain = [resize_and_crop_by_pillow(pixels, whole, size, own.interpolation) for pixels in pair]
     host, augment = build_augmentation(own, one_size=small, seed=0, mean=MEAN, std=STD)
     found = [draw(own, plain if small else pair, host, augment, i) for i in range(count)]
     return torch.stack(found), augment.normalise(batch_of(plain)[0])
@@ -54,16 +56,11 @@ def batch_of(pictures: Sequence[numpy.ndarray]) -> Tensor:
     return torch.from_numpy(numpy.stack(pictures)).permute(0, 3, 1, 2)
 
 
-def whole_of(pixels: numpy.ndarray, short: int) -> tuple[int, int]:
-    height, width = pixels.shape[:2]
-    return height * short // min(height, width), width * short // min(height, width)
-
-
 def draw(
     own: Recipe, pair: Sequence[numpy.ndarray], host: HostAugmentation | TrainCrop | None, augment: DeviceAugmentation,
     number: int,
 ) -> Tensor:  # fmt: skip
-    """One draw of the first photograph of a batch of two, mixed with the second where the recipe mixes."""
+    """One draw of the first of two photographs, mixed with the second if the recipe mixes."""
     sample_keys = torch.tensor([[number, sample, 0] for sample in range(2)])
     if isinstance(host, TrainCrop):
         crops = host.crops(sample_keys, torch.tensor([pixels.shape[:2] for pixels in pair]))
@@ -72,13 +69,13 @@ def draw(
     pixels = augment(images, sample_keys)
     mix = draw_mix(own, pixels.shape[2], pixels.shape[3], 0, number)
     if mix is not None:
-        pixels = mix_images(pixels, mix._replace(partner="reversed"))  # of two, the other one
+        pixels = mix_images(pixels, mix._replace(partner="reversed"))  # of two images, the other one
     return pixels[0]
 
 
 def strength(name: str) -> float:
-    """The mean distance of a pixel from the plain photograph's, in deviations."""
-    drawn, plain = seen(name, DRAWS)
+    """The mean distance of a pixel from that of the plain photograph, in standard deviations."""
+    drawn, plain = draws(name, DRAWS)
     return float((drawn - plain).abs().mean())
 
 
@@ -90,7 +87,7 @@ def picture() -> Image.Image:
     for place, name in enumerate(names):
         left, top = place % COLUMNS * (SIZE[0] // COLUMNS), place // COLUMNS * (SIZE[1] // ROWS)
         pen.text((left + 2, top + 2), name, fill="black", font=font)
-        for column, pixels in enumerate(seen(name, 2)[0]):
+        for column, pixels in enumerate(draws(name, 2)[0]):
             tile = to_image(pixels)
             filter = Image.Resampling.NEAREST if tile.width == SMALL else Image.Resampling.LANCZOS
             sheet.paste(tile.resize((SIDE, SIDE), filter), (left + 1 + column * (SIDE + 2), top + LABEL + 4))
@@ -104,12 +101,8 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(cast(numpy.ndarray, array))
 
 
-def main() -> None:
+if __name__ == "__main__":
     measured = [(name, f"{strength(name):.2f}") for names in SETS.values() for name in names]
     with open(PICTURES / "strength.csv", "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("recipe", "strength"), *measured])
     picture().save(PICTURES / "augmentation.jpg", quality=82, optimize=True)
-
-
-if __name__ == "__main__":
-    main()

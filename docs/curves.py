@@ -1,4 +1,4 @@
-"""The picture of all procedures over their training, to one scale, as the text of an SVG."""
+"""All procedures over the course of their training, on one scale, as the text of an SVG; what SVGs are written with."""
 
 from __future__ import annotations
 
@@ -10,25 +10,23 @@ from lineage.recipes.recipe import Recipe
 
 WIDTH, HEIGHT = 1280, 720
 TOP, ROW = 30, 25.4  # pixels of the heading and of a procedure
-NAME, FIRST, STRIP, GAP = 8, 262, 246, 10  # pixels: where names begin, where strips do, how wide they are and apart
+NAME, FIRST, STRIP, GAP = 8, 262, 246, 10  # pixels: x of the names and of the first strip, width of strips and gaps
 POINTS = 120  # of a curve
 STEPS = 1000  # of an epoch
-DECADES = (-6.0, 0.5)  # of the learning rate: 10^-6 to 10^0.5
-STRENGTHS, RESOLUTIONS = 1.6, 400  # the full height of a strip: deviations, pixels
+DECADES = (-6.0, 0.5)  # learning rates from 10^-6 to 10^0.5
+STRENGTHS, RESOLUTIONS = 1.6, 400  # at the full height of a strip: standard deviations, pixels
 COLOURS = {"learning rate": "#3b6ea8", "momentum": "#6a9c5b", "augmentation": "#c98b3a", "resolution": "#8d6aa6"}
 FONT = 'font-family="DejaVu Sans, Verdana, sans-serif"'
 
 
 def draw(procedures: Mapping[str, tuple[Recipe, int]], strengths: Mapping[str, float]) -> str:
-    """
+    """The picture.
+
     Args:
-        procedures: by name, a recipe and its resolution in training.
+        procedures: by name, a recipe and its training resolution.
         strengths: of their augmentations.
     """
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-    ]
+    lines = []
     for column, (title, colour) in enumerate(COLOURS.items()):
         lines.append(text(left(column), TOP - 10, title, colour, size=20, bold=True))
     for row, (name, (recipe, resolution)) in enumerate(procedures.items()):
@@ -41,11 +39,11 @@ def draw(procedures: Mapping[str, tuple[Recipe, int]], strengths: Mapping[str, f
             strip(2, bottom, [strengths[name] / STRENGTHS], f"{strengths[name]:.2f}"),
             strip(3, bottom, sides(recipe, resolution), f"{resolution}"),
         ]
-    return "\n".join([*lines, "</svg>", ""])
+    return svg(lines)
 
 
 def rates(recipe: Recipe) -> list[float]:
-    """Heights, in [0, 1], of the learning rate from the first step to the last."""
+    """The learning rate from the first step to the last, as heights in [0, 1]."""
     low, high = DECADES
     heights = []
     for point in range(POINTS):
@@ -58,12 +56,12 @@ def rates(recipe: Recipe) -> list[float]:
 
 
 def sides(recipe: Recipe, resolution: int) -> list[float]:
-    """Heights of the resolution, in equal shares of the training."""
+    """The resolution over equal parts of the training, as heights in [0, 1]."""
     return [side / RESOLUTIONS for side in recipe.progressive_res or [resolution]]
 
 
 def strip(column: int, bottom: float, heights: list[float], label: str) -> str:
-    """An area under a curve of heights in [0, 1], or of one height, and its number."""
+    """The area under a curve of heights in [0, 1], or under one constant height, and its label."""
     colour, tall = list(COLOURS.values())[column], ROW - 5
     across = [left(column) + STRIP * place / max(len(heights) - 1, 1) for place in range(max(len(heights), 2))]
     tops = [bottom - tall * height for height in (heights if len(heights) > 1 else heights * 2)]
@@ -78,6 +76,13 @@ def strip(column: int, bottom: float, heights: list[float], label: str) -> str:
 
 def left(column: int) -> int:
     return FIRST + column * (STRIP + GAP)
+
+
+def svg(lines: list[str]) -> str:
+    """A whole picture."""
+    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    ground = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
+    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', ground, *lines, "</svg>", ""])
 
 
 def text(x: float, y: float, words: str, colour: str, size: int, bold: bool = False, end: bool = False) -> str:
