@@ -56,33 +56,22 @@ def union(fields: Sequence[Field]) -> Field:
 
 @dataclass(frozen=True)
 class Node:
-    """An operation of the network, of those that the table and the drawing show.
-
-    Attributes:
-        index: in the list of all nodes.
-        kind: image, conv, max, avg, linear, other; or a join of several paths: add, concat, gate.
-        inputs: indices of the nodes that it reads.
-        owner: the module that runs it, by its name in the network.
-        channels, side: of the output; side is (height, width).
-        depth: layers with weights on the longest path from the image.
-        in_gate: whether it computes the factors of a gate (squeeze-and-excitation).
-        auxiliary: whether it leads only to an auxiliary head.
-    """
+    """An operation of the network, of those that the table and the drawing show."""
 
     index: int
-    kind: str
-    inputs: tuple[int, ...]
-    owner: str
+    kind: str  # image, conv, max, avg, linear, other; or a join of several paths: add, concat, gate
+    inputs: tuple[int, ...]  # indices of the nodes that it reads
+    owner: str  # the module that runs it, by its name in the network
     channels: int
-    side: Pair
+    side: Pair  # of the output
     field: Field
-    depth: int
+    depth: int  # layers with weights on the longest path from the image
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     groups: int = 1
     depthwise: bool = False
-    in_gate: bool = False
-    auxiliary: bool = False
+    in_gate: bool = False  # computes the factors of a gate (squeeze-and-excitation)
+    auxiliary: bool = False  # leads only to an auxiliary head
 
     @property
     def has_weights(self) -> bool:

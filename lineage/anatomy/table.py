@@ -22,17 +22,11 @@ WIDEST = 44  # characters of a table of Inception modules
 
 @dataclass(frozen=True)
 class Block:
-    """A unit of a stage, such as a bottleneck, or a layer outside of any unit.
+    """A unit of a stage, such as a bottleneck, or a layer outside of any unit."""
 
-    Attributes:
-        name: of its module in the network.
-        kind: the class of its module.
-        nodes: without those that compute gates.
-    """
-
-    name: str
-    kind: str
-    nodes: tuple[Node, ...]
+    name: str  # of its module in the network
+    kind: str  # the class of its module
+    nodes: tuple[Node, ...]  # without those that compute gates
 
     @functools.cached_property
     def series(self) -> structure.Series:
@@ -58,18 +52,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Row:
-    """A stage. Parameters and multiply-adds are its own; depth and receptive field are counted from the image.
-
-    Attributes:
-        side, channels: of the output; side is (height, width).
-        depth: layers with weights on the longest path.
-    """
+    """A stage. Parameters and multiply-adds are its own; depth and receptive field are counted from the image."""
 
     name: str
     operator: str
-    side: Pair
+    side: Pair  # of the output
     channels: int
-    depth: int
+    depth: int  # layers with weights on the longest path
     parameters: int
     macs: int
     field: Field

@@ -21,11 +21,10 @@ from docs.papers import families
 from lineage.anatomy import structure
 from lineage.anatomy.drawing import key
 from lineage.anatomy.drawing import svg as drawing
-from lineage.anatomy.drawing.captions import groups_of
-from lineage.anatomy.drawing.cells import cells_of
+from lineage.anatomy.drawing.captions import group_blocks
+from lineage.anatomy.drawing.cells import find_cells
 from lineage.anatomy.drawing.layout import Drawing, lay_out
 from lineage.anatomy.drawing.page import FONT, HEIGHT, WIDTH, overlap
-from lineage.anatomy.drawing.placing import Slab, Wire
 from lineage.anatomy.table import Anatomy, dissect
 from lineage.anatomy.trace import trace
 from lineage.archs.blocks import SqueezeExcite
@@ -241,10 +240,10 @@ def test_key_names_every_kernel(config):
 def test_folding():
     """Equal neighbours are drawn once where there are too many columns; their number is kept."""
     found = anatomy("resnet152")
-    groups = groups_of(found, folded=True)
+    groups = group_blocks(found, folded=True)
     assert [len(group.run) for group in groups if len(group.run) > 1] == [2, 7, 35, 2]
     assert sum(len(group.run) for group in groups) == sum(len(row.blocks) for row in found.rows)
-    assert all(len(group.run) == 1 for group in groups_of(found, folded=False))
+    assert all(len(group.run) == 1 for group in group_blocks(found, folded=False))
 
 
 def test_names_of_the_papers():
@@ -257,9 +256,9 @@ def test_towers():
     look = drawn("alexnet")
     towers = [slab for slab in look.slabs if slab.node.index in look.names and slab.y != 0]
     assert [slab.maps for slab in towers if slab.y < 0] == [48, 48, 128, 128, 192, 192, 128, 128, 2048, 2048]
-    wires = [item.points for item in look.canvas.items if isinstance(item, Wire)]
+    wires = [wire.points for wire in look.wires]
     ends = {end[0] for start, end in wires if start[1] * end[1] < 0}
-    found = [look.names[slab.node.index] for slab in towers if isinstance(slab, Slab) and slab.x in ends and slab.y < 0]
+    found = [look.names[slab.node.index] for slab in towers if slab.x in ends and slab.y < 0]
     assert found == ["conv3", "fc6", "fc7"]
 
 
@@ -272,7 +271,7 @@ def test_growth():
 
 def test_cells_are_the_papers():
     """The cells read off the graph are the tables that the network was built from, Figure 4 of the paper."""
-    found = {cell.name: cell for cell in cells_of(anatomy("nasnet_a_mobile"))}
+    found = {cell.name: cell for cell in find_cells(anatomy("nasnet_a_mobile"))}
     for name, table in (("normal cell", NORMAL_A), ("reduction cell", REDUCTION_A)):
         cell = found[name]
         states = {"h[i]": 0, "h[i-1]": 1}

@@ -1,4 +1,4 @@
-"""What a drawing tells of each stage under it, and which of equal blocks it draws."""
+"""The captions under a drawing's stages, and which of equal blocks are drawn."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lineage.anatomy.drawing.page import width_of
 from lineage.anatomy.graph import Node
 from lineage.anatomy.table import Anatomy, Block
 
-SHOWN = 3  # layers of a folded dense block
+SHOWN = 3  # drawn layers of a folded dense block
 
 
 @dataclass(frozen=True)
 class Group:
-    """Equal blocks, of which the first `shown` are drawn."""
+    """Equal blocks in a run, of which the first `shown` are drawn; `row` is the index of their stage."""
 
     row: int
     run: tuple[Block, ...]
@@ -29,7 +29,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Caption:
-    """What stands under a stage: its name, the size of its output, its blocks as in the paper's table, how many."""
+    """Under a stage: its name, the size of its output, and its blocks as in the paper's table with their number."""
 
     name: str
     size: tuple[str, ...]
@@ -49,27 +49,27 @@ class Caption:
 
 
 def signature(block: Block) -> tuple:
-    """What equal blocks share; a concatenation grows, so its channels do not count."""
-    facts = [
+    """Equal for blocks that are drawn alike. The channels of concatenations, which grow, do not count."""
+    nodes = [
         (n.kind, n.kernel, n.stride, n.groups, n.side, None if n.kind == "concat" else n.channels, len(n.inputs) > 1)
         for n in block.nodes
         if not (n.kind == "concat" and n is block.nodes[0])  # the first layer of a dense block has nothing to join
     ]
-    return (block.kind, *facts)
+    return (block.kind, *nodes)
 
 
 def is_dense(run: Sequence[Block]) -> bool:
-    """Whether blocks read the outputs of several before them and join them, as in DenseNet."""
+    """Whether the blocks concatenate the outputs of several before them, as in DenseNet."""
     return len(run) > 2 and all(block.nodes[0].kind == "concat" for block in run[1:])
 
 
-def groups_of(anatomy: Anatomy, folded: bool) -> list[Group]:
-    """The blocks in order, without auxiliary heads; if `folded`, equal neighbours together."""
+def group_blocks(anatomy: Anatomy, folded: bool) -> list[Group]:
+    """The blocks in order, without auxiliary heads; if `folded`, equal neighbours are a group."""
     rows = [(i, block) for i, row in enumerate(anatomy.rows) if not row.auxiliary for block in row.blocks]
     groups = []
     for (row, _), members in groupby(rows, key=lambda pair: (pair[0], signature(pair[1]))):
         run = tuple(block for _, block in members)
-        if folded and len(run) > 1 and sum(map(len, (block.nodes for block in run))) > len(run):
+        if folded and len(run) > 1 and any(len(block.nodes) > 1 for block in run):
             groups.append(Group(row, run, min(SHOWN, len(run)) if is_dense(run) else 1))
         else:
             groups += [Group(row, (block,)) for block in run]
@@ -77,7 +77,7 @@ def groups_of(anatomy: Anatomy, folded: bool) -> list[Group]:
 
 
 def sections(anatomy: Anatomy, groups: Sequence[Group]) -> list[tuple[str, list[Group]]]:
-    """What has a caption of its own: a stage; of DenseNet, the dense block and the transition."""
+    """What has a caption of its own: a stage; in DenseNet, a dense block or a transition."""
     found, number = list[tuple[str, list[Group]]](), 0
     for row, members in groupby(groups, key=lambda group: group.row):
         stage = list(members)
@@ -93,17 +93,22 @@ def sections(anatomy: Anatomy, groups: Sequence[Group]) -> list[tuple[str, list[
     return found
 
 
-def size_of(node: Node, split: bool) -> tuple[str, ...]:
+def size_text(node: Node, two_lines: bool) -> tuple[str, ...]:
     if node.side == (1, 1):
         return (str(node.channels),)
     height, width = node.side
-    return (f"{height}x{width}", f"x {node.channels}") if split else (f"{height}x{width}x{node.channels}",)
+    return (f"{height}x{width}", f"x {node.channels}") if two_lines else (f"{height}x{width}x{node.channels}",)
 
 
 def caption(name: str, groups: Sequence[Group], level: int) -> Caption:
-    """Levels of detail: 0 all; 1 the size in two lines; 2 the number of blocks, not their layers; 3 the size alone."""
+    """A caption that gets narrower with `level`.
+
+    Args:
+        level: 0 for everything; 1: the size in two lines; 2: the number of blocks without their layers; 3: only the
+            size.
+    """
     blocks = [block for group in groups for block in group.run]
-    size = size_of(blocks[-1].nodes[-1], level > 0)
+    size = size_text(blocks[-1].nodes[-1], level > 0)
     units = [block for block in blocks if sum(node.has_weights for node in block.nodes) > 1]
     if not units:
         layers = [structure.with_channels(block.nodes[0]) for block in blocks if block.nodes[0].has_weights]
@@ -111,18 +116,16 @@ def caption(name: str, groups: Sequence[Group], level: int) -> Caption:
         return Caption(name, size, tuple(layers[:1]), len(layers)) if equal else Caption(name, size)
     if level > 2 or name == "stem":
         return Caption(name, size)
-    last = units[-1].drawn
+    last = units[-1]
     if is_dense(units):
-        growth, total = units[-1].nodes[-1].channels, blocks[-1].nodes[-1].channels
+        growth, total = last.nodes[-1].channels, blocks[-1].nodes[-1].channels
         size = (*size, f"{total - len(units) * growth} + {len(units)}x{growth}")
-    if is_dense(units) and level > 1:
-        return Caption(name, size)
-    lines = structure.describe(last, structure.with_channels, "\n").split("\n")
-    if units[-1].is_cell or structure.as_fork(last) or level > 1 or len(lines) > 5:
-        number, word = (
-            sum(unit.kind == units[-1].kind for unit in units),
-            structure.BLOCK_NAMES.get(units[-1].kind, units[-1].kind),
-        )
-        return Caption(name, (*size, f"{number} {word.removesuffix('s') if number == 1 else word}"))
-    same = [unit for unit in units if structure.describe(unit.drawn) == structure.describe(last)]
-    return Caption(name, size, tuple(lines), len(same))
+        if level > 1:
+            return Caption(name, size)
+    lines = structure.describe(last.drawn, structure.with_channels, "\n").split("\n")
+    if last.is_cell or structure.as_fork(last.drawn) or level > 1 or len(lines) > 5:
+        number = sum(unit.kind == last.kind for unit in units)
+        plural = structure.BLOCK_NAMES.get(last.kind, last.kind)
+        return Caption(name, (*size, f"{number} {plural.removesuffix('s') if number == 1 else plural}"))
+    equal_units = [unit for unit in units if structure.describe(unit.drawn) == structure.describe(last.drawn)]
+    return Caption(name, size, tuple(lines), len(equal_units))

@@ -1,29 +1,29 @@
-"""A searched cell drawn once, with its operations in words, as in the figures of NASNet's paper (arXiv 1707.07012)."""
+"""A searched cell drawn once, with the names of its operations, as in NASNet's paper (arXiv 1707.07012)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from lineage.anatomy.drawing.key import KERNELS, colour_class
 from lineage.anatomy.drawing.page import FONT, INK, SOFT, Page, Point, width_of
-from lineage.anatomy.drawing.style import KERNELS, colour_class
 from lineage.anatomy.graph import Node
 from lineage.anatomy.structure import cell_name, kernel_text
 from lineage.anatomy.table import Anatomy, Block
 
-BOX, STEP = 25.0, 29.0  # height of an operation; from one to the next
+BOX, STEP = 25.0, 29.0  # height of an operation; distance of operations
 INPUTS = ("h[i]", "h[i-1]")  # the outputs of the cell before, and of the one before that
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What is done to a state, `source`, before it is added to another."""
+    """What is applied to a state, the node `source`, before it is added to another."""
 
-    source: int  # a node: a sum, or what the cell makes of its inputs
+    source: int
     layers: tuple[Node, ...]
 
     @property
     def main(self) -> Node | None:
-        """The layer that it is named after; None: the identity."""
+        """The layer that names it; None: the identity."""
         return max(self.layers, key=lambda node: (node.kind in ("max", "avg"), node.kernel), default=None)
 
     @property
@@ -37,62 +37,60 @@ class Operation:
 
 @dataclass(frozen=True)
 class Cell:
-    """The sums of a cell, each of two operations, in order; its two inputs; and the states that it hands on."""
+    """A searched cell; its states are nodes, by their indices."""
 
     name: str
-    sums: dict[int, tuple[Operation, ...]]
-    inputs: dict[int, str]
-    outputs: tuple[int, ...]
-    nodes: tuple[Node, ...]  # what is drawn: the layers that operations are named after, and the sums
+    sums: dict[int, tuple[Operation, ...]]  # the operations that are added in each state, in order
+    inputs: dict[int, str]  # the names of the two input states
+    outputs: tuple[int, ...]  # the states that are concatenated
+    nodes: tuple[Node, ...]  # what the key explains: the layers that name operations, and the sums
 
 
-def cells_of(anatomy: Anatomy) -> list[Cell]:
-    """Every kind of cell, as its last one is."""
+def find_cells(anatomy: Anatomy) -> list[Cell]:
+    """The last cell of each kind."""
     found: dict[str, Cell] = {}
-    last = 0
+    before = 0
     for block in (block for row in anatomy.rows if not row.auxiliary for block in row.blocks):
         if block.kind == "Cell":
-            found[cell_name(block.kind, block.nodes)] = read(block, last)
-        last = block.nodes[-1].index
+            cell = read_cell(block, before)
+            found[cell.name] = cell
+        before = block.nodes[-1].index
     return list(found.values())
 
 
-def read(block: Block, last: int) -> Cell:
-    """The cell's table from its graph; `last` is the output of the cell before."""
+def read_cell(block: Block, before: int) -> Cell:
+    """The cell's table from its graph; `before` is the output of the cell before."""
     own = {node.index: node for node in block.nodes}
     sums = [node for node in block.nodes if node.kind == "add"]
-    readers = [i for node in block.nodes for i in node.inputs]
+    reads = [i for node in block.nodes for i in node.inputs]
 
-    def walk(index: int) -> Operation:
+    def operation(index: int) -> Operation:
         layers: list[Node] = []
-        while own[index].kind not in ("add", "concat") and readers.count(index) == 1 and own[index].inputs[0] in own:
+        while own[index].kind not in ("add", "concat") and reads.count(index) == 1 and own[index].inputs[0] in own:
             layers.insert(0, own[index])
             index = own[index].inputs[0]
         return Operation(index, tuple(layers))
 
-    table = {node.index: tuple(map(walk, node.inputs)) for node in sums}
-    states = dict.fromkeys(
-        operation.source for row in table.values() for operation in row if operation.source not in table
-    )
-    inputs = {state: INPUTS[not leads(own, state, last)] for state in states}
-    mains = [operation.main for row in table.values() for operation in row]
-    drawn = [replace(node, groups=1, depthwise=False) for node in mains if node is not None]  # not striped: "sep"
-    return Cell(cell_name(block.kind, block.nodes), table, inputs, block.nodes[-1].inputs, (*drawn, *sums))
+    table = {node.index: tuple(map(operation, node.inputs)) for node in sums}
+    operations = [one for row in table.values() for one in row]
+    states = dict.fromkeys(one.source for one in operations if one.source not in table)
+    inputs = {state: INPUTS[not depends_on(own, state, before)] for state in states}
+    mains = [replace(one.main, groups=1, depthwise=False) for one in operations if one.main]  # "sep" needs no stripes
+    name = cell_name(block.kind, block.nodes)
+    return Cell(name, table, inputs, block.nodes[-1].inputs, (*mains, *sums))
 
 
-def leads(own: dict[int, Node], index: int, last: int) -> bool:
-    """Whether a state of the cell is made of the node `last`."""
-    return index == last or (index in own and any(leads(own, i, last) for i in own[index].inputs))
+def depends_on(own: dict[int, Node], index: int, source: int) -> bool:
+    return index == source or (index in own and any(depends_on(own, i, source) for i in own[index].inputs))
 
 
-def draw(page: Page, cell: Cell, left: float, top: float) -> Point:
-    """Draw a cell; returns its right and lower ends. Operations that feed one sum stand one over the other."""
+def paint_cell(page: Page, cell: Cell, left: float, top: float) -> Point:
+    """Paint a cell; returns its right and lower ends. The operations of a sum stand one above the other."""
     level: dict[int, int] = {}
     for index, row in cell.sums.items():
         level[index] = 1 + max(level.get(operation.source, 0) for operation in row)
     column = max(width_of(operation.text) for row in cell.sums.values() for operation in row) + 16
-    rows = max(2 * list(level.values()).count(number) for number in level.values())
-    height = rows * STEP
+    height = STEP * max(2 * list(level.values()).count(number) for number in level.values())
     page.write(cell.name, left, top + FONT, bold=True)
     start, step = left + width_of("reduction cell") + 60, column + 96
     places: dict[int, Point] = {}

@@ -1,48 +1,79 @@
-"""The key of a drawing: colours by kernel, marks, and the scale."""
+"""Colours of kernels, marks of joins, and the key of a drawing that explains them.
+
+Light and dark colours alternate, so that they differ in grey too; the hues are those of Okabe and Ito, which
+colour-blind readers tell apart (jfly.uni-koeln.de/color, 2008).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lineage.anatomy.drawing.layout import MARGIN
-from lineage.anatomy.drawing.page import INK, WIDTH, Box, Page, width_of
+from lineage.anatomy.drawing.page import INK, MARGIN, WIDTH, Box, Page, width_of
 from lineage.anatomy.drawing.placing import Scale
-from lineage.anatomy.drawing.style import KERNELS, colour_class, entry
 from lineage.anatomy.graph import Node
+from lineage.anatomy.structure import kernel_text
 
-ROW, SWATCH = 32.0, 26.0
-PATTERNS = [
+KERNELS = {  # colour class: fill, and the colour of text on it
+    "1x1": ("#f7e06e", INK),
+    "3x3": ("#0072b2", "#ffffff"),
+    "5x5": ("#e8833a", INK),
+    "7x7": ("#36203f", "#ffffff"),  # and larger
+    "1x3": ("#a6d8f5", INK),  # and 3x1
+    "1x7": ("#009e73", INK),  # and 7x1
+    "even": ("#b9a0b4", INK),  # 2x2 and 4x4, of patches
+    "max": ("#ffffff", INK),
+    "avg": ("#dcdcdc", INK),
+    "linear": ("#8c8c8c", INK),
+    "other": ("#ffffff", INK),
+    "image": ("#efefef", INK),
+    "concat": ("#444444", "#ffffff"),
+}
+LAYERS = {"max": "max pool", "avg": "average pool", "linear": "linear", "other": "radial basis"}
+MARKS = {"add": "sum", "gate": "squeeze-and-excitation", "concat": "concatenation"}
+STRIPES = [
     '<defs><pattern id="depthwise" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
     '<rect width="3" height="7" fill="#ffffff"/></pattern>'
     '<pattern id="grouped" width="7" height="7" patternUnits="userSpaceOnUse">'
     '<rect width="2" height="7" fill="#ffffff"/></pattern></defs>'
 ]
-MARKS = {"add": "sum", "gate": "squeeze-and-excitation", "concat": "concatenation"}
 SCALE = "height: resolution; width (of a vector, its height): square root of channels"
+ROW, SWATCH = 32.0, 26.0
 Entry = tuple[str, str]  # kind of swatch, text
 
 
+def colour_class(node: Node) -> str:
+    """Its key in KERNELS."""
+    if node.kind != "conv":
+        return node.kind
+    short, long = sorted(node.kernel)
+    if short != long:
+        return "1x3" if long == 3 else "1x7"
+    if long % 2 == 0:
+        return "even"
+    return f"{min(long, 7)}x{min(long, 7)}"
+
+
 def rows(nodes: Sequence[Node]) -> list[list[Entry]]:
-    """What is to be told of these layers, in rows that fit the page."""
-    words: dict[str, list[str]] = {}
+    """The entries that these nodes need, in rows that fit the page."""
+    texts: dict[str, set[str]] = {}
     for node in nodes:
         if node.kind not in MARKS:
-            texts = words.setdefault(colour_class(node), [])
-            texts += [entry(node)] if entry(node) not in texts else []
-    entries = [(kind, ", ".join(sorted(words[kind]))) for kind in KERNELS if kind in words]
+            text = kernel_text(node) if node.kind == "conv" else LAYERS.get(node.kind, node.kind)
+            texts.setdefault(colour_class(node), set()).add(text)
+    entries = [(kind, ", ".join(sorted(texts[kind]))) for kind in KERNELS if kind in texts]
     entries += [("depthwise", "depthwise")] * any(node.depthwise for node in nodes)
     entries += [("grouped", "in groups")] * any(node.groups > 1 and not node.depthwise for node in nodes)
     entries += [(kind, text) for kind, text in MARKS.items() if any(node.kind == kind for node in nodes)]
     found: list[list[Entry]] = [[]]
-    for item in entries:
-        if sum(map(length, found[-1])) + length(item) > WIDTH - 2 * MARGIN:
+    for entry in entries:
+        if sum(map(entry_width, found[-1])) + entry_width(entry) > WIDTH - 2 * MARGIN:
             found.append([])
-        found[-1].append(item)
+        found[-1].append(entry)
     return [*found, [("scale", SCALE)]]
 
 
-def length(item: Entry) -> float:
-    return SWATCH + 8 + width_of(item[1]) + 16
+def entry_width(entry: Entry) -> float:
+    return SWATCH + 8 + width_of(entry[1]) + 16
 
 
 def paint(page: Page, rows: list[list[Entry]], scale: Scale) -> None:
@@ -52,16 +83,15 @@ def paint(page: Page, rows: list[list[Entry]], scale: Scale) -> None:
         for kind, text in row:
             if kind == "scale":
                 page.write(text, x, y + 8)
-                x += width_of(text) + 16
-                paint_scale(page, scale, x, y)
+                paint_scale(page, scale, x + width_of(text) + 16, y)
             else:
-                swatch(page, kind, (x, y - 9, x + SWATCH, y + 9))
+                paint_swatch(page, kind, (x, y - 9, x + SWATCH, y + 9))
                 page.write(text, x + SWATCH + 8, y + 8)
-                x += length((kind, text))
+                x += entry_width((kind, text))
 
 
 def paint_scale(page: Page, scale: Scale, x: float, y: float) -> None:
-    """Bars of so many channels."""
+    """Bars as wide as a slab of 16, 64, 256 and 1024 channels, as far as they fit."""
     for channels in (16, 64, 256, 1024):
         width = scale.root(channels)
         if x + width + width_of(str(channels)) + 8 > WIDTH - MARGIN / 2:
@@ -71,11 +101,11 @@ def paint_scale(page: Page, scale: Scale, x: float, y: float) -> None:
         x += width + width_of(str(channels)) + 20
 
 
-def swatch(page: Page, kind: str, box: Box) -> None:
+def paint_swatch(page: Page, kind: str, box: Box) -> None:
     if kind in MARKS:
         middle, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
         half = 3.0 if kind == "concat" else 9.0
-        paint_joint(page, kind, (middle - half, y - 9, middle + half, y + 9))
+        paint_join(page, kind, (middle - half, y - 9, middle + half, y + 9))
     elif kind in KERNELS:
         page.rectangle(box, KERNELS[kind][0], INK)
     else:
@@ -83,8 +113,8 @@ def swatch(page: Page, kind: str, box: Box) -> None:
         page.rectangle(box, f"url(#{kind})")
 
 
-def paint_joint(page: Page, kind: str, box: Box) -> None:
-    """A circle with a plus, of a sum, or with a cross, of a gate; a bar, of a concatenation."""
+def paint_join(page: Page, kind: str, box: Box) -> None:
+    """A sum as a circle with a plus, a gate as a circle with a cross, a concatenation as a bar."""
     if kind == "concat":
         page.rectangle(box, "#444444")
         return
@@ -92,8 +122,7 @@ def paint_joint(page: Page, kind: str, box: Box) -> None:
     page.circle(x, y, radius, "#ffffff" if kind == "add" else "#ffe28a")
     r = 0.6 * radius
     if kind == "add":
-        page.path(f"M{x - r:.1f} {y:.1f} h{2 * r:.1f} M{x:.1f} {y - r:.1f} v{2 * r:.1f}", line=2)
+        lines = f"M{x - r:.1f} {y:.1f} h{2 * r:.1f} M{x:.1f} {y - r:.1f} v{2 * r:.1f}"
     else:
-        page.path(
-            f"M{x - r:.1f} {y - r:.1f} l{2 * r:.1f} {2 * r:.1f} m0 {-2 * r:.1f} l{-2 * r:.1f} {2 * r:.1f}", line=2
-        )
+        lines = f"M{x - r:.1f} {y - r:.1f} l{2 * r:.1f} {2 * r:.1f} m0 {-2 * r:.1f} l{-2 * r:.1f} {2 * r:.1f}"
+    page.path(lines, line=2)

@@ -1,69 +1,46 @@
-"""Texts on a drawing of a network: the papers' names of layers, kernels and channels, where there is room for them."""
+"""Texts in a drawing of a network: the papers' names of layers, kernels and channels, wherever there is room."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
+from lineage.anatomy.drawing.key import KERNELS, colour_class
 from lineage.anatomy.drawing.layout import Drawing
-from lineage.anatomy.drawing.page import FONT, INK, LINE, SOFT, Box, Page, overlap, width_of
-from lineage.anatomy.drawing.placing import Joint, Slab, Wire
-from lineage.anatomy.drawing.style import KERNELS, colour_class
+from lineage.anatomy.drawing.page import FONT, INK, LINE, Box, Page, overlap, width_of
+from lineage.anatomy.drawing.placing import Shape
 from lineage.anatomy.structure import label
 
-
-def ground(item: Slab | Joint, dx: float, dy: float) -> Box:
-    x, y = item.x + dx, item.y + dy
-    return x, y - item.height / 2, x + item.width, y + item.height / 2
+Spot = tuple[str, float, float, str, bool]  # text, x, y, the anchor that is at (x, y), whether it is turned
 
 
-def place_texts(page: Page, drawing: Drawing, dx: float, dy: float, floor: float) -> None:
-    """The papers' names over layers, kernels and channels on or under them, each where nothing is in its way."""
-    taken = [*page.texts, *(ground(item, dx, dy) for item in drawing.placed)]
-    for wire in drawing.canvas.items:
-        if isinstance(wire, Wire) and wire.style != "arc":
-            points = [(x + dx, y + dy) for x, y in wire.points]
-            taken += [(min(a, c) - 1, min(b, d) - 1, max(a, c) + 1, max(b, d) + 1) for (a, b), (c, d) in pairs(points)]
+def place_texts(page: Page, drawing: Drawing, floor: float) -> None:
+    """The papers' names above layers, kernels and channels on or below them, down to `floor`, without overlaps."""
+    taken = [*page.texts, *(shape.box for shape in drawing.shapes)]
+    for wire in drawing.wires:
+        for (a, b), (c, d) in pairwise(wire.points if wire.style != "arc" else ()):
+            taken.append((min(a, c) - 1, min(b, d) - 1, max(a, c) + 1, max(b, d) + 1))
     for text, x, y in drawing.notes:
-        place(page, [(text, x + dx, y + dy, "start", False)], taken, floor)
-    for item in drawing.placed:
-        name = drawing.names.get(item.node.index)
-        if name:
-            left, top, right, bottom = ground(item, dx, dy)
-            middle = (left + right) / 2
-            ends = [(middle, "middle"), (right, "end"), (left - 4, "end")]
-            heights = (top - 7, top - 7 - LINE)
-            place(page, [(name, x, y, anchor, False) for y in heights for x, anchor in ends], taken, floor)
-            if isinstance(item, Joint):
-                text = str(item.node.channels)
-                place(page, [(text, x, bottom + 24, anchor, False) for x, anchor in ends], taken, floor)
+        place(page, [(text, x, y, "start", False)], taken, floor)
+    for shape in drawing.shapes:
+        if name := drawing.names.get(shape.node.index):
+            left, top, right, bottom = shape.box
+            ends = [((left + right) / 2, "middle"), (right, "end"), (left - 4, "end")]
+            spots = [(name, x, y, anchor, False) for y in (top - 7, top - 7 - LINE) for x, anchor in ends]
+            place(page, spots, taken, floor)
+            if not shape.maps:
+                below = [(str(shape.node.channels), x, bottom + 24, anchor, False) for x, anchor in ends]
+                place(page, below, taken, floor)
     for slab in (slab for slab in drawing.slabs if slab.node.index in drawing.labelled):
-        frames = [frame.y + frame.height + dy for frame in drawing.frames if frame.x <= slab.x < frame.x + frame.width]
-        box = ground(slab, dx, dy)
-        place(page, spots_of(slab, box, max([box[3], *frames])), taken, floor, box, slab)
+        frames = [frame.y + frame.height for frame in drawing.frames if frame.x <= slab.x < frame.x + frame.width]
+        place(page, spots_of_slab(slab, max([slab.box[3], *frames])), taken, floor, slab)
 
 
-def paint_links(page: Page, box: Box, floor: float) -> None:
-    """Table I of LeNet-5's paper: which maps of S2, the rows, a map of C3 reads."""
-    from lineage.archs.lenet import C3_INPUTS
-
-    side, x, y = 7.0, (box[0] + box[2]) / 2 - 56, floor - 50
-    for column, sources in enumerate(C3_INPUTS):
-        for row in range(6):
-            left, top = x + side * column, y + side * row
-            page.rectangle((left, top, left + side, top + side), INK if row in sources else "#ffffff", SOFT, 0.6)
-    text = f"{sum(map(len, C3_INPUTS))} of {6 * len(C3_INPUTS)} links"
-    page.write(text, (box[0] + box[2]) / 2, y - 8, "middle")
-
-
-Spot = tuple[str, float, float, str, bool]  # text, x, y, which end of it is there, whether it is turned
-
-
-def spots_of(slab: Slab, box: Box, end: float) -> Iterator[Spot]:
-    """Where the kernel and the channels of a layer may stand, the best first: turned or level, on it or under `end`."""
-    left, top, right, bottom = box
+def spots_of_slab(slab: Shape, end: float) -> Iterator[Spot]:
+    """Where kernel and channels of a layer may stand, the best first: turned or level, on it or below `end`."""
+    left, top, right, bottom = slab.box
     x, y = (left + right) / 2, (top + bottom) / 2
-    for text in texts_of(slab):
+    for text in slab_texts(slab):
         length = width_of(text)
         if right - left >= 0.9 * FONT and bottom - top >= length + 8:
             yield text, x + 0.26 * FONT, y + length / 2, "start", True
@@ -74,7 +51,8 @@ def spots_of(slab: Slab, box: Box, end: float) -> Iterator[Spot]:
         yield text, x + 0.26 * FONT, end + 6 + length, "start", True
 
 
-def texts_of(slab: Slab) -> list[str]:
+def slab_texts(slab: Shape) -> list[str]:
+    """Texts for a layer, the most informative first."""
     node = slab.node
     if node.kind == "conv":
         return [f"{label(node)}, {slab.maps}", str(slab.maps)]
@@ -83,13 +61,12 @@ def texts_of(slab: Slab) -> list[str]:
     return ["RBF"] if node.kind == "other" else [str(slab.maps)]
 
 
-def place(
-    page: Page, spots: Iterable[Spot], taken: list[Box], floor: float, own: Box | None = None, slab: Slab | None = None
-) -> None:
+def place(page: Page, spots: Iterable[Spot], taken: list[Box], floor: float, slab: Shape | None = None) -> None:
+    """Write at the first spot that is free, if any; a text about a slab may also stand on it."""
     for text, x, y, anchor, turned in spots:
         box = page.box_of(text, x, y, anchor, FONT, turned)
         near = (box[0] - 2, box[1], box[2] + 2, box[3])
-        inside = own is not None and own[1] < box[1] and box[3] < own[3]
+        inside = slab is not None and slab.box[1] < box[1] and box[3] < slab.box[3]
         blocked = not inside and any(overlap(near, other) for other in taken)
         if blocked or box[3] > floor or (inside and slab is not None and slab.node.groups > 1):
             continue
@@ -97,7 +74,3 @@ def place(
         page.write(text, x, y, anchor, turned=turned, ink=ink)
         taken.append(box)
         return
-
-
-def pairs(points: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    return zip(points, points[1:], strict=False)

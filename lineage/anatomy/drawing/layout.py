@@ -1,7 +1,7 @@
 """Where everything in the drawing of a network stands, from left to right, stage by stage.
 
-Where a network would need slabs that are too narrow, equal neighbours are drawn once, in a frame "x n"; captions give
-up detail for room.
+If the slabs of a network would be too narrow, equal neighbours are drawn once, in a frame "x n", and captions get
+shorter.
 """
 
 from __future__ import annotations
@@ -10,23 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from lineage.anatomy import structure
-from lineage.anatomy.drawing.captions import Caption, Group, caption, groups_of, sections, size_of
-from lineage.anatomy.drawing.page import WIDTH
-from lineage.anatomy.drawing.placing import LANE, Frame, Joint, Piece, Scale, Slab, stand_in_two_rows
-from lineage.anatomy.graph import Node
-from lineage.anatomy.structure import arrange
+from lineage.anatomy.drawing.captions import Caption, Group, caption, group_blocks, sections, size_text
+from lineage.anatomy.drawing.page import MARGIN, WIDTH
+from lineage.anatomy.drawing.placing import LANE, Frame, Piece, Scale, Shape, Wire, in_two_rows, moved
+from lineage.anatomy.graph import JOINS, Node
 from lineage.anatomy.table import Anatomy
 
-MARGIN = 24.0
-WIDEST, NARROWEST = 16.0, 0.8  # of a slab, times the square root of its channels
-MANY = 150  # nodes, which never fit unfolded
-FRAME = 6.0  # from what it frames
-APART = 10.0  # from caption to caption
+WIDEST, NARROWEST = 16.0, 0.8  # bounds of Scale.channel
+MANY = 150  # a network of more nodes is always folded
+FRAME = 6.0  # distance of a frame from its blocks
+APART = 10.0  # distance of captions
 NAMES = {  # the papers' names of layers, in order
     "LeNet5": ["C1", "S2", "C3", "S4", "C5", "F6", "output"],
     "AlexNet": ["conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8"],
 }
-
 
 Parts = Sequence[tuple[Caption, list[Group]]]
 
@@ -42,40 +39,48 @@ class Band:
 
 @dataclass
 class Drawing:
-    """All of it around the axis y = 0, from x = 0 to `width`, `up` and `down` its extents."""
+    """All of a drawing, from x = 0 on, around the axis y = 0."""
 
     scale: Scale
     canvas: Piece
     bands: list[Band]
-    names: dict[int, str]  # of the papers, by node
-    labelled: set[int]  # nodes with kernel and channels beside them: their captions do not tell
-    notes: list[tuple[str, float, float]] = field(default_factory=list)  # texts that start at a point
+    names: dict[int, str]  # the papers' names, by node
+    labelled: set[int]  # nodes beside which kernel and channels stand, since no caption states them
+    notes: list[tuple[str, float, float]] = field(default_factory=list)  # texts that start at (x, y)
 
     @property
-    def slabs(self) -> list[Slab]:
-        return [item for item in self.canvas.items if isinstance(item, Slab)]
+    def shapes(self) -> list[Shape]:
+        return [item for item in self.canvas.items if isinstance(item, Shape)]
 
     @property
-    def joints(self) -> list[Joint]:
-        return [item for item in self.canvas.items if isinstance(item, Joint)]
+    def slabs(self) -> list[Shape]:
+        return [shape for shape in self.shapes if shape.maps]
 
     @property
-    def placed(self) -> list[Slab | Joint]:
-        return [item for item in self.canvas.items if isinstance(item, Slab | Joint)]
+    def wires(self) -> list[Wire]:
+        return [item for item in self.canvas.items if isinstance(item, Wire)]
 
     @property
     def frames(self) -> list[Frame]:
         return [item for item in self.canvas.items if isinstance(item, Frame)]
 
-    def at(self) -> dict[int, Slab | Joint]:
-        return {item.node.index: item for item in self.placed}
+    def by_node(self) -> dict[int, Shape]:
+        return {shape.node.index: shape for shape in self.shapes}
+
+    def moved(self, dx: float, dy: float) -> Drawing:
+        return replace(
+            self,
+            canvas=replace(self.canvas, items=[moved(item, dx, dy) for item in self.canvas.items]),
+            bands=[replace(band, x=band.x + dx) for band in self.bands],
+            notes=[(text, x + dx, y + dy) for text, x, y in self.notes],
+        )
 
 
 def lay_out(anatomy: Anatomy, height: Callable[[int], float]) -> Drawing:
-    """The drawing of a network; `height` tells how high it may be over so many lines of captions."""
+    """The drawing of a network, as large as fits; `height` is the room above captions of so many lines."""
     plain = [(False, 0), (False, 1)] if len(anatomy.nodes) < MANY else []
     for folded, level in (*plain, (True, 0), (True, 1), (True, 2), (True, 3)):
-        groups = groups_of(anatomy, folded)
+        groups = group_blocks(anatomy, folded)
         parts = [(caption(name, members, level), members) for name, members in sections(anatomy, groups)]
         room = height(max(part.lines for part, _ in parts))
 
@@ -83,7 +88,7 @@ def lay_out(anatomy: Anatomy, height: Callable[[int], float]) -> Drawing:
             canvas = assemble(anatomy, parts, scale, room).canvas
             return canvas.width <= WIDTH - 2 * MARGIN and canvas.up + canvas.down <= share * room
 
-        channel = largest(lambda x: fits(Scale(0.0, x), 0.9), WIDEST)  # noqa: B023  # heights that are not pixels
+        channel = largest(lambda x: fits(Scale(0.0, x), 0.9), WIDEST)  # noqa: B023  # 0.9: the rest is for pixels
         if channel >= NARROWEST * (1 if folded else 1.5):
             break
     spread = largest(lambda x: fits(Scale(0.0, channel, x)), 4.0)
@@ -92,7 +97,7 @@ def lay_out(anatomy: Anatomy, height: Callable[[int], float]) -> Drawing:
 
 
 def largest(fits: Callable[[float], bool], most: float) -> float:
-    """The largest number up to `most` that fits, where all below a number that fits do."""
+    """The largest number up to `most` that fits, by bisection."""
     if fits(most):
         return most
     low, high = 0.0, most
@@ -105,7 +110,7 @@ def largest(fits: Callable[[float], bool], most: float) -> float:
 def assemble(anatomy: Anatomy, parts: Parts, scale: Scale, room: float = 0.0) -> Drawing:
     image, gap = anatomy.nodes[0], scale.gap
     first = scale.node(image)
-    words = Caption("image", size_of(image, len(parts[0][0].size) > 1))
+    words = Caption("image", size_text(image, len(parts[0][0].size) > 1))
     canvas = Piece(width=max(first.width, words.width) + APART)
     canvas.put(first, (canvas.width - first.width) / 2)
     canvas.wire(((canvas.width + first.width) / 2, 0), (canvas.width, 0))
@@ -121,60 +126,59 @@ def assemble(anatomy: Anatomy, parts: Parts, scale: Scale, room: float = 0.0) ->
         canvas.wire((middle + stage.width, 0), (start + width, 0))
         canvas.width = start + width
         bands.append(Band(words, start, width))
-    canvas.items.pop()  # nothing follows the head
+    canvas.items.pop()  # the wire after the head
     groups = [group for _, members in parts for group in members]
-    drawing = Drawing(scale, canvas, bands, names_of(anatomy), set(labelled_of(parts)))
+    drawing = Drawing(scale, canvas, bands, paper_names(anatomy), set(labelled_layers(parts)))
     if has_towers(anatomy):
-        canvas.items = list(stand_in_two_rows(canvas.items, scale, 0.5 * room))
+        canvas.items = in_two_rows(canvas.items, scale, 0.5 * room)
         canvas.up = canvas.down = max(canvas.up, *(slab.height / 2 + abs(slab.y) for slab in drawing.slabs))
-    at = add_far_wires(drawing, groups)
-    add_auxiliary_heads(drawing, anatomy, at)
+    add_auxiliary_heads(drawing, anatomy, add_far_wires(drawing, groups))
     return drawing
 
 
 def has_towers(anatomy: Anatomy) -> bool:
-    """Whether it is two rows of layers, as AlexNet of 2012: groups of two, and nothing that joins."""
+    """Whether it is AlexNet of 2012, with two rows of layers: convolutions in two groups, and no joins."""
     groups = {node.groups for node in anatomy.nodes}
-    return groups == {1, 2} and all(node.kind not in ("add", "concat", "gate") for node in anatomy.nodes)
+    return groups == {1, 2} and all(node.kind not in JOINS for node in anatomy.nodes)
 
 
-def names_of(anatomy: Anatomy) -> dict[int, str]:
-    """What the papers call layers and modules, by the node that ends them."""
+def paper_names(anatomy: Anatomy) -> dict[int, str]:
+    """The papers' names of layers and modules, by their last node."""
     layers = [node.index for node in anatomy.nodes[1:] if not node.auxiliary]
     names = NAMES.get(anatomy.network, [])
     found = dict(zip(layers, names, strict=True)) if len(names) == len(layers) else {}
-    for block in (block for row in anatomy.rows for block in row.blocks):
+    for block in anatomy.blocks:
         name = block.name.split(".")[-1]
         if len(name) == 2 and name[0].isdigit() and name[1].isalpha() and not block.nodes[-1].auxiliary:  # 3a
             found[block.nodes[-1].index] = name
     return found
 
 
-def labelled_of(parts: Parts) -> Iterator[int]:
-    """Layers in a row; not those of branches, and of blocks only where the caption does not list them."""
+def labelled_layers(parts: Parts) -> Iterator[int]:
+    """Layers outside of branches; those of a block only if its caption does not list them."""
     last = parts[-1][1][-1].run[-1]
     for words, groups in parts:
         for block in (block for group in groups for block in group.blocks):
             first = block.nodes[0]
             if (first.kind == "avg" and first.side == (1, 1)) or (first.kind == "linear" and block is last):
-                continue  # the caption of the head says it
+                continue  # the head's caption states its size
             if first.kind == "concat" or len(block.nodes) == 1:
                 yield first.index
             elif not words.count:
-                yield from (node.index for node in way_through(block.drawn))
+                yield from (node.index for node in main_path(block.drawn))
 
 
-def way_through(series: structure.Series) -> Iterator[Node]:
-    """The layers of a block that branches into sums at most, without its shortcuts."""
+def main_path(series: structure.Series) -> Iterator[Node]:
+    """The layers of a block without those of shortcuts and concatenated branches."""
     for item in series:
         if isinstance(item, Node):
             yield item
         elif isinstance(item, structure.Fork) and item.join is not None and item.join.kind == "add":
-            yield from way_through(structure.longest(item.branches))
+            yield from main_path(structure.longest(item.branches))
 
 
 def add_group(stage: Piece, group: Group, scale: Scale, before: int) -> int:
-    """Draw a group after what the stage holds; returns the index of the node that ends it."""
+    """Add a group at the end of a stage; `before` is the node before it. Returns the node that ends the group."""
     run = Piece()
     for block in group.blocks:
         own = {node.index for node in block.nodes}
@@ -196,31 +200,31 @@ def add_group(stage: Piece, group: Group, scale: Scale, before: int) -> int:
     return before
 
 
-def add_far_wires(drawing: Drawing, groups: Sequence[Group]) -> dict[int, Slab | Joint]:
-    """Connections that pass over whole blocks, of DenseNet and of NASNet's h[i-1], as arcs.
+def add_far_wires(drawing: Drawing, groups: Sequence[Group]) -> dict[int, Shape]:
+    """Add connections that skip whole blocks, of DenseNet and of NASNet's h[i-1], as arcs.
 
-    Returns what stands for each node: of blocks that are not drawn, the last that is.
+    Returns the shape of each node; nodes of blocks that are not drawn have that of the last block of their run that is.
     """
-    at, canvas = drawing.at(), drawing.canvas
-    near = min(at)
+    shapes, canvas = drawing.by_node(), drawing.canvas
+    before = min(shapes)
     for group in groups:
         for block in group.blocks:
-            own = {node.index for node in block.nodes} | {near}
-            drawn = at[block.nodes[-1].index]
+            near = {node.index for node in block.nodes} | {before}
+            end = shapes[block.nodes[-1].index]
             for node in block.nodes:
-                for source in set(node.inputs) - own:
-                    if source in at:
-                        add_arc(canvas, at[source], at.get(node.index, drawn))
-            near = block.nodes[-1].index
-        near = group.run[-1].nodes[-1].index
-        for block in group.run[group.shown :]:  # the last that is drawn stands for those that are not
-            drawn_nodes = group.blocks[-1].nodes[-len(block.nodes) :]
-            pairs = zip(drawn_nodes, block.nodes, strict=False)
-            at |= {new.index: at[old.index] for old, new in pairs if old.index in at}
-    return at
+                for source in set(node.inputs) - near:
+                    if source in shapes:
+                        add_arc(canvas, shapes[source], shapes.get(node.index, end))
+            before = block.nodes[-1].index
+        before = group.run[-1].nodes[-1].index
+        for block in group.run[group.shown :]:
+            drawn = group.blocks[-1].nodes[-len(block.nodes) :]
+            pairs = zip(drawn, block.nodes, strict=False)
+            shapes |= {new.index: shapes[old.index] for old, new in pairs if old.index in shapes}
+    return shapes
 
 
-def add_arc(canvas: Piece, start: Slab | Joint, end: Slab | Joint) -> None:
+def add_arc(canvas: Piece, start: Shape, end: Shape) -> None:
     x0, x1 = start.x + start.width / 2, end.x + end.width / 2
     y0, y1 = start.y - start.height / 2, end.y - end.height / 2
     rise = min(10 + 0.2 * abs(x1 - x0), 60.0)
@@ -228,20 +232,20 @@ def add_arc(canvas: Piece, start: Slab | Joint, end: Slab | Joint) -> None:
     canvas.up = max(canvas.up, -min(y0, y1) + 0.75 * rise)
 
 
-def add_auxiliary_heads(drawing: Drawing, anatomy: Anatomy, at: dict[int, Slab | Joint]) -> None:
-    """Over the stages, each from the layer that it reads; their convolutions and dense layers to the same scale."""
+def add_auxiliary_heads(drawing: Drawing, anatomy: Anatomy, shapes: dict[int, Shape]) -> None:
+    """Add auxiliary heads above the stages, to the same scale, each from the layer that it reads."""
     canvas, scale = drawing.canvas, drawing.scale
     heads: list[list[Node]] = []
     for node in (node for row in anatomy.rows if row.auxiliary for block in row.blocks for node in block.nodes):
-        if node.inputs[0] in at:
+        if node.inputs[0] in shapes:
             heads.append([])
         heads[-1].append(node)
     for nodes in heads:
-        source = at[nodes[0].inputs[0]]
-        head = scale.series(arrange(nodes), frozenset({node.index for node in nodes} | {source.node.index}))
+        source = shapes[nodes[0].inputs[0]]
+        head = scale.series(structure.arrange(nodes), frozenset({source.node.index, *(node.index for node in nodes)}))
         x, right = source.x + source.width / 2, source.x + source.width + head.width + 20
-        below = [item for item in drawing.placed if item.x < right and item.x + item.width > x - 20]
-        y = min(item.y - item.height / 2 for item in below) - 2 * LANE - head.down - 30
+        below = [shape for shape in drawing.shapes if shape.x < right and shape.x + shape.width > x - 20]
+        y = min(shape.y - shape.height / 2 for shape in below) - 2 * LANE - head.down - 30
         canvas.wire((x, source.y - source.height / 2), (x, y), (x + 12, y))
         canvas.put(replace(head, width=0.0), x + 12, y)
         drawing.notes.append(("auxiliary", x + 12, y - head.up - 10))

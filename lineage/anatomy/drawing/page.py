@@ -1,7 +1,7 @@
-"""A page of a lecture, 16:9, written as SVG; and the same as PNG. Lengths are in units of a page 1280 wide.
+"""A page as SVG and as PNG. It is 16:9, as a slide, and 1280 units wide.
 
-On a page of 13.33 inches, a slide's, a unit is 0.75 points: FONT is 18 points. Every text states its length, so that
-it takes the same room in any font. White is painted under everything, for dark screens.
+On a slide of 13.33 inches a unit is 0.75 points, so FONT is 18 points. Every text states its length, so that it takes
+the same room in any font. The ground is white, also on dark screens.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 1280, 720
-FONT, LINE = 24, 28  # of letters; from line to line
+MARGIN = 24.0
+FONT, LINE = 24, 28  # size of letters; distance of lines
 FAMILIES = "Helvetica, Arial, Liberation Sans, Aileron, sans-serif"
 INK, SOFT = "#1a1a1a", "#5a5a5a"
 
-# Advances of Helvetica in thousandths of the size; 556 where not named.
+# Widths of Helvetica's letters in thousandths of the font size; of all others 556.
 ADVANCES = {
     **dict.fromkeys("ijl'", 222), **dict.fromkeys("ft ,./:;[]I|", 278), **dict.fromkeys("r()-", 333),
     **dict.fromkeys("ckvxyzsJ", 500), **dict.fromkeys("ABEKPSVXY", 667), **dict.fromkeys("CDHNRUw", 722),
@@ -30,7 +31,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def cross(text: str) -> str:
-    """3x3 with the sign of multiplication."""
+    """The text with a multiplication sign for the x of 3x3."""
     return re.sub(r"(?<![A-Za-z])x(?![A-Za-z])", "\u00d7", text)
 
 
@@ -47,7 +48,11 @@ def number(value: float) -> str:
 
 
 class Page:
-    """What is painted, in order, and the ground that texts take."""
+    """SVG elements, in the order of painting.
+
+    Attributes:
+        texts: each text by the box that it takes.
+    """
 
     def __init__(self, title: str, height: float = HEIGHT) -> None:
         self.title, self.height = title, height
@@ -68,9 +73,9 @@ class Page:
         self.mark(f'<path d="{commands}"', "none", ink, line, more)
 
     def mark(self, start: str, fill: str, ink: str, line: float, more: dict[str, str]) -> None:
-        words = "".join(f' {key.replace("_", "-")}="{value}"' for key, value in more.items())
+        attributes = "".join(f' {key.replace("_", "-")}="{value}"' for key, value in more.items())
         stroke = "" if ink == "none" else f' stroke="{ink}" stroke-width="{number(line)}"'
-        self.marks.append(f'{start} fill="{fill}"{stroke}{words}/>')
+        self.marks.append(f'{start} fill="{fill}"{stroke}{attributes}/>')
 
     def polyline(self, points: Sequence[Point], ink: str = SOFT, line: float = 1.5) -> None:
         self.path("M" + " L".join(f"{number(x)} {number(y)}" for x, y in points), ink, line)
@@ -78,7 +83,7 @@ class Page:
     def box_of(
         self, text: str, x: float, y: float, anchor: str = "start", size: float = FONT, turned: bool = False
     ) -> Box:
-        """The ground of a text whose baseline starts, has its middle, or ends at (x, y); turned, it is read upwards."""
+        """The box of a text whose baseline has its start, middle or end at (x, y); a turned text is read upwards."""
         length = width_of(text, size)
         before = {"start": 0.0, "middle": length / 2, "end": length}[anchor]
         if turned:
@@ -89,25 +94,22 @@ class Page:
         self, text: str, x: float, y: float, anchor: str = "start", size: float = FONT, turned: bool = False,
         ink: str = INK, bold: bool = False, halo: bool = False,
     ) -> None:  # fmt: skip
-        """Bold is drawn as an outline; a halo is white, over lines that cross."""
+        """`bold` is drawn as an outline; `halo` is white, so that crossing lines do not touch the letters."""
         self.texts[self.box_of(text, x, y, anchor, size, turned)] = text
         place = f'x="{number(x)}" y="{number(y)}"'
         if turned:
             place = f'transform="translate({number(x)} {number(y)}) rotate(-90)"'
-        room = f'textLength="{number(width_of(text, size))}" lengthAdjust="spacingAndGlyphs"'
         side = "" if anchor == "start" else f' text-anchor="{anchor}"'
+        start = f'<text {place} font-size="{number(size)}"{side}'
+        length = f'textLength="{number(width_of(text, size))}" lengthAdjust="spacingAndGlyphs"'
+        end = f"{length}>{escape(cross(text))}</text>"
         weight = f' stroke="{ink}" stroke-width="{number(size / 30)}"' if bold else ""
         if halo:
-            self.marks.append(
-                f'<text {place} font-size="{number(size)}"{side} stroke="#ffffff" stroke-width="5" '
-                f'stroke-linejoin="round" {room}>{escape(cross(text))}</text>'
-            )
-        self.marks.append(
-            f'<text {place} font-size="{number(size)}"{side} fill="{ink}"{weight} {room}>{escape(cross(text))}</text>'
-        )
+            self.marks.append(f'{start} stroke="#ffffff" stroke-width="5" stroke-linejoin="round" {end}')
+        self.marks.append(f'{start} fill="{ink}"{weight} {end}')
 
     def svg(self) -> str:
-        """The same marks are the same bytes."""
+        """The page's SVG, which has the same bytes on every machine."""
         size = f'viewBox="0 0 {WIDTH} {number(self.height)}"'
         start = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="{FAMILIES}">'
         ground = f'<rect width="{WIDTH}" height="{number(self.height)}" fill="#ffffff"/>'
@@ -115,9 +117,9 @@ class Page:
 
 
 def png(svg: str, width: int = WIDTH) -> bytes:
-    """The picture in points, drawn by resvg in the font that Pillow carries, so it is the same on every machine.
+    """The SVG as a picture, drawn by resvg in Pillow's own font, so that it is the same on every machine.
 
-    That font has the letters of ASCII: the cross of 3x3 is an x.
+    That font has only ASCII, so the multiplication sign becomes an x again.
     """
     import resvg_py
     from PIL import ImageFont

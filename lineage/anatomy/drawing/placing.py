@@ -1,45 +1,43 @@
-"""Place the layers of a network to scale: one after the other, branches in lanes, shortcuts over them."""
+"""Place the layers of a network to scale: one after the other, branches side by side, shortcuts above them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
-from lineage.anatomy.drawing.page import Point
+from lineage.anatomy.drawing.page import Box, Point
 from lineage.anatomy.graph import Node
 from lineage.anatomy.structure import Fork, Series, longest
 
-RADIUS, BAR, VECTOR = 9.0, 6.0, 10.0  # of a circle; width of a concatenation, and of a vector
-LANE = 8.0
+RADIUS, BAR, VECTOR = 9.0, 6.0, 10.0  # of a circle; widths of a concatenation and of a vector
+LANE = 8.0  # between branches
 
 
 @dataclass(frozen=True)
-class Slab:
-    """A layer's output as a rectangle; (x, y) is the middle of its left side. `maps`: of those, it shows so many."""
+class Shape:
+    """The output of a node; (x, y) is the middle of its left side.
+
+    A layer is a slab that stands for `maps` of its channels. A join has no maps: a sum or a gate is a circle, a
+    concatenation a bar.
+    """
 
     node: Node
     x: float
     y: float
     width: float
     height: float
-    maps: int
+    maps: int = 0
 
-
-@dataclass(frozen=True)
-class Joint:
-    """A sum or a gate as a circle, a concatenation as a bar; (x, y) is the middle of its left side."""
-
-    node: Node
-    x: float
-    y: float
-    width: float
-    height: float
+    @property
+    def box(self) -> Box:
+        return self.x, self.y - self.height / 2, self.x + self.width, self.y + self.height / 2
 
 
 @dataclass(frozen=True)
 class Wire:
-    """A connection through points: straight, a "curve" between two, or an "arc" over the slabs."""
+    """A connection through points: a "line", a "curve" between two points, or an "arc" above the slabs."""
 
     points: tuple[Point, ...]
     style: str = "line"
@@ -47,7 +45,7 @@ class Wire:
 
 @dataclass(frozen=True)
 class Frame:
-    """Around what stands for `count` equal blocks."""
+    """Around the `shown` blocks that stand for `count` equal ones."""
 
     x: float
     y: float
@@ -57,12 +55,12 @@ class Frame:
     shown: int
 
 
-Item = Slab | Joint | Wire | Frame
+Item = Shape | Wire | Frame
 
 
 @dataclass
 class Piece:
-    """A part of the drawing around its own axis: entered at (0, 0), left at (width, 0); y points down."""
+    """A part of the drawing in its own coordinates: it begins at (0, 0) and ends at (width, 0); y points down."""
 
     items: list[Item] = field(default_factory=list)
     width: float = 0.0
@@ -70,7 +68,7 @@ class Piece:
     down: float = 0.0
 
     def put(self, other: Piece, x: float, y: float = 0.0) -> None:
-        """Another piece, its entry at (x, y)."""
+        """Add another piece, whose beginning comes to (x, y)."""
         self.items += [moved(item, x, y) for item in other.items]
         self.width = max(self.width, x + other.width)
         self.up, self.down = max(self.up, other.up - y), max(self.down, other.down + y)
@@ -87,11 +85,11 @@ def moved(item: Item, x: float, y: float) -> Item:
 
 @dataclass(frozen=True)
 class Scale:
-    """Height of a pixel; of n channels the width is `channel` times the square root of n, of a vector the height."""
+    """Sizes of what is drawn."""
 
-    pixel: float
-    channel: float
-    spread: float = 1.0  # of what lies between
+    pixel: float  # height of a slab per pixel of its map
+    channel: float  # width of a slab, or height of a vector, per square root of its channels
+    spread: float = 1.0  # factor of the gaps
 
     @property
     def gap(self) -> float:
@@ -99,35 +97,37 @@ class Scale:
 
     @property
     def fan(self) -> float:
-        """Before and after branches."""
+        """The gap before and after branches."""
         return 2.2 * self.gap
 
     def root(self, channels: int) -> float:
         return math.sqrt(channels) * self.channel
 
     def size(self, node: Node) -> tuple[float, float]:
+        """Width and height of a slab."""
         if node.side == (1, 1):
             return min(VECTOR, 2 + 6 * self.channel), self.root(node.channels)
         return self.root(node.channels), node.side[0] * self.pixel
 
     def node(self, node: Node, height: float | None = None) -> Piece:
-        if node.kind in ("add", "gate"):
-            radius = min(RADIUS, 2 + 4 * self.channel)
-            return Piece([Joint(node, 0, 0, 2 * radius, 2 * radius)], 2 * radius, radius, radius)
+        """A layer or a join; `height` is that of the bar of a concatenation, without which it is drawn as a layer."""
         width, tall = self.size(node)
-        if node.kind == "concat" and height is not None:
-            bar = min(BAR, 2 + 2 * self.channel)
-            return Piece([Joint(node, 0, 0, bar, height)], bar, height / 2, height / 2)
-        return Piece([Slab(node, 0, 0, width, tall, node.channels)], width, tall / 2, tall / 2)
+        maps = node.channels
+        if node.kind in ("add", "gate"):
+            maps, width = 0, 2 * min(RADIUS, 2 + 4 * self.channel)
+            tall = width
+        elif node.kind == "concat" and height is not None:
+            maps, width, tall = 0, min(BAR, 2 + 2 * self.channel), height
+        return Piece([Shape(node, 0, 0, width, tall, maps)], width, tall / 2, tall / 2)
 
     def series(self, series: Series, local: frozenset[int]) -> Piece:
-        """One after the other. A node that reads nothing of `local` is not wired to what stands before it."""
+        """One after the other. Only a node that reads one of `local` is wired to what stands before it."""
         piece = Piece()
         for item in series:
             if isinstance(item, Fork):
                 piece.put(self.fork(item, local), piece.width)
                 continue
-            assert isinstance(item, Node)  # a Tangle is drawn as its output: Block.drawn
+            assert isinstance(item, Node)  # Block.drawn replaces a Tangle by its output
             start = piece.width
             if not item.inputs or local.intersection(item.inputs):
                 piece.wire((start, 0), (start + self.gap, 0))
@@ -135,35 +135,35 @@ class Scale:
         return piece
 
     def fork(self, item: Fork, local: frozenset[int]) -> Piece:
-        return self.residual(item, local) if item.join and item.join.kind == "add" else self.lanes(item, local)
+        if item.join is not None and item.join.kind == "add":
+            return self.residual(item, item.join, local)
+        return self.branches(item, local)
 
-    def residual(self, item: Fork, local: frozenset[int]) -> Piece:
-        """The longest branch on the axis, others in lanes over it, the identity as a wire over all."""
+    def residual(self, item: Fork, join: Node, local: frozenset[int]) -> Piece:
+        """The longest branch on the axis, the others in lanes above it, the identity as a wire above all."""
         main, gap = longest(item.branches), self.gap
         piece, body = Piece(), self.series(main, local)
         start = gap if item.bare or len(item.branches) > 1 else 0.0
         piece.wire((0, 0), (start, 0))
         piece.put(body, start)
-        join = piece.width + gap
-        assert item.join is not None
-        circle = self.node(item.join)
-        middle = join + circle.width / 2
-        piece.wire((piece.width, 0), (join, 0))
+        end, circle = piece.width + gap, self.node(join)
+        middle = end + circle.width / 2
+        piece.wire((piece.width, 0), (end, 0))
         for branch in item.branches:
             if branch is not main:
                 lane = self.series(branch, local)
-                y, x = -(piece.up + LANE + lane.down), (join - lane.width) / 2
+                y, x = -(piece.up + LANE + lane.down), (end - lane.width) / 2
                 piece.wire((gap / 2, 0), (gap / 2, y), (x, y))
                 piece.put(lane, x, y)
                 piece.wire((x + lane.width, y), (middle, y), (middle, -circle.up))
         if item.bare:
             piece.up += LANE
             piece.wire((gap / 2, 0), (gap / 2, -piece.up), (middle, -piece.up), (middle, -circle.up))
-        piece.put(circle, join)
+        piece.put(circle, end)
         return piece
 
-    def lanes(self, item: Fork, local: frozenset[int]) -> Piece:
-        """Branches side by side, the first on top, a bare connection among them as a lane without slabs."""
+    def branches(self, item: Fork, local: frozenset[int]) -> Piece:
+        """Branches in lanes, the first on top; a bare connection is an empty lane."""
         fan, gap = self.fan, self.gap
         bodies = [self.series(branch, local) for branch in item.branches] + [Piece()] * item.bare
         span = sum(body.up + body.down for body in bodies) + LANE * (len(bodies) - 1)
@@ -183,19 +183,22 @@ class Scale:
         return piece
 
 
-def stand_in_two_rows(items: Sequence[Item], scale: Scale, distance: float) -> list[Item]:
-    """Two towers, as AlexNet's on two GPUs: half the maps of each layer stand in either row, `distance` apart.
+def in_two_rows(items: Sequence[Item], scale: Scale, distance: float) -> list[Item]:
+    """AlexNet's two towers, one per GPU: each row has half the maps of a layer, and the rows are `distance` apart.
 
-    A convolution in two groups, or a pooling, reads its own row; any other layer reads both, and its wires cross.
+    A convolution in two groups, or a pooling, reads its own row; any other layer reads both, so its wires cross.
     """
-    slabs = [item for item in items if isinstance(item, Slab)]
-    parted, found = [slab.node.kind != "image" and slab is not slabs[-1] for slab in slabs], list[Item]()
-    for slab, two in zip(slabs, parted, strict=True):
-        width, height = scale.size(replace(slab.node, channels=slab.node.channels // 2)) if two else (0.0, 0.0)
+    slabs = [item for item in items if isinstance(item, Shape)]
+    rows: list[list[Shape]] = []
+    for slab in slabs:
+        if slab.node.kind == "image" or slab is slabs[-1]:
+            rows.append([slab])
+            continue
+        width, height = scale.size(replace(slab.node, channels=slab.node.channels // 2))
         half = replace(slab, x=slab.x + (slab.width - width) / 2, width=width, height=height, maps=slab.maps // 2)
-        found += [replace(half, y=slab.y + row * distance / 2) for row in (-1, 1)] if two else [slab]
-    ends = [[item for item in found if isinstance(item, Slab) and item.node is slab.node] for slab in slabs]
-    for before, after in zip(ends, ends[1:], strict=False):
+        rows.append([replace(half, y=slab.y + row * distance / 2) for row in (-1, 1)])
+    found: list[Item] = [shape for row in rows for shape in row]
+    for before, after in pairwise(rows):
         own = after[0].node.groups == 2 or not after[0].node.has_weights
         for start in before:
             for end in after:

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from lineage.anatomy.drawing import cells, key
-from lineage.anatomy.drawing.labels import ground, paint_links, pairs, place_texts
-from lineage.anatomy.drawing.layout import MARGIN, Band, Drawing, lay_out
-from lineage.anatomy.drawing.page import FONT, HEIGHT, INK, LINE, SOFT, WIDTH, Box, Page, png, width_of
-from lineage.anatomy.drawing.placing import Slab, Wire
-from lineage.anatomy.drawing.style import KERNELS, colour_class
+from lineage.anatomy.drawing.labels import place_texts
+from lineage.anatomy.drawing.layout import Band, Drawing, lay_out
+from lineage.anatomy.drawing.page import FONT, HEIGHT, INK, LINE, MARGIN, SOFT, WIDTH, Box, Page, png, width_of
+from lineage.anatomy.drawing.placing import Frame, Shape, Wire
 from lineage.anatomy.graph import Node
 from lineage.anatomy.table import Anatomy
+from lineage.files import write_whole
 
-TOP = 92.0  # under the title and the line beneath it
+TOP = 92.0  # below the title and the line under it
 
 
 def write(anatomy: Anatomy, title: str, files: Sequence[Path]) -> None:
-    """Draw a network into files, SVG or PNG by their suffix; their folders are made."""
+    """Draw a network into files, SVG or PNG by their suffix; their folders are made.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
     text = draw(anatomy, title).svg()
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(text.encode() if file.suffix == ".svg" else png(text))
+        write_whole(file, text.encode() if file.suffix == ".svg" else png(text), "choose output=PATH")
 
 
 def summary(anatomy: Anatomy) -> str:
     return (
-        f"{count(anatomy.parameters)} parameters \u00b7 {count(anatomy.macs)} multiply-adds \u00b7 "
+        f"{in_units(anatomy.parameters)} parameters \u00b7 {in_units(anatomy.macs)} multiply-adds \u00b7 "
         f"{anatomy.depth} layers \u00b7 receptive field {anatomy.field} pixels"
     )
 
 
-def count(number: int) -> str:
+def in_units(number: int) -> str:
     """Three digits and a unit: 25.6 M, 4.09 G."""
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if number >= size:
@@ -43,61 +47,59 @@ def count(number: int) -> str:
 
 
 def draw(anatomy: Anatomy, title: str) -> Page:
-    """The page. Above the stack of layers stand the cells of a searched network, each once."""
+    """The page. The cells of a searched network stand above the layers, each once."""
     page = Page(title)
-    page.marks += key.PATTERNS
+    page.marks += key.STRIPES
     page.write(title, MARGIN, 40, size=32, bold=True)
     page.write(summary(anatomy), MARGIN, 74, ink=SOFT)
     top, left = TOP, MARGIN
-    found = cells.cells_of(anatomy)
+    found = cells.find_cells(anatomy)
     for cell in found:
-        right, bottom = cells.draw(page, cell, left, TOP)
+        right, bottom = cells.paint_cell(page, cell, left, TOP)
         left, top = right + 60, max(top, bottom + 16)
-    rows = key.rows([*drawn(anatomy), *(node for cell in found for node in cell.nodes)])
+    rows = key.rows([*drawn_nodes(anatomy), *(node for cell in found for node in cell.nodes)])
 
-    def under(lines: int) -> float:
+    def floor_above(lines: int) -> float:
         return HEIGHT - len(rows) * key.ROW - 14 - lines * LINE - 10
 
-    drawing = lay_out(anatomy, lambda lines: under(lines) - top - 8)
-    floor = under(max(band.caption.lines for band in drawing.bands))
-    dx = (WIDTH - drawing.canvas.width) / 2
-    middle = (top + floor) / 2 + (drawing.canvas.up - drawing.canvas.down) / 2
+    drawing = lay_out(anatomy, lambda lines: floor_above(lines) - top - 8)
+    floor = floor_above(max(band.caption.lines for band in drawing.bands))
+    axis = (top + floor) / 2 + (drawing.canvas.up - drawing.canvas.down) / 2
+    drawing = drawing.moved((WIDTH - drawing.canvas.width) / 2, axis)
     for number, band in enumerate(drawing.bands):
-        paint_band(page, band, dx, top - 2, floor, shaded=number % 2 == 1)
-    paint(page, drawing, anatomy, dx, middle)
-    place_texts(page, drawing, dx, middle, floor)
-    for block in (block for row in anatomy.rows for block in row.blocks if block.kind == "PartialConv"):
-        paint_links(page, ground(drawing.at()[block.nodes[-1].index], dx, middle), floor)
+        paint_band(page, band, top - 2, floor, shaded=number % 2 == 1)
+    paint(page, drawing, anatomy)
+    place_texts(page, drawing, floor)
+    for block in anatomy.blocks:
+        if block.kind == "PartialConv":
+            paint_links(page, drawing.by_node()[block.nodes[-1].index].box, floor)
     key.paint(page, rows, drawing.scale)
     return page
 
 
-def drawn(anatomy: Anatomy) -> Iterator[Node]:
-    """The layers that have a slab; of cells the last one."""
-    for block in (block for row in anatomy.rows for block in row.blocks):
+def drawn_nodes(anatomy: Anatomy) -> Iterator[Node]:
+    """The nodes that are drawn; of cells the last one."""
+    for block in anatomy.blocks:
         yield from block.nodes[-1:] if block.is_cell else block.nodes
 
 
-def paint_band(page: Page, band: Band, dx: float, top: float, floor: float, shaded: bool) -> None:
-    """The ground of a stage and its caption."""
-    x, words = band.x + dx, band.caption
+def paint_band(page: Page, band: Band, top: float, floor: float, shaded: bool) -> None:
+    """The ground of a stage, and its caption below `floor`."""
+    x, caption = band.x, band.caption
     if shaded:
-        page.rectangle((x, top, x + band.width, floor + 6 + words.lines * LINE), "#f1f3f6")
+        page.rectangle((x, top, x + band.width, floor + 6 + caption.lines * LINE), "#f1f3f6")
     middle, y = x + band.width / 2, floor + FONT
-    page.write(words.name, middle, y, "middle", bold=True)
-    for line in words.size:
+    page.write(caption.name, middle, y, "middle", bold=True)
+    for line in caption.size:
         y += LINE
         page.write(line, middle, y, "middle")
-    if not words.count:
-        for line in words.block:
-            y += LINE
-            page.write(line, middle, y, "middle", ink=SOFT)
+    if not caption.count:
         return
-    times = f"x{words.count}"
-    inner = max(map(width_of, words.block))
+    times = f"x{caption.count}"
+    inner = max(map(width_of, caption.block))
     left = middle - (inner + 20 + width_of(times)) / 2 + 6
     first = y + LINE - FONT * 0.8
-    for line in words.block:
+    for line in caption.block:
         y += LINE
         page.write(line, left + inner / 2, y, "middle")
     last = y + 6
@@ -105,45 +107,62 @@ def paint_band(page: Page, band: Band, dx: float, top: float, floor: float, shad
     page.write(times, left + inner + 12, (first + last) / 2 + 8)
 
 
-def paint(page: Page, drawing: Drawing, anatomy: Anatomy, dx: float, dy: float) -> None:
-    """Wires under slabs and joints, and frames around them."""
-    items = drawing.canvas.items
-    for wire in [item for item in items if isinstance(item, Wire)]:
-        paint_wire(page, wire, dx, dy)
+def paint(page: Page, drawing: Drawing, anatomy: Anatomy) -> None:
+    """Wires below slabs, joins above them, and frames on top."""
+    for wire in drawing.wires:
+        paint_wire(page, wire)
     for slab in drawing.slabs:
-        paint_slab(page, slab, ground(slab, dx, dy), anatomy, drawing)
-    for joint in drawing.joints:
-        key.paint_joint(page, joint.node.kind, ground(joint, dx, dy))
+        paint_slab(page, slab, anatomy, drawing)
+    for shape in drawing.shapes:
+        if not shape.maps:
+            key.paint_join(page, shape.node.kind, shape.box)
     for frame in drawing.frames:
-        x, y = frame.x + dx, frame.y + dy
-        page.rectangle((x, y, x + frame.width, y + frame.height), ink=INK, rx="6", stroke_dasharray="5 4")
-        if frame.shown == 1:
-            page.write(f"x{frame.count}", x + frame.width / 2, y - 6, "middle")
-        else:  # under arcs
-            page.write(f"{frame.shown} of {frame.count}", x + frame.width / 2, y + frame.height + 24, "middle")
+        paint_frame(page, frame)
 
 
-def paint_wire(page: Page, wire: Wire, dx: float, dy: float) -> None:
-    points = [(x + dx, y + dy) for x, y in wire.points]
-    (x0, y0), (x1, y1) = points[0], points[-1]
+def paint_wire(page: Page, wire: Wire) -> None:
+    (x0, y0), (x1, y1) = wire.points[0], wire.points[-1]
     if wire.style == "line":
-        page.polyline(points)
+        page.polyline(wire.points)
     elif wire.style == "curve":
         middle = (x0 + x1) / 2
         page.path(f"M{x0:.1f} {y0:.1f} C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}", SOFT)
     else:
-        y = points[1][1]
+        y = wire.points[1][1]
         page.path(f"M{x0:.1f} {y0:.1f} C{x0:.1f} {y:.1f} {x1:.1f} {y:.1f} {x1:.1f} {y1:.1f}", SOFT, 1.0)
 
 
-def paint_slab(page: Page, slab: Slab, box: Box, anatomy: Anatomy, drawing: Drawing) -> None:
-    node = slab.node
-    page.rectangle(box, KERNELS[colour_class(node)][0], INK)
+def paint_slab(page: Page, slab: Shape, anatomy: Anatomy, drawing: Drawing) -> None:
+    node, (left, top, _, bottom) = slab.node, slab.box
+    page.rectangle(slab.box, key.KERNELS[key.colour_class(node)][0], INK)
     stripes = "depthwise" if node.depthwise else "grouped" if node.groups > 1 else ""
     if stripes:
-        page.rectangle(box, f"url(#{stripes})")
-    if node.kind == "concat":  # what each of the layers before has added
-        shares = list(accumulate(anatomy.nodes[i].channels for i in node.inputs))
-        edges = [drawing.scale.root(share) for share in shares]
-        for x in (box[0] + edge for edge, after in pairs(edges) if edge is edges[0] or after - edge > 3):
-            page.path(f"M{x:.1f} {box[1]:.1f} V{box[3]:.1f}", "#ffffff", 1.0)
+        page.rectangle(slab.box, f"url(#{stripes})")
+    if node.kind == "concat":  # lines between what each of the layers before has added
+        channels = list(accumulate(anatomy.nodes[i].channels for i in node.inputs))
+        edges = [drawing.scale.root(number) for number in channels]
+        for edge, after in pairwise(edges):
+            if edge is edges[0] or after - edge > 3:
+                page.path(f"M{left + edge:.1f} {top:.1f} V{bottom:.1f}", "#ffffff", 1.0)
+
+
+def paint_frame(page: Page, frame: Frame) -> None:
+    x, y = frame.x, frame.y
+    page.rectangle((x, y, x + frame.width, y + frame.height), ink=INK, rx="6", stroke_dasharray="5 4")
+    if frame.shown == 1:
+        page.write(f"x{frame.count}", x + frame.width / 2, y - 6, "middle")
+    else:  # above are arcs
+        page.write(f"{frame.shown} of {frame.count}", x + frame.width / 2, y + frame.height + 24, "middle")
+
+
+def paint_links(page: Page, box: Box, floor: float) -> None:
+    """Table I of LeNet-5's paper: which maps of S2, the rows, each map of C3 reads."""
+    from lineage.archs.lenet import C3_INPUTS
+
+    side, x, y = 7.0, (box[0] + box[2]) / 2 - 56, floor - 50
+    for column, sources in enumerate(C3_INPUTS):
+        for row in range(6):
+            left, top = x + side * column, y + side * row
+            page.rectangle((left, top, left + side, top + side), INK if row in sources else "#ffffff", SOFT, 0.6)
+    text = f"{sum(map(len, C3_INPUTS))} of {6 * len(C3_INPUTS)} links"
+    page.write(text, (box[0] + box[2]) / 2, y - 8, "middle")
