@@ -1,4 +1,4 @@
-"""What data sets of encoded images have in common: some of them may be unreadable."""
+"""The base class of data sets of encoded images, some of which may be unreadable."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ log = logging.getLogger(__name__)
 
 
 class EncodedDataModule(ImageDataModule):
-    """A data set of encoded images, of which some may be unreadable.
+    """A data set of encoded images, some of which may be unreadable.
 
     Args:
-        on_error: what an image that cannot be read does: "fail", end the run, or "skip", be left out of its batch.
-        max_errors: with "skip", the most images to leave out; those of several devices are counted when the run saves.
-        exact_evaluation: whether tests see Pillow's own pixels, as published accuracies do; else nearly those, in less
-            than half the time.
+        on_error: what an unreadable image does: "fail", end the run, or "skip", be left out of its batch.
+        max_errors: with "skip", the most images to leave out. With several devices, their sum is checked at each save.
+        exact_evaluation: whether evaluation sees Pillow's own pixels, as published accuracies do; otherwise nearly the
+            same pixels in less than half the time.
 
     Attributes:
-        digest: of the training images' names and classes, where they have any.
+        digest: of the training images' names and classes, if they have any.
     """
 
     digest: str | None = None
@@ -36,9 +36,9 @@ class EncodedDataModule(ImageDataModule):
         on_error: Literal["fail", "skip"],
         max_errors: Annotated[int, "x >= 0"],
         exact_evaluation: bool,
-        **facts: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(**facts)
+        super().__init__(**options)
         self.on_error, self.max_errors, self.exact_evaluation = on_error, max_errors, exact_evaluation
 
     def state_dict(self) -> dict[str, Any]:
@@ -48,26 +48,26 @@ class EncodedDataModule(ImageDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        if any(state_dict.get(key, value) != value for key, value in self._identity().items()):  # older runs say less
+        if any(state_dict.get(key, value) != value for key, value in self._identity().items()):  # old runs lack keys
             raise DataError(
                 f"{printable(self.root)} has other training images or classes than the run was started with: "
                 "bring them back, or choose another name, run=NAME."
             )
         before = state_dict.get("skipped", {})
-        self.skipped = {**{self._below_root(name): why for name, why in before.items()}, **self.skipped}
+        self.skipped = {**{self._below_root(name): reason for name, reason in before.items()}, **self.skipped}
 
     def _identity(self) -> dict[str, Any]:
-        """What a run goes on with."""
+        """What must be the same when a run is resumed."""
         return {"images": self.digest, "classes": list(self.names)}
 
     def _below_root(self, name: str) -> str:
-        """The name of an image without the folder of the data set, which may move while a run rests."""
+        """The name of an image without the folder of the data set, which may move between two starts of a run."""
         return name.removeprefix(printable(os.path.abspath(self.root)) + os.sep)
 
     def report(self, faults: Iterable[Fault]) -> None:
         if self.on_error == "fail":
             super().report(faults)
-        last = list(self.skipped)[-1] if self.skipped else ""
+        last = next(reversed(self.skipped), "")
         for fault in faults:
             name = self._below_root(fault.name)
             if name not in self.skipped:

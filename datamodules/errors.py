@@ -1,4 +1,4 @@
-"""What a user is told of data that cannot be used. Imports no torch."""
+"""The error of data that cannot be used. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from lineage.errors import UserError
 
 
 class DataError(UserError):
-    """Data that cannot be read or split as asked; the message is one or two lines for the user."""
+    """Data that cannot be read or split as the config asks; the message is one or two lines for the user."""

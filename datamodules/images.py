@@ -1,8 +1,8 @@
-"""Images in memory: one tensor, of one size.
+"""What a source of images is, and the source that is one tensor in memory.
 
-Three facts of a source of images decide how batches are made of it: whether it is `in_memory`, so that it can lie on
-the training device; whether its images have `one_size`, so that a batch is one tensor; and whether something is done on
-the host (a View), image by image, so that worker processes are needed (base.py).
+Three properties of a source decide how batches are made of it: `in_memory`, whether it can lie on the training device;
+`one_size`, whether its images have one size, so that a batch is one tensor; and whether the recipe augments on the
+host (a View), which needs worker processes (base.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Fault(NamedTuple):
-    """An image that cannot be read: the row of the batch that waits for it, its name, and why not."""
+    """An image that cannot be read: its row in the batch, its name and the reason."""
 
     row: int
     name: str
@@ -23,14 +23,13 @@ class Fault(NamedTuple):
 
 
 class View(Protocol):
-    """What a recipe does on the host (recipes/augment/host.py).
+    """The part of a recipe's augmentation that runs on the host (recipes/augment/host.py)."""
 
-    output_size: height and width of the result in an epoch, of images of one native size or, None, of any.
-    The call: (B, C, H, W) uint8 of one size, and sample keys -> (B, C, *output_size) uint8.
-    """
+    def output_size(self, native: tuple[int, int] | None, epoch: int) -> tuple[int, int]:
+        """Height and width of the result in an epoch, for images of one `native` size or, with None, of any size."""
 
-    def output_size(self, native: tuple[int, int] | None, epoch: int) -> tuple[int, int]: ...
-    def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor: ...
+    def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
+        """(B, C, H, W) uint8 of one size and sample keys (B, 3) -> (B, C, *output_size) uint8."""
 
 
 class Images(Protocol):
@@ -43,14 +42,14 @@ class Images(Protocol):
 
     @property
     def native(self) -> tuple[int, int] | None:
-        """Height and width of images of one size."""
+        """Height and width, if all images have one size."""
 
     def __len__(self) -> int: ...
     def to(self, device: torch.device) -> Images: ...
     def subset(self, samples: Tensor) -> Images: ...
 
     def fill(self, out: Tensor, sample_keys: Tensor, view: View | None) -> list[Fault]:
-        """Write images, as the view shows them, to `out`, (B, C, *output_size) uint8.
+        """Write the view's result for some images into `out`, (B, C, *output_size) uint8.
 
         Args:
             sample_keys: (B, 3) int64, the epoch, sample and repetition of each.
@@ -58,20 +57,21 @@ class Images(Protocol):
 
 
 class InMemoryImages(Images, Protocol):
-    """A source that is in memory hands out a batch without a copy."""
+    """A source in memory, which returns a batch without a copy."""
 
     def __getitem__(self, samples: Tensor) -> Tensor:
         """Images (B, C, H, W) uint8 of samples (B,) int64."""
 
     def faults_at(self, samples: Tensor) -> list[Fault]:
-        """Those of a batch, by its rows."""
+        """The unreadable images of a batch."""
 
 
 class TensorImages:
-    """One uint8 tensor (N, C, H, W): a batch is a gather. With `samples`, only those of them.
+    """One uint8 tensor (N, C, H, W). A batch is a gather.
 
     Args:
-        faults: of images of the tensor that could not be read, by their place in it.
+        samples: (M,) int64, the index in the tensor of each image; None: all of them, in order.
+        faults: the unreadable images, by their index in the tensor.
     """
 
     in_memory = one_size = True
@@ -94,14 +94,14 @@ class TensorImages:
         return len(self.labels)
 
     def __getitem__(self, samples: Tensor) -> Tensor:
-        return self.images[self._places(samples)]
+        return self.images[self._indices(samples)]
 
-    def _places(self, samples: Tensor) -> Tensor:
+    def _indices(self, samples: Tensor) -> Tensor:
         return samples if self.samples is None else self.samples[samples]
 
     def faults_at(self, samples: Tensor) -> list[Fault]:
-        places = self._places(samples).tolist() if self.faults else []
-        return [self.faults[place]._replace(row=row) for row, place in enumerate(places) if place in self.faults]
+        indices = self._indices(samples).tolist() if self.faults else []
+        return [self.faults[index]._replace(row=row) for row, index in enumerate(indices) if index in self.faults]
 
     def fill(self, out: Tensor, sample_keys: Tensor, view: View | None) -> list[Fault]:
         images = self[sample_keys[:, 1]]
@@ -109,12 +109,14 @@ class TensorImages:
         return self.faults_at(sample_keys[:, 1])
 
     def to(self, device: torch.device) -> TensorImages:
-        """On the training device; on the host nothing is copied, so that ranks go on sharing one tensor."""
+        """A copy on the training device. On the CPU nothing is copied, so that ranks keep sharing one tensor."""
         if device.type == "cpu":
             return self
-        images = self.images if self.samples is None else self.images[self.samples]
-        faults = {fault.row: fault for fault in self.faults_at(torch.arange(len(self)))}
-        return TensorImages(images.to(device), self.labels.to(device), None, faults)
+        images, samples, faults, labels = self.images, self.samples, self.faults, self.labels.to(device)
+        if samples is not None and len(samples) < len(images):  # only those are needed there
+            faults = {fault.row: fault for fault in self.faults_at(torch.arange(len(self)))}
+            images, samples = images[samples], None
+        return TensorImages(images.to(device), labels, None if samples is None else samples.to(device), faults)
 
     def subset(self, samples: Tensor) -> TensorImages:
-        return TensorImages(self.images, self.labels[samples], self._places(samples), self.faults)
+        return TensorImages(self.images, self.labels[samples], self._indices(samples), self.faults)

@@ -1,4 +1,4 @@
-"""Data sets that fit in memory: read whole, shown at one size, one uint8 tensor."""
+"""The base class of data sets that fit in memory, as one uint8 tensor of images of one size."""
 
 from __future__ import annotations
 
@@ -23,20 +23,18 @@ class MemoryDataModule(ImageDataModule):
 
     Args:
         resolution: image side in pixels.
-        show: how images of another native size come to `resolution`: "resize" or "pad" (with zeros, centred).
+        show: how images of another native size are brought to `resolution`: "resize" or "pad" (with zeros, centred).
     """
 
     def __init__(
-        self, *, resolution: Annotated[int, "1 <= x <= 1024"], show: Literal["resize", "pad"], **facts: Any
+        self, *, resolution: Annotated[int, "1 <= x <= 1024"], show: Literal["resize", "pad"], **options: Any
     ) -> None:
-        super().__init__(resolution=resolution, **facts)
-        if show not in ("resize", "pad"):
-            raise DataError(f"datamodule.show={show}: it is one of resize, pad.")
+        super().__init__(resolution=resolution, **options)
         self.show = show
 
     @abstractmethod
     def files(self) -> list[Path]:
-        """The files that hold the data, after a download if need be. Raises DataError."""
+        """The files that hold the data, downloaded if they are missing. Raises DataError."""
 
     @abstractmethod
     def arrays(self) -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
@@ -63,12 +61,12 @@ class MemoryDataModule(ImageDataModule):
                 raise DataError(f"datamodule.num_classes={self.num_classes}: the data has {labels.max() + 1} classes.")
             if images.shape[1] != self.channels:
                 raise DataError(f"datamodule.channels={self.channels}: the images have {images.shape[1]}.")
-            shown = show_at(torch.from_numpy(images), self.resolution, self.show)
-            tensors += [shown, torch.from_numpy(labels.astype(numpy.int64))]
+            resized = resize_or_pad(torch.from_numpy(images), self.resolution, self.show)
+            tensors += [resized, torch.from_numpy(labels.astype(numpy.int64))]
         return tensors
 
 
-def show_at(images: Tensor, resolution: int, show: str) -> Tensor:
+def resize_or_pad(images: Tensor, resolution: int, show: str) -> Tensor:
     """(N, C, H, W) uint8 to (N, C, resolution, resolution) uint8."""
     height, width = images.shape[2:]
     if height == width == resolution:
@@ -77,7 +75,7 @@ def show_at(images: Tensor, resolution: int, show: str) -> Tensor:
         top, left = (resolution - height) // 2, (resolution - width) // 2
         return F.pad(images, (left, resolution - width - left, top, resolution - height - top))
     resized = [
-        F.interpolate(part.float(), (resolution, resolution), mode="bilinear", antialias=True).round().to(torch.uint8)
-        for part in images.split(4096)
+        F.interpolate(chunk.float(), (resolution, resolution), mode="bilinear", antialias=True).round().to(torch.uint8)
+        for chunk in images.split(4096)
     ]
     return torch.cat(resized)

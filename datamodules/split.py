@@ -1,4 +1,4 @@
-"""A split of a data set as it is found on a disk or in a table: encoded images, labels, classes. No torch."""
+"""A split of a data set as it is found on disk or in a table: encoded images, labels and classes. No torch."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy
 
 
 class Blobs(Protocol):
-    """Encoded images as bytes, by number. Worker processes have a copy."""
+    """Encoded images as bytes, by number. Every worker process has a copy."""
 
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> bytes:
-        """Raises OSError; DataError: it is not this image's fault."""
+        """Raises OSError if this image cannot be read, DataError if the whole data set cannot."""
 
     def name(self, index: int) -> str:
-        """What a message calls it: a path, or an archive and its member."""
+        """The image's name in messages: a path, or an archive and its member."""
 
     def stamp(self, images: Sequence[int], dates: bool = True) -> str:
-        """Of some images: another one once one of them was replaced, without `dates` by one of another size."""
+        """A text that changes when one of these images is replaced; without `dates`, only when its size changes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +30,13 @@ class Split:
     """The images of a split.
 
     Attributes:
-        name: what a message calls it.
-        labels: (N,) int64, by place among `classes`.
-        classes: all that the training images have.
-        digest: another one once images were added, removed or renamed.
-        cache: the folder that keeps what is found out; None: it cannot be written.
-        stamp: of some images, by number: another one once one of them was replaced.
-        notes: what the user should know about these images, in sentences.
+        name: its name in messages.
+        labels: (N,) int64, indices into `classes`.
+        classes: the classes of the training images.
+        digest: changes when images are added, removed or renamed.
+        cache: the folder for results that are kept between runs; None if it cannot be written.
+        stamp: changes when one of these images is replaced; usually Blobs.stamp.
+        notes: sentences that the user should read.
     """
 
     name: str

@@ -13,7 +13,7 @@ from doors import ROOT
 from PIL import Image
 
 from lineage.datamodules.decoding.decoding import Decoded
-from lineage.datamodules.decoding.resampling import to_pixels
+from lineage.pillow import to_pixels
 
 SAMPLES = Path(os.environ.get("LINEAGE_DATA", ROOT.parent / "shared" / "data")) / "imagenet-sample" / "train"
 

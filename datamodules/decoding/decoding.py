@@ -1,6 +1,6 @@
-"""The bytes of an encoded image to pixels: JPEG by libjpeg-turbo, everything else by Pillow.
+"""Decoding: JPEG by libjpeg-turbo, other formats by Pillow. Both return the same pixels of the same JPEG.
 
-Both give the same pixels of the same JPEG. A box at a size (Encoded.cut) need not decode what it does not see.
+Where only a box of an image is needed (Encoded.resize_box), the rest of the image is not decoded if possible.
 """
 
 from __future__ import annotations
@@ -9,73 +9,54 @@ import io
 import math
 import warnings
 from abc import ABC, abstractmethod
-from typing import Protocol
 
 import numpy
 import simplejpeg
 from PIL import Image, ImageOps
 
-from lineage.datamodules.decoding.resampling import Box, resize_and_crop_by_pillow, resize_box, to_pixels
+from lineage.datamodules.decoding.resampling import Box, resize_and_crop_by_pillow, resize_box
+from lineage.files import reason
+from lineage.pillow import CropResize, to_pixels
 
-MOST_PIXELS = 178_956_970  # of an image: where Pillow suspects a decompression bomb
+MAX_PIXELS = 178_956_970  # of an image: above it Pillow suspects a decompression bomb
 ORIENTATION = 0x0112  # the EXIF tag
-LEFT_OUT = "extraneous bytes before marker"  # libjpeg's words
-EXIF_TAGS = (b"eXIf", b"EXIF", b"Exif", b"exif")  # as the formats begin it
-REST = {"bilinear": 2, "bicubic": 2, "area": 1}  # how much larger than needed an image is left by JPEG's own scaling
-
-
-class CropResize(Protocol):
-    """What is wanted of an image, as recipes/augment/host.py says it.
-
-    box: top, left, height, width in pixels; size: height and width of the result; interpolation: a key of
-    resampling.PIL_FILTERS; beyond: whether the filter sees pixels beyond the box. resize_to: None; or the size of the
-    resized image whose central `size` is wanted, as Pillow makes it.
-    """
-
-    @property
-    def box(self) -> Box: ...
-    @property
-    def size(self) -> tuple[int, int]: ...
-    @property
-    def interpolation(self) -> str: ...
-    @property
-    def beyond(self) -> bool: ...
-    @property
-    def resize_to(self) -> tuple[int, int] | None: ...
+MISSING_ROWS = "extraneous bytes before marker"  # libjpeg's warning when a header states fewer rows than the file has
+EXIF_MARKERS = (b"eXIf", b"EXIF", b"Exif", b"exif")  # where EXIF begins, in the different formats
+OVERSIZE = {"bilinear": 2, "bicubic": 2, "area": 1}  # JPEG's own scaling leaves at least so many times the final size
 
 
 class ImageError(Exception):
     """Why these bytes cannot be read as an image, in a line."""
 
 
-def open_image(data: bytes, channels: int, turn: bool = True) -> Encoded:
+def open_image(data: bytes, channels: int, rotate: bool = True) -> Encoded:
     """Read the header.
 
     Args:
         channels: of the pixels: 1, grey, or 3, red, green and blue.
-        turn: whether to follow the orientation that a camera has written beside the picture (EXIF).
+        rotate: whether to rotate the picture as its EXIF orientation says.
 
     Raises:
-        ImageError: it is no image, or too large.
+        ImageError: it is not an image, or too large.
     """
     if not data:
         raise ImageError("the file is empty")
-    if data[:3] == b"\xff\xd8\xff" and data.find(b"\xff\xd9", -1024) != -1:  # with an end: not cut short
+    if data[:3] == b"\xff\xd8\xff" and data.find(b"\xff\xd9", -1024) != -1:  # the end marker: the file is not truncated
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         except ValueError:
-            pass  # Pillow says what is wrong, or can read it
+            pass  # Pillow may read it, or says what is wrong
         else:
             if colours == "Gray" or (colours in ("YCbCr", "RGB") and channels == 3):
-                return Jpeg(data, channels, (height, width), _orientation(data) if turn else 1)
-    return Picture(data, channels, turn)
+                return Jpeg(data, channels, (height, width), _orientation(data) if rotate else 1)
+    return Picture(data, channels, rotate)
 
 
 class Encoded(ABC):
     """An image whose header is read.
 
     Attributes:
-        size: height and width as it is shown, turned.
+        size: height and width, after rotation.
     """
 
     size: tuple[int, int]
@@ -83,25 +64,25 @@ class Encoded(ABC):
 
     def _check_size(self) -> None:
         height, width = self.size
-        if height * width > MOST_PIXELS:
-            most = MOST_PIXELS / 1e6
-            raise ImageError(f"{height * width / 1e6:,.0f} megapixels are more than the {most:.0f} allowed")
+        if height * width > MAX_PIXELS:
+            raise ImageError(f"{height * width / 1e6:,.0f} megapixels are more than the {MAX_PIXELS / 1e6:.0f} allowed")
 
     @abstractmethod
     def whole(self) -> numpy.ndarray:
-        """All of it: (H, W, channels) uint8. Raises ImageError."""
+        """The whole image: (H, W, channels) uint8. Raises ImageError."""
 
     @abstractmethod
     def resize_box(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
-        """A box of it at a size: (*size, channels) uint8, fast; see resampling.resize_box. Raises ImageError."""
+        """A box at a size, fast: (*size, channels) uint8; see resampling.resize_box. Raises ImageError."""
 
-    def crop_resize(self, cut: CropResize) -> numpy.ndarray:
-        """What is wanted: (*size, channels) uint8. Raises ImageError."""
-        if cut.resize_to is None:
-            return self.resize_box(cut.box, cut.size, cut.interpolation, cut.beyond)
-        if math.prod(cut.resize_to) > MOST_PIXELS:  # a strip of a pixel's width, enlarged
-            raise ImageError(f"brought to the size of a test it has {math.prod(cut.resize_to) / 1e6:,.0f} megapixels")
-        return resize_and_crop_by_pillow(self.whole(), cut.resize_to, cut.size, cut.interpolation)
+    def crop_resize(self, crop: CropResize) -> numpy.ndarray:
+        """The box that a recipe chose: (*size, channels) uint8. Raises ImageError."""
+        if crop.resize_to is None:
+            return self.resize_box(crop.box, crop.size, crop.interpolation, crop.beyond)
+        if math.prod(crop.resize_to) > MAX_PIXELS:  # of an image one pixel wide, for example
+            megapixels = math.prod(crop.resize_to) / 1e6
+            raise ImageError(f"resized for evaluation it has {megapixels:,.0f} megapixels")
+        return resize_and_crop_by_pillow(self.whole(), crop.resize_to, crop.size, crop.interpolation)
 
 
 class Jpeg(Encoded):
@@ -116,10 +97,10 @@ class Jpeg(Encoded):
         try:
             return self._decode(self.data, self.stored[0])
         except ValueError:
-            return self._judged()
+            return self._by_pillow()
 
     def resize_box(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
-        shrink = min(box[2] / size[0], box[3] / size[1]) / REST[interpolation]
+        shrink = min(box[2] / size[0], box[3] / size[1]) / OVERSIZE[interpolation]
         factor = next((n for n in (8, 4, 2) if shrink >= n), 1)
         try:
             if factor > 1:
@@ -127,13 +108,13 @@ class Jpeg(Encoded):
                 shrunk = self._decode(self.data, self.stored[0], factor)
                 return resize_box(shrunk, small, size, interpolation, beyond=True)  # type: ignore[arg-type]
             bottom = self.stored[0] if beyond or self.orientation != 1 else round(box[0] + box[2])
-            pixels = self._decode(*_without_rows(self.data, self.stored[0], bottom), fast=interpolation == "area")
+            pixels = self._decode(*_crop_rows(self.data, self.stored[0], bottom), fast=interpolation == "area")
         except ValueError:
-            pixels = self._judged()
+            pixels = self._by_pillow()
         return resize_box(pixels, box, size, interpolation, beyond)
 
     def _decode(self, data: bytes, rows: int, factor: int = 1, fast: bool = False) -> numpy.ndarray:
-        """Raises ValueError: libjpeg warns, or cannot read on."""
+        """Raises ValueError: libjpeg warns or fails."""
         height, width = -(-rows // factor), -(-self.stored[1] // factor)
         pixels = numpy.empty((height, width, self.channels), numpy.uint8)
         try:
@@ -147,18 +128,17 @@ class Jpeg(Encoded):
                 buffer=pixels,
             )
         except ValueError as error:
-            # Rows that were left out are bytes too many; of several faults the first is told.
-            if data is self.data or LEFT_OUT not in str(error):
+            if data is self.data or MISSING_ROWS not in str(error):
                 raise
-        return _turned(pixels, self.orientation)
+        return _rotate(pixels, self.orientation)
 
-    def _judged(self) -> numpy.ndarray:
-        """What Pillow makes of it: it takes much of what libjpeg warns of, but no picture that ends too early."""
-        return Picture(self.data, self.channels, turn=self.orientation != 1).whole()
+    def _by_pillow(self) -> numpy.ndarray:
+        """Pillow's pixels: it reads many files that libjpeg warns about, but no truncated ones."""
+        return Picture(self.data, self.channels, rotate=self.orientation != 1).whole()
 
 
 class Decoded(Encoded):
-    """Pixels, (H, W, C) uint8, as they are."""
+    """Pixels, (H, W, C) uint8."""
 
     def __init__(self, pixels: numpy.ndarray) -> None:
         self.pixels, self.size, self.channels = pixels, (pixels.shape[0], pixels.shape[1]), pixels.shape[2]
@@ -171,34 +151,34 @@ class Decoded(Encoded):
 
 
 class Picture(Decoded):
-    """Any other file that Pillow reads; of several frames the first."""
+    """A file of another format that Pillow reads. Of several frames it is the first."""
 
-    def __init__(self, data: bytes, channels: int, turn: bool) -> None:
-        self.channels, self.turn = channels, turn
+    def __init__(self, data: bytes, channels: int, rotate: bool) -> None:
+        self.channels, self.rotate = channels, rotate
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.image = Image.open(io.BytesIO(data))
-                # Pillow turns TIFF by itself; to look for EXIF in a PNG it decodes it.
-                turns = turn and self.image.format != "TIFF" and any(tag in data for tag in EXIF_TAGS)
-                turned = turns and self.image.getexif().get(ORIENTATION, 1) >= 5
+                # Pillow rotates TIFF by itself. getexif decodes a PNG, so the bytes are searched first.
+                has_exif = rotate and self.image.format != "TIFF" and any(marker in data for marker in EXIF_MARKERS)
+                sideways = has_exif and self.image.getexif().get(ORIENTATION, 1) >= 5
         except Exception as error:
             raise ImageError(_reason(error)) from None
-        self.size = self.image.size if turned else self.image.size[::-1]
+        self.size = self.image.size if sideways else self.image.size[::-1]
         self._check_size()
 
     def whole(self) -> numpy.ndarray:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                image = ImageOps.exif_transpose(self.image) if self.turn else self.image
-                return to_pixels(_of_eight_bits(image).convert("L" if self.channels == 1 else "RGB"))
-        except Exception as error:  # Pillow's readers let through whatever their input provokes
+                image = ImageOps.exif_transpose(self.image) if self.rotate else self.image
+                return to_pixels(_to_eight_bits(image).convert("L" if self.channels == 1 else "RGB"))
+        except Exception as error:  # Pillow's readers raise whatever their input provokes
             raise ImageError(_reason(error)) from None
 
 
-def _of_eight_bits(image: Image.Image) -> Image.Image:
-    """16 bits become 8, what is transparent lies on white."""
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """16 bits become 8, and transparent pixels white."""
     if image.mode.startswith("I"):
         levels = numpy.asarray(image).astype(numpy.int64)
         if levels.min() < 0 or levels.max() > 65535:
@@ -214,29 +194,29 @@ def _of_eight_bits(image: Image.Image) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
-        return "it is no image, or of a kind that Pillow does not know"
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return "it is not an image, or its format is unknown to Pillow"
+    return reason(error)
 
 
-def _without_rows(data: bytes, height: int, bottom: int) -> tuple[bytes, int]:
-    """The file of a picture that ends soon below row `bottom`, so that a decoder stops there, and its height.
+def _crop_rows(data: bytes, height: int, bottom: int) -> tuple[bytes, int]:
+    """A file whose header ends the picture soon below row `bottom`, so that a decoder stops there, and its height.
 
-    Of a baseline JPEG the height in the header says how many rows of blocks are decoded; a row of blocks more than
-    needed leaves the interpolation of colours what it was.
+    In a baseline JPEG the height in the header says how many rows of blocks are decoded. One row of blocks more than
+    needed keeps the interpolation of colours the same.
     """
-    place, wanted = 2, (bottom // 16 + 2) * 16
-    while place + 9 < len(data) and data[place] == 0xFF:
-        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-        if marker == 0xC0 and wanted + 16 <= height:
-            return data[: place + 5] + wanted.to_bytes(2, "big") + data[place + 7 :], wanted
-        if marker in (0xC0, 0xC1, 0xC2, 0xDA):  # nothing to leave out, or of another kind
+    position, rows = 2, (bottom // 16 + 2) * 16
+    while position + 9 < len(data) and data[position] == 0xFF:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == 0xC0 and rows + 16 <= height:
+            return data[: position + 5] + rows.to_bytes(2, "big") + data[position + 7 :], rows
+        if marker in (0xC0, 0xC1, 0xC2, 0xDA):  # no row can be left out, or it is not a baseline JPEG
             break
-        place += 2 + length
+        position += 2 + length
     return data, height
 
 
 def _orientation(data: bytes) -> int:
-    """1 to 8, as EXIF counts; 1 where nothing is said."""
+    """EXIF's orientation, 1 to 8; 1 if there is none."""
     start = data.find(b"Exif\0\0", 0, 1 << 16)
     if start == -1:
         return 1
@@ -245,13 +225,13 @@ def _orientation(data: bytes) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exif.load(data[start : start + (1 << 16)])
-            found = exif.get(ORIENTATION, 1)
-    except Exception:  # damaged; the picture is not
+            orientation = exif.get(ORIENTATION, 1)
+    except Exception:  # EXIF is damaged, and the picture is not
         return 1
-    return found if found in range(1, 9) else 1
+    return orientation if orientation in range(1, 9) else 1
 
 
-def _turned(pixels: numpy.ndarray, orientation: int) -> numpy.ndarray:
+def _rotate(pixels: numpy.ndarray, orientation: int) -> numpy.ndarray:
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):

@@ -1,1 +1,1 @@
-"""What is in a folder or a table of images: paths, labels, classes, sizes, mean and deviation. No torch."""
+"""What a folder or a table of images contains: paths, labels, classes, sizes, mean and deviation. No torch."""

@@ -1,6 +1,6 @@
-"""The classes of ImageNet's validation images where they lie in one folder: from the files that tell them.
+"""The classes of ImageNet's validation images, if these lie in one folder: read from a file beside them.
 
-ImageNet comes with a development kit, Kaggle's copy with a table, and others with a list; all are known here.
+ImageNet comes with a development kit, Kaggle's copy with a table, and other copies with a list. All are read here.
 """
 
 from __future__ import annotations
@@ -12,61 +12,59 @@ from pathlib import Path
 from lineage.datamodules.discovery.scanning import printable
 from lineage.datamodules.errors import DataError
 
-WNID = re.compile(r"n\d{8}")  # WordNet's number of a noun, as which ImageNet's classes are known
-LARGEST_LIST = 2**24  # bytes; 50,000 lines are two million
+WNID = re.compile(r"n\d{8}")  # WordNet's identifier of a noun, which names a class of ImageNet
+MAX_LIST_BYTES = 2**24  # 50,000 lines have two million
 KIT = Path("ILSVRC2012_devkit_t12", "data")
 
 
 def classes_of(names: list[bytes], folder: Path, root: Path) -> list[str]:
     """The wnid of each image of a folder, given as sorted file names.
 
-    Looked for beside the images and above them, up to the root: ILSVRC2012_devkit_t12/; a text file of a wnid a line,
-    in the order of file names, or of lines "file wnid", of which Kaggle's LOC_val_solution.csv is one.
+    From the folder up to the root, it looks for ILSVRC2012_devkit_t12/, for text files with one wnid a line, in the
+    order of file names, and for those with lines "file wnid", such as Kaggle's LOC_val_solution.csv.
 
     Raises:
-        DataError: there is none that tells the class of every image, or two differ.
+        DataError: no file has the class of every image, or two files differ.
     """
-    told: dict[Path, list[str]] = {}
+    found: dict[Path, list[str]] = {}
     for place in dict.fromkeys([folder, *(p for p in folder.parents if root in (p, *p.parents)), root]):
         if (place / KIT).is_dir():
-            told[place / KIT] = _of_kit(place / KIT)
+            found[place / KIT] = _read_kit(place / KIT)
         for path in sorted([*place.glob("*.txt"), *place.glob("*.csv")]):
-            if path.is_file() and path.stat().st_size <= LARGEST_LIST:
-                told[path] = _of_list(path, names)
-    told = {path: wnids for path, wnids in told.items() if len(wnids) == len(names)}
-    if not told:
+            if path.is_file() and path.stat().st_size <= MAX_LIST_BYTES:
+                found[path] = _read_list(path, names)
+    found = {path: wnids for path, wnids in found.items() if len(wnids) == len(names)}
+    if not found:
         raise DataError(
-            f"{printable(folder)} holds {len(names):,} images in no class folders, and no file tells their classes.\n"
+            f"{printable(folder)} holds {len(names):,} images in no class folders, and no file has their classes.\n"
             f"Put {KIT.parts[0]}/ or Kaggle's LOC_val_solution.csv in {printable(root)}, or a text file with one wnid "
             "a line."
         )
-    first, *others = told
+    first, *others = found
     for other in others:
-        if told[other] != told[first]:
-            raise DataError(
-                f"{printable(first)} and {printable(other)} tell different classes of the images: remove one."
-            )
-    return told[first]
+        if found[other] != found[first]:
+            raise DataError(f"{printable(first)} and {printable(other)} have different classes: remove one of them.")
+    return found[first]
 
 
-def _of_list(path: Path, names: list[bytes]) -> list[str]:
-    """Nothing of a file that tells something else, or not of all of these images."""
+def _read_list(path: Path, names: list[bytes]) -> list[str]:
+    """The wnids of the images that a text file lists, in the order of their names."""
     lines = [re.split(r"[\s,;]+", line.strip()) for line in path.read_text(errors="replace").splitlines()]
-    told = [words for words in lines if any(map(WNID.fullmatch, words))]
-    if all(len(words) == 1 for words in told):
-        return [words[0] for words in told]
-    by_name = {Path(words[0]).stem: next(filter(WNID.fullmatch, words[1:]), "") for words in told}
+    rows = [words for words in lines if any(map(WNID.fullmatch, words))]
+    if all(len(words) == 1 for words in rows):
+        return [words[0] for words in rows]
+    by_name = {Path(words[0]).stem: next(filter(WNID.fullmatch, words[1:]), "") for words in rows}
     return list(filter(None, (by_name.get(Path(os.fsdecode(name)).stem) for name in names)))
 
 
-def _of_kit(folder: Path) -> list[str]:
-    """Numbers of classes, one a line in the order of file names, and a table of the wnids of these numbers."""
+def _read_kit(folder: Path) -> list[str]:
+    """The wnid of each image. The kit lists class numbers, in the order of file names, and the wnids of the numbers."""
     from scipy.io import loadmat
 
     try:
         numbers = (folder / "ILSVRC2012_validation_ground_truth.txt").read_text().split()
         synsets = loadmat(str(folder / "meta.mat"), squeeze_me=True)["synsets"]
-        wnids = {int(one["ILSVRC2012_ID"]): str(one["WNID"]) for one in synsets}
+        wnids = {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in synsets}
         return [wnids[int(number)] for number in numbers]
-    except Exception as error:  # scipy's reader lets through whatever its input provokes
+    except Exception as error:  # scipy's reader raises whatever its input provokes
         raise DataError(f"{printable(folder)} is damaged ({type(error).__name__}: {error}): unpack it again.") from None

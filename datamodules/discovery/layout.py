@@ -1,4 +1,4 @@
-"""How a folder of images is laid out, and what a data set of it leaves to be found (null in its YAML). No torch."""
+"""The layout of a folder of images, and the values that conf/datamodule/imagefolder.yaml leaves null. No torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy
 
-from lineage.datamodules.discovery import statistics as facts
+from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.index import FileBlobs, Index, open_index
 from lineage.datamodules.discovery.scanning import folders_of, printable
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.split import Split
 
-# What people call the folders of a split, in any case.
+# Usual names of a split, in upper or lower case.
 NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
@@ -23,48 +23,45 @@ NAMES = {
 
 
 def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What conf/datamodule/imagefolder.yaml leaves null, by its keys; what `data` says goes before.
+    """Infer what is null in `data`, the values of conf/datamodule/imagefolder.yaml (statistics.infer_missing).
 
     Raises:
-        DataError: there is no such folder, its classes do not fit together, none of its images can be read; they have
-            several sizes, and `resolution` is given.
+        DataError: there is no such folder, its splits have different classes, none of its images can be read, or they
+            have several sizes and `resolution` is given.
     """
-    return facts.infer_missing(open_splits(Path(data["root"])), data)
-
-
-# ---- the folders
+    return statistics.infer_missing(open_splits(Path(data["root"])), data)
 
 
 def split_folders(root: Path) -> dict[str, Path]:
-    """The folders of `train`, and of `val` and `test` if there are any; of class folders without a split, train.
+    """The folders of `train`, and of `val` and `test` if there are any. Without any, root itself is `train`.
 
     Raises:
-        DataError: there is no such folder, no training images, or two folders of one meaning.
+        DataError: there is no such folder, no training images, or two folders for one split.
     """
     if not root.is_dir():
         raise DataError(
-            f"{printable(root.absolute())} is not a folder. Name that of the images: datamodule.root=FOLDER"
+            f"{printable(root.absolute())} is not a folder. Name the one that holds the images: datamodule.root=FOLDER"
         )
-    names, found = folders_of(root), named_split_folders(root)
-    alone = len(found) == len(names)
-    if "train" in found and (alone or folders_of(found["train"])):
+    found = named_split_folders(root)
+    no_others = len(found) == len(folders_of(root))
+    if "train" in found and (no_others or folders_of(found["train"])):
         return found
-    if found and "train" not in found and (alone or any(map(folders_of, found.values()))):
+    if found and "train" not in found and (no_others or any(map(folders_of, found.values()))):
         raise DataError(f"{printable(root)} holds no training images: it has {listed(found)}, and no folder train.")
     return {"train": root}
 
 
 def named_split_folders(root: Path) -> dict[str, Path]:
-    """The folders of a split by their names, of those that there are. Raises DataError: two of one meaning."""
+    """The folders in root that are named like a split. Raises DataError: there are two for one split."""
     found = {}
     for split, names in NAMES.items():
-        those = [name for name in folders_of(root) if name.lower() in names]
-        if len(those) > 1:
+        candidates = [name for name in folders_of(root) if name.lower() in names]
+        if len(candidates) > 1:
             raise DataError(
-                f"{printable(root)} holds {listed(those)}: which of them is {split}? Rename or remove the other."
+                f"{printable(root)} holds {listed(candidates)}: which of them is {split}? Rename or remove the other."
             )
-        if those:
-            found[split] = root / those[0]
+        if candidates:
+            found[split] = root / candidates[0]
     return found
 
 
@@ -72,25 +69,25 @@ def open_splits(root: Path) -> dict[str, Split]:
     """The splits, `train` first.
 
     Raises:
-        DataError: a class has no image, there is only one, or another split has a class that train lacks.
+        DataError: a class has no training image, there is only one class, or another split has a class that train
+            lacks.
     """
     indices = {name: open_index(folder) for name, folder in split_folders(root).items()}
     train = indices["train"]
+    place = printable(train.folder)
     if empty_classes(train):
-        raise DataError(
-            f"{printable(train.folder)} has class folders without an image: {listed(empty_classes(train))}."
-        )
+        raise DataError(f"{place} has class folders without an image: {listed(empty_classes(train))}.")
     if len(train.classes) < 2:
         only = train.folder / train.classes[0]
         hint = f" Is it datamodule.root={printable(only)}?" if folders_of(only) else ""
-        raise DataError(f"{printable(train.folder)} has one class folder only, {printable(only.name)}.{hint}")
+        raise DataError(f"{place} has one class folder only, {printable(only.name)}.{hint}")
     for index in indices.values():
         if not len(index):
             raise DataError(f"{printable(index.folder)} has class folders without an image: fill or remove it.")
         more = sorted(set(index.classes) - set(train.classes) - set(empty_classes(index)))
         if more:
             raise DataError(
-                f"{printable(index.folder)} has classes that {printable(train.folder)} lacks: {listed(more)}.\n"
+                f"{printable(index.folder)} has classes that {place} lacks: {listed(more)}.\n"
                 "A class is a folder of the same name in both."
             )
     return {name: _split(index, train.classes) for name, index in indices.items()}
@@ -107,12 +104,12 @@ def empty_classes(index: Index) -> list[str]:
 
 
 def labels_among(index: Index, classes: list[str]) -> numpy.ndarray:
-    """(N,) int64, the labels of an index by their place among `classes`, which has all that have images."""
-    places = {name: place for place, name in enumerate(classes)}
-    return numpy.array([places.get(name, -1) for name in index.classes], numpy.int64)[index.labels]
+    """(N,) int64, the labels of an index as numbers in `classes`, which has every class with an image."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    return numpy.array([numbers.get(name, -1) for name in index.classes], numpy.int64)[index.labels]
 
 
 def listed(names: Iterable[str]) -> str:
-    """For people: the first five."""
+    """The first five names, and how many there are."""
     names = [printable(name) for name in names]
     return ", ".join(names[:5]) + (f", ... ({len(names):,} in all)" if len(names) > 5 else "")

@@ -1,6 +1,6 @@
-"""The images in a folder of one folder a class: their paths, labels and classes, found by walking it. No torch.
+"""Walking a folder that has one folder for each class: the images' paths, labels and classes. No torch.
 
-Names are bytes, as the system has them: they need not be UTF-8.
+Names are bytes, as in the file system: they need not be UTF-8.
 """
 
 from __future__ import annotations
@@ -16,30 +16,32 @@ from pathlib import Path
 import numpy
 
 from lineage.datamodules.errors import DataError
+from lineage.files import reason
 
 ENDINGS = {b".jpeg", b".jpg", b".png", b".webp", b".bmp", b".ppm", b".pgm", b".gif", b".tif", b".tiff"}
-OF_SYSTEMS = {b"__macosx", b"@eadir"}  # folders that macOS and Synology add; those of others begin with a dot
-# A folder changed less than this before it was read may change again and keep its time: clocks of file systems tick.
+SYSTEM_FOLDERS = {b"__macosx", b"@eadir"}  # added by macOS and Synology; the names of others begin with a dot
+# A folder that changed less than 0.1 s before it was read may change again and keep its modification time: the clocks
+# of file systems are coarse.
 TICK_NS = 100_000_000
 
 
 @dataclass
 class Scan:
-    """What a walk found.
+    """The result of a walk.
 
     Attributes:
-        classes: in the order of their labels, that of their names as bytes.
-        paths: of the images, below the folder, one after the other; image i's is paths[offsets[i] : offsets[i + 1]].
+        classes: in the order of their labels, sorted by their names as bytes.
+        paths: of the images, relative to the folder, joined; image i's is paths[offsets[i] : offsets[i + 1]].
         labels: of the images.
-        stamps: when each folder that was read was last changed, in ns; 0 where the next change may not be told from it.
-        others: the number of files of each ending that is not an image's.
+        modified: when each folder was last changed, in ns; 0 if it was too recent to notice a next change.
+        others: the number of other files, by their ending.
     """
 
     classes: list[str] = field(default_factory=list)
     paths: bytearray = field(default_factory=bytearray)
     offsets: array[int] = field(default_factory=lambda: array("q", [0]))
     labels: array[int] = field(default_factory=lambda: array("i"))
-    stamps: dict[str, int] = field(default_factory=dict)
+    modified: dict[str, int] = field(default_factory=dict)
     others: Counter[str] = field(default_factory=Counter)
 
     def add(self, images: list[bytes], label: int) -> None:
@@ -55,15 +57,16 @@ class Scan:
 
 
 def scan(folder: Path) -> Scan:
-    """Walk a folder of class folders, and what is below these.
+    """Walk a folder of class folders, and all folders below these.
 
-    Symbolic links are followed; of a class each folder is read once, so loops of links end. Hidden ones are left out.
+    Symbolic links are followed. Within a class each folder is read once, so loops of links end. Hidden files and
+    folders are left out.
 
     Raises:
-        DataError: there is no class folder; images lie beside them; a folder cannot be read.
+        DataError: there is no class folder, images lie beside the class folders, or a folder cannot be read.
     """
-    root, found = os.fsencode(folder), Scan()
-    images, classes = _entries(root, b"", found)
+    root, result = os.fsencode(folder), Scan()
+    images, classes = _entries(root, b"", result)
     if images:
         some = ", ".join(map(printable, images[:2])) + (", ..." if len(images) > 2 else "")
         raise DataError(
@@ -73,9 +76,9 @@ def scan(folder: Path) -> Scan:
     if not classes:
         raise DataError(f"{printable(folder)} holds no class folder: it needs a folder of images for each class.")
     for label, name in enumerate(classes):
-        found.classes.append(os.fsdecode(name))
-        found.add(_of_class(root, name, found), label)
-    return found
+        result.classes.append(os.fsdecode(name))
+        result.add(_images_of_class(root, name, result), label)
+    return result
 
 
 def files_of(folder: Path) -> list[bytes]:
@@ -84,66 +87,64 @@ def files_of(folder: Path) -> list[bytes]:
 
 
 def folders_of(folder: Path) -> list[str]:
-    """The sorted names of the folders in a folder, but for hidden ones. Raises DataError: it cannot be read."""
+    """The sorted names of the folders in a folder, without hidden ones. Raises DataError: it cannot be read."""
     return [os.fsdecode(name) for name in _entries(os.fsencode(folder), b"", Scan())[1]]
 
 
 def printable(name: bytes | str | Path) -> str:
-    """A name as it can be printed in a line: a byte that is no UTF-8 is written \\xff, as is an end of line."""
+    """A name on one line: bytes that are not UTF-8, and control characters, become escapes such as \\xff."""
     text = os.fsencode(name).decode(errors="backslashreplace")
     return re.sub(r"[\0-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def _of_class(root: bytes, name: bytes, found: Scan) -> list[bytes]:
-    seen, images, waiting = {_identity(root)}, list[bytes](), [name]
-    while waiting:
-        folder = waiting.pop()
+def _images_of_class(root: bytes, name: bytes, result: Scan) -> list[bytes]:
+    visited, images, folders = {_identity(root)}, list[bytes](), [name]
+    while folders:
+        folder = folders.pop()
         identity = _identity(os.path.join(root, folder))
-        if identity in seen:
+        if identity in visited:
             continue
-        seen.add(identity)
-        here, below = _entries(root, folder + b"/", found)
+        visited.add(identity)
+        here, below = _entries(root, folder + b"/", result)
         images += here
-        waiting += below
+        folders += below
     return sorted(images)
 
 
 def _identity(folder: bytes) -> tuple[int, int] | None:
     try:
         status = os.stat(folder)
-    except OSError:  # reading it says why
+    except OSError:  # an error is raised when it is read
         return None
     return status.st_dev, status.st_ino
 
 
-def _entries(root: bytes, folder: bytes, found: Scan) -> tuple[list[bytes], list[bytes]]:
-    """The images and the folders in a folder, sorted, as paths below root; the rest is counted."""
+def _entries(root: bytes, folder: bytes, result: Scan) -> tuple[list[bytes], list[bytes]]:
+    """The images and the folders in a folder, sorted, as paths relative to root. Other files are counted."""
     place, images, folders = os.path.join(root, folder), [], []
     try:
         changed = os.stat(place).st_mtime_ns
-        found.stamps[os.fsdecode(folder)] = changed if changed < time.time_ns() - TICK_NS else 0
+        result.modified[os.fsdecode(folder)] = changed if changed < time.time_ns() - TICK_NS else 0
         with os.scandir(place) as entries:
             for entry in entries:
                 name = entry.name
                 ending = name[name.rfind(b".") :].lower()
-                if name.startswith(b".") or name.lower() in OF_SYSTEMS:
+                if name.startswith(b".") or name.lower() in SYSTEM_FOLDERS:
                     continue
-                if ending in ENDINGS and not _is(
-                    entry.is_dir
-                ):  # a link to nothing and a pipe too: reading them says so
+                if ending in ENDINGS and not _is(entry.is_dir):  # broken links too: an error is raised on reading
                     images.append(folder + name)
                 elif _is(entry.is_dir):
                     folders.append(folder + name)
                 elif _is(entry.is_file):
-                    found.others[printable(ending if b"." in name else b"")] += 1
+                    result.others[printable(ending if b"." in name else b"")] += 1
     except OSError as error:
-        raise DataError(f"{printable(place)}: {(error.strerror or str(error)).lower()}.") from None
+        raise DataError(f"{printable(place)}: {reason(error).lower()}.") from None
     return sorted(images), sorted(folders)
 
 
 def _is(kind) -> bool:
-    """Whether an entry is of a kind; a link that leads to itself is of none."""
+    """Whether an entry is of a kind."""
     try:
         return kind()
-    except OSError:
+    except OSError:  # a link to itself
         return False

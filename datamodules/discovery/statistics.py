@@ -1,6 +1,6 @@
-"""What a set of encoded images does not say itself: sizes, colours, mean and deviation, from a sample. No torch.
+"""Sizes, colours, mean and deviation of a set of encoded images, measured on a sample. No torch.
 
-They are found once, and kept in the user's cache until an image of the sample is another.
+They are measured once and kept in the user's cache, until an image of the sample changes.
 """
 
 from __future__ import annotations
@@ -15,28 +15,30 @@ from typing import Any, NamedTuple
 import numpy
 
 from lineage.datamodules.decoding.decoding import ImageError, open_image
-from lineage.datamodules.discovery.user_cache import keep
+from lineage.datamodules.discovery.user_cache import store
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.parallel import announce, parallel_map
 from lineage.datamodules.split import Blobs, Split
+from lineage.files import reason
 
-SAMPLE = 2_000  # images that are looked at: their mean is that of all to 1 or 2 % of the deviation
-SHORT_SIDE = 256  # pixels to which they are reduced first, as a network sees them
-MOST_BYTES = 2 * 2**30  # of images of one size that are held in memory
-MOST_HEADERS = 500_000  # files that are opened to see whether all are of one size
-DRIFT = 0.02  # of the range of levels: how far the mean of the same images may move, once one of them is mended
-LEAST_SIDE = 32  # pixels: LeNet-5's, and that of most networks for small images; smaller images are shown at it
-VALIDATION_SHARE = 10  # of the training images a tenth, where nobody says how many and the set has none
+SAMPLE = 2_000  # images: their mean is that of all images to 1 or 2 % of the deviation
+SHORT_SIDE = 256  # pixels to which they are reduced first, about the size that a network sees
+MAX_BYTES = 2 * 2**30  # of images of one size that are held in memory
+MAX_HEADERS = 500_000  # files that are opened to see whether all have one size
+DRIFT = 0.02  # of the range of levels: how far the mean of the same images may move when an unreadable one is repaired
+MIN_SIDE = 32  # pixels: the input of LeNet-5 and of most networks for small images; smaller images are enlarged to it
+VALIDATION_SHARE = 10  # a tenth of the training images
 
 
-class Facts(NamedTuple):
-    """What was found.
+class Statistics(NamedTuple):
+    """The measured properties.
 
     Attributes:
         channels: 1 if every image of the sample is grey, else 3.
-        mean, std: of pixels in [0, 1] per channel, each image counting the same.
-        smallest, largest: height and width, by area. median: of either.
-        side: of all images, in pixels, where all are squares of one size and fit in memory; else None.
+        mean, std: of pixels in [0, 1] per channel; each image has the same weight.
+        smallest, largest: height and width of the image with the smallest and largest area.
+        median: of heights and of widths.
+        side: in pixels, if all images, not only the sample, are squares of one size and fit in memory; else None.
         unreadable: images of the sample, with the reason.
     """
 
@@ -50,13 +52,13 @@ class Facts(NamedTuple):
     unreadable: list[str]
 
     def sizes(self) -> str:
-        """For people, width first."""
+        """For messages, width first."""
         small, middle, large = (f"{width}x{height}" for height, width in (self.smallest, self.median, self.largest))
         return middle if small == large else f"{small} to {large} (median {middle})"
 
 
-class Look(NamedTuple):
-    """One image: height and width, means of its pixels and of their squares per channel, whether it is grey."""
+class ImageStatistics(NamedTuple):
+    """Of one image: height and width, mean of its pixels and of their squares per channel, whether it is grey."""
 
     size: tuple[int, int]
     mean: numpy.ndarray
@@ -65,76 +67,82 @@ class Look(NamedTuple):
 
 
 def infer_missing(splits: Mapping[str, Split], data: Mapping[str, Any]) -> dict[str, Any]:
-    """What the YAML of a data set leaves null, by its keys; what `data`, its values, says goes before.
+    """The values that the YAML of a data set may leave null, by key.
+
+    Args:
+        data: the YAML's values. Those that are given and affect others (channels, resolution) are used.
 
     Raises:
-        DataError: no image can be read; they have several sizes, and `resolution` is given.
+        DataError: no image can be read, or they have several sizes and `resolution` is given.
     """
-    turn, channels, train = bool(data["exif_rotation"]), data["channels"], splits["train"]
-    facts = split_statistics(train, turn, channels)
-    if data["resolution"] is not None and facts.smallest != facts.largest:
+    rotate, channels, train = bool(data["exif_rotation"]), data["channels"], splits["train"]
+    measured = split_statistics(train, rotate, channels)
+    if data["resolution"] is not None and measured.smallest != measured.largest:
         raise DataError(
-            f"datamodule.resolution={data['resolution']}: these images have sizes from {facts.sizes()}.\n"
-            "What a network sees of them is recipe.train_res and recipe.test_res."
+            f"datamodule.resolution={data['resolution']}: these images have sizes from {measured.sizes()}.\n"
+            "Set recipe.train_res and recipe.test_res instead."
         )
-    sides = {split_statistics(split, turn, channels).side for split in splits.values()} if facts.side else {None}
-    count, side = sum(map(len, splits.values())), max(facts.side or 0, LEAST_SIDE)
-    in_memory = facts.side and sides == {facts.side} and bytes_of(count, facts.channels, side) <= MOST_BYTES
+    sides = {split_statistics(split, rotate, channels).side for split in splits.values()} if measured.side else {None}
+    count, side = sum(map(len, splits.values())), max(measured.side or 0, MIN_SIDE)
+    fits = measured.side and sides == {measured.side} and memory_bytes(count, measured.channels, side) <= MAX_BYTES
     return {
         "num_classes": len(train.classes),
-        "channels": facts.channels,
-        "mean": facts.mean,
-        "std": facts.std,
-        "resolution": side if in_memory else None,
+        "channels": measured.channels,
+        "mean": measured.mean,
+        "std": measured.std,
+        "resolution": side if fits else None,
         "val_size": None if "val" in splits else validation_size(train),
     }
 
 
 def validation_size(train: Split) -> int:
-    """Training images that are held out where the set has no validation images."""
+    """Training images to hold out, if val_size is null and there are no validation images."""
     return max(len(train) // VALIDATION_SHARE, 1)
 
 
-def split_statistics(split: Split, turn: bool, channels: int | None) -> Facts:
-    """From the cache, or by looking at the images. Raises DataError: none can be read."""
-    known = cached_statistics(split, turn, channels)
-    if known is not None:
-        return known
-    announce(f"looking at images of {split.name} once", len(split))
-    facts = look(split.blobs, turn=turn, channels=channels)
+def split_statistics(split: Split, rotate: bool, channels: int | None) -> Statistics:
+    """From the cache, or measured. Raises DataError: no image can be read."""
+    cached = cached_statistics(split, rotate, channels)
+    if cached is not None:
+        return cached
+    announce(f"measuring the images of {split.name} once", len(split))
+    measured = measure(split.blobs, rotate=rotate, channels=channels)
     if split.cache is not None:
-        kept = json.dumps({"stamp": _stamp(split), **facts._asdict()})
-        keep(split.cache / _file(turn, channels), lambda opened: opened.write(kept.encode()))
-    return facts
+        content = json.dumps({"stamp": _stamp(split), **measured._asdict()}).encode()
+        store(split.cache / _file(rotate, channels), lambda file: file.write(content))
+    return measured
 
 
-def cached_statistics(split: Split, turn: bool, channels: int | None) -> Facts | None:
-    """From the cache; None if they are not there, damaged, or of images that were replaced since."""
-    if split.cache is not None:
+def cached_statistics(split: Split, rotate: bool, *channels: int | None) -> Statistics | None:
+    """From the cache, with the first of these numbers of channels (None: inferred) that it has; None if they are
+    missing, damaged or of images that were replaced."""
+    if split.cache is None:
+        return None
+    for number in channels:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            kept = json.loads((split.cache / _file(turn, channels)).read_text())
-            if kept.pop("stamp") == _stamp(split):
-                return Facts(**kept)
+            values = json.loads((split.cache / _file(rotate, number)).read_text())
+            if values.pop("stamp") == _stamp(split):
+                return Statistics(**values)
     return None
 
 
 def drop_cached_statistics(split: Split) -> None:
-    """An image beyond the sample was replaced."""
+    """Remove them from the cache, because an image outside the sample was replaced."""
     if split.cache is not None:
         with contextlib.suppress(OSError):
-            for file in split.cache.glob("facts-*.json"):
+            for file in split.cache.glob("statistics-*.json"):
                 file.unlink()
 
 
 def nearly_equal(before: Any, now: Any) -> bool:
-    """Whether two means, or deviations, are of the same images, but for some that could not be read."""
+    """Whether two means, or deviations, can be of the same images, some of which could not be read."""
     lists = [list(values) for values in (before, now) if isinstance(values, Sequence)]
-    same_kind = len(lists) == 2 and len(lists[0]) == len(lists[1])
-    return same_kind and all(abs(a - b) <= DRIFT for a, b in zip(*lists, strict=True))
+    same_length = len(lists) == 2 and len(lists[0]) == len(lists[1])
+    return same_length and all(abs(a - b) <= DRIFT for a, b in zip(*lists, strict=True))
 
 
-def _file(turn: bool, channels: int | None) -> str:
-    return f"facts-{'turned' if turn else 'stored'}-{channels or 'found'}.json"
+def _file(rotate: bool, channels: int | None) -> str:
+    return f"statistics-{'rotated' if rotate else 'stored'}-{channels or 'inferred'}.json"
 
 
 def _stamp(split: Split) -> str:
@@ -142,36 +150,37 @@ def _stamp(split: Split) -> str:
 
 
 def sample_of(count: int) -> list[int]:
-    """The images that are looked at, spread over all."""
+    """The images that are measured, evenly spaced among all."""
     return numpy.unique(numpy.linspace(0, count - 1, SAMPLE).astype(int)).tolist()
 
 
-def look(blobs: Blobs, *, turn: bool, channels: int | None) -> Facts:
-    """Look at images that are spread over all: a function of their number, so every process finds the same.
+def measure(blobs: Blobs, *, rotate: bool, channels: int | None) -> Statistics:
+    """Measure a sample, which depends on the number of images only, so that every process has the same result.
 
     Args:
-        turn: whether to follow the orientation that EXIF says.
-        channels: 1 or 3, as which to see them; None: found.
+        rotate: whether to rotate a picture as its EXIF orientation says.
+        channels: 1 or 3, to which they are converted; None: inferred.
 
     Raises:
         DataError: none of them can be read.
     """
     sample = sample_of(len(blobs))
-    splits = [sample[start : start + 20] for start in range(0, len(sample), 20)]
-    seen = [one for split in parallel_map(partial(_look_at, blobs, turn, channels or 3), splits) for one in split]
-    looks = [one for one in seen if isinstance(one, Look)]
-    unreadable = [one for one in seen if isinstance(one, str)]
-    if not looks:
-        raise DataError(f"Of {len(sample):,} images none can be read, {unreadable[0]} the first.")
+    chunks = [sample[start : start + 20] for start in range(0, len(sample), 20)]
+    measured_chunks = parallel_map(partial(_measure_chunk, blobs, rotate, channels or 3), chunks)
+    results = [result for chunk in measured_chunks for result in chunk]
+    images = [result for result in results if isinstance(result, ImageStatistics)]
+    unreadable = [result for result in results if isinstance(result, str)]
+    if not images:
+        raise DataError(f"None of {len(sample):,} images can be read, for example {unreadable[0]}.")
 
-    channels = channels or (1 if all(one.grey for one in looks) else 3)
-    mean = numpy.mean([one.mean for one in looks], axis=0)[:channels]
-    std = numpy.sqrt(numpy.maximum(numpy.mean([one.square for one in looks], axis=0)[:channels] - mean**2, 0))
-    sizes = sorted((list(one.size) for one in looks), key=lambda size: (size[0] * size[1], size))
-    return Facts(
+    channels = channels or (1 if all(image.grey for image in images) else 3)
+    mean = numpy.mean([image.mean for image in images], axis=0)[:channels]
+    std = numpy.sqrt(numpy.maximum(numpy.mean([image.square for image in images], axis=0)[:channels] - mean**2, 0))
+    sizes = sorted((list(image.size) for image in images), key=lambda size: (size[0] * size[1], size))
+    return Statistics(
         channels=channels,
         mean=[round(float(value), 4) for value in mean],
-        std=[max(round(float(value), 4), 0.0001) for value in std],  # it divides
+        std=[max(round(float(value), 4), 0.0001) for value in std],  # not 0: normalisation divides by it
         smallest=sizes[0],
         median=numpy.median(sizes, axis=0).astype(int).tolist(),
         largest=sizes[-1],
@@ -180,53 +189,51 @@ def look(blobs: Blobs, *, turn: bool, channels: int | None) -> Facts:
     )
 
 
-def bytes_of(count: int, channels: int, side: int) -> int:
+def memory_bytes(count: int, channels: int, side: int) -> int:
     """Memory of square images, one byte a value."""
     return count * channels * side**2
 
 
-def _look_at(blobs: Blobs, turn: bool, channels: int, images: Sequence[int]) -> list[Look | str]:
-    return [_look_at_one(blobs, turn, channels, image) for image in images]
+def _measure_chunk(blobs: Blobs, rotate: bool, channels: int, images: Sequence[int]) -> list[ImageStatistics | str]:
+    return [_measure_image(blobs, rotate, channels, image) for image in images]
 
 
-def _look_at_one(blobs: Blobs, turn: bool, channels: int, image: int) -> Look | str:
+def _measure_image(blobs: Blobs, rotate: bool, channels: int, image: int) -> ImageStatistics | str:
     try:
-        opened = open_image(blobs.read(image), channels, turn)
+        opened = open_image(blobs.read(image), channels, rotate)
         height, width = opened.size
         shrink = max(min(opened.size) / SHORT_SIDE, 1)
         reduced = max(round(height / shrink), 1), max(round(width / shrink), 1)
         pixels = opened.resize_box((0, 0, height, width), reduced, "area", beyond=True).reshape(-1, channels)
     except (ImageError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        return f"{blobs.name(image)} ({reason or error})"
+        return f"{blobs.name(image)} ({reason(error)})"
     counts = numpy.stack([numpy.bincount(values, minlength=256) for values in numpy.ascontiguousarray(pixels.T)])
     share, levels = counts / len(pixels), numpy.arange(256) / 255
-    return Look(opened.size, share @ levels, share @ levels**2, grey=bool((pixels == pixels[:, :1]).all()))
+    grey = bool((pixels == pixels[:, :1]).all())
+    return ImageStatistics(opened.size, share @ levels, share @ levels**2, grey)
 
 
 def _side_of_all(blobs: Blobs, sizes: list[list[int]], channels: int) -> int | None:
     height, width = sizes[0]
-    fits = bytes_of(len(blobs), channels, height) <= MOST_BYTES and len(blobs) <= MOST_HEADERS
+    fits = memory_bytes(len(blobs), channels, height) <= MAX_BYTES and len(blobs) <= MAX_HEADERS
     if height != width or sizes[0] != sizes[-1] or not fits:
         return None
-    splits = [range(start, min(start + 1000, len(blobs))) for start in range(0, len(blobs), 1000)]
-    return height if all(parallel_map(partial(_are_squares, blobs, height), splits)) else None
+    chunks = [range(start, min(start + 1000, len(blobs))) for start in range(0, len(blobs), 1000)]
+    return height if all(parallel_map(partial(_are_squares, blobs, height), chunks)) else None
 
 
 def _are_squares(blobs: Blobs, side: int, images: Sequence[int]) -> bool:
-    """An image that cannot be read has no size that could differ."""
+    """Whether all images that can be read have this size."""
     for image in images:
-        try:
+        with contextlib.suppress(ImageError, OSError):
             if _size(blobs.read(image)) != (side, side):
                 return False
-        except (ImageError, OSError):
-            continue
     return True
 
 
 def _size(data: bytes) -> tuple[int, int]:
-    """Of a PNG, whose header opens the file, in a tenth of the time."""
+    """Height and width. A PNG's are read from its first bytes, in a tenth of the time."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR" and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
         return height, width
-    return open_image(data, 3, turn=False).size
+    return open_image(data, 3, rotate=False).size

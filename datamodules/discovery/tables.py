@@ -1,12 +1,10 @@
-"""Image classification sets of the Hugging Face Hub, or saved by its package `datasets`: a row an image. No torch."""
+"""Image classification sets of the Hugging Face Hub, or saved by its package `datasets`. No torch."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import logging
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +12,8 @@ from typing import Any
 
 import numpy
 
-from lineage.datamodules.discovery import statistics as facts
+from lineage.datamodules.discovery import statistics
+from lineage.datamodules.discovery.index import read_regular_file
 from lineage.datamodules.discovery.layout import NAMES, listed
 from lineage.datamodules.discovery.user_cache import cache_folder
 from lineage.datamodules.errors import DataError
@@ -24,7 +23,11 @@ LABEL_TYPES = ("string", "large_string", "bool", "int8", "int16", "int32", "int6
 
 
 class ArrowImages:
-    """The images of a split as encoded images (datamodules/decoding/encoded_images.py)."""
+    """The images of an Arrow table as encoded images (Blobs).
+
+    Args:
+        name: of the split, in messages.
+    """
 
     def __init__(self, name: str, table: Any, column: str) -> None:
         self.split, self.table, self.column = name, table, column
@@ -36,102 +39,100 @@ class ArrowImages:
         return f"row {index} of {self.split}"
 
     def stamp(self, images: Sequence[int], dates: bool = True) -> str:
-        """Nothing: a table that changes has another fingerprint."""
+        """Nothing: a table that changes has another fingerprint, and so another cache."""
         return ""
 
     def read(self, index: int) -> bytes:
-        """Raises OSError: the row has no image, or its file cannot be read or is none."""
+        """Raises OSError: the row has no image, or its file cannot be read."""
         image = self.table[index][self.column] or {}
         if image.get("bytes") is not None:
             return image["bytes"]
         if image.get("path") is None:
             raise OSError(errno.ENODATA, "the row has no image")
-        file = os.open(image["path"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(file, "rb", buffering=0) as opened:
-            if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise OSError(errno.EINVAL, "it is no regular file")
-            return opened.read()
+        return read_regular_file(image["path"])
 
 
 def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What conf/datamodule/huggingface.yaml leaves null, by its keys; what `data` says goes before.
+    """Infer what is null in `data`, the values of conf/datamodule/huggingface.yaml (statistics.infer_missing).
 
     Raises:
-        DataError: there is no such set, or none of its images can be read; they have several sizes, and `resolution`
-            is given.
+        DataError: there is no such data set, none of its images can be read, or they have several sizes and
+            `resolution` is given.
     """
-    return facts.infer_missing(load_splits(data), data)
+    return statistics.infer_missing(load_splits(data), data)
 
 
 def load_splits(data: Mapping[str, Any]) -> dict[str, Split]:
-    """The splits that a run reads by their roles: train, and val and test if there are any.
+    """The splits that a run reads, by role: train, and val and test if there are any.
 
     Args:
         data: the values of conf/datamodule/huggingface.yaml.
 
     Raises:
-        DataError: the package is not installed; there is no such set, split or column, or no label in it.
+        DataError: the package is not installed; there is no such data set, split or column; training labels are
+            missing.
     """
-    name, found = data["name"], _load(data["name"], data["config"])
-    splits = {role: _split(name, split, found[split], data) for role, split in _splits(name, list(found), data).items()}
-    for role, part in list(splits.items()):
-        if role != "train" and part.classes == ["-1"]:  # numbers, as where no label is known
-            part = splits[role] = replace(part, labels=numpy.full_like(part.labels, -1))
-        missing = int((part.labels < 0).sum())
-        if missing and (missing < len(part.labels) or role == "train" or data[f"{role}_split"]):
-            raise DataError(f"{part.name}: {missing:,} of {len(part.labels):,} images have no label.")
-        if missing or not len(part.labels):  # a test whose labels are secret
+    name, tables = data["name"], _load(data["name"], data["config"])
+    chosen = _split_names(name, list(tables), data)
+    splits = {role: _split(name, split_name, tables[split_name], data) for role, split_name in chosen.items()}
+    for role, split in list(splits.items()):
+        if role != "train" and split.classes == ["-1"]:  # how numbered labels say that they are unknown
+            split = splits[role] = replace(split, labels=numpy.full_like(split.labels, -1))
+        missing = int((split.labels < 0).sum())
+        if missing and (missing < len(split) or role == "train" or data[f"{role}_split"]):
+            raise DataError(f"{split.name}: {missing:,} of {len(split):,} images have no label.")
+        if missing or not len(split):  # a test set whose labels are secret
             del splits[role]
     if "train" not in splits:
         raise DataError(f"{name} has no training images.")
-    return {role: _relabelled(part, splits["train"].classes) for role, part in splits.items()}
+    return {role: _relabelled(split, splits["train"].classes) for role, split in splits.items()}
 
 
 def _load(name: str, config: str | None) -> Mapping[str, Any]:
-    """The splits by name."""
+    """The tables of the splits, by name."""
     try:
         import datasets
     except ImportError:
         raise DataError('datamodule=huggingface needs the package datasets: pip install "datasets>=4"') from None
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it announces every try to reach the network
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every attempt to reach the network
     folder = Path(name)
     saved = any((folder / file).is_file() for file in ("dataset_dict.json", "state.json"))
     if saved and config is not None:
-        raise DataError(f"datamodule.config={config}: {name} is a folder that was saved, of one config: null.")
+        raise DataError(f"datamodule.config={config}: {name} is a saved folder, which has no configs. Set null.")
     try:
         found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, config)
-    except Exception as error:  # what networks, servers and readers of many formats let through
+    except Exception as error:  # of networks, servers and readers of many formats
         words = " ".join(str(error).split("\nExample of usage")[0].split()) or type(error).__name__
         raise DataError(
             f"datamodule.name={name}: {words:.300}\nIt is a name at huggingface.co/datasets or a folder; gated sets "
-            "need `hf auth login`, those of several configs datamodule.config=NAME."
+            "need `hf auth login`, sets with several configs datamodule.config=NAME."
         ) from None
     return found if isinstance(found, Mapping) else {"train": found}
 
 
-def _splits(name: str, splits: Sequence[str], data: Mapping[str, Any]) -> dict[str, str]:
-    """The names of the splits by role."""
+def _split_names(name: str, names: Sequence[str], data: Mapping[str, Any]) -> dict[str, str]:
+    """The data set's name of each split, by role."""
     chosen = {}
     taken = {data[f"{role}_split"] for role in NAMES}
-    for role, names in NAMES.items():
-        said = data[f"{role}_split"]
-        if said is not None and said not in splits:
-            raise DataError(f"datamodule.{role}_split={said}: {name} has the splits {listed(splits)}.")
-        those = (
-            [said] if said is not None else [split for split in splits if split.lower() in names and split not in taken]
-        )
-        if len(those) > 1:
-            raise DataError(f"{name} has the splits {listed(those)}: say which, datamodule.{role}_split={those[0]}.")
-        if those:
-            chosen[role] = those[0]
-    if "train" not in chosen and len(splits) == 1:
-        return {"train": splits[0]}
-    if "train" not in chosen:
-        raise DataError(f"{name} has the splits {listed(splits)}: say which to train on, datamodule.train_split=NAME.")
-    return chosen
+    for role, usual_names in NAMES.items():
+        given = data[f"{role}_split"]
+        if given is not None and given not in names:
+            raise DataError(f"datamodule.{role}_split={given}: {name} has the splits {listed(names)}.")
+        candidates = [given] if given else [n for n in names if n.lower() in usual_names and n not in taken]
+        if len(candidates) > 1:
+            raise DataError(
+                f"{name} has the splits {listed(candidates)}. Choose one: datamodule.{role}_split={candidates[0]}"
+            )
+        if candidates:
+            chosen[role] = candidates[0]
+    if "train" in chosen:
+        return chosen
+    if len(names) == 1:
+        return {"train": names[0]}
+    raise DataError(f"{name} has the splits {listed(names)}. Choose the training split: datamodule.train_split=NAME")
 
 
-def _split(name: str, split: str, table: Any, data: Mapping[str, Any]) -> Split:
+def _split(name: str, split_name: str, table: Any, data: Mapping[str, Any]) -> Split:
     from datasets import ClassLabel, Image
 
     kinds = table.features
@@ -145,56 +146,54 @@ def _split(name: str, split: str, table: Any, data: Mapping[str, Any]) -> Split:
         classes, numbers = list(kinds[label].names), values.fill_null(-1).to_numpy(zero_copy_only=False)
     else:
         classes, numbers = _sorted_classes(values)
-    plain = table.select_columns([column]).cast_column(column, Image(decode=False)).with_format(None)
-    rows, numbers = ArrowImages(f"{name}/{split}", plain, column), numbers.astype(numpy.int64)
+    encoded = table.select_columns([column]).cast_column(column, Image(decode=False)).with_format(None)
+    blobs, numbers = ArrowImages(f"{name}/{split_name}", encoded, column), numbers.astype(numpy.int64)
     return Split(
-        name=rows.split,
-        blobs=rows,
+        name=blobs.split,
+        blobs=blobs,
         labels=numbers,
         classes=classes,
-        # Unlike the fingerprint, which holds times of cached files, it is the same on another machine.
+        # Unlike the fingerprint, which depends on times of cached files, it is the same on another machine.
         digest=hashlib.blake2b(numbers.tobytes(), digest_size=16).hexdigest(),
         cache=cache_folder() / f"huggingface-{table._fingerprint}",
-        stamp=rows.stamp,
+        stamp=blobs.stamp,
     )
 
 
 def _column(
-    name: str, what: str, said: str | None, found: Sequence[str], possible: Sequence[str], kinds: Mapping[str, Any]
+    name: str, kind: str, given: str | None, found: Sequence[str], possible: Sequence[str], columns: Mapping[str, Any]
 ) -> str:
-    if said is not None:
-        if said not in possible:
-            raise DataError(
-                f"datamodule.{what}_column={said}: {name} has {what}s in {listed(possible) or 'no column'}."
-            )
-        return said
-    if not found:
-        columns = ", ".join(f"{column} ({getattr(kind, 'dtype', 'list')})" for column, kind in kinds.items())
-        raise DataError(f"{name} has no column of {what}s: it has {columns}.")
-    if len(found) > 1:
+    """The given column of `possible` ones, or the only one of those that were `found`; kind: image or label."""
+    if given is not None and given not in possible:
+        choices = listed(possible) or "no column"
+        raise DataError(f"datamodule.{kind}_column={given}: {name} has {kind}s in {choices}.")
+    if given is None and not found:
+        types = ", ".join(f"{column} ({getattr(feature, 'dtype', 'list')})" for column, feature in columns.items())
+        raise DataError(f"{name} has no column of {kind}s: it has {types}.")
+    if given is None and len(found) > 1:
         raise DataError(
-            f"{name} has several columns of {what}s, {listed(found)}: name one, datamodule.{what}_column={found[0]}."
+            f"{name} has several columns of {kind}s, {listed(found)}. Choose one: datamodule.{kind}_column={found[0]}"
         )
-    return found[0]
+    return given or found[0]
 
 
 def _sorted_classes(values: Any) -> tuple[list[str], numpy.ndarray]:
-    """Of labels that are words or numbers: the distinct ones in their order, and the place of each; -1 of none."""
+    """The sorted distinct labels, which are words or numbers, and the class number of each row; -1 without a label."""
     coded = values.dictionary_encode()
     words = coded.dictionary.to_pylist()
     order = sorted(range(len(words)), key=lambda i: words[i])
-    places = numpy.full(len(words) + 1, -1)
-    places[order] = numpy.arange(len(words))
-    return [str(words[i]) for i in order], places[coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
+    numbers = numpy.full(len(words) + 1, -1)
+    numbers[order] = numpy.arange(len(words))
+    return [str(words[i]) for i in order], numbers[coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
 
 
-def _relabelled(part: Split, classes: list[str]) -> Split:
-    """By place among the classes of the training images. Raises DataError: there are others."""
-    if part.classes == classes:
-        return part
-    places = {label: place for place, label in enumerate(classes)}
-    labels = numpy.array([places.get(label, -1) for label in part.classes], numpy.int64)[part.labels]
+def _relabelled(split: Split, classes: list[str]) -> Split:
+    """The split with labels that are numbers in the training classes. Raises DataError: it has other classes."""
+    if split.classes == classes:
+        return split
+    numbers = {label: number for number, label in enumerate(classes)}
+    labels = numpy.array([numbers.get(label, -1) for label in split.classes], numpy.int64)[split.labels]
     if (labels < 0).any():
-        more = [part.classes[i] for i in numpy.unique(part.labels[labels < 0])]
-        raise DataError(f"{part.name} has classes that the training images lack: {listed(more)}.")
-    return replace(part, labels=labels, classes=classes)
+        more = [split.classes[i] for i in numpy.unique(split.labels[labels < 0])]
+        raise DataError(f"{split.name} has classes that the training images lack: {listed(more)}.")
+    return replace(split, labels=labels, classes=classes)

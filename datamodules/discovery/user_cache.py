@@ -1,4 +1,4 @@
-"""Where what is found out about a folder once is kept, outside the folder: the user's cache. No torch."""
+"""The user's cache, which keeps what is found out about a folder of images once, outside that folder. No torch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
-PATIENCE_S = 600  # longest wait for another process that finds the same; after that each finds it for itself
+from lineage.files import replacing
+
+MAX_WAIT_S = 600  # for another process that does the same work; after that each does it for itself
 
 
 def cache_folder() -> Path:
@@ -20,19 +22,19 @@ def cache_folder() -> Path:
 
 
 def cache_of(folder: Path) -> Path:
-    """The place of an absolute folder's."""
+    """The cache's folder for an absolute folder."""
     words = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(folder.parts[-2:])).strip("-")[-60:]
     return cache_folder() / f"{words}-{hashlib.blake2b(os.fsencode(folder), digest_size=8).hexdigest()}"
 
 
 @contextmanager
-def alone(cache: Path) -> Iterator[bool]:
-    """Of several processes one at a time; gives whether the cache can be written."""
+def locked(cache: Path) -> Iterator[bool]:
+    """One process at a time works on a folder of the cache. Yields whether the cache can be written."""
     lock = None
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{cache}.lock")
-        lock.acquire(timeout=PATIENCE_S)
+        lock.acquire(timeout=MAX_WAIT_S)
     except (OSError, NotImplementedError, Timeout):
         lock = None
     try:
@@ -42,15 +44,11 @@ def alone(cache: Path) -> Iterator[bool]:
             lock.release()
 
 
-def keep(file: Path, write: Callable[[BinaryIO], object]) -> None:
-    """A whole file or none: on a full disk, or where nothing can be written, it is found anew the next time."""
-    unfinished = file.with_name(f"{file.name}.part-{os.getpid()}")
-    try:
+def store(file: Path, write: Callable[[IO[bytes]], Any]) -> bool:
+    """Write a file whole, or not at all if the disk is full or read-only. Returns whether it was written."""
+    with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "wb") as opened:
+        with replacing(file) as opened:
             write(opened)
-            os.fsync(opened.fileno())
-        unfinished.replace(file)
-    except OSError:
-        with suppress(OSError):
-            unfinished.unlink()
+        return True
+    return False

@@ -17,7 +17,7 @@ from lineage.datamodules.loading.worker_pool import Job, PendingBatch, Pool
 
 
 class MicroBatch(NamedTuple):
-    """What one forward and backward pass sees: the share of a step for one device.
+    """The images of one forward and backward pass: a chunk of a step's batch.
 
     images: (n, C, H, W) uint8; labels: (n,) int64; sample_keys: (n, 3) int64, the epoch, sample and repetition of each
     image; chunk: the number of this micro-batch among those of the step, over all devices; weight: its share of the
@@ -32,7 +32,7 @@ class MicroBatch(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A micro-batch to be made. key: its place in the run, unlike that of any other of the same stream."""
+    """A micro-batch to be made. key: unique among the requests of a stream."""
 
     key: tuple[int, int]
     sample_keys: Tensor
@@ -40,77 +40,83 @@ class Request(NamedTuple):
     weight: float
 
 
+def first_repetitions(samples: Tensor) -> Tensor:
+    """The sample keys (n, 3) of samples (n,) outside training: epoch 0, repetition 0."""
+    zeros = torch.zeros_like(samples)
+    return torch.stack((zeros, samples, zeros), dim=1)
+
+
 class Stream:
-    """Makes micro-batches of requests, in their order: in this process, or ahead of time in those of a pool.
+    """Makes micro-batches from requests, in their order: in this process, or ahead of time in a pool's processes.
 
     Args:
-        job: the pool's name for it.
-        made: what the batches are of.
-        device: where they go.
-        pool: makes the pool at first use; None: this process makes them.
-        report: is told what cannot be read; raises DataError if that is too much.
-        source: the images that those of `made` are a copy of, on the device; None: they are no copy.
+        job: its name in the pool.
+        source: the images and the view that batches are made of.
+        device: where batches go.
+        pool: returns the pool, which is made at first use; None: this process makes the batches.
+        report: is called with images that cannot be read; raises DataError if they are too many.
+        original: the images that those of `source` were copied from; None: they are no copy.
     """
 
     def __init__(
         self,
         job: str,
-        made: Job,
+        source: Job,
         device: torch.device,
         pool: Callable[[], Pool] | None,
         report: Callable[[Iterable[Fault]], None],
-        source: Images | None = None,
+        original: Images | None = None,
     ) -> None:
-        self.source = source or made.images
-        self.job, self.made, self.device, self.pool, self.report = job, made, device, pool, report
-        self.begun: deque[tuple[Request, PendingBatch]] = deque()
+        self.original = original or source.images
+        self.job, self.source, self.device, self.pool, self.report = job, source, device, pool, report
+        self.pending: deque[tuple[Request, PendingBatch]] = deque()
 
     def __call__(self, requests: Iterator[Request], count: int) -> Iterator[MicroBatch]:
-        """The first `count` of the requests. Some after them are begun, for the next call that asks for them."""
+        """The first `count` micro-batches. Some after them are begun, for the next call if it requests them first."""
         if self.pool is None:
-            yield from map(self._here, islice(requests, count))
+            yield from map(self._make, islice(requests, count))
             return
         pool = self.pool()
-        requests = self._not_begun(pool, requests)
+        requests = self._skip_pending(pool, requests)
         for _ in range(count):
-            for request in islice(requests, pool.ahead - len(self.begun)):
-                self.begun.append((request, pool.submit(self.job, request.sample_keys)))
-            request, asked = self.begun.popleft()
-            yield self._taken(request, *pool.result(asked))
+            for request in islice(requests, pool.ahead - len(self.pending)):
+                self.pending.append((request, pool.submit(self.job, request.sample_keys)))
+            request, batch = self.pending.popleft()
+            yield self._micro_batch(request, *pool.result(batch))
 
-    def _not_begun(self, pool: Pool, requests: Iterator[Request]) -> Iterator[Request]:
-        """Those of the requests that are not begun; if others are than the first ones, forget those."""
-        first = list(islice(requests, len(self.begun)))
-        if [request.key for request in first] == [request.key for request, _ in self.begun]:
+    def _skip_pending(self, pool: Pool, requests: Iterator[Request]) -> Iterator[Request]:
+        """The requests after those that are pending; if the pending ones are not the first, drop them."""
+        first = list(islice(requests, len(self.pending)))
+        if [request.key for request in first] == [request.key for request, _ in self.pending]:
             return requests
-        while self.begun:
-            pool.drop(self.begun.popleft()[1])
+        while self.pending:
+            pool.drop(self.pending.popleft()[1])
         return chain(first, requests)
 
-    def _here(self, request: Request) -> MicroBatch:
-        images, view = self.made
+    def _make(self, request: Request) -> MicroBatch:
+        (images, view), keys = self.source, request.sample_keys
         if images.in_memory and view is None:
-            source, samples = cast(InMemoryImages, images), request.sample_keys[:, 1]
-            return self._taken(request, source[samples], source.faults_at(samples))
-        epoch = int(request.sample_keys[0, 0]) if len(request.sample_keys) else 0
-        shape = self.made.shape(len(request.sample_keys), epoch)
+            in_memory = cast(InMemoryImages, images)
+            return self._micro_batch(request, in_memory[keys[:, 1]], in_memory.faults_at(keys[:, 1]))
+        shape = self.source.shape(len(keys), int(keys[0, 0]) if len(keys) else 0)
         out = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
-        faults = images.fill(out, request.sample_keys, view) if len(out) else []
-        return self._taken(request, out.to(self.device), faults)
+        faults = images.fill(out, keys, view) if len(out) else []
+        return self._micro_batch(request, out.to(self.device), faults)
 
-    def _taken(self, request: Request, images: Tensor, faults: list[Fault]) -> MicroBatch:
-        """Without the images that could not be read. They move nothing, as if their loss were 0: the others keep their
-        share of the step, whatever the micro-batches and devices."""
+    def _micro_batch(self, request: Request, images: Tensor, faults: list[Fault]) -> MicroBatch:
+        """Leave out unreadable images. They change nothing, as if their loss were 0: the others keep their share of the
+        step, whatever the micro-batches and devices."""
         sample_keys, weight = request.sample_keys, request.weight
-        labels = self.made.images.labels[sample_keys[:, 1]].to(self.device)
+        labels = self.source.images.labels[sample_keys[:, 1]].to(self.device)
         if faults:
             self.report(faults)
-            bad = {fault.row for fault in faults}
-            kept = torch.tensor([row for row in range(len(sample_keys)) if row not in bad], dtype=torch.int64)
+            unreadable = {fault.row for fault in faults}
+            kept = torch.tensor([row for row in range(len(sample_keys)) if row not in unreadable], dtype=torch.int64)
             if self.job == "train" and not len(kept):
                 raise DataError(
-                    f"None of a micro-batch of {len(sample_keys)} can be read, {faults[-1].name} the last, and a step "
-                    "needs an image: see lineage prepare check=true, or set trainer.max_per_device higher."
+                    f"None of the {len(sample_keys)} images of a micro-batch can be read, the last is "
+                    f"{faults[-1].name}, and a step needs an image: run lineage prepare check=true, or set "
+                    "trainer.max_per_device higher."
                 )
             weight *= len(kept) / len(sample_keys)
             sample_keys, labels = sample_keys[kept], labels[kept.to(labels.device)]
@@ -119,10 +125,10 @@ class Stream:
 
 
 class TrainLoader:
-    """Iterates over the steps of an epoch; can be saved between any two and goes on from there.
+    """Iterates over the steps of an epoch. Its state can be saved between any two steps, and continues there.
 
     Args:
-        last_epoch: after which nothing more is made ahead.
+        last_epoch: no batch of a later epoch is begun ahead of time.
     """
 
     def __init__(self, stream: Stream, order: EpochOrder, split: BatchSplit, rank: int, last_epoch: int) -> None:
@@ -134,30 +140,30 @@ class TrainLoader:
 
     @property
     def sampler(self) -> TrainLoader:
-        return self  # Lightning tells the epoch to samplers only
+        return self  # Lightning calls set_epoch on samplers only
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[MicroBatch]]:
-        first, each = self.next_step % len(self), self.split.accumulation  # 0 after a whole epoch
+        first, accumulation = self.next_step % len(self), self.split.accumulation  # 0 after a whole epoch
         requests = chain(self.requests(self.epoch, first), self.requests(self.epoch + 1, 0))
-        batches = self.stream(requests, (len(self) - first) * each)
+        batches = self.stream(requests, (len(self) - first) * accumulation)
         for step in range(first, len(self)):
             self.next_step = step + 1
-            yield [next(batches) for _ in range(each)]
+            yield [next(batches) for _ in range(accumulation)]
 
     def requests(self, epoch: int, first: int) -> Iterator[Request]:
-        """What this rank computes in an epoch from step `first` on."""
+        """This rank's micro-batches in an epoch, from step `first` on."""
         if epoch > max(self.epoch, self.last_epoch):
             return
-        sample_keys, size = self.order.epoch(epoch).to(self.stream.made.images.labels.device), self.order.batch_size
+        sample_keys, size = self.order.epoch(epoch).to(self.stream.source.images.labels.device), self.order.batch_size
         for step in range(first, len(self)):
-            images = sample_keys[step * size : (step + 1) * size]
-            for chunk in self.split.of(self.rank):
-                share = images[chunk :: self.split.chunks]
+            batch = sample_keys[step * size : (step + 1) * size]
+            for chunk in self.split.chunks_of(self.rank):
+                share = batch[chunk :: self.split.chunks]
                 key = (epoch, step * self.split.chunks + chunk)
-                yield Request(key, share, chunk, len(share) * self.split.devices / len(images))
+                yield Request(key, share, chunk, len(share) * self.split.devices / len(batch))
 
     def state_dict(self) -> dict[str, int]:
         return {"next": self.next_step % len(self)}
@@ -167,15 +173,14 @@ class TrainLoader:
 
 
 class EvaluationLoader:
-    """Every image once over all ranks, in batches; every rank makes as many batches, if need be an empty one."""
+    """Every image once over all ranks. All ranks have the same number of batches, so the last may be empty."""
 
     def __init__(self, stream: Stream, batch_size: int, ranks: int, rank: int) -> None:
-        images = stream.made.images
-        most = -(-len(images) // ranks)  # images of the rank that has most
-        mine = torch.arange(len(images), device=images.labels.device)[rank::ranks]
-        sample_keys = torch.stack((torch.zeros_like(mine), mine, torch.zeros_like(mine)), dim=1)
-        parts = sample_keys.tensor_split(max(1, -(-most // batch_size)))
-        self.requests = [Request((0, i), part, rank, 1.0) for i, part in enumerate(parts)]
+        images = stream.source.images
+        largest_share = -(-len(images) // ranks)  # of a rank
+        sample_keys = first_repetitions(torch.arange(len(images), device=images.labels.device)[rank::ranks])
+        batches = sample_keys.tensor_split(max(1, -(-largest_share // batch_size)))
+        self.requests = [Request((0, i), batch, rank, 1.0) for i, batch in enumerate(batches)]
         self.stream = stream
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Which image is seen when: the order of an epoch as a function of (seed, epoch), and its split over devices."""
+"""Which image is used when: the order of an epoch as a function of (seed, epoch), and its split over devices."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from torch import Tensor
 
 from lineage.datamodules.errors import DataError
 
-BLOCKS = 16  # runs of neighbours that a window is made of
+RUNS_PER_WINDOW = 16  # runs of neighbouring images that are shuffled together
 
 
 @dataclass(frozen=True)
 class EpochOrder:
-    """The order of training.
+    """The order of the training images.
 
     Args:
         samples: number of training images.
         batch_size: images of one optimiser step, over all devices and micro-batches.
-        repeats: times an image is drawn in a row (repeated augmentation, arXiv 1902.05509); an epoch keeps its length
-            and sees as many times fewer images.
-        drop_last: leave out a last part of a batch; else it is a smaller step.
-        seed: of the run.
-        passes: times that an epoch goes through the data, in a new permutation each; 0 and 1: once.
+        repeats: times that an image is drawn in a row (repeated augmentation, arXiv 1902.05509). An epoch keeps its
+            length and has `repeats` times fewer distinct images.
+        drop_last: leave out an incomplete last batch; otherwise it is a smaller step.
+        seed: the run's.
+        passes: times that an epoch goes through the data, each in a new permutation; 0 and 1: once.
         window: images among which the order is random before it moves on; 0: all of them.
-        limit: of the steps of an epoch: at most so many, or this share of them (float, at most 1).
+        limit: at most this number of steps in an epoch (int), or this share of them (float, at most 1).
 
-    An epoch shorter than one step runs on into further permutations until the step is full.
+    An epoch shorter than one step continues with further permutations until the step is full.
     """
 
     samples: int
@@ -72,10 +72,10 @@ class EpochOrder:
 
 
 def windowed_permutation(samples: int, window: int, rng: numpy.random.Generator) -> numpy.ndarray:
-    """A permutation of range(samples), (samples,) int64, that stays for `window` images in few places of the files.
+    """A permutation of range(samples), (samples,) int64, in which `window` images in a row lie close together on disk.
 
-    Runs of neighbours are permuted, and the images of every BLOCKS runs are shuffled. Shards hold images in random
-    order, so that a run is a random sample too.
+    Runs of neighbouring images are permuted, then the images of each window are shuffled. Shards hold images in random
+    order, so a run is a random sample too.
 
     Args:
         window: 0: any permutation.
@@ -83,7 +83,7 @@ def windowed_permutation(samples: int, window: int, rng: numpy.random.Generator)
     if window == 0:
         return rng.permutation(samples)
     window = min(window, samples)
-    run = -(-window // BLOCKS)
+    run = -(-window // RUNS_PER_WINDOW)
     starts = rng.permutation(numpy.arange(0, samples, run))
     order = (starts[:, None] + numpy.arange(run)).ravel()
     order = order[order < samples]
@@ -94,10 +94,10 @@ def windowed_permutation(samples: int, window: int, rng: numpy.random.Generator)
 
 @dataclass(frozen=True)
 class BatchSplit:
-    """How a step is shared: chunk k of the K = devices x accumulation takes every K-th image from the k-th on.
+    """The split of a step's batch into K = devices x accumulation chunks. Chunk k has every K-th image, from image k.
 
-    Micro-batch i of device r is chunk i x devices + r, so the chunks, and what happens in them, depend on K alone: two
-    devices with one micro-batch take the same step as one device with two.
+    Micro-batch i of device r is chunk i x devices + r. The chunks, and what happens in them, depend on K alone: two
+    devices with one micro-batch each take the same step as one device with two.
     """
 
     devices: int = 1
@@ -107,7 +107,7 @@ class BatchSplit:
     def chunks(self) -> int:
         return self.devices * self.accumulation
 
-    def of(self, rank: int) -> list[int]:
+    def chunks_of(self, rank: int) -> list[int]:
         """The chunks of one device, in the order in which it works on them."""
         return [i * self.devices + rank for i in range(self.accumulation)]
 
@@ -129,7 +129,7 @@ def split_batch(batch_size: int, devices: int, max_per_device: int) -> BatchSpli
 
 
 def check_last_step(order: EpochOrder, split: BatchSplit) -> None:
-    """Raise DataError if the last, smaller step of an epoch leaves a micro-batch without an image."""
+    """Raise DataError if the smaller last step of an epoch leaves a micro-batch without an image."""
     last = order.images_per_epoch % order.batch_size
     if 0 < last < split.chunks:
         raise DataError(

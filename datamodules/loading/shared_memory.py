@@ -1,8 +1,8 @@
-"""One copy of a data set for the processes that train on one machine, in memory without a name.
+"""One copy of a data set for all ranks of a machine, in anonymous memory (memfd).
 
-The first process writes it and tells the ranks that Lightning starts from it, by a variable of the environment, where
-it is; they map the same pages. There is no file that somebody else could have made, or that a kill could leave behind.
-Where the system has no such memory (it is Linux's), or something else starts the ranks, each has its own copy.
+The first process writes it, and an environment variable tells the ranks that Lightning starts from it where it is; they
+map the same pages. No other user can replace it, and a kill leaves no file behind. Without memfd, which is Linux's, or
+if something else starts the ranks, each rank has its own copy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-PLACE = "LINEAGE_SHARED_DATA"
+PLACE = "LINEAGE_SHARED_DATA"  # the environment variable
 
 
 def can_share() -> bool:
@@ -23,20 +23,20 @@ def can_share() -> bool:
 
 
 def offer(tensors: list[Tensor], key: str) -> list[Tensor]:
-    """Copy tensors to shared memory, tell the ranks to come; the shared ones."""
+    """Copy tensors to shared memory and offer them to the ranks under a key; returns the shared ones."""
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     file = os.memfd_create("lineage-data")
     os.ftruncate(file, max(size, 1))
     layout = [(str(tensor.dtype).removeprefix("torch."), list(tensor.shape)) for tensor in tensors]
     shared = _map(file, layout)
-    for mine, given in zip(shared, tensors, strict=True):
-        mine.copy_(given)
+    for copy, tensor in zip(shared, tensors, strict=True):
+        copy.copy_(tensor)
     os.environ[PLACE] = json.dumps({"process": os.getpid(), "file": file, "key": key, "layout": layout})
     return shared
 
 
 def offered(key: str) -> list[Tensor] | None:
-    """The tensors that the first process offers under this key; None if it does not."""
+    """The tensors that the first process offers under this key; None if there are none."""
     try:
         place = json.loads(os.environ.get(PLACE, "null"))
         if place is None or place["process"] != os.getppid() or place["key"] != key:

@@ -34,15 +34,16 @@ class CIFAR10(MemoryDataModule):
         def found() -> list[Path] | None:
             return paths if all(path.exists() for path in paths) else None
 
-        files = found() or download(type(self).__name__, self.root, folder, found)
+        files = download(type(self).__name__, self.root, folder, found)
         if not self.notes and hashlib.md5(files[0].read_bytes()).hexdigest() != self.checksum:
             self.notes.append(f"the files in {folder} are not the official release (their checksum differs)")
         return files
 
     def arrays(self) -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
         for names in (self.train_files, self.test_files):
-            parts = [read_batch(self.root / self.folder / name, self.label_key) for name in names]
-            yield numpy.concatenate([p[0] for p in parts]), numpy.concatenate([p[1] for p in parts])
+            batches = [read_batch(self.root / self.folder / name, self.label_key) for name in names]
+            images, labels = zip(*batches, strict=True)
+            yield numpy.concatenate(images), numpy.concatenate(labels)
 
 
 class CIFAR100(CIFAR10):
@@ -65,7 +66,7 @@ class CIFAR100(CIFAR10):
 
 
 class ArraysOnly(pickle.Unpickler):
-    """Unpickles plain values and numpy arrays; a file that names anything else to call is refused."""
+    """Unpickles plain values and numpy arrays. A file that asks for any other function is refused."""
 
     allowed = {
         ("_reconstruct", "multiarray"): numpy.empty(0).__reduce__()[0],
@@ -83,10 +84,10 @@ class ArraysOnly(pickle.Unpickler):
 
 
 def read_batch(path: Path, label_key: str) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Images (N, 3, 32, 32) uint8 and labels (N,). Raises DataError for anything but such a file."""
+    """Images (N, 3, 32, 32) uint8 and labels (N,). Raises DataError: it is not such a file."""
     try:
         batch = ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
         images = numpy.asarray(batch["data"], dtype=numpy.uint8).reshape(-1, 3, 32, 32)
         return images, numpy.asarray(batch[label_key], dtype=numpy.int64)
-    except Exception as error:  # whatever damaged pickles provoke
+    except Exception as error:  # damaged pickles raise errors of many kinds
         raise DataError(f"{path} is damaged ({error}): delete its folder and run again to download it.") from None

@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits of 8x8 pixels that scikit-learn ships (UCI optdigits, test part)."""
+"""The 1,797 handwritten digits of 8x8 pixels that scikit-learn ships (the test set of UCI optdigits)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.memory import MemoryDataModule
 
-TEST_IMAGES = 360  # a fifth; the data set has no split of its own
+TEST_IMAGES = 360  # a fifth; scikit-learn does not split them
 
 
 class Digits(MemoryDataModule):
-    """1,437 training and 360 test images, split once and for all by a permutation of seed 0."""
+    """1,437 training and 360 test images, always split by the same permutation."""
 
     def files(self) -> list[Path]:
-        spec = find_spec("sklearn")  # the package's file; importing sklearn.datasets to read it takes a second
+        spec = find_spec("sklearn")  # its file is read directly, since importing sklearn.datasets takes a second
         folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else self.root
         path = folder / "datasets" / "data" / "digits.csv.gz"
         if not path.exists():
@@ -29,5 +29,5 @@ class Digits(MemoryDataModule):
         table = numpy.loadtxt(self.files()[0], delimiter=",", dtype=numpy.int64)  # 64 pixels of 0 to 16, label
         images = (table[:, :64].reshape(-1, 1, 8, 8) * 255 // 16).astype(numpy.uint8)
         order = numpy.random.default_rng(0).permutation(len(table))
-        for part in (order[TEST_IMAGES:], order[:TEST_IMAGES]):
-            yield images[part], table[part, 64]
+        for rows in (order[TEST_IMAGES:], order[:TEST_IMAGES]):
+            yield images[rows], table[rows, 64]

@@ -1,4 +1,4 @@
-"""Downloads, with checksum, through torchvision."""
+"""Downloads through torchvision, which checks their checksums."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from lineage.datamodules.errors import DataError
+from lineage.files import reason
 
 
 def download(
@@ -19,31 +20,36 @@ def download(
     found: Callable[[], list[Path] | None],
     arguments: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Have torchvision fetch the data set `name` into `root`; the files that `found` finds afterwards.
+    """The files of a data set, which torchvision downloads into `root` if they are missing.
 
-    Of several processes one does, and the others wait for it.
+    One process downloads, and the others wait for it.
 
     Args:
-        arguments: of torchvision's class, where they are not `root` alone.
+        name: of torchvision's class.
+        folder: of the files.
+        found: returns the files, or None if one is missing.
+        arguments: of torchvision's class, if they are not `root` alone.
 
     Raises:
         DataError: there is no network, or a checksum is wrong.
     """
+    files = found()
+    if files:
+        return files
     import torchvision
 
-    said = io.StringIO()
+    output = io.StringIO()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{name}.lock"), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with FileLock(root / f".{name}.lock"), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             if not found():
-                getattr(torchvision.datasets, name)(**{"root": str(root), **(arguments or {})}, download=True)
-    except Exception as error:  # torchvision lets through whatever its mirrors raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                getattr(torchvision.datasets, name)(**(arguments or {"root": str(root)}), download=True)
+    except Exception as error:  # torchvision raises whatever its mirrors raise
         raise DataError(
-            f"{name} is not in {folder.absolute()} and cannot be downloaded ({reason}).\n"
+            f"{name} is not in {folder.absolute()} and cannot be downloaded ({reason(error)}).\n"
             f"Put its files there, or name the folder that holds {folder.relative_to(root)}: datamodule.root=FOLDER"
         ) from None
     files = found()
     if files is None:
-        raise DataError(f"{name} was downloaded, yet its files are not in {folder.absolute()}.")
+        raise DataError(f"{name} was downloaded, but its files are not in {folder.absolute()}.")
     return files

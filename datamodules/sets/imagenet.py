@@ -1,6 +1,6 @@
 """ImageNet, ILSVRC 2012 (Russakovsky et al. 2015, arXiv 1409.0575): 1,281,167 training and 50,000 validation images.
 
-The labels of its test images are secret, so its validation images are everybody's test set.
+The labels of its test images are secret, so papers use its validation images as the test set.
 """
 
 from __future__ import annotations
@@ -21,31 +21,33 @@ from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Images, View
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 
-PLACES = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # below root: as unpacked by hand, or as in Kaggle's copy
+PLACES = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # below root: the official archives', and Kaggle's
 
 
 class ImageNet(EncodedDataModule):
-    """ROOT/train/CLASS/*, and ROOT/val/ in class folders too, or flat beside a file that tells the classes.
+    """ROOT/train/CLASS/*, and ROOT/val/ in class folders too, or flat beside a file with the classes.
 
-    Classes are numbered in the order of their names, as torchvision and timm number them. A test needs no training
-    images, and no image of every class, since ImageNet's classes are known.
+    Classes are numbered in the order of their names, as in torchvision and timm. An evaluation needs no training images
+    and no image of every class, since ImageNet's classes are known.
 
     Args:
-        train_folder, test_folder: below root; None: train, and val, by the names that people use.
-        exif_rotation: whether to turn a picture as its camera says; published accuracies are of pictures as they lie.
+        train_folder, test_folder: below root; None: folders with the usual names of train and val.
+        exif_rotation: whether to rotate a picture as its EXIF orientation says. Published accuracies do not.
     """
 
-    def __init__(self, *, train_folder: str | None, test_folder: str | None, exif_rotation: bool, **facts: Any) -> None:
-        super().__init__(**facts)
+    def __init__(
+        self, *, train_folder: str | None, test_folder: str | None, exif_rotation: bool, **options: Any
+    ) -> None:
+        super().__init__(**options)
         self.train_folder, self.test_folder, self.exif_rotation = train_folder, test_folder, exif_rotation
-        self.no_training: str | None = None  # why there is none
+        self.no_training: str | None = None  # the reason, if the data cannot be trained on
 
     def class_names(self) -> list[str]:
         try:
-            found = [names for names in map(folders_of, self._folders().values()) if names][:1]
-        except DataError:  # they are elsewhere
+            found = next(filter(None, map(folders_of, self._folders().values())), [])
+        except DataError:  # the data have been moved
             found = []
-        self.names = described(self._in_order(found[0] if found else []))
+        self.names = described(self._all_classes(found))
         return super().class_names()
 
     def connect_training(self, order: EpochOrder, split: BatchSplit, view: View | None, epochs: int) -> None:
@@ -58,78 +60,74 @@ class ImageNet(EncodedDataModule):
         if "test" not in folders:
             raise DataError(
                 f"{printable(self.root.absolute())} holds no folder val of ImageNet's validation images.\n"
-                "Name the folder that does, datamodule.root=FOLDER, or theirs in it, datamodule.test_folder=NAME"
+                "Name the folder that holds it, datamodule.root=FOLDER, or its name there, datamodule.test_folder=NAME"
             )
         train = open_index(folders["train"]) if "train" in folders else None
-        test = train if train and folders["train"] == folders["test"] else self._test_index(folders["test"])
-        classes = self._classes([index for index in (train, test) if index])
-        self.names, self.digest = described(classes), train.digest if train else None
+        test = train if train is not None and folders["train"] == folders["test"] else self._test_index(folders["test"])
+        classes = self._classes(test if train is None else train, test)
+        self.names, self.digest = described(classes), None if train is None else train.digest
         self.no_training = self._why_no_training(train)
-        self.notes = [note for index in {train, test} if index and index.cache for note in index.notes()]
-        lacking = len(set(classes) - set(test.classes)) + len(empty_classes(test))
-        if lacking:
-            self.notes.append(f"{printable(test.folder)} has no image of {lacking:,} of the {len(classes):,} classes")
-        tested = self._images(test, classes)
+        self.notes = [note for index in {train, test} if index is not None and index.cache for note in index.notes()]
+        missing = len(set(classes) - set(test.classes)) + len(empty_classes(test))
+        if missing:
+            self.notes.append(f"{printable(test.folder)} has no image of {missing:,} of the {len(classes):,} classes")
+        test_images = self._images(test, classes)
         if train is None:
-            return tested.subset(torch.arange(0)), tested, tested
-        return self._images(train, classes), tested
+            return test_images.subset(torch.arange(0)), test_images, test_images
+        return self._images(train, classes), test_images
 
     def _images(self, index: Index, classes: list[str]) -> EncodedImages:
         labels = torch.from_numpy(labels_among(index, classes))
-        return EncodedImages(FileBlobs(index), labels, self.channels, turn=self.exif_rotation)
+        return EncodedImages(FileBlobs(index), labels, self.channels, rotate=self.exif_rotation)
 
     def _folders(self) -> dict[str, Path]:
-        """Of the training and of the test images; a part is missing where there is none."""
+        """The folders of the training and test images that exist or are given."""
         places = [self.root / place for place in PLACES if (self.root / place).is_dir()]
         found = next(filter(None, map(named_split_folders, places)), {})
-        parts = {"train": found.get("train"), "test": found.get("val", found.get("test"))}
+        folders = {"train": found.get("train"), "test": found.get("val", found.get("test"))}
         given = {"train": self.train_folder, "test": self.test_folder}
-        parts.update({part: self.root / name for part, name in given.items() if name is not None})
-        return {part: folder for part, folder in parts.items() if folder is not None}
+        folders |= {split: self.root / name for split, name in given.items() if name is not None}
+        return {split: folder for split, folder in folders.items() if folder is not None}
 
     def _test_index(self, folder: Path) -> Index:
         names = files_of(folder) if folder.is_dir() and not folders_of(folder) else []
         if not names:
             return open_index(folder)
-        of_each = classes_of(names, folder, self.root)
-        return index_of(folder, names, sorted(set(of_each)), of_each)
+        class_of_each = classes_of(names, folder, self.root)
+        return index_of(folder, names, sorted(set(class_of_each)), class_of_each)
 
-    def _in_order(self, found: list[str]) -> list[str]:
-        """All of ImageNet's classes, where those that are found are of them."""
+    def _all_classes(self, found: list[str]) -> list[str]:
+        """All of ImageNet's classes, if the classes found are among them and num_classes is ImageNet's."""
         known = known_classes()
         return list(known) if len(known) == self.num_classes and set(found) <= set(known) else found
 
-    def _classes(self, indices: list[Index]) -> list[str]:
-        """In the order of the labels. Raises DataError: they are not num_classes, or the parts' do not fit together."""
-        first, last = indices[0], indices[-1]
-        classes = self._in_order(first.classes)
+    def _classes(self, first: Index, test: Index) -> list[str]:
+        """In the order of the labels. Raises DataError: they are not num_classes, or the test set has others."""
+        classes = self._all_classes(first.classes)
         if len(classes) != self.num_classes:
             raise DataError(
                 f"{printable(first.folder)} has {len(classes)} class folders: set "
-                f"datamodule.num_classes={len(classes)}, or let datamodule=imagefolder find it."
+                f"datamodule.num_classes={len(classes)}, or use datamodule=imagefolder."
             )
-        more = sorted(set(last.classes) - set(classes))
+        more = sorted(set(test.classes) - set(classes))
         if more:
             raise DataError(
-                f"{printable(last.folder)} has classes that {printable(first.folder)} lacks: {listed(more)}."
+                f"{printable(test.folder)} has classes that {printable(first.folder)} lacks: {listed(more)}."
             )
         return classes
 
     def _why_no_training(self, train: Index | None) -> str | None:
         if train is None:
             return f"{printable(self.root.absolute())} holds no folder train: there is nothing to train on."
-        if len(train.classes) != self.num_classes:
-            return (
-                f"{printable(train.folder)} has {len(train.classes)} class folders: set datamodule.num_classes to that."
-            )
-        if empty_classes(train):
-            return f"{printable(train.folder)} has class folders without an image: {listed(empty_classes(train))}."
-        return None
+        place, classes, empty = printable(train.folder), len(train.classes), empty_classes(train)
+        if classes != self.num_classes:
+            return f"{place} has {classes} class folders: set datamodule.num_classes={classes}."
+        return f"{place} has class folders without an image: {listed(empty)}." if empty else None
 
 
 @cache
 def known_classes() -> dict[str, str]:
-    """ImageNet's 1,000 classes, WordNet's number and words, in order."""
+    """ImageNet's 1,000 classes in order: wnids and descriptions."""
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo()

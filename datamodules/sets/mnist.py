@@ -25,7 +25,7 @@ class MNIST(MemoryDataModule):
             paths = [next((p for p in (folder / n, folder / f"{n}.gz") if p.exists()), None) for n in names]
             return [path for path in paths if path] if all(paths) else None
 
-        return found() or download(type(self).__name__, self.root, folder, found)
+        return download(type(self).__name__, self.root, folder, found)
 
     def arrays(self) -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
         paths = self.files()
@@ -40,10 +40,10 @@ class FashionMNIST(MNIST):
 
 
 def read_idx(path: Path) -> numpy.ndarray:
-    """A uint8 array from an idx file: 0, 0, type 8, number of dimensions, each dimension in four bytes, data.
+    """A uint8 array from an idx file: bytes 0, 0, 8 (the type), the number of dimensions, each in four bytes, the data.
 
     Raises:
-        DataError: the header is not that, or the data are shorter or longer than it says.
+        DataError: it has another header, or more or less data than the header says.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -52,5 +52,5 @@ def read_idx(path: Path) -> numpy.ndarray:
     dimensions = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
     shape = numpy.frombuffer(content[4 : 4 + 4 * dimensions], dtype=">u4").astype(int)
     if not dimensions or len(content) != 4 + 4 * dimensions + shape.prod():
-        raise DataError(f"{path} is damaged (not a whole idx file): delete it and run again to download it.")
+        raise DataError(f"{path} is damaged (it is not a complete idx file): delete it and run again to download it.")
     return numpy.frombuffer(content, dtype=numpy.uint8, offset=4 + 4 * dimensions).reshape(shape).copy()

@@ -11,6 +11,7 @@ import numpy
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.memory import MemoryDataModule
 from lineage.datamodules.sets.download import download
+from lineage.files import reason
 
 SIDE = 32
 
@@ -19,25 +20,24 @@ class SVHN(MemoryDataModule):
     """The files {train,test,extra}_32x32.mat in ROOT/svhn or in ROOT, as torchvision names them.
 
     Args:
-        extra: whether the 531,131 easier images of "extra" are training images too, as in the papers: 604,388 in all.
+        extra: whether to train on the 531,131 easier images of "extra" too, as the papers do: 604,388 in all.
     """
 
-    def __init__(self, *, extra: bool, **facts: Any) -> None:
-        super().__init__(**facts)
-        self.parts = ["train", "extra", "test"] if extra else ["train", "test"]
+    def __init__(self, *, extra: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.splits = ["train", "extra", "test"] if extra else ["train", "test"]
 
     def files(self) -> list[Path]:
-        return [self._file(part) for part in self.parts]
+        return [self._file(split) for split in self.splits]
 
-    def _file(self, part: str) -> Path:
-        name = f"{part}_32x32.mat"
+    def _file(self, split: str) -> Path:
+        name = f"{split}_32x32.mat"
         folder = self.root if (self.root / name).exists() else self.root / "svhn"
 
         def found() -> list[Path] | None:
             return [folder / name] if (folder / name).exists() else None
 
-        arguments = {"root": str(folder), "split": part}
-        return (found() or download("SVHN", self.root, folder, found, arguments))[0]
+        return download("SVHN", self.root, folder, found, {"root": str(folder), "split": split})[0]
 
     def arrays(self) -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
         *training, test = map(read_mat, self.files())
@@ -45,33 +45,28 @@ class SVHN(MemoryDataModule):
         yield joined([test[0]]), test[1]
 
 
-def joined(parts: list[numpy.ndarray]) -> numpy.ndarray:
-    """Arrays (n, 3, 32, 32) as one (N, 3, 32, 32), its pixels side by side: a copy, and no other."""
-    whole = numpy.empty((sum(map(len, parts)), 3, SIDE, SIDE), dtype=numpy.uint8)
-    return numpy.concatenate(parts, out=whole)
+def joined(arrays: list[numpy.ndarray]) -> numpy.ndarray:
+    """Arrays (n, 3, 32, 32) as one contiguous array (N, 3, 32, 32), with a single copy."""
+    whole = numpy.empty((sum(map(len, arrays)), 3, SIDE, SIDE), dtype=numpy.uint8)
+    return numpy.concatenate(arrays, out=whole)
 
 
 def read_mat(path: Path) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Images (N, 3, 32, 32) uint8, a view of the file's (32, 32, 3, N), and labels (N,) int64; the label 10 is a zero.
+    """Images (N, 3, 32, 32) uint8, a view of the file's (32, 32, 3, N), and labels (N,) int64. The file's 10 is a zero.
 
     Raises:
-        DataError: anything but such a file.
+        DataError: it is not such a file.
     """
     from scipy.io import loadmat
 
     try:
         found = loadmat(path, variable_names=("X", "y"))
         images, labels = found["X"].transpose(3, 2, 0, 1), found["y"].reshape(-1).astype(numpy.int64)
-    except Exception as error:  # what scipy lets through of a damaged file is of many kinds
+    except Exception as error:  # scipy raises errors of many kinds for a damaged file
         raise DataError(
-            f"{path} is no whole .mat file ({_reason(error)}): delete it and run again to download it."
+            f"{path} is not a complete .mat file ({reason(error):.100}): delete it and run again to download it."
         ) from None
     known = numpy.isin(labels, range(11)).all()
     if images.shape != (len(labels), 3, SIDE, SIDE) or images.dtype != numpy.uint8 or not known:
         raise DataError(f"{path} does not hold cropped digits of 32x32 with labels of 1 to 10.")
     return images, labels % 10
-
-
-def _reason(error: Exception) -> str:
-    words = " ".join(str(error).split())
-    return f"{words:.100}" or type(error).__name__

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lineage.analysis.contact_sheet import Pair
 from lineage.datamodules.base import ImageDataModule
-from lineage.datamodules.loading.loader import MicroBatch, Request, Stream
+from lineage.datamodules.loading.loader import MicroBatch, Request, Stream, first_repetitions
 from lineage.datamodules.loading.order import BatchSplit
 from lineage.datamodules.loading.worker_pool import Job
 from lineage.errors import UserError
@@ -54,10 +54,8 @@ def pairs(data: ImageDataModule, classifier: Classifier, count: int, epoch: int,
 
 def evaluation_images(data: ImageDataModule, samples: Tensor) -> numpy.ndarray:
     """Training images as an evaluation has them: (n, H, W, C) uint8. Raises DataError: one cannot be read."""
-    zeros = torch.zeros_like(samples)
-    sample_keys = torch.stack((zeros, samples, zeros), dim=1)
     stream = Stream("start", Job(data.train, data.test_view), torch.device("cpu"), None, data.report)
-    (batch,) = stream(iter([Request((0, 0), sample_keys, 0, 1.0)]), 1)
+    (batch,) = stream(iter([Request((0, 0), first_repetitions(samples), 0, 1.0)]), 1)
     return batch.images.permute(0, 2, 3, 1).numpy()
 
 

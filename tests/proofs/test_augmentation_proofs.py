@@ -29,7 +29,7 @@ def test_evaluation_shows_what_timm_shows_of_a_thousand_photographs(size, ratio,
         recipe_of("rsb_a2", test_res=size, test_crop_ratio=ratio, test_interpolation=interpolation), exact=True
     )
     for path in sorted(SAMPLES.rglob("*.JPEG")):
-        picture = open_image(path.read_bytes(), 3, turn=False)
+        picture = open_image(path.read_bytes(), 3, rotate=False)
         (cut,) = view.crops(torch.zeros(1, 3), torch.tensor([picture.size]))
         found = torch.from_numpy(picture.crop_resize(cut).copy()).permute(2, 0, 1)
         assert torch.equal(found, theirs(Image.open(path).convert("RGB"))), path

@@ -20,7 +20,7 @@ from lineage.datamodules.loading import shared_memory as shared
 from lineage.datamodules.loading.loader import EvaluationLoader, Stream, TrainLoader
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder, check_last_step, split_batch
 from lineage.datamodules.loading.worker_pool import Job, Pool
-from lineage.datamodules.memory import show_at
+from lineage.datamodules.memory import resize_or_pad
 from lineage.datamodules.sets.cifar import read_batch
 from lineage.datamodules.sets.mnist import read_idx
 
@@ -36,7 +36,7 @@ def stream(images, view=None, workers: int = 0) -> Stream:
 
     def pool() -> Pool:
         if not pools:
-            pools.append(Pool({"train": made}, workers, made.most_bytes(256, 1), 3, torch.device("cpu")))
+            pools.append(Pool({"train": made}, workers, made.max_bytes(256, 1), 3, torch.device("cpu")))
         return pools[0]
 
     return Stream("train", made, torch.device("cpu"), pool if workers else None, fail)
@@ -179,9 +179,9 @@ def test_workers_change_nothing_in_any_epoch():
 def test_the_next_epoch_is_begun_before_it_is_asked_for():
     one = loader(EpochOrder(48, 16, 0, True, 0), workers=1, view=AddRepetition(), last=1)
     list(one)
-    assert [request.key for request, _ in one.stream.begun] == [(1, 0), (1, 1)]
+    assert [request.key for request, _ in one.stream.pending] == [(1, 0), (1, 1)]
     one.set_epoch(1)
-    assert len(list(one)) == 3 and not one.stream.begun  # the last
+    assert len(list(one)) == 3 and not one.stream.pending  # the last
 
 
 @FORKS
@@ -246,7 +246,7 @@ def test_mnist(real_data):
 
 
 def test_padding_centres():
-    shown = show_at(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8), 32, "pad")
+    shown = resize_or_pad(torch.full((1, 1, 28, 28), 255, dtype=torch.uint8), 32, "pad")
     assert shown.shape == (1, 1, 32, 32) and shown.sum() == 255 * 28 * 28 and shown[0, 0, 2, 2] == 255
 
 

@@ -142,8 +142,8 @@ def damaged() -> dict[str, tuple[bytes, str]]:
     high[place + 5 : place + 9] = struct.pack(">HH", 60000, 60000)
     return {
         "empty": (b"", "empty"),
-        "text": (b"<html>not found</html>", "no image"),
-        "head of a jpeg": (whole[:300], "no image|[Tt]runcated"),
+        "text": (b"<html>not found</html>", "not an image"),
+        "head of a jpeg": (whole[:300], "not an image|[Tt]runcated"),
         "half a jpeg": (whole[: len(whole) // 2], "truncated"),
         "a jpeg cut short after its thumbnail": (whole[:2] + thumbnail + whole[2 : scan + 100], "truncated"),
         "a jpeg with a wrong marker": (whole[: scan + 5000] + b"\xff\xc8" + whole[scan + 5002 :], "broken"),

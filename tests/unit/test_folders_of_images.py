@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 from scipy.io import savemat
 
-from lineage.config.checks import check_parts
+from lineage.config.checks import check_nodes
 from lineage.datamodules.decoding import pixels
-from lineage.datamodules.discovery import statistics as facts
+from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.layout import infer_missing
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import TensorImages
@@ -151,17 +151,17 @@ def test_what_the_command_says_goes_before_what_is_found(tmp_path):
 
 def test_squares_of_one_size_are_a_data_set_in_memory(tmp_path, monkeypatch):
     root = draw(tmp_path / "data", *classes(10, "a", "b"), size=(40, 40))
-    datamodule, decoded = loaded("imagefolder", root), pixels.decoded
+    datamodule, decoded = loaded("imagefolder", root), pixels.decode_all
     assert isinstance(datamodule.train, TensorImages) and datamodule.resolution == 40
     assert datamodule.train[torch.arange(18)].shape == (18, 1, 40, 40)
     assert set(datamodule.train[torch.arange(18)].flatten().tolist()) <= set(range(20))
 
-    monkeypatch.setattr(pixels, "decoded", None)  # they were kept
+    monkeypatch.setattr(pixels, "decode_all", None)  # they were kept
     again = loaded("imagefolder", root)
     assert torch.equal(again.train[torch.arange(18)], datamodule.train[torch.arange(18)])
     assert loaded("imagefolder", root, "datamodule.resolution=60").val[torch.arange(2)].shape == (2, 1, 60, 60)
 
-    monkeypatch.setattr(pixels, "decoded", decoded)
+    monkeypatch.setattr(pixels, "decode_all", decoded)
     Image.new("L", (40, 40), 200).save(root / "a" / "0.png")  # in its place, which no folder's time tells
     new = loaded("imagefolder", root)
     assert 200 in torch.cat([part[torch.arange(len(part))] for part in (new.train, new.val)])
@@ -172,11 +172,11 @@ def test_squares_of_one_size_are_a_data_set_in_memory(tmp_path, monkeypatch):
 
 
 def test_an_image_of_another_size_beyond_the_sample_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(facts, "SAMPLE", 4)
+    monkeypatch.setattr(statistics, "SAMPLE", 4)
     root = draw(tmp_path / "data", *classes(10, "a", "b"), size=(40, 40))
     assert loaded("imagefolder", root).resolution == 40
     Image.new("L", (48, 48), 200).save(root / "a" / "4.png")
-    with pytest.raises(DataError, match="a/4.png is 48x48 and others are 40x40.*\n.*the same command looks anew"):
+    with pytest.raises(DataError, match="a/4.png is 48x48 and others are 40x40.*\n.*run the same command again"):
         loaded("imagefolder", root)
     assert loaded("imagefolder", root).resolution is None
 
@@ -266,7 +266,7 @@ def test_commands_that_are_refused_before_torch(tmp_path, monkeypatch, words, sa
 )
 def test_what_cannot_be_null(words, said):
     with pytest.raises(UserError, match=said):
-        check_parts(composed(*words.split()))
+        check_nodes(composed(*words.split()))
 
 
 # ---- ImageNet
@@ -325,14 +325,14 @@ OF_EACH = [(0, 1), (1, 2), (2, 0)]  # image and class
 def test_imagenet_flat_with_what_tells_the_classes(tmp_path, told, place):
     files = [f"ILSVRC2012_val_0000000{i}.JPEG" for i in (1, 2, 3)]
     draw(tmp_path / "data" / place, *files)
-    with pytest.raises(DataError, match="in no class folders, and no file tells their classes"):
+    with pytest.raises(DataError, match="in no class folders, and no file has their classes"):
         imagenet(tmp_path / "data")
     told(tmp_path / "data")
     datamodule = imagenet(tmp_path / "data")
     assert datamodule.test.labels.tolist() == [1, 2, 0]
     assert datamodule.test.blobs.name(0).endswith(files[0])
     (tmp_path / "data" / "other.txt").write_text("\n".join(FIRST))
-    with pytest.raises(DataError, match="tell different classes"):
+    with pytest.raises(DataError, match="have different classes"):
         imagenet(tmp_path / "data")
 
 

@@ -19,7 +19,7 @@ FLOORS = (
     ("weights", "anatomy", "analysis"),
     ("archs", "datamodules", "recipes"),
     ("constraints",),
-    ("files", "plugins", "renames", "text"),
+    ("files", "pillow", "plugins", "renames", "text"),
     ("errors",),
 )
 LEVEL = {room: len(FLOORS) - level for level, floor in enumerate(FLOORS) for room in floor}

@@ -16,9 +16,9 @@ from doors import ROOT
 from PIL import Image
 
 from lineage.datamodules.discovery import index as index_module
-from lineage.datamodules.discovery import statistics as facts_module
+from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.index import FileBlobs, open_index
-from lineage.datamodules.discovery.statistics import look
+from lineage.datamodules.discovery.statistics import measure
 from lineage.datamodules.discovery.user_cache import cache_of
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.parallel import parallel_map
@@ -77,7 +77,7 @@ def test_links_are_followed_once_and_an_image_is_what_is_called_one(tmp_path):
     assert index.counts().tolist() == [1, 7, 1] and index.classes == ["ant", "bee", "cat"]
     names = [os.path.basename(path) for path in paths(index)]
     assert names == ["1.jpg", "1.jpg", "5.jpg", "2.jpg", "3.jpg", "gone.jpg", "pipe.jpg", "self.jpg", "4.jpg"]
-    for image, reason in {5: "No such file", 6: "no regular file", 7: "symbolic links"}.items():
+    for image, reason in {5: "No such file", 6: "not a regular file", 7: "symbolic links"}.items():
         with pytest.raises(OSError, match=reason):  # told when it is read, not left out in silence
             FileBlobs(index).read(image)
 
@@ -130,14 +130,14 @@ def test_it_is_found_once_and_anew_after_a_change(tmp_path, monkeypatch):
     assert len(scans) == 4
 
 
-@pytest.mark.parametrize("name", ["index.json", "paths.npy", "offsets.npy", "labels.npy"])
-def test_a_damaged_cache_is_made_anew(tmp_path, name):
+def test_a_damaged_cache_is_made_anew(tmp_path):
     root = make(tmp_path / "data", "ant/1.jpg", "ant/2.jpg", "bee/3.jpg")
     whole = paths(open_index(root))
-    file = cache_of(root) / name
+    file = cache_of(root) / "index"
     content = file.read_bytes()
-    flipped = bytes([*content[:-1], content[-1] ^ 1])
-    for damaged in (b"", content[: len(content) // 2], flipped, b"\0" * len(content)):
+    flipped = (content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(0, len(content), 5))
+    for damaged in (b"", content[: len(content) // 2], b"\0" * len(content), *flipped):
+        file.unlink()  # a process may have mapped it
         file.write_bytes(damaged)
         assert paths(open_index(root)) == whole and file.read_bytes() == content
     file.unlink()
@@ -177,7 +177,7 @@ def test_what_is_no_file_any_more(tmp_path):
     (root / "ant" / "1.jpg").unlink()
     os.mkfifo(root / "ant" / "1.jpg")  # to open it waits for a writer
     (root / "ant" / "2.jpg").unlink()
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         blobs.read(0)
     with pytest.raises(FileNotFoundError):
         blobs.read(1)
@@ -220,33 +220,33 @@ def flat(level: int | tuple[int, int, int], width: int, height: int) -> Image.Im
     return Image.new("L" if isinstance(level, int) else "RGB", (width, height), level)
 
 
-def test_facts_of_grey_squares():
+def test_statistics_of_grey_squares():
     half = numpy.zeros((8, 8), numpy.uint8)
     half[:4] = 255
-    facts = look(Encoded(Image.fromarray(half), flat((255, 255, 255), 8, 8)), turn=True, channels=None)
-    assert (facts.channels, facts.mean, facts.side, facts.sizes()) == (1, [0.75], 8, "8x8")
-    assert facts.std == [round((0.75 - 0.75**2) ** 0.5, 4)]
-    as_colour = look(Encoded(Image.fromarray(half)), turn=True, channels=3)
+    measured = measure(Encoded(Image.fromarray(half), flat((255, 255, 255), 8, 8)), rotate=True, channels=None)
+    assert (measured.channels, measured.mean, measured.side, measured.sizes()) == (1, [0.75], 8, "8x8")
+    assert measured.std == [round((0.75 - 0.75**2) ** 0.5, 4)]
+    as_colour = measure(Encoded(Image.fromarray(half)), rotate=True, channels=3)
     assert as_colour.mean == [0.5] * 3 and as_colour.std == [0.5] * 3
 
 
-def test_facts_of_pictures_of_several_sizes_some_of_which_cannot_be_read():
+def test_statistics_of_pictures_of_several_sizes_some_of_which_cannot_be_read():
     red, large = flat((255, 0, 0), 30, 20), flat((0, 0, 255), 1200, 600)  # each counts the same
-    facts = look(Encoded(red, large, b"no image", red), turn=True, channels=None)
-    assert facts.mean == [0.6667, 0, 0.3333] and facts.side is None
-    assert facts.sizes() == "30x20 to 1200x600 (median 30x20)"
-    assert len(facts.unreadable) == 1 and facts.unreadable[0].startswith("image 2 (")
-    with pytest.raises(DataError, match="none can be read, image 0"):
-        look(Encoded(b"no image", b""), turn=True, channels=None)
+    measured = measure(Encoded(red, large, b"no image", red), rotate=True, channels=None)
+    assert measured.mean == [0.6667, 0, 0.3333] and measured.side is None
+    assert measured.sizes() == "30x20 to 1200x600 (median 30x20)"
+    assert len(measured.unreadable) == 1 and measured.unreadable[0].startswith("image 2 (")
+    with pytest.raises(DataError, match="None of 2 images can be read, for example image 0"):
+        measure(Encoded(b"no image", b""), rotate=True, channels=None)
 
 
-def test_facts_see_the_one_image_of_another_size_and_turn_as_cameras_say(monkeypatch):
-    monkeypatch.setattr(facts_module, "SAMPLE", 20)
+def test_one_image_of_another_size_is_found_and_exif_rotation_changes_sizes(monkeypatch):
+    monkeypatch.setattr(statistics, "SAMPLE", 20)
     squares = [flat(7, 8, 8)] * 25
-    assert look(Encoded(*squares), turn=True, channels=None).side == 8
-    odd = look(Encoded(*squares[:4], flat(7, 9, 9), *squares[5:]), turn=True, channels=None)
+    assert measure(Encoded(*squares), rotate=True, channels=None).side == 8
+    odd = measure(Encoded(*squares[:4], flat(7, 9, 9), *squares[5:]), rotate=True, channels=None)
     assert odd.largest == [8, 8] and odd.side is None  # it is not in the sample: 0 1 2 3 5 and so on
     turned = Image.Exif()
     turned[0x0112] = 6
-    for turn, size in ((True, [30, 20]), (False, [20, 30])):
-        assert look(Encoded(flat(7, 30, 20), exif=turned), turn=turn, channels=None).median == size
+    for rotate, size in ((True, [30, 20]), (False, [20, 30])):
+        assert measure(Encoded(flat(7, 30, 20), exif=turned), rotate=rotate, channels=None).median == size

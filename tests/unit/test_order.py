@@ -52,6 +52,6 @@ def test_repeated_augmentation_shows_the_images_of_timms_sampler(ranks, monkeypa
     images, split = order.epoch(0)[:, 1], BatchSplit(ranks)
     for rank in range(ranks):
         for step in images.split(256):
-            for chunk in split.of(rank):
+            for chunk in split.chunks_of(rank):
                 ours.update(step[chunk :: split.chunks].tolist())
     assert ours == theirs and sum(ours.values()) == 768 and set(ours.values()) == {3}

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from lineage.datamodules.decoding.encoded_images import EncodedImages
-from lineage.datamodules.discovery import statistics as facts
+from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.tables import load_splits
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.loader import EvaluationLoader, Stream
@@ -84,7 +84,7 @@ def test_a_damaged_mat_file_is_one_line(tmp_path):
     of_matlab_7_3 = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + whole[128:]
     for damaged in (whole[:-300], whole[:100], b"", b"<html>", whole[:300] + b"x" * 50 + whole[350:], of_matlab_7_3):
         path.write_bytes(damaged)
-        with pytest.raises(DataError, match="^[^\n]*test_32x32.mat is no whole .mat file[^\n]*$"):
+        with pytest.raises(DataError, match="^[^\n]*test_32x32.mat is not a complete .mat file[^\n]*$"):
             read_mat(path)
     savemat(path, {"X": numpy.zeros((32, 32, 3, 2), numpy.uint8), "y": numpy.array([[1], [11]])})
     with pytest.raises(DataError, match="labels of 1 to 10"):
@@ -109,8 +109,8 @@ def test_synthetic_images_are_a_function_of_the_sample(monkeypatch):
     assert torch.equal(train.subset(torch.tensor([7, 300]))[torch.tensor([1])], images[300:301])
     assert (images / 255).mean().item() == pytest.approx(datamodule.mean[0], abs=0.01)
     assert (images / 255).std().item() == pytest.approx(datamodule.std[0], abs=0.01)
-    monkeypatch.setattr(synthetic, "MOST_BYTES", 10_000)  # of large ones fewer fit
-    assert len(loaded(*SYNTHETIC).train.pool) == 5
+    monkeypatch.setattr(synthetic, "MAX_POOL_BYTES", 10_000)  # of large ones fewer fit
+    assert len(loaded(*SYNTHETIC).train.images) == 5
 
 
 def test_synthetic_images_are_augmented_one_by_one():
@@ -204,13 +204,13 @@ def test_a_split_has_one_role(package, tmp_path):
 
 
 def test_what_is_found_is_kept_until_the_set_changes(package, tmp_path, monkeypatch):
-    name, looked = saved(package, tmp_path / "set", train=table(package, 12, ["a", "b"] * 6)), []
-    look = facts.look
-    monkeypatch.setattr(facts, "look", lambda *rest, **more: looked.append(1) or look(*rest, **more))
-    assert loaded("datamodule=huggingface", name).num_classes == 2 and looked == [1]
-    assert loaded("datamodule=huggingface", name).std == loaded("datamodule=huggingface", name).std and looked == [1]
+    name, measured = saved(package, tmp_path / "set", train=table(package, 12, ["a", "b"] * 6)), []
+    measure = statistics.measure
+    monkeypatch.setattr(statistics, "measure", lambda *rest, **more: measured.append(1) or measure(*rest, **more))
+    assert loaded("datamodule=huggingface", name).num_classes == 2 and measured == [1]
+    assert loaded("datamodule=huggingface", name).std == loaded("datamodule=huggingface", name).std and measured == [1]
     saved(package, tmp_path / "other", train=table(package, 12, ["a", "b", "c"] * 4))
-    assert loaded("datamodule=huggingface", f"datamodule.name={tmp_path}/other").num_classes == 3 and len(looked) == 2
+    assert loaded("datamodule=huggingface", f"datamodule.name={tmp_path}/other").num_classes == 3 and len(measured) == 2
 
 
 def test_a_copy_of_a_set_is_the_same_set(package, tmp_path):
@@ -235,7 +235,7 @@ def mistakes(package) -> dict[str, tuple[dict, str]]:
         "datamodule.image_column=animal": ({"train": plain}, "has images in picture"),
         "datamodule.test_split=tset": ({"train": plain}, "has the splits train"),
         "datamodule.val_size=0": ({"train": plain}, "no validation or test images"),
-        "datamodule.config=large": ({"train": plain}, "of one config"),
+        "datamodule.config=large": ({"train": plain}, "has no configs"),
         "datamodule.num_classes=3": ({"train": plain}, "has 2 classes"),
         "datamodule.resolution=24": ({"train": plain}, "sizes from 40x50 to 43x50"),
         "datamodule.mirror=true": ({"train": plain.remove_columns("animal")}, r"no column of labels: it has picture"),
