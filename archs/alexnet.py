@@ -20,21 +20,12 @@ from typing import Literal
 from torch import nn
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
-from lineage.archs.blocks import classifier, initialise_layer
+from lineage.archs.blocks import ConvAct, classifier, init_layer
 from lineage.archs.network import Network, Stage
 
 # Maps of the five convolutions, and the groups that they fall into.
 WIDTHS = {"2012": (96, 256, 384, 384, 256), "2014": (64, 192, 384, 256, 256)}
 GROUPS = {"2012": (1, 2, 1, 2, 2), "2014": (1, 1, 1, 1, 1)}
-
-
-class ConvAct(nn.Sequential):
-    """Convolution with bias, ReLU; padding keeps the resolution: (B, in, H, W) -> (B, out, H, W)."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, groups: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, groups=groups)
-        self.act = nn.ReLU(inplace=True)
 
 
 def response_norm() -> nn.LocalResponseNorm:
@@ -78,14 +69,14 @@ class AlexNet(Network):
         )  # (B, 96 or 64, 27, 27)
         self.stages = Stage(
             nn.Sequential(
-                ConvAct(maps[0], maps[1], 5, groups[1]),
+                ConvAct(maps[0], maps[1], 5, groups=groups[1]),
                 *([response_norm()] if paper else []),
                 nn.MaxPool2d(3, stride=2),
             ),  # (B, 256 or 192, 13, 13)
             nn.Sequential(
-                ConvAct(maps[1], maps[2], 3, groups[2]),
-                ConvAct(maps[2], maps[3], 3, groups[3]),
-                ConvAct(maps[3], maps[4], 3, groups[4]),
+                ConvAct(maps[1], maps[2], 3, groups=groups[2]),
+                ConvAct(maps[2], maps[3], 3, groups=groups[3]),
+                ConvAct(maps[3], maps[4], 3, groups=groups[4]),
                 nn.MaxPool2d(3, stride=2),
             ),  # (B, 256, 6, 6)
         )
@@ -108,4 +99,4 @@ class AlexNet(Network):
     def initialise(self, module: nn.Module) -> None:
         """2012: weights of deviation 0.01, biases 0."""
         if self.paper:
-            initialise_layer(module, partial(nn.init.normal_, std=0.01))
+            init_layer(module, partial(nn.init.normal_, std=0.01))

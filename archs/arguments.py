@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from lineage.constraints import checked
+from lineage.constraints import argument_checker
 from lineage.errors import UserError
 
 # lineage/config/signatures.py reads these types from the source, so that a command is refused before torch is imported.
@@ -25,4 +25,4 @@ class ArchitectureError(UserError, ValueError):
 
 
 # Decorates a function that builds a network; class Network decorates the constructors.
-checked_arguments = checked(ArchitectureError, "arch.")
+checked = argument_checker(ArchitectureError, "arch.")

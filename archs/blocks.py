@@ -18,6 +18,12 @@ class HeConv2d(nn.Conv2d):
             nn.init.zeros_(self.bias)
 
 
+def same_padding(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
+    """What keeps the resolution where the kernel is odd."""
+    height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    return height // 2, width // 2
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution (no bias), batch normalisation, activation: (B, in, H, W) -> (B, out, H/stride, W/stride).
 
@@ -36,14 +42,30 @@ class ConvNormAct(nn.Sequential):
         eps: float = 1e-5,
         momentum: float = 0.1,
     ) -> None:
-        if padding is None:
-            height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-            padding = (height // 2, width // 2)
         super().__init__()
+        padding = same_padding(kernel_size) if padding is None else padding
         self.conv = HeConv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
         if act is not None:
             self.act = act() if act in (nn.Sigmoid, nn.Tanh) else act(inplace=True)
+
+
+class ConvAct(nn.Sequential):
+    """Convolution with bias, ReLU: (B, in, H, W) -> (B, out, H/stride, W/stride). `padding=None` is "same"."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int = 1,
+        padding: int | tuple[int, int] | None = None,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        padding = same_padding(kernel_size) if padding is None else padding
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups)
+        self.act = nn.ReLU(inplace=True)
 
 
 class DepthwiseSeparable(nn.Sequential):
@@ -108,7 +130,7 @@ class DropPath(nn.Module):
         return f"rate={self.rate:g}"
 
 
-def initialise_layer(module: nn.Module, draw: Callable[[Tensor], Any]) -> None:
+def init_layer(module: nn.Module, draw: Callable[[Tensor], Any]) -> None:
     """Draw the weights of a convolution or a linear layer; its bias starts at zero."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         draw(module.weight)

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from lineage.archs.arguments import Channels, Classes, Count, Rate, Stem, checked_arguments
+from lineage.archs.arguments import Channels, Classes, Count, Rate, Stem, checked
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, HeConv2d, NormAct
 from lineage.archs.network import Network, Stage
 from lineage.archs.recompute import recompute
@@ -148,7 +148,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@checked_arguments
+@checked
 def densenet_bc(
     depth: Annotated[int, "x >= 10 and x % 6 == 4"],
     growth_rate: Count,
@@ -167,7 +167,7 @@ def densenet_bc(
     )  # fmt: skip
 
 
-@checked_arguments
+@checked
 def densenet_cifar(
     depth: Annotated[int, "x >= 7 and x % 3 == 1"],
     growth_rate: Count,

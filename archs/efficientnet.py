@@ -27,7 +27,7 @@ from lineage.archs.blocks import (
     InvertedResidual,
     SqueezeExcite,
     drop_path_rates,
-    initialise_layer,
+    init_layer,
 )
 from lineage.archs.network import Network, stack
 from lineage.archs.scaling import ALPHA, BETA, GAMMA, compound_scale
@@ -115,10 +115,10 @@ class EfficientNet(Network):
         """Normal of variance 2 / fan_out, where a depthwise filter's fan-out is k * k; uniform in the classifier."""
         if isinstance(module, nn.Conv2d):
             fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
-            initialise_layer(module, partial(nn.init.normal_, std=math.sqrt(2 / fan_out)))
+            init_layer(module, partial(nn.init.normal_, std=math.sqrt(2 / fan_out)))
         elif isinstance(module, nn.Linear):
             bound = 1 / math.sqrt(module.out_features)
-            initialise_layer(module, partial(nn.init.uniform_, a=-bound, b=bound))
+            init_layer(module, partial(nn.init.uniform_, a=-bound, b=bound))
 
 
 def nearest_published(phi: float) -> tuple[str, dict[str, float]]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
-from lineage.archs.blocks import ClassifierHead, classifier
+from lineage.archs.blocks import ClassifierHead, ConvAct, classifier
 from lineage.archs.branches import Branches
 from lineage.archs.network import Network, Stage
 
@@ -52,30 +52,12 @@ def inception(one: int, reduce3: int, three: int, reduce5: int, five: int, proj:
     ]
 
 
-class ConvAct(nn.Sequential):
-    """Convolution with bias, ReLU: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: tuple[int, int],
-        stride: int = 1,
-        padding: int | tuple[int, int] | None = None,
-    ) -> None:
-        super().__init__()
-        if padding is None:
-            padding = (kernel_size[0] // 2, kernel_size[1] // 2)
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding)
-        self.act = nn.ReLU(inplace=True)
-
-
 class AuxHead(nn.Module):
     """Auxiliary classifier of section 5: (B, C, 14, 14) -> (B, 128, 4, 4) -> (B, 1024) -> (B, num_classes)."""
 
     def __init__(self, in_channels: int, num_classes: int, dropout: float) -> None:
         super().__init__()
-        self.conv = ConvAct(in_channels, 128, (1, 1))
+        self.conv = ConvAct(in_channels, 128, 1)
         self.classifier = nn.Sequential(
             nn.Flatten(1),
             nn.Linear(128 * 4 * 4, 1024),
@@ -113,17 +95,17 @@ class GoogLeNet(Network):
         if stem == "imagenet":
             self.min_size = 31  # the last pooling needs two pixels: 31 -> 16 -> 8 -> 4 -> 2 -> 1
             self.stem = nn.Sequential(
-                ConvAct(in_channels, 64, (7, 7), stride=2),  # (64, 112, 112)
+                ConvAct(in_channels, 64, 7, 2),  # (64, 112, 112)
                 nn.MaxPool2d(3, stride=2, ceil_mode=True),  # (64, 56, 56)
                 nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
-                ConvAct(64, 64, (1, 1)),
-                ConvAct(64, 192, (3, 3)),  # (192, 56, 56)
+                ConvAct(64, 64, 1),
+                ConvAct(64, 192, 3),  # (192, 56, 56)
                 nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
                 nn.MaxPool2d(3, stride=2, ceil_mode=True),  # (192, 28, 28)
             )
         else:
             self.min_size = 4  # 4 -> 2 -> 1
-            self.stem = nn.Sequential(ConvAct(in_channels, 192, (3, 3)))
+            self.stem = nn.Sequential(ConvAct(in_channels, 192, 3))
 
         channels = 192
         self.stages, self.aux = nn.Sequential(), nn.ModuleDict()

@@ -22,8 +22,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lineage.archs.arguments import Channels, Classes, Positive, Rate, Stem, checked_arguments
-from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates, initialise_layer
+from lineage.archs.arguments import Channels, Classes, Positive, Rate, Stem, checked
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates, init_layer
 from lineage.archs.branches import Branches, Chain
 from lineage.archs.inception_v4 import STEMS as V4_STEMS
 from lineage.archs.network import Network, Stage
@@ -109,27 +109,26 @@ V2_RELEASED = Plan(
 )
 
 
-@dataclass(frozen=True)
-class Residual:
-    """How a block adds its branches to its input."""
-
-    scale: float
-    drop_path: float = 0.0
-    se: bool = False
-    linear: bool = False  # no ReLU follows
-
-
 class InceptionResBlock(nn.Module):
     """relu(x + scale f(x)), f: branches, then a 1x1 with bias and without normalisation to x's channels; shape kept."""
 
-    def __init__(self, channels: int, table: Table, residual: Residual, conv: Callable[..., nn.Module]) -> None:
+    def __init__(
+        self,
+        channels: int,
+        table: Table,
+        conv: Callable[..., nn.Module],
+        scale: float,
+        drop_path: float,
+        se: bool = False,
+        relu: bool = True,
+    ) -> None:
         super().__init__()
-        self.scale = residual.scale
+        self.scale = scale
         self.branches = Branches(channels, table, conv)
         self.project = nn.Conv2d(self.branches.out_channels, channels, 1)
-        self.se = SqueezeExcite(channels, channels // 16) if residual.se else nn.Identity()
-        self.drop_path = DropPath(residual.drop_path)
-        self.act = nn.Identity() if residual.linear else nn.ReLU(inplace=True)
+        self.se = SqueezeExcite(channels, channels // 16) if se else nn.Identity()
+        self.drop_path = DropPath(drop_path)
+        self.act = nn.ReLU(inplace=True) if relu else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.drop_path(self.se(self.project(self.branches(x))))
@@ -176,8 +175,8 @@ class InceptionResNet(Network):
                 stage.append(reduction)
             for number in range(depth):
                 linear = plan.last_linear and index == 2 and number == depth - 1
-                residual = Residual(1.0 if linear else scale[index], next(rates), se, linear)
-                stage.append(InceptionResBlock(channels, table, residual, conv))
+                factor = 1.0 if linear else scale[index]
+                stage.append(InceptionResBlock(channels, table, conv, factor, next(rates), se, relu=not linear))
             self.stages.append(stage)
         if plan.features is not None:
             stage.append(conv(channels, plan.features, 1))
@@ -187,10 +186,10 @@ class InceptionResNet(Network):
         self.apply(self.initialise)
 
     def initialise(self, module: nn.Module) -> None:
-        initialise_layer(module, nn.init.xavier_uniform_)
+        init_layer(module, nn.init.xavier_uniform_)
 
 
-@checked_arguments
+@checked
 def inception_resnet_v1(
     num_classes: Classes = 1000,
     in_channels: Channels = 3,
@@ -203,7 +202,7 @@ def inception_resnet_v1(
     return InceptionResNet(V1, num_classes, in_channels, stem, scale, se, drop_path, dropout)
 
 
-@checked_arguments
+@checked
 def inception_resnet_v2(
     variant: Literal["released", "paper"] = "released",
     num_classes: Classes = 1000,

@@ -35,7 +35,7 @@ from typing import Literal
 from torch import nn
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
-from lineage.archs.blocks import ClassifierHead, ConvNormAct, initialise_layer, truncated_normal_
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, init_layer, truncated_normal_
 from lineage.archs.branches import Chain, Chains
 from lineage.archs.inception_v3 import FIGURE_7, FIGURE_10_TO_8, FIGURE_10_TO_17, figure_6
 from lineage.archs.network import Network
@@ -96,4 +96,4 @@ class InceptionV2(Network):
         self.apply(self.initialise)
 
     def initialise(self, module: nn.Module) -> None:
-        initialise_layer(module, partial(truncated_normal_, std=0.1 if isinstance(module, nn.Conv2d) else 0.01))
+        init_layer(module, partial(truncated_normal_, std=0.1 if isinstance(module, nn.Conv2d) else 0.01))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
-from lineage.archs.blocks import ClassifierHead, ConvNormAct, initialise_layer, truncated_normal_
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, init_layer, truncated_normal_
 from lineage.archs.branches import Chain, Chains
 from lineage.archs.network import Network
 
@@ -131,7 +131,7 @@ class InceptionV3(Network):
         if isinstance(module, nn.Conv2d | nn.Linear):
             auxiliary = self.aux is not None and (module is self.aux.conv.conv or module.weight.shape[1:] == (768,))
             std = (0.1 if isinstance(module, nn.Conv2d) else 0.01) / (10 if auxiliary else 1)
-            initialise_layer(module, partial(truncated_normal_, std=std))
+            init_layer(module, partial(truncated_normal_, std=std))
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
         if not self.training or self.aux is None:

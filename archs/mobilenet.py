@@ -24,7 +24,7 @@ from lineage.archs.blocks import (
     DepthwiseSeparable,
     InvertedResidual,
     drop_path_rates,
-    initialise_layer,
+    init_layer,
     truncated_normal_,
 )
 from lineage.archs.network import Network, Stage, stack
@@ -38,7 +38,7 @@ class MobileNet(Network):
 
     def initialise(self, module: nn.Module) -> None:
         """Weights of convolutions and classifier from a normal of deviation 0.09, within 0.18; biases zero."""
-        initialise_layer(module, partial(truncated_normal_, std=0.09))
+        init_layer(module, partial(truncated_normal_, std=0.09))
 
 
 # v1, Table 1: output channels, layers and stride of the first layer. The table prints stride 2 for the last layer too,

@@ -19,14 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lineage.archs.arguments import ArchitectureError, Channels, Classes, Count, Momentum, Positive, Rate, Stem
-from lineage.archs.blocks import (
-    ClassifierHead,
-    ConvNormAct,
-    classifier,
-    drop_path_rates,
-    initialise_layer,
-    truncated_normal_,
-)
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, classifier, drop_path_rates, init_layer, truncated_normal_
 from lineage.archs.cells import Cell, CellStage, Inputs, Parts, ScheduledDropPath, Size, Table
 from lineage.archs.network import Network
 from lineage.archs.operations import PADDINGS
@@ -134,7 +127,7 @@ class NASNet(Network):
         if isinstance(module, nn.Conv2d | nn.Linear):
             fan_out = module.weight.numel() // module.weight.shape[1] // getattr(module, "groups", 1)
             std = math.sqrt(1.3 * 2 / fan_out)  # the cut, at two deviations, takes the 1.3 back
-            initialise_layer(module, partial(truncated_normal_, std=std))
+            init_layer(module, partial(truncated_normal_, std=std))
 
     def set_progress(self, share: float) -> None:
         """Set drop path to this share of its final rates. Where it is never called they hold throughout."""

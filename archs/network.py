@@ -33,7 +33,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from lineage.archs.arguments import ArchitectureError, checked_arguments
+from lineage.archs.arguments import ArchitectureError, checked
 from lineage.archs.blocks import classifier
 from lineage.archs.recompute import recompute
 from lineage.constraints import problem
@@ -96,7 +96,7 @@ class Network(nn.Module):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__init__" in vars(cls):
-            cls.__init__ = checked_arguments(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,38 +13,18 @@ Initialisation as in that code: He's normal by fan-out, zero bias in the linear 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, cast
 
 from torch import Tensor, nn
 
-from lineage.archs.arguments import (
-    ArchitectureError,
-    Block,
-    Channels,
-    Classes,
-    Count,
-    Rate,
-    Shortcut,
-    Stem,
-    checked_arguments,
-)
+from lineage.archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, checked
 from lineage.archs.blocks import ClassifierHead, DropPath, HeConv2d, NormAct, ShortcutA, drop_path_rates
 from lineage.archs.network import Network, stack
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
     return HeConv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
-
-
-@dataclass(frozen=True)
-class PreActivated:
-    """What the units of a network share; the arguments of PreActResNet say what each is."""
-
-    bottleneck: bool
-    shortcut: Shortcut
-    stride_in_1x1: bool
 
 
 class PreActUnit(nn.Module):
@@ -55,13 +35,20 @@ class PreActUnit(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, drop_path: float, shared: PreActivated
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        drop_path: float,
+        bottleneck: bool,
+        shortcut: Shortcut,
+        stride_in_1x1: bool = False,
     ) -> None:
         super().__init__()
-        width = out_channels // 4 if shared.bottleneck else out_channels
+        width = out_channels // 4 if bottleneck else out_channels
         self.act = NormAct(in_channels)
-        if shared.bottleneck:
-            first, second = (stride, 1) if shared.stride_in_1x1 else (1, stride)
+        if bottleneck:
+            first, second = (stride, 1) if stride_in_1x1 else (1, stride)
             self.branch = nn.Sequential(
                 conv(in_channels, width, 1, first),
                 NormAct(width),
@@ -75,7 +62,7 @@ class PreActUnit(nn.Module):
         self.share_act = False
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            if shared.shortcut == "A":
+            if shortcut == "A":
                 self.shortcut = ShortcutA(out_channels, stride)
             else:
                 self.shortcut = conv(in_channels, out_channels, 1, stride)
@@ -132,12 +119,12 @@ class PreActResNet(Network):
         else:
             self.stem = conv(in_channels, widths[0], 3)
             self.min_size = 2 ** (len(depths) - 1) + 1  # two pixels in the last map: 5 -> 3 -> 2
-        shared = PreActivated(bottleneck, shortcut, stride_in_1x1)
+        unit = partial(PreActUnit, bottleneck=bottleneck, shortcut=shortcut, stride_in_1x1=stride_in_1x1)
         rates = iter(drop_path_rates(drop_path, sum(depths)))
         self.stages, channels = nn.Sequential(), widths[0]
         for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
             out_channels, stride = width * (4 if bottleneck else 1), 2 if index else 1
-            self.stages.append(stack(partial(PreActUnit, shared=shared), depth, channels, out_channels, stride, rates))
+            self.stages.append(stack(unit, depth, channels, out_channels, stride, rates))
             channels = out_channels
         first = cast(PreActUnit, self.stages[0][0])  # type: ignore[index]
         first.share_act = first.share_act or share_first
@@ -165,7 +152,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@checked_arguments
+@checked
 def preact_resnet_cifar(
     depth: Annotated[int, "x >= 8 and (x % 6 == 2 or x % 9 == 2)"],
     block: Literal["paper", "basic", "bottleneck"] = "paper",

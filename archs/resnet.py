@@ -16,17 +16,7 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from lineage.archs.arguments import (
-    ArchitectureError,
-    Block,
-    Channels,
-    Classes,
-    Count,
-    Rate,
-    Shortcut,
-    Stem,
-    checked_arguments,
-)
+from lineage.archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, checked
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, ShortcutA, SqueezeExcite, drop_path_rates
 from lineage.archs.network import Network, stack
 
@@ -182,7 +172,7 @@ SE = {"se": True, "stride_in_1x1": True, "ceil_pool": True}
 VARIANTS |= {f"se_{name}": VARIANTS[name] | SE for name in ("resnet50", "resnet101", "resnet152")}
 
 
-@checked_arguments
+@checked
 def resnet_cifar(
     depth: Annotated[int, "x >= 8 and x % 6 == 2"],
     num_classes: Classes = 10,

@@ -11,7 +11,7 @@ former are better.
 
 from __future__ import annotations
 
-from lineage.archs.arguments import Channels, Classes, Count, Rate, Shortcut, Stem, checked_arguments
+from lineage.archs.arguments import Channels, Classes, Count, Rate, Shortcut, Stem, checked
 from lineage.archs.resnet import VARIANTS as RESNETS
 from lineage.archs.resnet import ResNet
 
@@ -26,7 +26,7 @@ SE = {"se": True, "ceil_pool": True}
 VARIANTS |= {f"se_{name}": VARIANTS[name] | SE for name in ("resnext50_32x4d", "resnext101_32x4d")}
 
 
-@checked_arguments
+@checked
 def resnext29(
     cardinality: Count = 8,
     base_width: Count = 64,

@@ -18,14 +18,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lineage.archs.arguments import Channels, Classes, Momentum, Positive, Rate, Stem
-from lineage.archs.blocks import (
-    ClassifierHead,
-    ConvNormAct,
-    DepthwiseSeparable,
-    DropPath,
-    drop_path_rates,
-    initialise_layer,
-)
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, DepthwiseSeparable, DropPath, drop_path_rates, init_layer
 from lineage.archs.network import Network, Stage
 
 
@@ -122,4 +115,4 @@ class Xception(Network):
 
     def initialise(self, module: nn.Module) -> None:
         """Glorot and Bengio 2010: uniform, of variance 2 / (fan_in + fan_out); bias zero."""
-        initialise_layer(module, nn.init.xavier_uniform_)
+        init_layer(module, nn.init.xavier_uniform_)

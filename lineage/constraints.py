@@ -78,7 +78,7 @@ def problem(annotation: Any, value: Any) -> str | None:
     return _sentence(failures, value)
 
 
-def checked(error: type[Exception], prefix: str) -> Callable[[Function], Function]:
+def argument_checker(error: type[Exception], prefix: str) -> Callable[[Function], Function]:
     """A decorator: a call with an argument that its annotation does not allow raises `error`.
 
     Args:

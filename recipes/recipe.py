@@ -6,7 +6,9 @@ It is flat: the keys stand in groups under recipes/keys/ only to be read.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, get_type_hints
 
+from lineage.constraints import problem
 from lineage.recipes.keys.augmentation import Augmentation
 from lineage.recipes.keys.averages import Averages
 from lineage.recipes.keys.length import Length
@@ -14,7 +16,8 @@ from lineage.recipes.keys.objective import Objective
 from lineage.recipes.keys.optimization import Optimization
 from lineage.recipes.keys.regularization import Regularization
 from lineage.recipes.keys.schedule import Schedule
-from lineage.recipes.keys.values import RecipeError, check_values
+from lineage.recipes.keys.values import RecipeError
+from lineage.text import as_yaml
 
 __all__ = ["Recipe", "RecipeError"]
 
@@ -25,10 +28,15 @@ class Recipe(Objective, Averages, Augmentation, Regularization, Schedule, Optimi
 
     def check(self) -> None:
         """Raise RecipeError for the first value that makes no sense, alone or beside the others."""
-        check_values(self)
+        for name, annotation in ANNOTATIONS.items():
+            if wrong := problem(annotation, getattr(self, name)):
+                raise RecipeError(f"recipe.{name}={as_yaml(getattr(self, name))}: {wrong}")
         self.check_length()
         self.check_optimization()
         self.check_schedule()
         self.check_augmentation()
         self.check_averages()
         self.check_objective()
+
+
+ANNOTATIONS: dict[str, Any] = get_type_hints(Recipe, include_extras=True)  # of all keys

@@ -17,7 +17,7 @@ from lineage.config.sources import Module, dotted, find, folder_of
 
 Ancestors = Iterator[tuple[Module, ast.ClassDef] | None]  # None: one that cannot be read
 NO_ARGUMENTS = ("object", "ABC", "Generic", "Protocol")  # bases
-KEEP_ARGUMENTS = {"override", "checked_arguments"}  # decorators; any other may take other arguments
+KEEP_ARGUMENTS = {"override", "checked"}  # decorators; any other may take other arguments
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,9 @@ A key without a default must stand in the YAML; a default only ever means "off".
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
-from lineage.constraints import problem
 from lineage.errors import UserError
-from lineage.text import as_yaml
 
 Share = Annotated[float, "0 <= x <= 1"]  # a probability too
 BelowOne = Annotated[float, "0 <= x < 1"]
@@ -22,18 +19,3 @@ Pixels = Annotated[int, "1 <= x <= 8192"]
 
 class RecipeError(UserError, ValueError):
     """A value that the procedure cannot have; the message is one line for the user."""
-
-
-def check_values(recipe: Any) -> None:
-    """Raise RecipeError for the first value that its key's annotation does not allow."""
-    for name, annotation in key_annotations(type(recipe)).items():
-        value = getattr(recipe, name)
-        wrong = problem(annotation, value)
-        if wrong:
-            raise RecipeError(f"recipe.{name}={as_yaml(value)}: {wrong}")
-
-
-@cache
-def key_annotations(schema: type) -> dict[str, Any]:
-    """The annotations of all keys, in the order of the table."""
-    return get_type_hints(schema, include_extras=True)

@@ -187,11 +187,8 @@ def gate(channels, squeezed):
     return blocks.SqueezeExcite(channels, squeezed, efficientnet.Swish)
 
 
-PLAIN = preact_resnet.PreActivated(bottleneck=False, shortcut="A", stride_in_1x1=False)
-NARROW = preact_resnet.PreActivated(bottleneck=True, shortcut="B", stride_in_1x1=False)
 INVERTED = (6, blocks.ConvNormAct)
 MBCONV = (6, blocks.ConvNormAct, 5, gate)
-RESIDUAL = inception_resnet.Residual(0.1, drop_path=0.5, se=True)
 NORM = {"eps": 1e-3, "momentum": 0.01}
 INCEPTION = [["1x1 4"], ["1x1 2", "3x3 8"], ["max", "1x1 2"]]
 BLOCKS = [  # name, block, input, output: (channels, height, width)
@@ -207,8 +204,8 @@ BLOCKS = [  # name, block, input, output: (channels, height, width)
     ("Bottleneck", lambda: resnet.Bottleneck(16, 128, 2, 0.5, residual()), (16, 8, 12), (128, 4, 6)),
     ("Bottleneck", lambda: resnet.Bottleneck(16, 128, 2, 0.5, residual("B", 4, 8, True)), (16, 7, 12), (128, 4, 6)),
     ("WideBlock", lambda: wideresnet.WideBlock(16, 32, 2, 0.5, 0.3), (16, 8, 12), (32, 4, 6)),
-    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 32, 2, 0.5, PLAIN), (16, 8, 12), (32, 4, 6)),
-    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 128, 2, 0.5, NARROW), (16, 7, 12), (128, 4, 6)),
+    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 32, 2, 0.5, False, "A"), (16, 8, 12), (32, 4, 6)),
+    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 128, 2, 0.5, True, "B"), (16, 7, 12), (128, 4, 6)),
     (
         "DenseBlock",
         lambda: densenet.DenseBlock(nn.Identity(), *(densenet.DenseLayer(n, 4, 4, 0.2, True) for n in (8, 12))),
@@ -233,7 +230,7 @@ BLOCKS = [  # name, block, input, output: (channels, height, width)
     ),
     (
         "InceptionResBlock",
-        lambda: inception_resnet.InceptionResBlock(32, INCEPTION, RESIDUAL, blocks.ConvNormAct),
+        lambda: inception_resnet.InceptionResBlock(32, INCEPTION, blocks.ConvNormAct, 0.1, 0.5, se=True),
         (32, 8, 12),
         (32, 8, 12),
     ),

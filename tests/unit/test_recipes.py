@@ -9,8 +9,7 @@ from typing import get_args
 import pytest
 from conftest import composed, recipe_of
 
-from lineage.recipes.keys.values import key_annotations
-from lineage.recipes.recipe import Recipe, RecipeError
+from lineage.recipes.recipe import ANNOTATIONS, RecipeError
 
 
 @functools.cache
@@ -18,7 +17,6 @@ def config(name: str):
     return composed(f"recipe={name}").recipe
 
 
-ANNOTATIONS = key_annotations(Recipe)
 CHOICES = [name for name, annotation in ANNOTATIONS.items() if get_args(annotation)[:1] == (str,)]
 
 

@@ -109,7 +109,7 @@ CODE = """
     @wraps(plain)
     def changed(a): ...
 
-    @checked_arguments
+    @checked
     def same(a): ...
 
     other = build
