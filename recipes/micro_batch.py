@@ -13,13 +13,6 @@ from lineage.recipes.mixing import Mix, draw_mix, mix_images, soft_targets
 from lineage.recipes.recipe import Recipe
 
 
-class MicroBatchLoss(NamedTuple):
-    """loss: the mean over images, with its graph; correct: how many images have their own label as the top class."""
-
-    loss: Tensor
-    correct: Tensor
-
-
 class MicroBatchKey(NamedTuple):
     """What mixing is a function of: the run's seed, the step, and the number of the micro-batch within it."""
 
@@ -41,8 +34,9 @@ def micro_batch_loss(
     network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, images: Tensor, labels: Tensor,
     sample_keys: Tensor, *, num_classes: int, key: MicroBatchKey, memory_format: torch.memory_format,
     teacher: nn.Module | None = None,
-) -> MicroBatchLoss:  # fmt: skip
-    """
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The mean loss over images, with its graph, and how many images have their own label as the top class.
+
     Args:
         images: (n, C, H, W) uint8.
         labels: (n,) int64.
@@ -67,4 +61,4 @@ def micro_batch_loss(
         with torch.autocast(device, enabled=False):
             share = recipe.distill_share
             loss = (1 - share) * loss + share * distillation_loss(recipe, logits.float(), teacher_logits)
-    return MicroBatchLoss(loss, (logits.detach().argmax(dim=1) == labels).sum())
+    return loss, (logits.detach().argmax(dim=1) == labels).sum()

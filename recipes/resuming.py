@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -140,12 +140,15 @@ class TrainingState(Evaluator):
 
     # ---- checkpoints
 
+    def _parts(self) -> dict[str, Sequence[Average | Lookahead]]:
+        return {"averages": self.averages, "lookaheads": self.lookaheads}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.loss_monitor.check_last()
         checkpoint["epoch_sums"] = self.trainer.strategy.reduce(self.epoch_sums.clone(), reduce_op="sum").cpu()
         checkpoint["train_metrics"] = self.train_metrics
-        checkpoint["averages"] = [average.state_dict() for average in self.averages]
-        checkpoint["lookaheads"] = [lookahead.state_dict() for lookahead in self.lookaheads]
+        for name, parts in self._parts().items():
+            checkpoint[name] = [part.state_dict() for part in parts]
         checkpoint["plateau"] = self.plateau.state_dict()
         checkpoint["teachers"] = [teacher.digest for teacher in self.teachers]
         checkpoint["stopped_early"] = bool(self.trainer.should_stop)
@@ -165,10 +168,9 @@ class TrainingState(Evaluator):
         self.epoch_sums = checkpoint["epoch_sums"].to(self.epoch_sums.dtype) * first
         self.train_metrics = checkpoint["train_metrics"]
         self.saved_statistics = checkpoint.get("statistics")
-        for average, state in zip(self.averages, checkpoint["averages"], strict=True):
-            average.load_state_dict(state)
-        for lookahead, state in zip(self.lookaheads, checkpoint["lookaheads"], strict=True):
-            lookahead.load_state_dict(state)
+        for name, parts in self._parts().items():
+            for part, state in zip(parts, checkpoint[name], strict=True):
+                part.load_state_dict(state)
         self.plateau.load_state_dict(checkpoint["plateau"])
         if checkpoint["stopped_early"]:
             self.trainer.should_stop = True

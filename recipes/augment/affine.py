@@ -72,7 +72,7 @@ def shift_rows(
 
 
 def _weights(part: numpy.ndarray, resample: Image.Resampling) -> torch.Tensor:
-    """Fractions (H, 1) to weights (4, H, 1) of the pixels at -1, 0, 1 and 2; bilinear: (2, H, 1) of those at 0 and 1."""
+    """Fractions (H, 1) to weights (4, H, 1) of the pixels at -1, 0, 1 and 2; bilinear: (2, H, 1), at 0 and 1."""
     rest, zero = 1 - part, 0 * part
     if resample is Image.Resampling.BILINEAR:
         exact, main = numpy.stack((zero, part)), 0

@@ -76,9 +76,13 @@ def random_erasing(draws: Tensor, height: int, width: int, scale: Sequence[float
 
 def cutout(draws: Tensor, height: int, width: int, side: int) -> Tensor:
     """Cutout (DeVries and Taylor 2017, arXiv 1708.04552): a square around any pixel, clipped at the image's border."""
+    y, x = double(draws).unbind(1)
     (top, bottom), (left, right) = (
-        _span(torch.floor(double(draw) * length) - side // 2, side, length)
-        for draw, length in zip(draws.unbind(1), (height, width), strict=True)
+        (start.clamp(min=0), (start + side).clamp(max=length))
+        for start, length in (
+            (torch.floor(y * height) - side // 2, height),
+            (torch.floor(x * width) - side // 2, width),
+        )
     )
     return torch.stack((top, left, bottom - top, right - left), dim=1)
 
@@ -102,10 +106,6 @@ def resized_size(width: int, height: int, short: int) -> tuple[int, int]:
     """Width and height after a resize of the short side; the long side is rounded down, as in torchvision."""
     least = min(width, height)
     return int(short * width / least), int(short * height / least)
-
-
-def _span(start: Tensor, length: int, end: int) -> tuple[Tensor, Tensor]:
-    return start.clamp(min=0), (start + length).clamp(max=end)
 
 
 def _sides(area, share: Tensor, shape: Tensor, scale: Sequence[float], ratio: Sequence[float]) -> tuple[Tensor, Tensor]:
