@@ -35,7 +35,7 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-# How a type is called, and whether a value has it. The lists of OmegaConf are sequences too.
+# The name of each type in a sentence, and whether a value has it. OmegaConf's lists are sequences too.
 LISTS = (list, tuple, Sequence, Iterable)
 KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     bool: ("true or false", lambda value: type(value) is bool),

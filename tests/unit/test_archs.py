@@ -28,16 +28,9 @@ from lineage.archs import (
     branches,
     catalogue,
     cells,
-    densenet,
-    efficientnet,
-    inception_resnet,
     lenet,
     nasnet,
     operations,
-    preact_resnet,
-    resnet,
-    wideresnet,
-    xception,
 )
 from lineage.archs.arguments import ArchitectureError
 from lineage.archs.network import Network, check_contract
@@ -179,71 +172,21 @@ def test_formats(config):
     checks.check_formats(config, dataset="cifar10")
 
 
-def residual(shortcut="B", groups=1, base_width=64, stride_in_1x1=False):
-    return resnet.Residual(shortcut, groups, base_width, stride_in_1x1, se=True)
+@pytest.mark.parametrize("config", SMALL.values())
+def test_images_that_are_not_square(config):
+    """Each side of a map follows from that side of the image alone, and the images stay as they were."""
+    network = build(config, "cifar10", num_classes=7).eval()
+    height, width = network.min_size + 11, network.min_size
+    twin = build(config, "cifar10", device="meta").eval()
 
+    def maps(*size: int) -> list[torch.Size]:
+        return [x.shape for x in twin.forward_intermediates(torch.empty(1, 3, *size, device="meta"))]
 
-def gate(channels, squeezed):
-    return blocks.SqueezeExcite(channels, squeezed, efficientnet.Swish)
-
-
-INVERTED = (6, blocks.ConvNormAct)
-MBCONV = (6, blocks.ConvNormAct, 5, gate)
-NORM = {"eps": 1e-3, "momentum": 0.01}
-INCEPTION = [["1x1 4"], ["1x1 2", "3x3 8"], ["max", "1x1 2"]]
-BLOCKS = [  # name, block, input, output: (channels, height, width)
-    ("ConvNormAct", lambda: blocks.ConvNormAct(6, 8, 3, 2), (6, 8, 12), (8, 4, 6)),
-    ("ConvNormAct", lambda: blocks.ConvNormAct(6, 8, (1, 7)), (6, 8, 12), (8, 8, 12)),
-    ("DepthwiseSeparable", lambda: blocks.DepthwiseSeparable(6, 8, 5, 2), (6, 8, 12), (8, 4, 6)),
-    ("SqueezeExcite", lambda: blocks.SqueezeExcite(8, 2), (8, 8, 12), (8, 8, 12)),
-    ("DropPath", lambda: blocks.DropPath(0.5), (8, 8, 12), (8, 8, 12)),
-    ("Branches", lambda: branches.Branches(6, INCEPTION), (6, 8, 12), (14, 8, 12)),
-    ("Branches", lambda: branches.Branches(6, [["3x3 4 /2"], ["max /2"]]), (6, 7, 12), (10, 4, 6)),
-    ("Basic", lambda: resnet.Basic(16, 32, 2, 0.5, residual()), (16, 8, 12), (32, 4, 6)),
-    ("Basic", lambda: resnet.Basic(16, 32, 2, 0.5, residual("A")), (16, 8, 12), (32, 4, 6)),
-    ("Bottleneck", lambda: resnet.Bottleneck(16, 128, 2, 0.5, residual()), (16, 8, 12), (128, 4, 6)),
-    ("Bottleneck", lambda: resnet.Bottleneck(16, 128, 2, 0.5, residual("B", 4, 8, True)), (16, 7, 12), (128, 4, 6)),
-    ("WideBlock", lambda: wideresnet.WideBlock(16, 32, 2, 0.5, 0.3), (16, 8, 12), (32, 4, 6)),
-    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 32, 2, 0.5, False, "A"), (16, 8, 12), (32, 4, 6)),
-    ("PreActUnit", lambda: preact_resnet.PreActUnit(16, 128, 2, 0.5, True, "B"), (16, 7, 12), (128, 4, 6)),
-    (
-        "DenseBlock",
-        lambda: densenet.DenseBlock(nn.Identity(), *(densenet.DenseLayer(n, 4, 4, 0.2, True) for n in (8, 12))),
-        (8, 8, 12),
-        (16, 8, 12),
-    ),
-    ("InvertedResidual", lambda: blocks.InvertedResidual(8, 8, 1, 0.5, *INVERTED), (8, 8, 12), (8, 8, 12)),
-    ("InvertedResidual", lambda: blocks.InvertedResidual(8, 16, 2, 0.5, *INVERTED), (8, 8, 12), (16, 4, 6)),
-    ("MBConv", lambda: blocks.InvertedResidual(8, 8, 1, 0.5, *MBCONV), (8, 8, 12), (8, 8, 12)),
-    ("MBConv", lambda: blocks.InvertedResidual(8, 16, 2, 0.5, *MBCONV), (8, 8, 12), (16, 4, 6)),
-    (
-        "XceptionModule",
-        lambda: xception.XceptionModule(8, xception.Row((16, 16), 2), 0.5, NORM),
-        (8, 8, 12),
-        (16, 4, 6),
-    ),
-    (
-        "XceptionModule",
-        lambda: xception.XceptionModule(8, xception.Row((8, 8, 8), 1), 0.5, NORM),
-        (8, 8, 12),
-        (8, 8, 12),
-    ),
-    (
-        "InceptionResBlock",
-        lambda: inception_resnet.InceptionResBlock(32, INCEPTION, blocks.ConvNormAct, 0.1, 0.5, se=True),
-        (32, 8, 12),
-        (32, 8, 12),
-    ),
-]
-
-
-@pytest.mark.parametrize(("make", "given", "made"), [row[1:] for row in BLOCKS], ids=[row[0] for row in BLOCKS])
-def test_shapes_of_blocks(make, given, made):
-    """(B, in, H, W) -> (B, out, H/stride, W/stride), on maps that are not square; the input stays as it was."""
-    x = checks.noise(2, *given)
-    before = x.clone()
-    assert make().train()(x).shape == (2, *made)
-    assert torch.equal(x, before)
+    square = zip(maps(height, height), maps(width, width), strict=True)
+    assert [shape[2:] for shape in maps(height, width)] == [(a[2], b[3]) for a, b in square]
+    images = checks.noise(2, 3, height, width)
+    before = images.clone()
+    assert network(images).shape == (2, 7) and torch.equal(images, before)
 
 
 @pytest.mark.parametrize("name", operations.OPERATIONS)
