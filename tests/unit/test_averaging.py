@@ -1,4 +1,4 @@
-"""Averages of weights and statistics of batch normalisation against float64 references and torch's own."""
+"""Averages of weights, and statistics of batch normalisation, against float64 references and torch's own."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from lineage.recipes.optim.batch_norm_statistics import AccumulatedBatchNorm, re
 
 
 def follow(steps: int, steps_per_epoch: int = 2, **changes) -> tuple[Average, list[torch.Tensor]]:
-    """An average of weights that are drawn anew at every step, and these weights, the first ones in front."""
+    """An average of weights that are random at every step, and these weights, with the initial ones first. It is
+    resumed from its state before every step."""
     torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(0)
-    network = nn.Linear(3, 2, bias=False)
-    average = Average(recipe_of("wrn", **changes), network)
-    seen = [network.weight.detach().double().clone()]
+    network, recipe = nn.Linear(3, 2, bias=False), recipe_of("wrn", **changes)
+    average, weights = Average(recipe, network), [network.weight.detach().double().clone()]
     for step in range(steps):
-        with torch.no_grad():
-            network.weight.copy_(torch.randn(2, 3, generator=generator))
-        seen.append(network.weight.detach().double().clone())
+        nn.init.normal_(network.weight)
+        weights.append(network.weight.detach().double().clone())
+        state, average = average.state_dict(), Average(recipe, nn.Linear(3, 2, bias=False))
+        average.load_state_dict(state)
         average.after_step(network, step, steps_per_epoch)
-    return average, seen
+    return average, weights
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ def follow(steps: int, steps_per_epoch: int = 2, **changes) -> tuple[Average, li
     [{}, {"ema_ramp": True}, {"ema_every": 3}, {"ema_every": 2, "ema_warmup_copy": True, "warmup_epochs": 2.0}],
     ids=str,
 )
-def test_the_exponential_average_is_its_formula_in_float64(changes):
-    average, seen = follow(20, ema=0.9, **changes)
-    every, expected, updates = changes.get("ema_every", 1), seen[0], 0
+def test_the_exponential_average_equals_its_formula(changes):
+    average, weights = follow(20, ema=0.9, **changes)
+    every, expected, updates = changes.get("ema_every", 1), weights[0], 0
     for step in range(1, 21):
         if step % every:
             continue
@@ -42,17 +42,18 @@ def test_the_exponential_average_is_its_formula_in_float64(changes):
         decay = min(0.9, (1 + updates) / (10 + updates)) if changes.get("ema_ramp") else 0.9
         if changes.get("ema_warmup_copy") and step <= 4:
             decay = 0.0
-        expected = decay * expected + (1 - decay) * seen[step]
+        expected = decay * expected + (1 - decay) * weights[step]
     torch.testing.assert_close(average.network.weight.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_equal_average_is_of_the_ends_of_the_last_epochs():
-    average, seen = follow(12, epochs=6, swa=4)
-    torch.testing.assert_close(average.network.weight.double(), torch.stack(seen[6::2]).mean(0), rtol=1e-5, atol=1e-6)
+def test_the_equal_average_is_the_mean_of_the_last_epochs_ends():
+    average, weights = follow(12, epochs=6, swa=4)
+    expected = torch.stack(weights[6::2]).mean(0)
+    torch.testing.assert_close(average.network.weight.double(), expected, rtol=1e-5, atol=1e-6)
     assert average.count == 4
 
 
-def test_what_an_average_holds_of_the_initial_weights():
+def test_the_remaining_weight_of_the_initial_weights():
     recipe = recipe_of("wrn", ema=0.9999)
     assert remaining_initial_weight(recipe, 1000, 50) == pytest.approx(0.9999**1000)
     assert remaining_initial_weight(recipe_of("wrn", ema=0.9999, ema_ramp=True), 1000, 50) < 1e-9
@@ -61,20 +62,6 @@ def test_what_an_average_holds_of_the_initial_weights():
     assert remaining_initial_weight(recipe_of("wrn"), 1000, 50) == 0
     ramped = recipe_of("wrn", ema=0.9999, ema_ramp=True)
     assert [ema_decay(ramped, n) for n in (1, 8)] == [2 / 11, 0.5] and ema_decay(ramped, 10**6) == 0.9999
-
-
-def test_an_average_goes_on_from_its_state():
-    whole, _ = follow(20, ema=0.9, ema_ramp=True)
-    half, seen = follow(10, ema=0.9, ema_ramp=True)
-    later = Average(half.recipe, nn.Linear(3, 2, bias=False))
-    later.load_state_dict(half.state_dict())
-    generator, network = torch.Generator().manual_seed(0), nn.Linear(3, 2, bias=False)
-    for step in range(20):
-        with torch.no_grad():
-            network.weight.copy_(torch.randn(2, 3, generator=generator))
-        if step >= 10:
-            later.after_step(network, step, 2)
-    assert torch.equal(later.network.weight, whole.network.weight)
 
 
 # ---- statistics
@@ -86,8 +73,8 @@ def normalised() -> nn.Sequential:
 
 
 @pytest.mark.parametrize("count", [1, 3, 8])
-def test_the_micro_batches_of_a_step_move_the_statistics_once(count):
-    """By the mean of what `count` devices, each with one of them, would have."""
+def test_the_micro_batches_of_a_step_update_the_statistics_once(count):
+    """With the same result as the average over `count` devices that have a micro-batch each."""
     batches = torch.randn(count, 4, 3, 8, 8)
     alone = []
     for batch in batches:
@@ -95,10 +82,10 @@ def test_the_micro_batches_of_a_step_move_the_statistics_once(count):
         network(batch)
         alone.append(torch.cat(running_statistics([network[1], network[4]])))
     network = normalised()
-    moves = AccumulatedBatchNorm(network)
-    for step in range(2):  # a second step starts from the first
+    accumulated = AccumulatedBatchNorm(network)
+    for step in range(2):  # the second step starts from the first one's statistics
         for index, batch in enumerate(batches):
-            with moves.micro_batch(index, count):
+            with accumulated.micro_batch(index, count):
                 network(batch)
         found = torch.cat(running_statistics([network[1], network[4]]))
         if step == 0:
@@ -106,13 +93,10 @@ def test_the_micro_batches_of_a_step_move_the_statistics_once(count):
     assert not torch.allclose(found, torch.stack(alone).mean(0))
 
 
-def test_recomputed_statistics_are_torchs_update_bn():
+def test_recomputed_statistics_equal_those_of_torchs_update_bn():
     batches = [torch.randn(4, 3, 8, 8) for _ in range(5)]
     ours, theirs = normalised().eval(), normalised().eval()
     all_trained = [True for _ in ours.modules()]
     assert recompute(ours, all_trained, iter(batches)) == 5 and not ours.training and ours[1].momentum == 0.1
     update_bn(batches, theirs)
-    for mine, other in zip(
-        running_statistics([ours[1], ours[4]]), running_statistics([theirs[1], theirs[4]]), strict=True
-    ):
-        torch.testing.assert_close(mine, other)
+    torch.testing.assert_close(*(running_statistics([network[1], network[4]]) for network in (ours, theirs)))

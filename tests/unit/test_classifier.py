@@ -1,4 +1,4 @@
-"""Steps of a classifier in a real trainer, on digits."""
+"""Steps of a classifier in a real trainer, on the digits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL += ("recipe.decay_rate=0", "trainer=cpu", "datamodule.val_size=1341", "tra
 
 
 def fitted(*words: str, arch=RESNET, inside=nullcontext, precision=None):
-    """The classifier after three steps of 32 of 96 images."""
+    """The classifier after three steps of 32 images, of 96."""
     cfg = composed(*arch, *SMALL, "recipe.batch_size=32", *words)
     network = assemble.network(cfg)
     trainer = assemble.trainer(cfg, network)
@@ -34,12 +34,12 @@ def fitted(*words: str, arch=RESNET, inside=nullcontext, precision=None):
     return classifier
 
 
-def weights(classifier) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in classifier.network.parameters()])
+def weights(network: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
 class NoFloat64(TorchDispatchMode):
-    """Apple's GPUs have none."""
+    """Fails where a tensor is float64, which Apple's GPUs do not have."""
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         result = function(*arguments, **(keywords or {}))
@@ -51,59 +51,50 @@ class NoFloat64(TorchDispatchMode):
 def test_a_device_without_float64_trains_and_validates(monkeypatch):
     monkeypatch.setattr(assemble, "_has_float64", lambda trainer: False)
     for module in (boxes, resizing):
-        monkeypatch.setattr(module, "double", torch.Tensor.float)  # as it is where the device has none
-    words = (
-        "recipe=rsb_a2",
-        "recipe.batch_size=32",
-        "recipe.rand_augment=''",
-        "recipe.ema=0.9",
-        "recipe.warmup_epochs=0",
-    )
-    fitted(*words, "recipe.warmup_lr=0", "recipe.repeated_aug=0", "recipe.erasing_prob=0.5", inside=NoFloat64)
+        monkeypatch.setattr(module, "double", torch.Tensor.float)  # as on such a device
+    words = "rand_augment='' ema=0.9 warmup_epochs=0 warmup_lr=0 repeated_aug=0 erasing_prob=0.5"
+    fitted("recipe=rsb_a2", *(f"recipe.{word}" for word in words.split()), inside=NoFloat64)
 
 
-def test_a_sum_over_the_step_is_the_mean_times_its_images():
-    mean = fitted("recipe.lr=0.032", "recipe.weight_decay=0")
+def test_a_loss_summed_over_the_step_is_the_mean_times_its_images():
+    mean = fitted("recipe.lr=0.032", "recipe.weight_decay=0").network
     summed = fitted("recipe.lr=0.001", "recipe.weight_decay=0", "recipe.loss_sum=true", "trainer.max_per_device=8")
-    split = fitted("recipe.lr=0.032", "recipe.weight_decay=0", "trainer.max_per_device=8")
-    torch.testing.assert_close(weights(summed), weights(split), rtol=1e-4, atol=1e-6)
-    assert not torch.equal(weights(summed), weights(mean))  # normalised over 32 images, not 8
+    split = fitted("recipe.lr=0.032", "recipe.weight_decay=0", "trainer.max_per_device=8").network
+    torch.testing.assert_close(weights(summed.network), weights(split), rtol=1e-4, atol=1e-6)
+    assert not torch.equal(weights(split), weights(mean))  # batch norm sees 8 images, not 32
 
 
 @pytest.mark.parametrize("share", [0, 1])
-def test_the_bias_of_airbenchs_whitening_starts_at_zero_and_comes_to_rest(share):
-    """Neither momentum nor decay nor lookahead moves it then, as none moves a parameter without a gradient."""
+def test_the_bias_of_airbenchs_whitening_is_trained_up_to_its_share_of_the_steps(share):
+    """After it, neither momentum nor decay nor lookahead changes the bias."""
     arch = ("arch=airbench", f"arch.whiten_bias_share={share}")
     found = fitted("recipe.lookahead=0.9", "recipe.lookahead_steps=1", arch=arch)
     assert found.network.stem[0].bias.any().item() == bool(share)
 
 
 @pytest.mark.parametrize("more", [(), ("recipe.precise_bn=64",), ("recipe.swa=1",)], ids=str)
-def test_the_fine_tuned_classifier_alone_moves(more):
+def test_fine_tuning_changes_the_classifier_alone(more):
     before = assemble.network(composed(*RESNET, *SMALL))
     found = fitted("recipe.finetune=classifier", "recipe.momentum=0", "recipe.nesterov=false", *more)
     found = found.averages[0].network if found.averages else found.network
-    moved = {
-        name
-        for (name, old), new in zip(before.state_dict().items(), found.state_dict().values(), strict=True)
-        if not torch.equal(old, new)
-    }
+    after = found.state_dict()
+    changed = {name for name, old in before.state_dict().items() if not torch.equal(old, after[name])}
     last = [name.rpartition(".")[0] for name in before.state_dict() if name.endswith("running_mean")][-1]
     statistics = {f"{last}.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
-    assert moved == {"head.linear.weight", "head.linear.bias", *statistics}
+    assert changed == {"head.linear.weight", "head.linear.bias", *statistics}
 
 
 @pytest.mark.parametrize("words", [("recipe.swa=1",), ("recipe.precise_bn=64", "recipe.ema=0.5")], ids=str)
 def test_statistics_are_recomputed_before_an_evaluation(words):
-    """By one pass over training images, from which the momentum's are far away after three steps."""
+    """In one pass over training images, whose number of batches tells which images were used."""
     plain = fitted(*(("recipe.ema=0.5",) if "recipe.ema=0.5" in words else ())).network
     found = fitted(*words)
     counted = {m.num_batches_tracked.item() for m in found.averages[0].network.modules() if hasattr(m, "running_mean")}
-    assert counted == {2 if "recipe.precise_bn=64" in words else 3}  # batches of 32: of 64 images, of all
-    torch.testing.assert_close(weights(found), torch.cat([p.detach().flatten() for p in plain.parameters()]))
+    assert counted == {2 if "recipe.precise_bn=64" in words else 3}  # batches of 32: 64 images, or all
+    torch.testing.assert_close(weights(found.network), weights(plain))
 
 
-def test_a_plateau_decays_and_then_ends_the_training():
+def test_a_plateau_decays_the_rate_and_then_ends_the_training():
     words = ("recipe.schedule=plateau", "recipe.decay_rate=0.1", "recipe.patience=1", "recipe.max_decays=2")
     found = fitted(*words, "recipe.decay_epochs=[]", "recipe.epochs=30", "recipe.lr=1e-12")
     assert found.plateau.ended and found.trainer.current_epoch < 8
@@ -111,41 +102,39 @@ def test_a_plateau_decays_and_then_ends_the_training():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_gradients_are_clipped_once_they_are_unscaled(optimizer):
-    """With fp16's scaler, in its form for the CPU: the same three steps, but for rounding, which CPUs do differently.
+    """With fp16's scaler, here on the CPU, the three steps are the same but for rounding.
 
-    Clipped while they are scaled, gradients would be a thousandth: no step at all.
+    If gradients were clipped while they are scaled, they would be a thousandth of their size.
     """
     words = [f"recipe.optimizer={optimizer}", "recipe.grad_clip=0.1", "recipe.lr=0.01"]
     words += ["recipe.beta2=0.999", "recipe.eps=1e-3"] if optimizer == "adamw" else []
     precision = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))
-    scaled, plain = (weights(fitted(*words, precision=one)) for one in (precision, None))
+    scaled, plain = (weights(fitted(*words, precision=one).network) for one in (precision, None))
     assert precision.scaler.get_scale() == 1024 and precision.scaler._get_growth_tracker() == 3  # no step overflowed
-    before = torch.cat([p.detach().flatten() for p in assemble.network(composed(*RESNET, *SMALL)).parameters()])
+    before = weights(assemble.network(composed(*RESNET, *SMALL)))
     assert (scaled - plain).norm() < 0.5 * (plain - before).norm()
 
 
-def test_a_precision_that_the_device_has_not_is_refused():
+def test_a_precision_that_the_device_lacks_is_refused():
     with pytest.raises(UserError, match="trainer.precision=16-mixed: this device takes bf16-mixed or 32-true"):
         assemble.trainer(composed("trainer=cpu", "trainer.precision=16-mixed"), torch.nn.Identity())
 
 
-def test_an_average_is_of_the_weights_that_lookahead_leaves():
+def test_an_average_follows_lookahead():
     found = fitted("recipe.swa=1", "recipe.lookahead=0.5", "recipe.lookahead_steps=2")
-    averaged = torch.cat([parameter.flatten() for parameter in found.averages[0].network.parameters()])
-    assert torch.equal(averaged, weights(found))
+    assert torch.equal(weights(found.averages[0].network), weights(found.network))
 
 
-def test_schedule_and_average_know_of_a_limited_epoch():
-    """Of two epochs of a step: the rate falls at the second, whose weights are the average."""
+def test_schedule_and_average_follow_a_limited_epoch():
+    """Two epochs have one step each: the rate falls at the second, whose weights are the average."""
     words = ["recipe.schedule=multistep", "recipe.decay_epochs=[1]", "recipe.decay_rate=0.1", "recipe.epochs=2"]
     found = fitted(*words, "recipe.swa=1", "trainer.limit_train_batches=1")
     assert found.global_step == found.total_steps == 2
     assert found.optimizers().param_groups[0]["lr"] == pytest.approx(0.1 * found.recipe.lr)
-    averaged = torch.cat([parameter.flatten() for parameter in found.averages[0].network.parameters()])
-    assert torch.equal(averaged, weights(found))
+    assert torch.equal(weights(found.averages[0].network), weights(found.network))
 
 
-def test_a_network_that_starts_from_data_keeps_the_weights_that_it_is_given():
+def test_a_network_that_starts_from_data_keeps_pretrained_weights():
     arch, one = ("arch=airbench", "arch.widths=[8,8,8]"), "trainer.limit_train_batches=1"
     first = fitted(one, arch=arch).network.stem[0].weight
     given = fitted(one, "pretrained=not read here", arch=arch).network.stem[0].weight
@@ -153,14 +142,9 @@ def test_a_network_that_starts_from_data_keeps_the_weights_that_it_is_given():
 
 
 def test_the_smallest_of_progressive_sizes_is_large_enough():
-    words = [
-        "arch=inception_v3",
-        "datamodule.resolution=299",
-        "recipe.train_res=100",
-        "recipe.progressive_res=[20,100]",
-    ]
+    sizes = ("datamodule.resolution=299", "recipe.train_res=100", "recipe.progressive_res=[20,100]")
     with pytest.raises(UserError, match=r"at least 75x75; the smallest of recipe.progressive_res, here 60 pixels"):
-        assemble.network(composed(*words), device="meta")
+        assemble.network(composed("arch=inception_v3", *sizes), device="meta")
 
 
 def test_an_accuracy_of_no_images_is_refused():
