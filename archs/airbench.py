@@ -79,7 +79,7 @@ class Airbench(Network):
 
     Args:
         widths: of the groups.
-        whiten_bias_share: share of training after which the whitening's bias stays: 3 of 9.9 epochs.
+        whiten_bias_share: share of training after which the whitening's bias is no longer trained: 3 of 9.9 epochs.
     """
 
     min_size = 17  # two pixels for the last convolution: 17 -> 16 -> 8 -> 4 -> 2

@@ -83,7 +83,7 @@ class AlexNet(Network):
         self.last = nn.Identity()
         before, after = ([], [nn.Dropout(dropout)]) if paper else ([nn.Dropout(dropout)], [])
         self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(6),  # nothing to do at 227 and at 224
+            nn.AdaptiveAvgPool2d(6),  # the identity at 227 and 224 pixels
             nn.Flatten(1),
             *before, nn.Linear(maps[4] * 6 * 6, 4096), nn.ReLU(inplace=True), *after,
             *before, nn.Linear(4096, 4096), nn.ReLU(inplace=True), *after,

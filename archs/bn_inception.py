@@ -5,8 +5,8 @@ needs neither dropout nor local response normalisation, and reaches GoogLeNet's 
 ImageNet errors of one network, single crop: 25.2 top-1, 7.82 top-5.
 
 Figure 5 prints 576, 576 and 1024 channels for 4c, 4d and 4e, whose branches sum to 608, 608 and 1056, and 28x28 for 3c,
-which is 14x14. The paper's 13.6 M parameters are met by no public network: this one has 11.3 M, those of the released
-Caffe model, 10,016 of them convolution biases that batch normalisation cancels. Its 2.03 billion operations agree.
+which is 14x14. No public network has the paper's 13.6 M parameters: this one has 11.3 M, as the released
+Caffe model has, 10,016 of them convolution biases that batch normalisation cancels. Its 2.03 billion operations agree.
 SE-BN-Inception (arXiv 1709.01507, Table 2: 24.23 top-1, 7.14 top-5) gates the output of each module: `se`.
 Initial weights: He et al. (the paper gives none).
 """

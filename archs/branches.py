@@ -33,8 +33,8 @@ def read_layer(layer: str) -> tuple[str, int, int, bool]:
     unknown += [word for word in words if word not in ("/2", "V")]
     if unknown:
         raise ArchitectureError(
-            f'"{layer}": {unknown[0]} is no word of a layer, which is "3x3 32" (a convolution to 32 channels), '
-            '"max" or "avg", and then "/2" (stride 2) and "V" (without padding).'
+            f'"{layer}": {unknown[0]} is unknown. A layer is "3x3 32" (a convolution to 32 channels), '
+            '"max" or "avg", followed by "/2" (stride 2) and "V" (without padding).'
         )
     if is_conv and not channels:
         raise ArchitectureError(f'"{layer}": the channels of the convolution are missing, as in "{kind} 32".')
@@ -49,7 +49,7 @@ class Chain(Stage):
     keep the resolution, or half of it, rounded up.
 
     Raises:
-        ArchitectureError: a layer has another word, which is named.
+        ArchitectureError: a layer has another word; the message names it.
     """
 
     def __init__(

@@ -35,10 +35,8 @@ class Table(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Channels of h_i and of h_i-1, and how many times the side of h_i that of h_i-1 is: 1 or 2.
-
-    0 is h_i-1 of the first cell, which takes it as it is.
-    """
+    """Channels of h_i and of h_i-1, and the side of h_i-1 over that of h_i: 1 or 2; 0 in the first cell, which takes
+    h_i-1 as it is."""
 
     channels: int
     previous_channels: int
@@ -111,7 +109,7 @@ class Combine(nn.Module):
 class Cell(nn.Module):
     """A table as a module: h_i and h_i-1 -> h_i+1, of width x len(concat) channels.
 
-    All that reads a cell's output starts with a ReLU, so the cell ends with it. States inside are not rectified.
+    Whatever reads a cell's output starts with a ReLU, so the cell ends with one. States inside are not rectified.
 
     Raises:
         ArchitectureError: the table names a state that is not made before its row, or no operation.

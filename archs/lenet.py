@@ -2,7 +2,7 @@
 
 LeNet-5 is the first convolutional network in wide use: two convolutions with subsampling, a convolution that sees the
 whole 5x5 map, two dense layers. `variant="1998"` is the paper's, 60,000 trainable parameters and 340,908 connections
-(section II-B), 0.95 % test error on MNIST; `variant="modern"` is the one met everywhere, 61,706 parameters: full C3,
+(section II-B), 0.95 % test error on MNIST; `variant="modern"` is the common one, 61,706 parameters: full C3,
 max pooling, ReLU, a linear output.
 
 Squashing: a convolution is "followed by an additive bias and squashing function" (section II-A), a subsampling passes
@@ -137,7 +137,7 @@ class LeNet5(Network):
         self.paper = str(variant) == "1998"
         self.logits_are_distances = self.paper
         if not (self.paper or squash_convolutions):
-            raise ArchitectureError("arch.squash_convolutions=false: squashing is of arch.variant=1998.")
+            raise ArchitectureError("arch.squash_convolutions=false: only arch.variant=1998 squashes.")
         act = ScaledTanh if self.paper else nn.ReLU
         c3 = PartialConv() if self.paper else nn.Conv2d(6, 16, 5)
         self.stem = nn.Sequential(nn.Conv2d(in_channels, 6, 5), *self.subsampling(6, squash_convolutions))

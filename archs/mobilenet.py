@@ -32,9 +32,9 @@ from lineage.archs.scaling import compound_scale
 
 
 class MobileNet(Network):
-    """What both have in common."""
+    """Base of both: the smallest image and the initial weights."""
 
-    min_size = 2  # of one pixel PyTorch gets the bf16 weight gradient of a strided 3x3 wrong on CPUs
+    min_size = 2  # on one pixel PyTorch's bf16 weight gradient of a strided 3x3 is wrong on CPUs
 
     def initialise(self, module: nn.Module) -> None:
         """Weights of convolutions and classifier from a normal of deviation 0.09, within 0.18; biases zero."""

@@ -3,8 +3,8 @@
 A network has four parts, named alike in every family, that run one after the other:
 
     stem      from the image to the first maps
-    stages    nn.Sequential of stages; what halves the maps starts a stage, or ends it
-    last      what stands between stages and head: a last convolution or normalisation, else nn.Identity()
+    stages    nn.Sequential of stages; a layer that halves the maps is the first or the last of its stage
+    last      between stages and head: a last convolution or normalisation, else nn.Identity()
     head      (B, C, H, W) -> (B, num_classes)
 
 From these follow, in `class Network`, the map after each stage, the channels and strides of the stages, another
@@ -12,12 +12,12 @@ classifier, recomputation and the layers in order of depth. A family states
 
     min_size      the smallest side of an image, in pixels, that it takes
     notes         what a user should know of it, in sentences
-    classifiers   names of the modules that answer with classes: the head's, then those of auxiliary heads
+    classifiers   names of the layers that return logits: the head's, then those of auxiliary heads
     aux_weights   the weight of the loss of each auxiliary head. In training, a network that has such heads returns
                   `(logits, [auxiliary logits, ...])`
     initialise    how its layers start
     logits_are_distances      whether logits are minus the distances to codes of the classes (LeNet-5 of 1998)
-    start_from_data    where filters are computed from training images: given images_to_start_from of them, normalised
+    start_from_data    computes filters from training images; it is given `images_to_start_from` of them, normalised
 
 and overrides `forward` for auxiliary heads, or `forward_intermediates` where stages hand on more than one map.
 
@@ -48,7 +48,7 @@ class StageInfo(NamedTuple):
 
 
 class Stage(nn.Sequential):
-    """Blocks in a row; where `recomputed`, the backward pass runs each again, and nothing inside one is kept."""
+    """Blocks in a row. If `recomputed`, no activation inside a block is kept: the backward pass runs it again."""
 
     recomputed = False
 
@@ -91,7 +91,7 @@ class Network(nn.Module):
     classifiers: tuple[str, ...] = ("head.linear",)
     aux_weights: tuple[float, ...] = ()
     logits_are_distances = False
-    preprocessing: Any = None  # what images its weights saw, where archs/catalogue.py loaded them and somebody says
+    preprocessing: Any = None  # of the images that its weights were trained on; None: unknown
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -155,11 +155,11 @@ class Network(nn.Module):
         """Recompute the blocks of the stages in the backward pass: the same results, bit for bit, in less memory.
 
         Raises:
-            ArchitectureError: neither a stage, nor the row of them, is a Stage.
+            ArchitectureError: neither `stages` nor one of them is a Stage.
         """
         stages = [module for module in (self.stages, *self.stages) if isinstance(module, Stage)]
         if not stages:
-            raise ArchitectureError(f"{type(self).__name__} cannot recompute: its stages are no archs.network.Stage.")
+            raise ArchitectureError(f"{type(self).__name__} cannot recompute: its stages should be of class Stage.")
         for stage in stages:
             stage.recomputed = on
 
@@ -183,10 +183,10 @@ class Network(nn.Module):
         return prefixes
 
     def set_progress(self, share: float) -> None:
-        """Called before every step of training with the share, 0 to 1, of all steps that are done."""
+        """Called before every training step; `share` of all steps, from 0 to 1, is done."""
 
     def parameters_at_rest(self, share: float) -> list[nn.Parameter]:
-        """Those that the optimiser leaves as they are once a share, 0 to 1, of all steps is done."""
+        """The parameters that are no longer updated once a share of all steps, from 0 to 1, is done."""
         return []
 
 

@@ -1,7 +1,7 @@
-"""Any of timm's models by name, `arch=timm arch.model_name=convnext_tiny`, and what of our contract it keeps.
+"""Any of timm's models by name, `arch=timm arch.model_name=convnext_tiny`, with our contract.
 
 Timm's models have `forward_features`, `num_features` and `reset_classifier` themselves, and a `forward_intermediates`
-that returns the last map too. What else of archs/network.py they can is given to them here, by timm's own means.
+that returns the last map too. The rest of the contract in archs/network.py is added here, by timm's own means.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def create(
         if "drop_path_rate" not in str(error):
             raise
         raise ArchitectureError(f"timm's {name} has no stochastic depth: set arch.drop_path=0.") from error
-    # timm does not say. From 17 on, the last of the usual five strides of two still has two pixels.
+    # timm does not state it. At 17 pixels the last of the usual five strides of two still reads two.
     contract: Any = network
     contract.min_size = 17
     contract.notes = []
@@ -57,7 +57,7 @@ def checkpoint_gradients(network: Any, on: bool = True) -> None:
     """Recompute in the backward pass, as timm does it: batch normalisation moves its statistics in both passes.
 
     Raises:
-        ArchitectureError: timm cannot with this model.
+        ArchitectureError: timm does not support it for this model.
     """
     try:
         network.set_grad_checkpointing(on)
@@ -69,7 +69,7 @@ def parameter_layers(network: Any) -> list[list[str]]:
     """Names of all parameters from stem to head, those of one depth together, as the model's `group_matcher` says.
 
     Raises:
-        ArchitectureError: it says nothing.
+        ArchitectureError: the model has no `group_matcher`.
     """
     from timm.models import group_parameters
 

@@ -75,7 +75,7 @@ class VGG(Network):
         self.stages = Stage(*stages)
         self.last = nn.Identity()
         self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(7),  # nothing to do at 224
+            nn.AdaptiveAvgPool2d(7),  # the identity at 224 pixels
             nn.Flatten(1),
             nn.Linear(widths[-1] * 7 * 7, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout),
             nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout),

@@ -1,4 +1,4 @@
-"""What the network sees of an image in training."""
+"""Augmentation of the training images."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Augmentation:
         if self.auto_augment:
             _check_auto_augment(self.auto_augment)
         if self.hflip_alternating and self.hflip != 0.5:
-            raise RecipeError("recipe.hflip_alternating=true: it is a half of the images, recipe.hflip=0.5.")
+            raise RecipeError("recipe.hflip_alternating=true: it flips half of the images: set recipe.hflip=0.5.")
 
     def _check_crop(self) -> None:
         pad, scale, ratio = self.crop == "pad", as_yaml(self.crop_scale), as_yaml(self.crop_ratio)

@@ -37,11 +37,11 @@ class Averages:
         if self.swa and self.cooldown_epochs:
             raise RecipeError("recipe.swa and recipe.cooldown_epochs: both say how the training ends; choose one.")
         if self.swa_lr and not self.swa:
-            raise RecipeError("recipe.swa_lr: it is the rate of recipe.swa's epochs, of which there are none.")
+            raise RecipeError("recipe.swa_lr: it is the rate of the last recipe.swa epochs: set recipe.swa.")
         if self.swa_lr and self.swa + self.warmup_epochs >= self.epochs:
             raise RecipeError(
                 f"recipe.swa_lr={self.swa_lr:g}: it is the rate of the last swa={self.swa} epochs, and leaves none "
                 "between warm-up and them to the schedule; schedule=constant has one rate for all."
             )
         if self.swa and self.schedule == "plateau":
-            raise RecipeError("recipe.swa: the end of schedule plateau is not known before; choose another schedule.")
+            raise RecipeError("recipe.swa: the end of schedule plateau is not known in advance; choose another.")

@@ -18,7 +18,7 @@ class Objective:
     test_crop_ratio: Annotated[float, "0 < x <= 1"]  # short side test_res / ratio, then a central crop of test_res
     test_interpolation: TestInterpolation = ""  # where it is not that of training
     test_views: Views = ""  # logits averaged over the mirrored image, and over shifts by a pixel
-    loss: Loss  # rbf: distances to codes (LeNet-5, 1998, eq. 8 and 9), for a network of such
+    loss: Loss  # rbf: distances to codes (LeNet-5, 1998, eq. 8 and 9), for a network that returns them
     rbf_competition: Annotated[float, "0 <= x <= 1e6"] = 0.0  # rbf: j of eq. 9, for wrong classes; 0: eq. 8
     loss_sum: bool = False  # sum over a step's images instead of their mean
     bce_threshold: BelowOne = 0.0  # bce: targets above it become 1, the others 0; 0: soft
@@ -48,7 +48,7 @@ class Objective:
         if self.multi_hot and not self.mixes:
             raise RecipeError("recipe.multi_hot=true: without mixup_alpha or cutmix_alpha no image has two classes.")
         if self.loss == "rbf" and (self.label_smoothing or self.mixes):
-            raise RecipeError("recipe.loss=rbf: it knows no smoothed or mixed labels.")
+            raise RecipeError("recipe.loss=rbf: it does not take smoothed or mixed labels.")
         if self.rbf_competition and self.loss != "rbf":
             raise RecipeError("recipe.rbf_competition: it acts on loss rbf alone; set 0.")
         if bool(self.distill) != bool(self.distill_share):

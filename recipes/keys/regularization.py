@@ -1,4 +1,4 @@
-"""What holds the network back, and where its residual branches start."""
+"""Regularisation, and the start of residual branches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lineage.recipes.keys.values import BelowOne, Rate
 
 @dataclass(kw_only=True)
 class Regularization:
-    # Archs that have no such thing say so at the start of the run.
+    # A run says at its start which of these its network does not have.
     zero_init_last: bool  # residual branches start at zero (Goyal et al. 2017, arXiv 1706.02677)
     label_smoothing: BelowOne = 0.0
     dropout: BelowOne = 0.0

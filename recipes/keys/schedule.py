@@ -87,6 +87,6 @@ class Schedule:
                 "give a start, or recipe.schedule_interval=step."
             )
         if self.schedule == "plateau" and self.cooldown_epochs:
-            raise RecipeError("recipe.cooldown_epochs: the end of schedule plateau is not known before; set 0.")
+            raise RecipeError("recipe.cooldown_epochs: the end of schedule plateau is not known in advance; set 0.")
         if self.schedule == "plateau" and self.warmup_epochs:
             raise RecipeError("recipe.warmup_epochs: schedule plateau has no warm-up; set 0.")
