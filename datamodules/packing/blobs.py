@@ -34,7 +34,7 @@ class ShardBlobs:
     def __init__(self, place: Place, shards: Mapping[str, int], columns: Mapping[str, numpy.ndarray]) -> None:
         self.place, self.shards, self.columns = place, list(shards.items()), columns
         self.open: dict[int, int] = {}  # file descriptors by shard
-        self.renewed: set[int] = set()  # shards whose damaged copy was fetched again
+        self.fetched_again: set[int] = set()  # shards whose copy was damaged
 
     def __reduce__(self) -> Any:
         return ShardBlobs, (self.place, dict(self.shards), self.columns)
@@ -60,42 +60,37 @@ class ShardBlobs:
     def read(self, index: int) -> bytes:
         """Raises OSError: the shard is gone, cut short or damaged; DataError: it cannot be fetched."""
         shard, offset, length = (int(self.columns[column][index]) for column in ("shard", "offset", "length"))
-        descriptor = self.open.get(shard)
-        data = self._first_read(shard, offset, length) if descriptor is None else os.pread(descriptor, length, offset)
+        data = os.pread(self._descriptor(shard), length, offset)
         if len(data) == length and ("crc32" not in self.columns or zlib.crc32(data) == self.columns["crc32"][index]):
             return data
-        if self._renew(shard):
+        if self._fetch_again(shard):
             return self.read(index)
         if len(data) < length:
             raise OSError(errno.EIO, "the shard is cut short")
         raise OSError(errno.EIO, "its checksum differs: the shard is damaged")
 
-    def _renew(self, shard: int) -> bool:
-        """Whether a damaged copy of a shard was fetched again; once, for the source may be damaged too."""
-        if not is_remote(self.place.root) or shard in self.renewed:
-            return False
-        self.renewed.add(shard)
-        (name, size), descriptor = self.shards[shard], self.open.pop(shard, None)
-        try:
-            stale = os.stat(self.place.folder / name if descriptor is None else descriptor).st_ino
-            self.place.file(name, size, stale)
-            return True
-        except (OSError, DataError):
-            return False
-        finally:
-            if descriptor is not None:
+    def _descriptor(self, shard: int) -> int:
+        if shard not in self.open:
+            path = self.place.file(*self.shards[shard])
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a pipe would wait
                 os.close(descriptor)
-
-    def _first_read(self, shard: int, offset: int, length: int) -> bytes:
-        path = self.place.file(*self.shards[shard])
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "the shard is no regular file")
-            data = os.pread(descriptor, length, offset)
-            if len(self.open) < MOST_OPEN and self.open.setdefault(shard, descriptor) == descriptor:
-                descriptor = -1  # it stays open
-            return data
-        finally:
-            if descriptor != -1:
-                os.close(descriptor)
+            if len(self.open) == MOST_OPEN:
+                os.close(self.open.pop(next(iter(self.open))))  # the one opened first
+            self.open[shard] = descriptor
+        return self.open[shard]
+
+    def _fetch_again(self, shard: int) -> bool:
+        """Whether a damaged copy of a shard was fetched again; once, for the source may be damaged too."""
+        if not is_remote(self.place.root) or shard in self.fetched_again:
+            return False
+        self.fetched_again.add(shard)
+        descriptor = self.open.pop(shard)
+        stale = os.fstat(descriptor).st_ino
+        os.close(descriptor)
+        try:
+            self.place.file(*self.shards[shard], stale)
+        except DataError:
+            return False
+        return True

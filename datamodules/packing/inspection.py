@@ -54,7 +54,7 @@ def encoded_splits(data: ImageDataModule) -> dict[str, EncodedImages]:
     for name in ("train", "test", "val"):  # val may be the test set
         images = getattr(data, name)
         if not isinstance(images, EncodedImages):
-            raise DataError("These data have been read whole and are held in memory: there is nothing to prepare.")
+            raise DataError("These images are held in memory, not in files: there is nothing to prepare.")
         if len(images) and all(images is not other for other in splits.values()):
             splits[name] = images
     return splits

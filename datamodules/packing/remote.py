@@ -20,7 +20,7 @@ from lineage.files import cannot_write, reason, replacing
 
 PAUSES_S = (1, 5, 25)  # before a fetch is tried again: training for a week outlives a short failure of the network
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-CHANGED = ("mtime", "LastModified", "last_modified", "ETag", "etag")  # what file systems tell of a file's version
+VERSION_KEYS = ("mtime", "LastModified", "last_modified", "ETag", "etag")  # one of them changes with a file
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,10 @@ def _list_remote(root: str) -> dict[str, tuple[int, str]]:
 
     try:
         system, path = fsspec.core.url_to_fs(root)
-        found = {name: info for name, info in sorted(system.find(path, maxdepth=2, detail=True).items())}
         return {
-            name.removeprefix(path).lstrip("/"): (int(info["size"]), str([info.get(key) for key in CHANGED]))
-            for name, info in found.items()
-            if name.endswith(".tar")
+            name.removeprefix(path).lstrip("/"): (int(info["size"]), str([info.get(key) for key in VERSION_KEYS]))
+            for name, info in sorted(system.find(path, maxdepth=2, detail=True).items())
+            if name.endswith(".tar") and ".." not in name  # which would be written elsewhere
         }
     except Exception as error:  # each protocol's package raises its own
         raise DataError(f"{root} cannot be read ({reason(error)}).") from None
@@ -160,7 +159,6 @@ def _timeouts(url: str) -> dict[str, Any]:
 
 def _is_of_disk(error: Exception, path: Path) -> bool:
     """Whether the trouble is with the file that is written, or a folder above it."""
-    if not isinstance(error, OSError):
-        return False
-    name = str(error.filename or "?")
-    return error.errno in DISK_FULL or name.startswith(str(path)) or str(path).startswith(name)
+    name = str(getattr(error, "filename", None) or "?")
+    full = isinstance(error, OSError) and error.errno in DISK_FULL
+    return full or name.startswith(str(path)) or str(path).startswith(name)

@@ -125,7 +125,9 @@ class Packing:
 
     def blobs(self, split: str) -> ShardBlobs:
         """Raises DataError: the index is not whole."""
-        shards = {name: size for name, size in self.facts["files"].items() if name.startswith(f"{split}-")}
+        shards = dict[str, int]()
+        while (name := shard_name(split, len(shards))) in self.facts["files"]:
+            shards[name] = self.facts["files"][name]
         return ShardBlobs(self.place, shards, {column: self._column(split, column, len(shards)) for column in COLUMNS})
 
     def _column(self, split: str, column: str, shards: int) -> numpy.ndarray:

@@ -72,5 +72,5 @@ class Packed(InferredDataModule):
         return name.removeprefix(f"{self.folder}/")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        before = state_dict.get("packing", state_dict["images"])  # its key in older runs
-        super().load_state_dict({**state_dict, "images": before})
+        digest = {"images": state_dict["packing"]} if "packing" in state_dict else {}  # of an older run
+        super().load_state_dict({**state_dict, **digest})

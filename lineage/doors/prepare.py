@@ -13,18 +13,16 @@ from lineage.doors import door
 def run(cfg: DictConfig) -> None:
     checks(cfg)
     cfg = complete(cfg)
-    if "exif_rotation" in cfg.datamodule:  # images in files or a table are read one by one here, of one size or not
+    if "exif_rotation" in cfg.datamodule:  # a set of encoded images, which would load small ones into memory
         cfg.datamodule.resolution = None
 
     import sys
 
     from lineage import assemble
-    from lineage.reporting.packing import check, pack
+    from lineage.reporting import packing
     from lineage.reporting.screen import console
 
-    out = console()
-
-    data = assemble.data(cfg)
+    data, screen = assemble.data(cfg), console()
     if cfg.check:
-        sys.exit(check(data, out))
-    pack(data, cfg, out)
+        sys.exit(packing.check(data, screen))
+    packing.pack(data, cfg, screen)

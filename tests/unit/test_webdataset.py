@@ -10,28 +10,18 @@ import tarfile
 import fsspec
 import numpy
 import pytest
-from conftest import composed
 from doors import command, results
-from hydra.utils import instantiate
 from PIL import Image
+from unit.test_shards import cache as cache  # a fixture
+from unit.test_shards import encoded, opened
+from unit.test_shards import picture as smooth_picture
 
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.packing.shards import infer_missing, open_splits
 
-RNG = numpy.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
 
 def picture(number: int, kind: str = "JPEG") -> bytes:
-    file = io.BytesIO()
-    pixels = RNG.integers(0, 256, (40 + number % 7, 50, 3), dtype=numpy.uint8)
-    Image.fromarray(pixels).save(file, kind)
-    return file.getvalue()
+    return encoded(smooth_picture(40 + number % 7), kind)
 
 
 def write_tar(path, members: dict[str, bytes], **options) -> None:
@@ -79,22 +69,15 @@ def by_webdataset(root) -> dict[str, list[tuple[bytes, int]]]:
     return files
 
 
-def opened(root, *words: str):
-    data = instantiate(composed("datamodule=packed", f"datamodule.root={root}", *words).datamodule)
-    data.load()
-    return data
-
-
 @pytest.mark.parametrize("write", [by_tarfile, by_webdataset])
 def test_images_and_labels_are_those_of_the_files(tmp_path, write):
     files = write(tmp_path / "tars")
     splits = open_splits(str(tmp_path / "tars"), None)
     assert list(splits) == list(files)
     for name, split in splits.items():
-        order = RNG.permutation(len(split)).tolist()
-        read = {i: (split.blobs.read(i), int(split.labels[i])) for i in order}  # at random: as in sequence
-        assert [read[i] for i in range(len(split))] == files[name]
-    data = opened(tmp_path / "tars")
+        read = [(split.blobs.read(i), int(split.labels[i])) for i in reversed(range(len(split)))]
+        assert read[::-1] == files[name]
+    data = opened("packed", tmp_path / "tars")
     assert data.class_names() == (["ant", "bee", "cat", "dog"] if write is by_tarfile else ["0", "1"])
     assert [len(data.train), len(data.val), data.mirror] == [len(files["train"]), len(files["val"]), True]
     images, labels = zip(*files["train"], strict=True)
@@ -127,23 +110,21 @@ def test_without_splits_a_tenth_is_held_out(tmp_path):
     write_tar(tmp_path / "00000.tar", dict(samples))
     found = infer_missing({"root": str(tmp_path), "cache": None})
     assert found["num_classes"] == 3 and found["channels"] == 3 and found["val_size"] == 4 and found["exif_rotation"]
-    data = opened(tmp_path)
+    data = opened("packed", tmp_path)
     assert (len(data.train), len(data.val), data.test is data.val) == (36, 4, True)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_url_is_read_like_a_folder_by_any_number_of_workers(tmp_path, workers):
+def test_a_url_is_read_like_a_folder(tmp_path):
     by_webdataset(tmp_path / "tars")
-    here, store = opened(tmp_path / "tars"), fsspec.filesystem("memory")
-    store.put(str(tmp_path / "tars"), f"/pets{workers}", recursive=True)
-    data = opened(f"memory://pets{workers}", f"datamodule.workers={workers}", f"datamodule.cache={tmp_path / 'kept'}")
+    here = opened("packed", tmp_path / "tars")
+    fsspec.filesystem("memory").put(str(tmp_path / "tars"), "/pets", recursive=True)
+    data = opened("packed", "memory://pets", f"datamodule.cache={tmp_path / 'kept'}")
     assert [data.train.blobs.read(i) for i in range(20)] == [here.train.blobs.read(i) for i in range(20)]
     assert len(list((tmp_path / "kept").rglob("*.tar"))) == 5
-    state = here.state_dict()
-    here.load_state_dict(state)
+    here.load_state_dict(data.state_dict())
     by_webdataset(tmp_path / "more")
     with pytest.raises(DataError, match="other training images"):
-        opened(tmp_path / "more").load_state_dict(state)
+        opened("packed", tmp_path / "more").load_state_dict(data.state_dict())
 
 
 JPG = picture(0)
@@ -184,13 +165,10 @@ def test_damaged_tars_are_refused(tmp_path, damage):
     tar = tmp_path / "train.tar"
     write_tar(tar, {f"{i}.{e}": bytes(900_000) if e == "jpg" else b"0" for i in range(3) for e in ("jpg", "cls")})
     data, header = tar.read_bytes(), 900_608 + 1024  # of the second image
-    with tarfile.open(tar) as read:
-        assert read.getmember("1.jpg").offset == header
-        info = read.getmember("1.jpg")
-    if damage == "link":
-        info.type, info.linkname = tarfile.SYMTYPE, "0.jpg"
-    info.size = 8 * 2**30 if damage == "size" else info.size
-    block = info.tobuf(tarfile.GNU_FORMAT)[:512]
+    info = tarfile.TarInfo("1.jpg")
+    info.size = 8 * 2**30 if damage == "size" else 900_000
+    info.type = tarfile.SYMTYPE if damage == "link" else tarfile.REGTYPE
+    block = info.tobuf(tarfile.GNU_FORMAT)
     if damage == "negative":
         block = block[:124] + (-512).to_bytes(12, "big", signed=True) + block[136:148] + b" " * 8 + block[156:]
         block = block[:148] + b"%06o\0 " % sum(block) + block[156:]
@@ -222,10 +200,6 @@ def test_splits_that_do_not_fit_are_refused(tmp_path):
     os.rename(tmp_path / "more.tar", tmp_path / "train.tar")
     with pytest.raises(DataError, match=r"val-0\.tar: a\.jpg has the label 2, and there are 2 classes"):
         open_splits(str(tmp_path), None)
-    (tmp_path / "train.tar").unlink()
-    os.symlink("nowhere", tmp_path / "train.tar")
-    with pytest.raises(DataError):
-        open_splits(str(tmp_path), None)
 
 
 def test_they_are_trained_on_and_packed(tmp_path):
@@ -242,4 +216,4 @@ def test_they_are_trained_on_and_packed(tmp_path):
     prepare = ("prepare", "datamodule=packed", "datamodule.root=tars", "out=out", "max_size=36")
     done = command(tmp_path, *prepare)
     assert done.returncode == 0 and "20 train, 4 test, 6 val" in done.stdout, done.stderr
-    assert opened(tmp_path / "out").train.labels.bincount().tolist() == [10, 10]
+    assert opened("packed", tmp_path / "out").train.labels.bincount().tolist() == [10, 10]
