@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from lineage.recipes.losses import binary_cross_entropy, distillation_loss, evaluation_loss, radial_basis, training_loss
 
 
-def test_bce_is_timms():
+def test_bce_equals_timms():
     from timm.loss import BinaryCrossEntropy
 
     recipe, logits = recipe_of("rsb_a2"), torch.randn(8, 10)
@@ -26,7 +26,7 @@ def test_auxiliary_losses_are_weighted():
 
 
 @pytest.mark.parametrize("loss", ["ce", "bce", "rbf"])
-def test_the_evaluations_loss_is_the_trainings_on_plain_labels(loss):
+def test_the_evaluation_loss_equals_the_training_loss_of_plain_labels(loss):
     recipe, logits, labels = recipe_of("wrn", loss=loss), -torch.rand(4, 5), torch.tensor([0, 1, 2, 3])
     targets = F.one_hot(labels, 5).float() if loss == "bce" else labels
     torch.testing.assert_close(
@@ -34,7 +34,7 @@ def test_the_evaluations_loss_is_the_trainings_on_plain_labels(loss):
     )
 
 
-def test_radial_basis_is_equations_8_and_9():
+def test_radial_basis_equals_equations_8_and_9():
     distances, labels = torch.rand(6, 10, dtype=torch.float64) * 40, torch.arange(6)
     right = distances[torch.arange(6), labels]
     assert torch.allclose(radial_basis(recipe_of("wrn", loss="rbf"), -distances, labels), right.mean())
@@ -44,7 +44,7 @@ def test_radial_basis_is_equations_8_and_9():
     assert torch.allclose(found, (right + wrong).mean())
 
 
-def test_distillation_is_the_papers():
+def test_distillation_equals_the_papers():
     student, teacher = torch.randn(4, 5), torch.randn(4, 5)
     soft = recipe_of("wrn", distill="soft", distill_share=0.5, distill_temperature=3.0)
     p, q = (teacher / 3).softmax(1), (student / 3).softmax(1)

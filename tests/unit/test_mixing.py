@@ -1,4 +1,4 @@
-"""Mixup and CutMix against timm's for the same draws, and their draws against timm's."""
+"""Mixup and CutMix against timm's, for the same random numbers."""
 
 from __future__ import annotations
 
@@ -12,43 +12,30 @@ from lineage.recipes.mixing import Mix, cutmix_box, draw_mix, mix_images, partne
 
 
 class Drawn:
-    """A generator whose draws are known."""
+    """A generator with known numbers, under Python's names and numpy's."""
 
-    def __init__(self, cut: bool, share: float, y: int, x: int) -> None:
-        self.cut, self.share, self.places = cut, share, [x, y]
-
-    def random(self) -> float:
-        return 0.1 if self.cut else 0.9
-
-    rand = random
-
-    def betavariate(self, alpha: float, beta: float) -> float:
-        return self.share
-
-    beta = betavariate
-
-    def randrange(self, length: int) -> int:
-        return self.places.pop()
-
-    def randint(self, low: int, high: int, size: None) -> int:
-        return self.places.pop()
+    def __init__(self, cutmix: bool, lam: float, y: int, x: int) -> None:
+        positions = [x, y]
+        self.random = self.rand = lambda: 0.1 if cutmix else 0.9
+        self.betavariate = self.beta = lambda alpha, beta: lam
+        self.randrange = self.randint = lambda *_, **__: positions.pop()
 
 
-@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("cutmix", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_mixing_is_timms_for_the_same_draws(cut, smoothing, monkeypatch):
+def test_mixing_equals_timms_for_the_same_draws(cutmix, smoothing, monkeypatch):
     from timm.data.mixup import Mixup, rand_bbox
 
-    if cut:
+    if cutmix:
         monkeypatch.setattr(numpy, "random", Drawn(True, 0.9, 10, 10))
         if rand_bbox((1, 3, 30, 30), 0.9)[1] != 15:
-            pytest.skip("this timm makes odd sides of a box even, as before 1.0.29")
+            pytest.skip("before 1.0.29 timm made the sides of boxes even")
     recipe = recipe_of("rsb_a2", label_smoothing=smoothing)
     theirs = Mixup(0.1, 1.0, num_classes=10, label_smoothing=smoothing)
     images, labels = torch.randn(6, 3, 30, 41), torch.tensor([0, 1, 2, 3, 1, 0])
-    for share, y, x in ((0.3, 3, 40), (0.91, 15, 20), (0.995, 29, 0), (1e-9, 4, 5), (1.0, 7, 7)):
-        monkeypatch.setattr(numpy, "random", Drawn(cut, share, y, x))
-        drawn = Drawn(cut, share, y, x)
+    for lam, y, x in ((0.3, 3, 40), (0.91, 15, 20), (0.995, 29, 0), (1e-9, 4, 5), (1.0, 7, 7)):
+        monkeypatch.setattr(numpy, "random", Drawn(cutmix, lam, y, x))
+        drawn = Drawn(cutmix, lam, y, x)
         expected = theirs(images.clone(), labels)
         monkeypatch.setattr(mixing, "generator", lambda *key, d=drawn: d)
         mix = draw_mix(recipe, 30, 41, 0)
@@ -56,7 +43,7 @@ def test_mixing_is_timms_for_the_same_draws(cut, smoothing, monkeypatch):
         assert torch.equal(soft_targets(recipe, labels, 10, mix), expected[1])
 
 
-def test_a_mix_is_a_function_of_its_key_and_its_share_the_boxs_area():
+def test_a_mix_is_a_function_of_its_key_and_lambda_of_the_area():
     recipe = recipe_of("rsb_a2")
     drawn = [draw_mix(recipe, 32, 32, 0, step) for step in range(1000)]
     assert drawn == [draw_mix(recipe, 32, 32, 0, step) for step in range(1000)]
@@ -88,7 +75,7 @@ def test_targets_follow_the_partner(partner):
 
 
 def test_multi_hot_targets():
-    """A1 of RSB: 1 - eps + eps / K of each mixed class, once where both are the same, eps / K of the others."""
+    """RSB's A1: 1 - eps + eps / K for both classes, also where they are the same, and eps / K for the others."""
     recipe = recipe_of("rsb_a2", label_smoothing=0.1, multi_hot=True)
     found = soft_targets(recipe, torch.tensor([0, 2, 2, 1]), 4, Mix(0.9, None))
     on, off = 0.925, 0.025

@@ -1,4 +1,4 @@
-"""Which parameters decay, and steps of every optimiser against timm's and torch's built by hand."""
+"""Which parameters decay, and the steps of every optimiser against timm's or torch's, built by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lineage.recipes.recipe import RecipeError
 BETAS = {"betas": (0.9, 0.999), "eps": 1e-6}
 OFF = {"beta2": 0.0, "eps": 0.0, "lamb_clip": 0.0}
 
-# What the recipe says, and the optimiser as timm's or torch's documentation would have it.
+# By name: keys of the recipe, and the same optimiser built from timm's or torch's documentation.
 BY_HAND = {
     "sgd": (
         {**OFF, "nesterov": True},
@@ -67,7 +67,7 @@ def draw_gradients(networks: list[nn.Module], step: int) -> None:
 
 @pytest.mark.parametrize("steps", [1, 10])
 @pytest.mark.parametrize("name", get_args(Optimizer.__metadata__[0]))
-def test_steps_are_those_of_the_optimizer_built_by_hand(name, steps):
+def test_steps_equal_those_of_the_optimizer_built_by_hand(name, steps):
     changes, make = BY_HAND[name]
     recipe = recipe_of("rsb_a2", optimizer=name, lr=0.01, **changes)
     recipe.warmup_lr = 0.001
@@ -80,15 +80,15 @@ def test_steps_are_those_of_the_optimizer_built_by_hand(name, steps):
         mine.step()
         other.step()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        if name == "lamb":  # other roundings of the same numbers
+        if name == "lamb":  # which rounds differently
             torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
         else:
             assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize(("clip", "tolerance"), [(0.0, 1e-13), (1.0, 1e-7), (1e6, 1e-13)])
-def test_lamb_is_timms_in_double_precision(clip, tolerance):
-    """Clipped, by a single-precision number, and not; of a weight and a gradient of zeros and a weight without one."""
+def test_lamb_equals_timms_in_double_precision(clip, tolerance):
+    """With clipping (whose factor is float32) and without; one weight and one gradient are 0, one gradient is None."""
     ours = network().double()
     nn.init.zeros_(ours[0].weight)
     theirs = copy.deepcopy(ours)
@@ -96,21 +96,21 @@ def test_lamb_is_timms_in_double_precision(clip, tolerance):
     other = timm.optim.Lamb(decayed_by_hand(theirs), 5e-3, max_grad_norm=clip or None, **BETAS)
     for step in range(10):
         draw_gradients([ours, theirs], step)
-        for one in (ours, theirs):
-            one[3].weight.grad.zero_()
-            one[5].weight.grad = None
+        for model in (ours, theirs):
+            model[3].weight.grad.zero_()
+            model[5].weight.grad = None
         mine.step()
         other.step()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance / 100)
-    mine.load_state_dict(other.state_dict())  # a run may go on elsewhere, where timm's own steps are taken
+    mine.load_state_dict(other.state_dict())  # on another device, timm's own steps may follow
 
 
 # ---- groups
 
 
 def names_of(groups: list[dict], network: nn.Module, **facts: float) -> set[str]:
-    """Of the parameters in groups with these facts."""
+    """The names of the parameters in the groups with these values."""
     known = {id(parameter): name for name, parameter in network.named_parameters()}
     found = [group for group in groups if all(group[key] == value for key, value in facts.items())]
     return {known[id(parameter)] for group in found for parameter in group["params"]}
@@ -137,8 +137,8 @@ def test_what_decays_in_every_family(config):
     biases = names_of(groups_of(network, decay_norm=True, decay_bias=False), network, **free)
     assert norms | biases == theirs and not norms & biases
     modules = dict(network.named_modules())
-    of_norms = {name for name in theirs if "Norm" in type(modules[name.rpartition(".")[0]]).__name__}
-    assert of_norms <= norms and not any(name.endswith("bias") for name in norms - of_norms)
+    norm_parameters = {name for name in theirs if "Norm" in type(modules[name.rpartition(".")[0]]).__name__}
+    assert norm_parameters <= norms and not any(name.endswith("bias") for name in norms - norm_parameters)
     assert all(name.endswith("bias") for name in biases)
 
     depthwise = names_of(groups_of(network, no_decay_depthwise=True), network, **free) - theirs
@@ -163,7 +163,7 @@ def test_biases_of_normalisation_have_airbenchs_rate_and_decay():
     assert others == {name for name, _ in network.named_parameters()} - biases
 
 
-def test_layers_have_timms_rates():
+def test_the_rates_of_layers_equal_timms():
     network = build("timm arch.model_name=resnet18", device="meta")
     groups = parameter_groups(network, recipe_of("rsb_a2", layer_decay=0.65))
     theirs = param_groups_layer_decay(network, 0.02, layer_decay=0.65)
@@ -172,44 +172,43 @@ def test_layers_have_timms_rates():
         assert names_of([group], network) == names_of(groups, network, **facts)
 
 
-def test_layers_of_a_family_grow_to_one_at_the_head():
+def test_the_rates_of_layers_grow_to_one_at_the_head():
     network = build("resnet18", device="meta")
     groups = parameter_groups(network, recipe_of("rsb_a2", layer_decay=0.5))
     assert names_of(groups, network, lr_scale=1.0) == {"head.linear.weight", "head.linear.bias"}
-    stem = names_of(groups, network, lr_scale=0.5**9)  # eight blocks stand between
+    stem = names_of(groups, network, lr_scale=0.5**9)  # with eight blocks between
     assert stem == {name for name, _ in network.named_parameters() if name.startswith("stem.")}
     with pytest.raises(RecipeError, match="depth of its layers"):
         parameter_groups(nn.Sequential(nn.Linear(2, 2)), recipe_of("rsb_a2", layer_decay=0.5))
 
 
-# ---- slow weights, and the classifier alone
+# ---- lookahead and fine-tuning
 
 
-def test_lookahead_is_airbenchs():
+def test_lookahead_equals_airbenchs():
     """`LookaheadState` of airbench94: decay 0.95^5 (t / T)^3 every five steps, 1 after the last."""
     torch.manual_seed(0)
     fast = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     recipe, total = recipe_of("speedrun"), 13
-    ours, network, done = Lookahead(recipe, fast), copy.deepcopy(fast), 0
+    ours, network = Lookahead(recipe, fast), copy.deepcopy(fast)
     slow = {name: tensor.clone() for name, tensor in fast.state_dict().items()}
 
-    def meet(decay: float) -> None:
+    def update(decay: float) -> None:
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
                 slow[name].lerp_(tensor, 1 - decay)
                 tensor.copy_(slow[name])
 
     for done in range(1, total + 1):
-        for one in (fast, network):
-            for tensor in one.state_dict().values():
-                tensor.add_(done)
-        state, ours = ours.state_dict(), Lookahead(recipe, fast)  # resumes anywhere
+        for tensor in (*fast.state_dict().values(), *network.state_dict().values()):
+            tensor.add_(done)
+        state, ours = ours.state_dict(), Lookahead(recipe, fast)  # resumed before every step
         ours.load_state_dict(copy.deepcopy(state))
         ours.after_step(fast, done - 1, total)
         if done % 5 == 0:
-            meet(0.95**5 * (done / total) ** 3)
+            update(0.95**5 * (done / total) ** 3)
         if done == total:
-            meet(1.0)
+            update(1.0)
         for a, b in zip(fast.state_dict().values(), network.state_dict().values(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-6, atol=0)
 

@@ -1,4 +1,4 @@
-"""What of other projects has no public name, each used in one place: an upgrade that changes it fails here."""
+"""Private names of other projects that our modules use: an upgrade that changes one fails here."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationErr
 
 
 def test_running_trainer():
-    assert torch.cpu._is_avx512_bf16_supported() in (True, False) and torch.cpu._is_amx_tile_supported() in (
-        True,
-        False,
-    )
+    for supported in (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported):
+        assert isinstance(supported(), bool)
     from torch.nn.parallel import DistributedDataParallel
 
     words = inspect.signature(DistributedDataParallel.__init__).parameters
@@ -53,16 +51,12 @@ def test_hydra_plugins_sweeper():
 
 
 def test_lightnings_way_to_start_a_rank():
-    """By the words of sys.argv and Hydra's of the run: lineage/running/run.py hands it the run's name by the
-    environment."""
+    """With sys.argv and hydra.run.dir; lineage/running/run.py passes the run's name in the environment."""
     from lightning_fabric.strategies.launchers import subprocess_script
 
     source = inspect.getsource(subprocess_script._hydra_subprocess_cmd)
-    assert (
-        "sys.argv[1:]" in source
-        and "hydra.run.dir=" in source
-        and "os.environ.copy()" in inspect.getsource(subprocess_script._SubprocessScriptLauncher)
-    )
+    assert "sys.argv[1:]" in source and "hydra.run.dir=" in source
+    assert "os.environ.copy()" in inspect.getsource(subprocess_script._SubprocessScriptLauncher)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +68,7 @@ def test_lightnings_way_to_start_a_rank():
     ],
 )
 def test_running_errors(act, error, words):
-    """The sentences of OmegaConf that lineage/config/messages.py takes apart."""
+    """The sentences of OmegaConf that lineage/config/messages.py parses."""
     cfg = composed()
     OmegaConf.set_struct(cfg, True)
     with pytest.raises(Exception, match=words) as found:
@@ -85,7 +79,7 @@ def test_running_errors(act, error, words):
 
 
 def test_torch_says_what_running_errors_reads():
-    """A killed worker, and no compiler, in torch's own words."""
+    """That there is no compiler."""
     program = "import torch._inductor.exc as e; print(e.InvalidCxxCompiler())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "C++ compiler" in done.stdout, done.stderr

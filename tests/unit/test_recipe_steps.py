@@ -1,4 +1,4 @@
-"""Recipes take real steps, in micro-batches, on digits; in the proofs all of them, and on a network of each family."""
+"""Recipes take real steps, in micro-batches, on the digits. The proofs try all of them with a network of each family."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from short import RECIPES, arch_of, shortened
 
 from lineage import assemble
 
-OFTEN = ("efficientnet", "fixres_finetune", "lenet_1998", "rsb_a1", "speedrun", "vgg")
-# A network of each family, small enough.
+QUICK = ("efficientnet", "fixres_finetune", "lenet_1998", "rsb_a1", "speedrun", "vgg")
+# A small network of each family.
 FAMILIES = {
     "lenet5": (), "alexnet": (), "vgg11": ("arch.widths=[8,8,8,8,8]",), "googlenet": ("arch.aux_heads=true",),
     "bn_inception": (), "inception_v2": (), "inception_v3": (), "inception_v4": (), "inception_resnet_v2": (),
@@ -20,12 +20,12 @@ FAMILIES = {
     "mobilenet_v2": (), "nasnet_a_cifar": ("arch.repeats=1", "arch.features=96"), "efficientnet_b0": (),
     "airbench": (), "timm": ("arch.model_name=resnet10t",),
 }  # fmt: skip
-LARGER = ("lenet5", "vgg11", "airbench", "timm")  # 32 pixels a side; the others take 16, which is a quarter of the time
+LARGER = ("lenet5", "vgg11", "airbench", "timm")  # need 32 pixels a side; the others take 16, for speed
 RATES = {"lamb": 5e-3, "adamw": 1e-3, "rmsproptf": 1e-3}
 
 
 def fitted(*words: str):
-    """The classifier after an epoch's steps, or several, of 96 digits; and its mean losses."""
+    """The classifier after its epochs of 96 digits, and the mean loss of each epoch."""
     cfg = composed(
         "trainer=cpu", "trainer.keep_memory=false", "datamodule.val_size=1341", "trainer.limit_val_batches=1", *words
     )
@@ -41,11 +41,11 @@ def fitted(*words: str):
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.proofs) for name in RECIPES]
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.proofs) for name in RECIPES]
 )
 def test_a_recipe_lowers_the_loss_in_micro_batches(name):
     recipe = composed(f"recipe={name}").recipe
-    rates = RATES if recipe.eps < 1 else {}  # by a large eps RMSProp is SGD with its rates
+    rates = RATES if recipe.eps < 1 else {}  # with a large eps RMSProp has the rates of SGD
     rate = 1e-4 if recipe.loss == "rbf" else rates.get(recipe.optimizer, 0.02) / (32 if recipe.loss_sum else 1)
     words = [word for word in shortened(name, batch_size=32) if "recipe.lrs" not in word]
     words += [f"recipe.lr={rate}", "recipe.epochs=8", "trainer.max_per_device=16"]
@@ -58,14 +58,14 @@ def test_a_recipe_lowers_the_loss_in_micro_batches(name):
 
 
 @pytest.fixture
-def forgetting():
-    """Networks and trainers refer to each other: without a hint some hundred are held at a time."""
+def collected():
+    """Free networks and trainers, which refer to each other: otherwise about a hundred are held at a time."""
     yield
     gc.collect()
 
 
 @pytest.mark.proofs
-@pytest.mark.usefixtures("forgetting")
+@pytest.mark.usefixtures("collected")
 @pytest.mark.parametrize("arch", FAMILIES)
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_family_under_a_recipe(name, arch):

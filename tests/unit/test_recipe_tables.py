@@ -1,4 +1,4 @@
-"""Every recipe is the table of facts, cell by cell; its header says what a reader needs; docs/recipes.md shows both."""
+"""Every recipe equals the table of facts, its header says what a reader needs, and docs/recipes.md shows both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lineage.recipes.recipe import Recipe
 NAMES = sorted(file.stem for file in (ROOT / "conf" / "recipe").glob("*.yaml"))
 ABLATIONS = sorted(file.stem for file in (ROOT / "conf" / "recipe" / "rsb_a2_without").glob("*.yaml"))
 A2 = procedures.recipe("rsb_a2")
-NOT_KEYS = ("steps", "top1")  # what the table prints beside the settings
+NOT_KEYS = ("steps", "top1")  # rows of the table that are not settings
 RESOLUTIONS = ("train_res", "test_res")
 
 
@@ -38,7 +38,7 @@ def assert_equal(found: object, cell: procedures.Cell) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_value_is_the_table_of_facts(name):
+def test_every_value_equals_the_table_of_facts(name):
     recipe = procedures.recipe(name)
     for cell in facts(name):
         assert cell.certainty in procedures.MARKS and cell.source, cell
@@ -54,42 +54,41 @@ def test_every_acting_value_has_a_source(name):
         value = getattr(recipe, field.name)
         off = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         acts = not procedures.is_idle(name, field.name) if off is dataclasses.MISSING else value != off
-        assert not acts or field.name in known, f"recipe.{field.name}={value} is nowhere in tests/golden/recipes.csv"
+        assert not acts or field.name in known, f"recipe.{field.name}={value} is not in tests/golden/recipes.csv"
 
 
-def test_the_table_of_facts_is_of_all_recipes_and_says_nothing_twice():
+def test_the_table_of_facts_has_all_recipes_and_each_fact_once():
     with open(procedures.GOLDEN, newline="") as file:
         lines = [(row["recipe"], row["key"]) for row in csv.DictReader(file)]
     assert len(lines) == len(set(lines)) and sorted({recipe for recipe, _ in lines}) == NAMES
 
 
 @pytest.mark.parametrize("name", procedures.TABLE_2)
-def test_epochs_are_the_forward_passes_that_the_paper_prints(name):
+def test_epochs_make_the_forward_passes_of_the_paper(name):
     recipe = procedures.recipe(name)
     steps = recipe.total_epochs * 1_281_167 / recipe.batch_size
     assert round(steps / 1000) * 1000 == float(procedures.cells()[name, "steps"].value)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_reads_as_the_schema_does(name):
-    """Its keys in the schema's order; over them the paper, the command, what to expect, and what is not certain."""
+def test_a_file_has_the_schemas_order_and_a_complete_header(name):
     lines = (ROOT / "conf" / "recipe" / f"{name}.yaml").read_text().splitlines()
     keys = [line.split(":")[0] for line in lines if not line.startswith(("#", "defaults"))]
     assert keys == sorted(keys, key=[field.name for field in dataclasses.fields(Recipe)].index)
-    told, unsure = procedures.header(name), [cell.key for cell in facts(name) if cell.certainty == "unverified"]
-    assert told[""] and told["Command"].startswith("python train.py") and told["Expected"] and told["Cost"]
-    assert "Uncertain" in told or not unsure, f"the header does not say that {unsure} are uncertain"
+    header, unsure = procedures.header(name), [cell.key for cell in facts(name) if cell.certainty == "unverified"]
+    assert header[""] and header["Command"].startswith("python train.py") and header["Expected"] and header["Cost"]
+    assert "Uncertain" in header or not unsure, f"the header does not say that {unsure} are uncertain"
     assert max(map(len, lines)) <= 120
 
 
-def test_what_is_said_to_be_as_another_recipe_is():
+def test_a_value_that_is_said_to_be_another_recipes_equals_it():
     for (name, key), cell in procedures.cells().items():
         if other := re.search(r"^As recipe=(\w+)\.$", cell.note):
             assert getattr(procedures.recipe(name), key) == getattr(procedures.recipe(other[1]), key), (name, key)
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_differs_from_a2_in_what_its_name_says(name):
+def test_an_ablation_differs_from_a2_by_its_name(name):
     own = OmegaConf.load(ROOT / "conf" / "recipe" / "rsb_a2_without" / f"{name}.yaml")
     ingredient, *others = [key for key in own if key != "defaults"]
     assert ingredient.startswith({"bce": "loss"}.get(name, name)) and own[ingredient] != getattr(A2, ingredient)
@@ -126,7 +125,7 @@ def test_picture_is_current():
 @pytest.mark.proofs
 @pytest.mark.parametrize("name", NAMES)
 def test_the_command_of_a_header_composes(name):
-    """With the network that it was made for, whose resolution is the one in the table of facts."""
+    """The network's resolution is the one in the table of facts."""
     words = procedures.header(name)["Command"].removeprefix("python train.py")
     cfg = composed(*words.split())
     recipe = OmegaConf.to_object(cfg.recipe)
@@ -145,8 +144,8 @@ def test_the_command_of_a_header_composes(name):
 
 @pytest.mark.proofs
 @pytest.mark.parametrize("name", NAMES)
-def test_the_strength_of_an_augmentation_is_what_was_measured(name):
-    """Within what versions of Pillow and of the libraries' operations make of it."""
+def test_the_strength_of_an_augmentation_is_as_measured(name):
+    """Up to differences between versions of Pillow and other libraries."""
     from docs.augmentation import strength
 
     assert strength(name) == pytest.approx(procedures.strengths()[name], rel=0.05, abs=0.01)

@@ -1,4 +1,4 @@
-"""The learning rate of every recipe against the schedule of its source, and all schedules at their boundaries."""
+"""The learning rate of every recipe against the schedule of its source, and the boundaries of all schedules."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lineage.recipes.optim.schedules import Plateau, learning_rate, rate_scale
 from lineage.recipes.recipe import Recipe
 
 NAMES = sorted(file.stem for file in (ROOT / "conf" / "recipe").glob("*.yaml"))
-STEPS = 7  # of an epoch, where it does not matter
+STEPS = 7  # of an epoch, where the number does not matter
 
 
 def optimizer_of(rate: float) -> torch.optim.Optimizer:
     return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate)
 
 
-def timms(recipe: Recipe, make: Callable, steps: int = 1) -> list[float]:
-    """The rate at each tick, epochs or with `steps` an epoch steps, of one of timm's schedulers."""
+def timm_rates(recipe: Recipe, make: Callable, steps: int = 1) -> list[float]:
+    """The rates of one of timm's schedulers, `steps` for each epoch."""
     optimizer, rates = optimizer_of(recipe.lr), []
     scheduler = make(optimizer)
     for tick in range(recipe.epochs * steps):
@@ -35,8 +35,8 @@ def timms(recipe: Recipe, make: Callable, steps: int = 1) -> list[float]:
     return rates
 
 
-def torchs(recipe: Recipe, make: Callable) -> list[float]:
-    """The rate of each epoch of one of torch's schedulers."""
+def torch_rates(recipe: Recipe, make: Callable) -> list[float]:
+    """The rates of one of torch's schedulers, one for each epoch."""
     optimizer, rates = optimizer_of(recipe.lr), []
     scheduler = make(optimizer)
     for _ in range(recipe.epochs):
@@ -46,37 +46,31 @@ def torchs(recipe: Recipe, make: Callable) -> list[float]:
     return rates
 
 
-# ---- the schedules of the sources, by themselves: recipe -> the rate of each epoch, or of each of STEPS steps an epoch
+# ---- the schedules of the sources: recipe -> the rate of each epoch, or of each step, STEPS for an epoch
 
 
 def steps_of(period: float, rate: float):
-    return lambda recipe: torchs(recipe, lambda o: lr_scheduler.StepLR(o, period, rate))
+    return lambda recipe: torch_rates(recipe, lambda o: lr_scheduler.StepLR(o, period, rate))
 
 
 def milestones(at: list[int], rate: float):
-    return lambda recipe: torchs(recipe, lambda o: lr_scheduler.MultiStepLR(o, at, rate))
+    return lambda recipe: torch_rates(recipe, lambda o: lr_scheduler.MultiStepLR(o, at, rate))
 
 
 def timm_cosine(recipe: Recipe) -> list[float]:
-    return timms(
-        recipe,
-        lambda o: CosineLRScheduler(o, recipe.epochs, recipe.min_lr, warmup_t=5, warmup_lr_init=recipe.warmup_lr),
-    )
+    options = {"lr_min": recipe.min_lr, "warmup_t": 5, "warmup_lr_init": recipe.warmup_lr}
+    return timm_rates(recipe, lambda o: CosineLRScheduler(o, recipe.epochs, **options))
 
 
 def torchvision(recipe: Recipe) -> list[float]:
     """references/classification/train.py, --lr-scheduler cosineannealinglr --lr-warmup-method linear."""
-    return torchs(
-        recipe,
-        lambda o: lr_scheduler.SequentialLR(
-            o,
-            [
-                lr_scheduler.LinearLR(o, start_factor=0.01, total_iters=5),
-                lr_scheduler.CosineAnnealingLR(o, T_max=600 - 5, eta_min=0.0),
-            ],
-            milestones=[5],
-        ),
-    )
+
+    def make(o: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+        warmup = lr_scheduler.LinearLR(o, start_factor=0.01, total_iters=5)
+        cosine = lr_scheduler.CosineAnnealingLR(o, T_max=600 - 5, eta_min=0.0)
+        return lr_scheduler.SequentialLR(o, [warmup, cosine], milestones=[5])
+
+    return torch_rates(recipe, make)
 
 
 def pycls(recipe: Recipe) -> list[float]:
@@ -105,11 +99,11 @@ def lenet(recipe: Recipe) -> list[float]:
 
 
 def nasnet(recipe: Recipe) -> list[float]:
-    return timms(recipe, lambda o: CosineLRScheduler(o, 600 * STEPS, t_in_epochs=True), STEPS)
+    return timm_rates(recipe, lambda o: CosineLRScheduler(o, 600 * STEPS, t_in_epochs=True), STEPS)
 
 
-def held(recipe: Recipe) -> list[float]:
-    """A plateau that never comes."""
+def constant(recipe: Recipe) -> list[float]:
+    """A schedule whose plateau never comes."""
     return [0.01] * recipe.epochs
 
 
@@ -118,7 +112,7 @@ SOURCES: dict[str, Callable[[Recipe], list[float]]] = {
     **dict.fromkeys(("deit", "rsb_a1", "rsb_a2", "rsb_a3"), timm_cosine),
     **dict.fromkeys(("inception", "mobilenet", "xception"), steps_of(2, 0.94)),
     **dict.fromkeys(("densenet_cifar", "resnext_cifar"), milestones([150, 225], 0.1)),
-    **dict.fromkeys(("alexnet", "vgg"), held),
+    **dict.fromkeys(("alexnet", "vgg"), constant),
     "fams": pycls,
     "googlenet": steps_of(8, 0.96),
     "efficientnet": efficientnet,
@@ -134,7 +128,7 @@ SOURCES: dict[str, Callable[[Recipe], list[float]]] = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_recipe_has_the_rate_of_its_source_at_every_epoch_and_step(name):
+def test_every_recipe_has_the_rates_of_its_source(name):
     assert name in SOURCES, f"write the schedule of recipe={name}'s source here"
     recipe = recipe_of(name)
     expected = SOURCES[name](recipe)
@@ -143,7 +137,7 @@ def test_every_recipe_has_the_rate_of_its_source_at_every_epoch_and_step(name):
     scale = 1 if name == "efficientnet" else rate_scale(recipe)
     found = [learning_rate(recipe, step, STEPS) for step in range(recipe.epochs * STEPS)]
     by_step = [scale * expected[step * ticks // STEPS] for step in range(recipe.epochs * STEPS)]
-    # Where a cosine ends in 0, 1 + cos leaves no more than the roundings of the peak.
+    # Where a cosine ends at 0, rounding errors are relative to its peak.
     assert found == pytest.approx(by_step, rel=1e-12, abs=1e-15 * recipe.lr)
 
 
@@ -151,7 +145,7 @@ def plain(**changes) -> Recipe:
     return recipe_of("sgd_step", **{"lr": 1.0, "epochs": 100, **changes})
 
 
-def test_a_fractional_period_falls_at_its_exact_step():
+def test_with_a_fractional_period_the_rate_falls_at_the_exact_step():
     recipe = plain(schedule="step", schedule_interval="step", decay_rate=0.5)
     for period, steps in product((2.4, 0.1, 0.3, 0.7, 1.1, 3.3), (1, 5, 7, 391, 625, 1251)):
         recipe.decay_epochs, in_steps = [period], Fraction(str(period)) * steps
@@ -162,23 +156,23 @@ def test_a_fractional_period_falls_at_its_exact_step():
 
 
 @pytest.mark.parametrize("period", [2.4, 2.5, 0.5, 3])
-def test_a_fractional_period_in_epochs_is_timms(period):
+def test_a_fractional_period_in_epochs_equals_timms(period):
     recipe = plain(schedule="step", schedule_interval="epoch", decay_rate=0.97, decay_epochs=[period])
-    rates = timms(recipe, lambda o: StepLRScheduler(o, period, 0.97))
+    rates = timm_rates(recipe, lambda o: StepLRScheduler(o, period, 0.97))
     assert [learning_rate(recipe, epoch * 10 + 9, 10) for epoch in range(100)] == pytest.approx(rates, rel=1e-12)
 
 
-def test_fractional_instants_are_timms_and_in_steps_exact():
-    """timm's MultiStepLRScheduler counts decay_t <= t + 1 epochs: an epoch earlier than the papers."""
+def test_fractional_milestones_equal_timms_and_are_exact_in_steps():
+    """timm's MultiStepLRScheduler decays an epoch earlier than the papers: it counts decay_t <= t + 1."""
     recipe = plain(schedule="multistep", decay_rate=0.1, decay_epochs=[2.4, 30.0])
-    rates = timms(recipe, lambda o: MultiStepLRScheduler(o, [3.4, 31], 0.1))
+    rates = timm_rates(recipe, lambda o: MultiStepLRScheduler(o, [3.4, 31], 0.1))
     assert [learning_rate(recipe, epoch, 1) for epoch in range(100)] == pytest.approx(rates, rel=1e-12)
     recipe.schedule_interval = "step"
     falls = [step for step in range(1, 5000) if learning_rate(recipe, step, 125) < learning_rate(recipe, step - 1, 125)]
     assert falls == [300, 3750]
 
 
-def test_linear_with_and_without_warm_up_before_it():
+def test_linear_during_and_after_warm_up():
     inside = plain(schedule="linear", schedule_interval="step", decay_rate=0, decay_epochs=[], warmup_epochs=10.0)
     rates = [learning_rate(inside, step, 10) for step in (0, 50, 99, 100, 550, 999)]
     assert rates == pytest.approx([0, 0.5, 0.99, 0.9, 0.45, 0.001])
@@ -187,25 +181,23 @@ def test_linear_with_and_without_warm_up_before_it():
     assert rates == pytest.approx([0, 0.5, 0.99, 1, 0.5, 1 / 900])
 
 
-def test_a_factor_warms_up_the_schedules_own_rate():
+def test_a_warm_up_factor_multiplies_the_schedules_rate():
     recipe = plain(schedule="linear", decay_rate=0, decay_epochs=[], warmup_epochs=5.0, warmup_factor=0.1)
     assert learning_rate(recipe, 2, 1) == pytest.approx((1 - 2 / 100) * (0.1 * 3 / 5 + 2 / 5), rel=1e-12)
-    recipe.after_warmup = True  # before it begins, its rate is its first
+    recipe.after_warmup = True  # during warm-up the schedule has its first rate
     assert learning_rate(recipe, 2, 1) == pytest.approx(0.1 * 3 / 5 + 2 / 5, rel=1e-12)
 
 
-def test_warm_up_in_steps_takes_whole_ones():
-    """int(0.23 x 480 steps) = 110, as airbench; int(epochs x steps) in TensorFlow."""
-    recipe = plain(
-        schedule="linear", schedule_interval="step", decay_rate=0, decay_epochs=[], epochs=10, warmup_epochs=2.3
-    )
-    recipe.after_warmup = True
+def test_warm_up_in_steps_takes_whole_steps():
+    """As in airbench, int(0.23 x 480 steps) = 110, and in TensorFlow, int(epochs x steps)."""
+    recipe = plain(schedule="linear", schedule_interval="step", decay_rate=0, decay_epochs=[], epochs=10)
+    recipe.warmup_epochs, recipe.after_warmup = 2.3, True
     rates = [learning_rate(recipe, step, 48) for step in range(480)]
     assert max(rates) == rates[110] == 1.0 and rates[55] == 0.5
 
 
-def test_cool_down_keeps_the_schedules_end():
-    """As timm, whose schedulers are told the epochs beyond."""
+def test_cool_down_keeps_the_last_rate():
+    """As in timm."""
     cosine = recipe_of("rsb_a2", cooldown_epochs=10)
     assert {learning_rate(cosine, epoch * 3 + 2, 3) for epoch in range(300, 310)} == {1e-6}
     steps = recipe_of("resnet", cooldown_epochs=10)
@@ -213,7 +205,7 @@ def test_cool_down_keeps_the_schedules_end():
     assert steps.total_epochs == 100
 
 
-def test_the_epochs_of_swa_have_their_rate():
+def test_the_epochs_of_swa_have_swa_lr():
     recipe = recipe_of("wrn", swa=40, swa_lr=0.05)
     rates = [learning_rate(recipe, step, 3) for step in (479, 480, 599)]
     assert rates == [pytest.approx(0.1 * 0.2**2), 0.05, 0.05]
@@ -233,13 +225,13 @@ def accuracies() -> Iterable[float]:
     return [round(0.5 + 0.1 * float(torch.rand((), generator=generator)), 2) for _ in range(200)]
 
 
-def test_a_plateau_is_torchs_and_ends_after_its_decays():
+def test_a_plateau_equals_torchs_and_ends_after_its_decays():
     recipe = recipe_of("alexnet", patience=5, max_decays=3)
     ours, found = Plateau(recipe), []
     optimizer = optimizer_of(recipe.lr)
     theirs = lr_scheduler.ReduceLROnPlateau(optimizer, "max", factor=0.1, patience=4, threshold=0)
     for accuracy in accuracies():
-        state, ours = ours.state_dict(), Plateau(recipe)  # resumes anywhere
+        state, ours = ours.state_dict(), Plateau(recipe)  # resumed after every epoch
         ours.load_state_dict(state)
         ours.after_epoch(accuracy)
         theirs.step(accuracy)
