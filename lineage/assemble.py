@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lineage.archs.arguments import ArchitectureError
+from lineage.archs.network import check_contract
 from lineage.config.derived import eval_preprocessing, eval_size, pretrained_preprocessing, smallest_size
 from lineage.datamodules.loading.order import EpochOrder, check_last_step, split_batch
 from lineage.errors import UserError
@@ -57,7 +58,8 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
     torch.manual_seed(cfg.seed)
     with torch.device(device or "cpu"):
         built = instantiate(cfg.arch)
-    built.notes = [*getattr(built, "notes", [])]  # for the run's first screen
+    check_contract(built)
+    built.notes = [*built.notes]  # for the run's first screen
     side, source = smallest_size(cfg)
     if side < built.min_size:
         name, least = type(built).__name__, built.min_size

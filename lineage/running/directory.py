@@ -26,7 +26,12 @@ FREE = (  # but for this of it: where and by whom files are read, and what then 
 
 
 def is_main_process() -> bool:
-    """Whether this is the process of rank 0, by the variables that Lightning, torchrun and SLURM set."""
+    """Whether this is the process of rank 0, by the variables that Lightning, torchrun and SLURM set.
+
+    Where torchrun runs, its RANK alone says so: inside a SLURM job SLURM_PROCID is that of torchrun's own task.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return os.environ.get("RANK", "0") == "0"
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"))
 
 

@@ -17,7 +17,7 @@ import torch
 from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -101,7 +101,7 @@ class Trainer(pl.Trainer):
         if precision == "auto":
             chosen = choose_precision(accelerator, mixed_precision, macs)
         count = count_devices(accelerator, devices)
-        slurm = SLURMEnvironment.detect()
+        slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # torchrun inside a SLURM job
         try:
             super().__init__(
                 accelerator=accelerator,

@@ -73,6 +73,36 @@ def test_other_doors_trust_the_package(repository):
     assert student.returncode == 0, student.stderr
 
 
+PLAIN = """
+from torch import nn
+class Plain(nn.Sequential):
+    def __init__(self, num_classes, in_channels):
+        layers = nn.Conv2d(in_channels, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+        super().__init__(*layers, nn.Linear(32, num_classes))
+class Broken(Plain):
+    classifiers = ("head",)
+"""
+ARCH = """# @package _global_
+arch: {_target_: mypkg.plain.Plain, num_classes: "${datamodule.num_classes}", in_channels: "${datamodule.channels}"}
+published: {resolution: 16}
+"""
+
+
+def test_a_module_of_torch_alone(repository):
+    """It needs nothing of this project; what it states wrongly is said before the first step."""
+    (repository / "mypkg" / "plain.py").write_text(PLAIN)
+    (repository / "conf" / "arch" / "plain.yaml").write_text(ARCH)
+    words = "arch=plain recipe=mine recipe.epochs=1 datamodule=blobs trainer=cpu logger=none".split()
+    done = own(repository, "train", *words, "run=plain")
+    assert done.returncode == 0, done.stderr
+    again = own(repository, "evaluate", "run=plain", "trainer=cpu")
+    assert f"{results(repository / 'runs' / 'plain')['test_top1']:.6f}" in again.stdout, again.stderr
+    assert own(repository, "export", "run=plain", "to=safetensors", "output=p.safetensors").returncode == 0
+    done = own(repository, "train", *words, "arch._target_=mypkg.plain.Broken", "run=broken")
+    assert done.returncode == 1 and "Broken.classifiers=[head]: there is no layer head" in done.stderr
+    assert not (repository / "runs" / "broken").exists()
+
+
 def test_a_package_that_nobody_named_is_refused(repository):
     """The run's own config cannot name it either."""
     folder = repository / "runs" / "foreign"
