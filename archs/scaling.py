@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from lineage.archs.arguments import ArchitectureError
-
 
 def round_channels(channels: float, divisor: int = 8) -> int:
     """The nearest multiple of `divisor`, half up; the next one where that would lose more than 10 %.
@@ -37,8 +35,6 @@ def compound_scale(
         phi: the compound coefficient of arXiv 1905.11946, 1.2^phi in depth and 1.1^phi in width.
     """
     depth_mult, width_mult = depth_mult * ALPHA**phi, width_mult * BETA**phi
-    if depth_mult <= 0 or width_mult <= 0:
-        raise ArchitectureError(f"Scaling depth by {depth_mult:g} and width by {width_mult:g}: both must be above 0.")
     # 1e-9, because 1.1 * 10 is 11.000000000000002
     layers = [math.ceil(depth * depth_mult - 1e-9) for depth in depths]
     return layers, [round_channels(width * width_mult) for width in widths]

@@ -6,15 +6,16 @@ that returns the last map too. The rest of the contract in archs/network.py is a
 
 from __future__ import annotations
 
-import difflib
 from functools import partial
 from typing import Any
 
 from torch import nn
 
-from lineage.archs.arguments import ArchitectureError, Channels, Classes, Rate
+from lineage.archs.arguments import ArchitectureError, Channels, Classes, Rate, checked
+from lineage.text import nearest
 
 
+@checked
 def create(
     model_name: str,
     num_classes: Classes = 1000,
@@ -25,16 +26,15 @@ def create(
     """Build a timm model.
 
     Raises:
-        ArchitectureError: the name is unknown (the nearest ones are listed), the model does not take stochastic depth
+        ArchitectureError: the name is unknown (the nearest is named), the model does not take stochastic depth
             (timm's vgg, densenet, inception_v4, nasnet and xception do not).
     """
     import timm
 
     name = model_name.split(".")[0]
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
-        nearest = f" Nearest: {', '.join(near)}." if near else ""
-        raise ArchitectureError(f"arch.model_name={model_name}: timm has no such model.{nearest}")
+        near = nearest(name, timm.list_models())
+        raise ArchitectureError(f"arch.model_name={model_name}: timm has no such model.{near}")
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
         network = timm.create_model(
