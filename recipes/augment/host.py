@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lineage.pillow import CropResize, to_picture
+from lineage.pillow import CropResize, to_picture, to_pixels
 from lineage.recipes.augment import boxes, geometry
 from lineage.recipes.augment.policies import PerImage, apply_operation
 from lineage.recipes.recipe import Recipe
@@ -48,13 +48,14 @@ class HostAugmentation:
         batch = geometry.crop_and_flip(self.recipe, draws, images, self.fill, None, size)
         flip = geometry.flip_mask(self.recipe, draws, sample_keys[:, 0])
         flips = [False] * len(batch) if flip is None else flip.tolist()
-        return to_batch([self._augment(*row) for row in zip(batch, flips, sample_keys.tolist(), strict=True)])
+        pixels = [self._augment(*row) for row in zip(batch, flips, sample_keys.tolist(), strict=True)]
+        return torch.from_numpy(numpy.stack(pixels)).permute(0, 3, 1, 2)
 
-    def _augment(self, image: Tensor, flip: bool, sample_key: list[int]) -> Image.Image:
+    def _augment(self, image: Tensor, flip: bool, sample_key: list[int]) -> numpy.ndarray:
         picture = to_picture(image.permute(1, 2, 0).numpy())
         if flip:  # cheaper for single pictures than for a batch, half of which stays as it is
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return apply_operation(picture, self.operation, self.seed, sample_key)
+        return to_pixels(apply_operation(picture, self.operation, self.seed, sample_key))  # (H, W, C)
 
 
 class TrainCrop:
@@ -119,9 +120,3 @@ class EvalCrop:
 
     def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
         return images
-
-
-def to_batch(pictures: Sequence[Image.Image]) -> Tensor:
-    """Pillow images of one size as (B, C, H, W) uint8, in memory with channels last."""
-    batch = torch.from_numpy(numpy.stack([numpy.asarray(picture) for picture in pictures]))
-    return batch[:, None] if batch.ndim == 3 else batch.permute(0, 3, 1, 2)

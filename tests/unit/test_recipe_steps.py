@@ -1,4 +1,4 @@
-"""Recipes take real steps, in micro-batches, on the digits. The proofs try all of them with a network of each family."""
+"""Recipes take real steps, in micro-batches, on the digits; the proofs try all of them on a network of each family."""
 
 from __future__ import annotations
 
