@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+from lineage.recipes.keys.schedule import Schedule
 from lineage.recipes.keys.values import BelowOne, Rate, RecipeError
 
 
 @dataclass(kw_only=True)
-class Averages:
+class Averages(Schedule):
     ema: BelowOne = 0.0  # decay at each update
     ema_every: Annotated[int, "0 <= x <= 1000000"] = 0  # steps between two updates; 0 and 1: every step
     ema_ramp: bool = False  # decay min(ema, (1 + n) / (10 + n)) at update n, as TensorFlow's num_updates
@@ -17,12 +18,6 @@ class Averages:
     swa: Annotated[int, "0 <= x <= 1000000"] = 0  # equal average over this many last epochs (arXiv 1803.05407)
     swa_lr: Rate = 0.0  # constant rate of these epochs; 0: the schedule's
     precise_bn: Annotated[int, "0 <= x <= 100000000"] = 0  # images to compute BN statistics from, for evaluations
-
-    if TYPE_CHECKING:  # of other groups
-        epochs: int = 0
-        cooldown_epochs: int = 0
-        warmup_epochs: float = 0.0
-        schedule: str = ""
 
     def check_averages(self) -> None:
         if self.ema and self.swa:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+from lineage.recipes.keys.augmentation import Augmentation
+from lineage.recipes.keys.regularization import Regularization
 from lineage.recipes.keys.values import BelowOne, RecipeError, Share
 
 TestInterpolation = Annotated[str, Literal["", "bilinear", "bicubic", "area"]]
@@ -14,7 +16,7 @@ Views = Annotated[str, Literal["", "flip", "flip_translate"]]
 
 
 @dataclass(kw_only=True)
-class Objective:
+class Objective(Augmentation, Regularization):
     test_crop_ratio: Annotated[float, "0 < x <= 1"]  # short side test_res / ratio, then a central crop of test_res
     test_interpolation: TestInterpolation = ""  # where it is not that of training
     test_views: Views = ""  # logits averaged over the mirrored image, and over shifts by a pixel
@@ -28,11 +30,6 @@ class Objective:
     distill_temperature: Annotated[float, "0 <= x <= 1000"] = 0.0  # soft: of both softmaxes (arXiv 1503.02531)
     mixed_precision: bool  # allowed; used where the device gains from it
     drop_last: bool  # whether a last part of a batch is dropped, or is a smaller step
-
-    if TYPE_CHECKING:  # of other groups
-        label_smoothing: float = 0.0
-        mixup_alpha: float = 0.0
-        cutmix_alpha: float = 0.0
 
     @property
     def mixes(self) -> bool:

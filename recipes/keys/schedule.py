@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+from lineage.recipes.keys.length import Length
+from lineage.recipes.keys.optimization import Optimization
 from lineage.recipes.keys.values import Epochs, Rate, RecipeError, Share
 from lineage.text import as_yaml
 
-Name = Annotated[str, Literal["constant", "step", "multistep", "exponential", "list", "plateau", "linear", "cosine"]]
+ScheduleName = Annotated[
+    str, Literal["constant", "step", "multistep", "exponential", "list", "plateau", "linear", "cosine"]
+]
 Interval = Annotated[str, Literal["epoch", "step"]]
 
 
 @dataclass(kw_only=True)
-class Schedule:
-    schedule: Name
+class Schedule(Optimization, Length):
+    schedule: ScheduleName
     schedule_interval: Interval  # the rate changes every "epoch" (timm, the papers) or every "step"
     decay_rate: Share = 0.0  # step, multistep, exponential, plateau: factor of each decay
     # multistep, list: when the rate changes; step, exponential: one period.
@@ -27,11 +31,6 @@ class Schedule:
     warmup_factor: Share = 0.0  # or: the schedule's own rate times a factor, linear from this one to 1
     after_warmup: bool = False  # the schedule begins where warm-up ends, and is shorter by it
     min_lr: Rate = 0.0  # linear, cosine: where they end
-
-    if TYPE_CHECKING:  # of other groups
-        epochs: int = 0
-        cooldown_epochs: int = 0
-        lr: float = 0.0
 
     def check_schedule(self) -> None:
         name, decays = self.schedule, as_yaml(self.decay_epochs)
