@@ -1,9 +1,9 @@
-"""From files to batches, side by side with timm's loader, DALI and FFCV (where installed) and the pure decoder.
+"""The time from files to batches, against timm's loader, DALI and FFCV (if installed) and the decoder alone.
 
 python benchmarks/loading.py files augmented evaluation packed cores memory
 
-On one core, in this process, without workers; `cores` is of two. The photographs are ImageNet's where LINEAGE_DATA
-holds imagenet-sample/train, else scikit-learn's two, cut to 500 x 375.
+All but `cores` use one core and no worker processes. The photographs are ImageNet's if LINEAGE_DATA holds
+imagenet-sample/train, else scikit-learn's two, cut to 500 x 375.
 """
 
 from __future__ import annotations
@@ -15,19 +15,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.recipes import recipe_of
-from benchmarks.sides import ROOT, command, compare, seconds
+from harness import MEAN, ROOT, STD, command, compare, cpu_seconds, recipe
 
 COUNT, BATCH, SIDE = 1000, 64, 224
+Work = Callable[[], None]
 
 
 @cache
@@ -35,13 +32,13 @@ def folder() -> Path:
     """ROOT/CLASS/*.JPEG, about a thousand photographs, in the page cache."""
     sample = Path(os.environ.get("LINEAGE_DATA", ROOT.parent / "shared" / "data")) / "imagenet-sample" / "train"
     if not sample.is_dir():
-        sample = made()
+        sample = write_photographs()
     for path in sample.rglob("*.*"):
         path.read_bytes()
     return sample
 
 
-def made() -> Path:
+def write_photographs() -> Path:
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
@@ -55,31 +52,27 @@ def made() -> Path:
     return place
 
 
-def cpu_seconds(work: Callable[[], Any]) -> float:
-    began = time.process_time()
-    work()
-    return time.process_time() - began
-
-
-def images_of(root: Path) -> Any:
-    """Of a folder of classes, or of what lineage prepare has packed."""
+def load_images(root: Path) -> Any:
+    """The images of a folder of classes, or of one that lineage prepare has written."""
     import torch
 
     from lineage.datamodules.decoding.encoded_images import EncodedImages
-    from lineage.datamodules.discovery.index import FileBlobs, open_index
+    from lineage.datamodules.discovery.index import open_index
     from lineage.datamodules.packing.shards import Packing
 
     packed = (root / "dataset.json").exists()
-    blobs = Packing(str(root)).blobs("train") if packed else FileBlobs(open_index(root))
+    blobs = Packing(str(root)).blobs("train") if packed else open_index(root)
     return EncodedImages(blobs, torch.zeros(len(blobs), dtype=torch.int64), 3, rotate=False)
 
 
 def lineage(
     interpolation: str = "bicubic", policy: str = "", evaluate: str = "", root: Path | None = None, mirror: bool = True
-) -> Callable[[], None]:
-    """Batches of all the images, as a run makes them in one of its worker processes.
+) -> Work:
+    """Batches of all the images, as a worker process of a run makes them.
 
-    mirror: whether half of them are then mirrored, as by the others, which a run does on its device.
+    Args:
+        evaluate: "exact" or "fast", for an evaluation instead of training.
+        mirror: whether to flip half of the images, as the other libraries do here; a run does it on its device.
     """
     import torch
 
@@ -89,15 +82,13 @@ def lineage(
     from lineage.recipes.augment.host import EvalCrop
     from lineage.recipes.augment.pipeline import build_augmentation
 
-    images, mean = images_of(root or folder()), [0.485, 0.456, 0.406]
-    recipe = recipe_of("rsb_a2", interpolation=interpolation, rand_augment=policy, test_crop_ratio=0.95)
-    view: Any = build_augmentation(recipe, one_size=False, seed=0, mean=mean, std=mean)[0]
+    images = load_images(root or folder())
+    rsb_a2 = recipe("rsb_a2", interpolation=interpolation, rand_augment=policy, test_crop_ratio=0.95)
+    view: Any = build_augmentation(rsb_a2, one_size=False, seed=0, mean=MEAN, std=STD)[0]
     if evaluate:
-        view = EvalCrop(recipe, evaluate == "exact")
-    job, samples = Job(images, view), torch.randperm(len(images))
-    sample_keys = first_repetitions(samples)
-    # Of the pool's memory:
-    slot = torch.empty(job.shape(BATCH, 0), dtype=torch.uint8, memory_format=torch.channels_last)
+        view = EvalCrop(rsb_a2, evaluate == "exact")
+    job, sample_keys = Job(images, view), first_repetitions(torch.randperm(len(images)))
+    slot = torch.empty(job.shape(BATCH, 0), dtype=torch.uint8, memory_format=torch.channels_last)  # as in the pool
     mirror = mirror and not policy and not evaluate
 
     def work() -> None:
@@ -109,8 +100,8 @@ def lineage(
     return work
 
 
-def timm(policy: str = "", evaluate: bool = False) -> Callable[[], None]:
-    """timm's dataset, transform and collation, as its loader's workers use them: uint8 batches."""
+def timm(policy: str = "", evaluate: bool = False) -> Work:
+    """uint8 batches of timm's dataset, transform and collation, as the workers of its loader make them."""
     from timm.data import create_dataset, create_transform
     from timm.data.loader import fast_collate
     from torch.utils.data import DataLoader
@@ -132,11 +123,11 @@ def timm(policy: str = "", evaluate: bool = False) -> Callable[[], None]:
     return work
 
 
-def decoder(root: Path | None = None, share: slice = slice(None)) -> Callable[[], None]:
-    """simplejpeg alone, of the same bytes, already in memory."""
+def decoder(root: Path | None = None, share: slice = slice(None)) -> Work:
+    """simplejpeg alone, on the same files in memory."""
     import simplejpeg
 
-    blobs = images_of(root or folder()).blobs
+    blobs = load_images(root or folder()).blobs
     files = [blobs.read(i) for i in range(len(blobs))[share]]
     files = [data for data in files if data[:2] == b"\xff\xd8"]
 
@@ -147,8 +138,8 @@ def decoder(root: Path | None = None, share: slice = slice(None)) -> Callable[[]
     return work
 
 
-def dali(bicubic: bool = True) -> Callable[[], None] | None:
-    """DALI on the CPU, one thread: random crops decoded alone, resized, mirrored."""
+def dali(bicubic: bool = True) -> Work | None:
+    """DALI on the CPU, with one thread, which decodes only the random crop."""
     if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
         return None
     from nvidia.dali import fn, pipeline_def, types
@@ -171,8 +162,8 @@ def dali(bicubic: bool = True) -> Callable[[], None] | None:
     return work
 
 
-def beton(place: Path, longest: int, count: int) -> Path | None:
-    """FFCV's file of `count` images: JPEG of quality 90, the long side at most `longest`."""
+def write_beton(place: Path, longest: int, count: int) -> Path | None:
+    """Write FFCV's file of `count` images: JPEG of quality 90, the long side at most `longest`."""
     if importlib.util.find_spec("ffcv") is None:
         print(" ffcv is not installed")
         return None
@@ -188,7 +179,7 @@ def beton(place: Path, longest: int, count: int) -> Path | None:
     return file
 
 
-def ffcv(file: Path | None, workers: int = 1, mirror: bool = True) -> Callable[[], None] | None:
+def ffcv(file: Path | None, workers: int = 1, mirror: bool = True) -> Work | None:
     if file is None:
         return None
     import torch
@@ -208,89 +199,75 @@ def ffcv(file: Path | None, workers: int = 1, mirror: bool = True) -> Callable[[
     return work
 
 
-def sides(rounds: int, **works: Callable[[], None] | None) -> None:
-    present: dict[str, Any] = {name: partial(cpu_seconds, work) for name, work in works.items() if work}
-    for work in present.values():  # once, to warm up
-        work()
-    print(f"  seconds of CPU for {COUNT:,} images")
-    compare(rounds, **present)
-
-
 def files(rounds: int) -> None:
-    """Original files, random resized crop of 224 px and flip: bicubic, and area, against timm, DALI and the decoder."""
+    """CPU time for original files, random resized crop of 224 px and flip, bicubic and area."""
     others = {"timm": timm(), "dali": dali(), "decoder": decoder()}
     for interpolation in ("bicubic", "area"):
         print(f" {interpolation}")
-        sides(rounds, lineage=lineage(interpolation), **others)
+        compare(rounds, cpu_seconds, lineage=lineage(interpolation), **others)
 
 
 def augmented(rounds: int) -> None:
-    """The same with RandAugment."""
+    """The same, bicubic, with RandAugment."""
     policy = "rand-m7-mstd0.5-inc1"
-    sides(rounds, lineage=lineage(policy=policy), timm=timm(policy))
+    compare(rounds, cpu_seconds, lineage=lineage(policy=policy), timm=timm(policy))
 
 
 def evaluation(rounds: int) -> None:
-    """The central 224 px of a short side of 235: Pillow's own pixels, and nearly those."""
+    """CPU time for the central 224 px of a short side of 235: with Pillow's own pixels, and with nearly those."""
     for kind in ("exact", "fast"):
         print(f" {kind}")
-        sides(rounds, lineage=lineage(evaluate=kind), timm=timm(evaluate=True))
+        compare(rounds, cpu_seconds, lineage=lineage(evaluate=kind), timm=timm(evaluate=True))
 
 
 @contextmanager
-def packing(max_size: int) -> Iterator[Path]:
+def packed_folder(max_size: int) -> Iterator[Path]:
     place = Path(tempfile.mkdtemp())
     words = ["datamodule=imagefolder", f"datamodule.root={folder()}", f"out={place / 'packed'}", f"max_size={max_size}"]
     words += ["quality=90", "datamodule.val_size=1"]  # all but one in one split
-    subprocess.run([sys.executable, str(ROOT / "lineage prepare"), *words], check=True, cwd=place)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-m", "lineage", "prepare", *words], check=True, cwd=place, env=environment)
     try:
         yield place / "packed"
     finally:
         shutil.rmtree(place)
 
 
-def pool(workers: int, root: Path, interpolation: str = "bicubic", mirror: bool = True) -> Callable[[], None]:
-    """Batches of all the images from worker processes; mirrored, as by the others, in this one."""
+def pool(workers: int, root: Path, interpolation: str = "bicubic", mirror: bool = True) -> Work:
+    """Batches of all the images from worker processes; this process flips them."""
     import torch
 
+    from lineage.datamodules.loading.loader import first_repetitions
     from lineage.datamodules.loading.worker_pool import Job, Pool
     from lineage.recipes.augment.geometry import flip_images
     from lineage.recipes.augment.host import TrainCrop
     from lineage.running.allocator import keep_freed_memory
 
     keep_freed_memory()  # as a run on a CPU does
-    images = images_of(root)
-    job = Job(images, TrainCrop(recipe_of("rsb_a2", interpolation=interpolation), seed=0))
-    samples = torch.randperm(len(images))
-    requests = torch.stack((samples * 0, samples, samples * 0), dim=1).split(128)
+    images = load_images(root)
+    job = Job(images, TrainCrop(recipe("rsb_a2", interpolation=interpolation), seed=0))
+    batches = first_repetitions(torch.randperm(len(images))).split(128)
     processes = Pool({"all": job}, workers, job.max_bytes(128, 1), 4, torch.device("cpu"))
 
-    def take(asked: Any) -> None:
-        batch, _ = processes.result(asked)
+    def finish(pending: Any) -> None:
+        batch, _ = processes.result(pending)
         if mirror:
             flip_images(batch, torch.rand(len(batch)) < 0.5)
 
     def work() -> None:
-        begun: list[Any] = []
-        for request in requests:
-            begun.append(processes.submit("all", request))
-            if len(begun) == processes.ahead:
-                take(begun.pop(0))
-        for asked in begun:
-            take(asked)
+        pending: list[Any] = []
+        for sample_keys in batches:
+            pending.append(processes.submit("all", sample_keys))
+            if len(pending) == processes.ahead:
+                finish(pending.pop(0))
+        for batch in pending:
+            finish(batch)
 
     return work
 
 
-def by_the_clock(rounds: int, **works: Callable[[], None] | None) -> None:
-    present = {name: partial(seconds, work) for name, work in works.items() if work}
-    for work in present.values():
-        work()
-    compare(rounds, **present)
-
-
-def on_cores(count: int, make: Callable[[], Callable[[], None]]) -> Callable[[], None]:
-    """Work that takes place, with all processes that it starts, on the first `count` cores."""
+def on_cores(count: int, make: Callable[[], Work]) -> Work:
+    """A work that runs, with all processes that it starts, on the first `count` cores."""
     everywhere = os.sched_getaffinity(0)
 
     def confined(work: Callable[[], Any]) -> Any:
@@ -304,8 +281,8 @@ def on_cores(count: int, make: Callable[[], Callable[[], None]]) -> Callable[[],
     return lambda: confined(work)
 
 
-def forked(works: list[Callable[[], None]]) -> Callable[[], None]:
-    """A process for each."""
+def in_processes(works: list[Work]) -> Work:
+    """All works at once, each in a process of its own."""
 
     def work() -> None:
         processes = [multiprocessing.get_context("fork").Process(target=each) for each in works]
@@ -318,37 +295,31 @@ def forked(works: list[Callable[[], None]]) -> Callable[[], None]:
 
 
 def cores(rounds: int) -> None:
-    """One core against two, by the clock: original files, bicubic, a worker process per core and the one that asks
-    them; then the decoder alone, a process per core, which says what the machine's second core is worth."""
+    """Wall-clock time of one core against two, with a worker process per core and this process: original files,
+    bicubic; then the decoder alone, a process per core, which shows what the second core is worth."""
     one, two = (on_cores(count, partial(pool, count, folder())) for count in (1, 2))
-    by_the_clock(rounds, one=one, two=two)
+    compare(rounds, one=one, two=two)
     print(" the decoder alone")
-    decoders = [decoder(share=slice(i, None, 2)) for i in range(2)]
-    by_the_clock(
-        rounds,
-        one=on_cores(1, lambda: forked([decoder()])),
-        two=on_cores(2, lambda: forked(decoders)),
-    )
+    halves = [decoder(share=slice(i, None, 2)) for i in range(2)]
+    one = on_cores(1, lambda: in_processes([decoder()]))
+    compare(rounds, one=one, two=on_cores(2, lambda: in_processes(halves)))
 
 
 def memory(rounds: int) -> None:
-    """Fetching 256 images of MNIST, in memory, as a share of the step of LeNet-5, forward and backward."""
+    """CPU time to fetch batches of 256 images of MNIST in memory, against steps of LeNet-5."""
     import torch
     from torch.nn import functional as F
 
     from lineage.archs.catalogue import build
     from lineage.datamodules.images import TensorImages
-    from lineage.datamodules.loading.loader import Request, Stream
+    from lineage.datamodules.loading.loader import Request, Stream, first_repetitions
     from lineage.datamodules.loading.worker_pool import Job
 
     images = TensorImages(torch.randint(0, 256, (60_000, 1, 32, 32), dtype=torch.uint8), torch.arange(60_000) % 10)
     device, network = torch.device("cpu"), build("lenet5", num_classes=10)
     stream = Stream("train", Job(images, None), device, None, print)
-    samples = torch.randperm(60_000)
-    requests = [
-        Request((0, i), torch.stack((part * 0, part, part * 0), dim=1), 0, 1.0)
-        for i, part in enumerate(samples[:25_600].split(256))
-    ]
+    batches = first_repetitions(torch.randperm(60_000)[:25_600]).split(256)
+    requests = [Request((0, i), sample_keys, 0, 1.0) for i, sample_keys in enumerate(batches)]
     pixels, labels = torch.rand(256, 1, 32, 32), torch.arange(256) % 10
 
     def fetch() -> None:
@@ -359,25 +330,22 @@ def memory(rounds: int) -> None:
         for _ in requests:
             F.cross_entropy(network(pixels), labels).backward()
 
-    compare(rounds, fetch=partial(cpu_seconds, fetch), steps=partial(cpu_seconds, steps))
+    compare(rounds, cpu_seconds, fetch=fetch, steps=steps)
 
 
 def packed(rounds: int) -> None:
-    """Shards of a short side of 186 px, as many pixels as FFCV packs with a long side of 256, area: against FFCV and
-    the decoder; the same without mirrors, which FFCV makes slowly; two workers by the clock."""
-    with packing(186) as root:
-        two = pool(2, root, "area")  # forked before FFCV has threads
-        file = beton(root.parent, 256, len(images_of(root)))
-        sides(rounds, lineage=lineage("area", root=root), decoder=decoder(root), ffcv=ffcv(file))
-        print(" without mirrors")
+    """Shards of a short side of 186 px, which have as many pixels as FFCV's with a long side of 256, area; also without
+    flips, in which FFCV is slow, and with two workers, by wall-clock time."""
+    with packed_folder(186) as root:
+        two = pool(2, root, "area")  # forked before FFCV starts threads
+        file = write_beton(root.parent, 256, len(load_images(root)))
+        compare(rounds, cpu_seconds, lineage=lineage("area", root=root), decoder=decoder(root), ffcv=ffcv(file))
+        print(" without flips")
         plain = lineage("area", root=root, mirror=False)
-        sides(rounds, lineage=plain, decoder=decoder(root), ffcv=ffcv(file, mirror=False))
-        print(" two workers, by the clock")
-        by_the_clock(rounds, lineage=two, decoder=decoder(root), ffcv=ffcv(file, workers=2))
+        compare(rounds, cpu_seconds, lineage=plain, decoder=decoder(root), ffcv=ffcv(file, mirror=False))
+        print(" two workers")
+        compare(rounds, lineage=two, decoder=decoder(root), ffcv=ffcv(file, workers=2))
 
 
 if __name__ == "__main__":
-    import torch
-
-    torch.set_num_threads(1)
     command(__doc__, files, augmented, evaluation, packed, cores, memory, rounds=3)

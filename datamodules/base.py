@@ -19,9 +19,9 @@ from lineage.datamodules.images import Fault, Images, View
 from lineage.datamodules.loading.loader import (
     EvaluationLoader,
     MicroBatch,
-    Request,
     Stream,
     TrainLoader,
+    batch_requests,
     first_repetitions,
 )
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
@@ -158,8 +158,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             order = self.order.epoch(epoch)
             sample_keys = order[: count or len(order)][self.trainer.global_rank :: self.trainer.world_size]
         sample_keys = sample_keys.to(stream.source.images.labels.device)
-        batches = sample_keys.tensor_split(max(1, -(-len(sample_keys) // self._micro_batch())))
-        return stream((Request((0, i), batch, 0, 1.0) for i, batch in enumerate(batches)), len(batches))
+        requests = batch_requests(sample_keys, -(-len(sample_keys) // self._micro_batch()))
+        return stream(iter(requests), len(requests))
 
     def report(self, faults: Iterable[Fault]) -> None:
         """Handle images that cannot be read. Raises DataError, which names the first."""
@@ -173,7 +173,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         """The stream of a job, with the batches that it has begun."""
         images, view = self._jobs()[job]
         stream = self._streams.get(job)
-        if stream is None or stream.original is not images or stream.source.view is not view:
+        if stream is None or (stream.original or stream.source.images) is not images or stream.source.view is not view:
             self._streams[job] = self._new_stream(job)
         return self._streams[job]
 
@@ -226,24 +226,18 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         dist.all_gather_object(gathered, self.skipped)
         return {name: reason for those in gathered for name, reason in those.items()}
 
-    # ---- the order of training depends on the number of images and steps, so a resumed run must have the same
+    # ---- what a resumed run must have the same, since the order of its images depends on it
 
     def state_dict(self) -> dict[str, Any]:
         steps = {"steps_per_epoch": self.order.steps_per_epoch} if hasattr(self, "order") else {}
         return {"training_images": len(self.train), "validation_images": len(self.val), **steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        bring_back = "bring them back, or choose another name, run=NAME."
-        for key, images in (("training_images", self.train), ("validation_images", self.val)):
-            before = state_dict.get(key, len(images))  # old runs have no validation_images
-            if before != len(images):
+        for key, now in ImageDataModule.state_dict(self).items():
+            before = state_dict.get(key, now)  # older runs have fewer keys
+            if before != now:
+                what = "trainer.limit_train_batches" if key == "steps_per_epoch" else "them"
                 raise DataError(
-                    f"The run was started with {before:,} {key.replace('_', ' ')}, and there are {len(images):,} now: "
-                    + bring_back
+                    f"The run was started with {before:,} {key.replace('_', ' ')}, and there are {now:,} now: bring "
+                    f"{what} back, or choose another name, run=NAME."
                 )
-        steps = state_dict.get("steps_per_epoch")
-        if hasattr(self, "order") and steps not in (None, self.order.steps_per_epoch):
-            raise DataError(
-                f"The run was started with epochs of {steps:,} steps, not {self.order.steps_per_epoch:,}: bring "
-                "trainer.limit_train_batches back, or choose another name, run=NAME."
-            )

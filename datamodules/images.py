@@ -1,14 +1,14 @@
 """What a source of images is, and the source that is one tensor in memory.
 
-Three properties of a source decide how batches are made of it: `in_memory`, whether it can lie on the training device;
-`one_size`, whether its images have one size, so that a batch is one tensor; and whether the recipe augments on the
-host (a View), which needs worker processes (base.py).
+Two properties decide how batches are made: `one_size`, whether all images have one size, so that they are a tensor,
+which can lie on the training device; and whether the recipe augments on the host (a View), in worker processes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -36,9 +36,10 @@ class Images(Protocol):
     """A source of images with labels (N,) int64."""
 
     labels: Tensor
-    channels: int
-    in_memory: bool
-    one_size: bool
+    one_size: ClassVar[bool]
+
+    @property
+    def channels(self) -> int: ...
 
     @property
     def native(self) -> tuple[int, int] | None:
@@ -56,35 +57,24 @@ class Images(Protocol):
         """
 
 
-class InMemoryImages(Images, Protocol):
-    """A source in memory, which returns a batch without a copy."""
-
-    def __getitem__(self, samples: Tensor) -> Tensor:
-        """Images (B, C, H, W) uint8 of samples (B,) int64."""
-
-    def faults_at(self, samples: Tensor) -> list[Fault]:
-        """The unreadable images of a batch."""
-
-
+@dataclass(eq=False)
 class TensorImages:
-    """One uint8 tensor (N, C, H, W). A batch is a gather.
+    """A source that is one uint8 tensor (N, C, H, W) in memory. A batch is a gather.
 
     Args:
         samples: (M,) int64, the index in the tensor of each image; None: all of them, in order.
         faults: the unreadable images, by their index in the tensor.
     """
 
-    in_memory = one_size = True
+    images: Tensor
+    labels: Tensor
+    samples: Tensor | None = None
+    faults: Mapping[int, Fault] = field(default_factory=dict)
+    one_size: ClassVar = True
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        samples: Tensor | None = None,
-        faults: Mapping[int, Fault] | None = None,
-    ) -> None:
-        self.images, self.labels, self.samples, self.faults = images, labels, samples, faults or {}
-        self.channels = images.shape[1]
+    @property
+    def channels(self) -> int:
+        return self.images.shape[1]
 
     @property
     def native(self) -> tuple[int, int]:
@@ -94,12 +84,14 @@ class TensorImages:
         return len(self.labels)
 
     def __getitem__(self, samples: Tensor) -> Tensor:
+        """Images (B, C, H, W) uint8 of samples (B,) int64."""
         return self.images[self._indices(samples)]
 
     def _indices(self, samples: Tensor) -> Tensor:
         return samples if self.samples is None else self.samples[samples]
 
     def faults_at(self, samples: Tensor) -> list[Fault]:
+        """The unreadable images of a batch."""
         indices = self._indices(samples).tolist() if self.faults else []
         return [self.faults[index]._replace(row=row) for row, index in enumerate(indices) if index in self.faults]
 

@@ -14,12 +14,7 @@ from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.decoding.pixels import load_pixels
 from lineage.datamodules.discovery.layout import listed
 from lineage.datamodules.discovery.scanning import printable
-from lineage.datamodules.discovery.statistics import (
-    cached_statistics,
-    infer_missing,
-    memory_bytes,
-    validation_size,
-)
+from lineage.datamodules.discovery.statistics import cached_statistics, infer_missing, memory_bytes, validation_size
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, TensorImages
@@ -100,17 +95,14 @@ class InferredDataModule(EncodedDataModule):
 
     def _used(self, splits: dict[str, Split]) -> list[Split]:
         """Training, validation and test split; or training and test, if validation images are held out."""
-        train, val, test = splits["train"], splits.get("val"), splits.get("test")
-        if self.has_validation and val is None:
-            self.has_validation, self.val_size = False, validation_size(train)
-        if self.has_validation and val is not None:
-            self.test_is_validation = test is None
-            return [train, val, val if test is None else test]
-        tested = val if test is None else test
-        self.test_is_validation = tested is None
-        if tested is None and not self.val_size:
+        if self.has_validation and "val" not in splits:
+            self.has_validation, self.val_size = False, validation_size(splits["train"])
+        test = "test" if "test" in splits else "val" if "val" in splits else "train"
+        self.test_is_validation = test == "train" or (self.has_validation and test == "val")
+        if test == "train" and not self.val_size:
             raise DataError(f"datamodule.val_size=0: {printable(self.root)} has no validation or test images.")
-        return [train, train if tested is None else tested]
+        roles = ("train", "val", test) if self.has_validation else ("train", test)
+        return [splits[role] for role in roles]
 
     def _encoded(self, split: Split) -> EncodedImages:
         return EncodedImages(split.blobs, torch.from_numpy(split.labels), self.channels, rotate=self.exif_rotation)

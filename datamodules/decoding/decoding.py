@@ -71,9 +71,9 @@ class Encoded(ABC):
     def whole(self) -> numpy.ndarray:
         """The whole image: (H, W, channels) uint8. Raises ImageError."""
 
-    @abstractmethod
     def resize_box(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
         """A box at a size, fast: (*size, channels) uint8; see resampling.resize_box. Raises ImageError."""
+        return resize_box(self.whole(), box, size, interpolation, beyond)
 
     def crop_resize(self, crop: CropResize) -> numpy.ndarray:
         """The box that a recipe chose: (*size, channels) uint8. Raises ImageError."""
@@ -146,11 +146,8 @@ class Decoded(Encoded):
     def whole(self) -> numpy.ndarray:
         return self.pixels
 
-    def resize_box(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
-        return resize_box(self.whole(), box, size, interpolation, beyond)
 
-
-class Picture(Decoded):
+class Picture(Encoded):
     """A file of another format that Pillow reads. Of several frames it is the first."""
 
     def __init__(self, data: bytes, channels: int, rotate: bool) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ class CropView(View, Protocol):
         """The boxes of images with these sizes, (B, 2) of height and width."""
 
 
+@dataclass(eq=False)
 class EncodedImages:
     """A source of encoded images.
 
@@ -32,13 +34,13 @@ class EncodedImages:
         samples: (N,) int64, the number of each image among the blobs; None: all of them, in order.
     """
 
-    in_memory = one_size = False
-    native = None
-
-    def __init__(
-        self, blobs: Blobs, labels: Tensor, channels: int, *, rotate: bool = True, samples: Tensor | None = None
-    ) -> None:
-        self.blobs, self.labels, self.channels, self.rotate, self.samples = blobs, labels, channels, rotate, samples
+    blobs: Blobs
+    labels: Tensor
+    channels: int
+    rotate: bool = True
+    samples: Tensor | None = None
+    one_size: ClassVar = False
+    native: ClassVar = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -7,24 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
 from functools import partial
 
 import numpy
 
 from lineage.datamodules.decoding.decoding import ImageError, open_image
-from lineage.datamodules.discovery.statistics import cached_statistics, drop_cached_statistics
+from lineage.datamodules.discovery.statistics import drop_cached_statistics
 from lineage.datamodules.discovery.user_cache import locked, store
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.parallel import announce, parallel_map
 from lineage.datamodules.split import Blobs, Split
 from lineage.files import reason
-
-CHUNK = 500  # images that a process decodes at a time
-
-
-class SeveralSizes(DataError):
-    """Images that should have one size have several."""
 
 
 def load_pixels(split: Split, channels: int, rotate: bool) -> tuple[numpy.ndarray, dict[int, str]]:
@@ -46,14 +39,9 @@ def load_pixels(split: Split, channels: int, rotate: bool) -> tuple[numpy.ndarra
                 return pixels, {}
         try:
             pixels, reasons = decode_all(split.blobs, channels, rotate, split.name)
-        except SeveralSizes as error:
-            measured = cached_statistics(split, rotate, None, channels)
-            if measured is None or measured.side is None:
-                raise
+        except DataError:  # perhaps an image outside the sample was replaced: the next start measures all again
             drop_cached_statistics(split)
-            raise DataError(
-                f"{error}\nThe image was replaced after all sizes had been checked: run the same command again."
-            ) from None
+            raise
         if not reasons:
             with contextlib.suppress(OSError):
                 for old in split.cache.glob("pixels-*"):
@@ -73,28 +61,23 @@ def decode_all(blobs: Blobs, channels: int, rotate: bool, name: str) -> tuple[nu
     """
     pixels, reasons = None, dict[int, str]()
     announce(f"decoding the {len(blobs):,} images of {name} once", len(blobs))
-    chunks = [range(start, min(start + CHUNK, len(blobs))) for start in range(0, len(blobs), CHUNK)]
-    decoded_chunks = parallel_map(partial(_decode_chunk, blobs, channels, rotate), chunks)
-    for images, decoded in zip(chunks, decoded_chunks, strict=True):
-        for image, result in zip(images, decoded, strict=True):
-            if isinstance(result, str):
-                reasons[image] = result
-                continue
-            if pixels is None:
-                pixels = numpy.zeros((len(blobs), *result.shape), numpy.uint8)
-            if pixels.shape[1:] != result.shape:
-                raise SeveralSizes(
-                    f"{blobs.name(image)} is {result.shape[2]}x{result.shape[1]} and others are "
-                    f"{pixels.shape[3]}x{pixels.shape[2]}: datamodule.resolution needs images of one size."
-                )
-            pixels[image] = result
+    decoded = parallel_map(partial(_decode, blobs, channels, rotate), range(len(blobs)), chunk=500)
+    for image, result in enumerate(decoded):
+        if isinstance(result, str):
+            reasons[image] = result
+            continue
+        if pixels is None:
+            pixels = numpy.zeros((len(blobs), *result.shape), numpy.uint8)
+        if pixels.shape[1:] != result.shape:
+            raise DataError(
+                f"{blobs.name(image)} is {result.shape[2]}x{result.shape[1]} and others are {pixels.shape[3]}x"
+                f"{pixels.shape[2]}.\nImages of several sizes have no datamodule.resolution: run the same command "
+                "without it."
+            )
+        pixels[image] = result
     if pixels is None:
         raise DataError(f"No image of {name} can be read, for example {blobs.name(0)} ({reasons[0]}).")
     return pixels, reasons
-
-
-def _decode_chunk(blobs: Blobs, channels: int, rotate: bool, images: Sequence[int]) -> list[numpy.ndarray | str]:
-    return [_decode(blobs, channels, rotate, image) for image in images]
 
 
 def _decode(blobs: Blobs, channels: int, rotate: bool, image: int) -> numpy.ndarray | str:

@@ -39,16 +39,16 @@ def resize_box(
         interpolation = "bilinear"
     if not beyond and pixels.shape[2] == 3 and interpolation != "area" and _torch_is_fast():
         return _resize_by_torch(pixels, size, interpolation)
-    cykooz = _cykooz()
+    cykooz, resizer, algorithms = _cykooz()
     kind = {1: cykooz.PixelType.U8, 3: cykooz.PixelType.U8x3}[pixels.shape[2]]
     source = cykooz.ImageData(pixels.shape[1], pixels.shape[0], kind, pixels.tobytes())
     target = cykooz.ImageData(size[1], size[0], kind)
     options = cykooz.ResizeOptions(
-        resize_alg=_algorithm(interpolation),
+        resize_alg=algorithms[interpolation],
         crop_box=cykooz.CropBox(left, top, width, height) if beyond else None,
         use_alpha=False,
     )
-    _resizer().resize(source, target, options)
+    resizer.resize(source, target, options)
     return numpy.frombuffer(target.get_buffer(), numpy.uint8).reshape(*size, pixels.shape[2])
 
 
@@ -85,19 +85,10 @@ def _torch_is_fast() -> bool:
 
 
 @cache
-def _cykooz() -> Any:
-    import cykooz_resizer
+def _cykooz() -> tuple[Any, Any, dict[str, Any]]:
+    """The package, its resizer, and its algorithm for each of our filters."""
+    import cykooz_resizer as package
 
-    return cykooz_resizer
-
-
-@cache
-def _resizer() -> Any:
-    return _cykooz().Resizer()
-
-
-@cache
-def _algorithm(interpolation: str) -> Any:
-    filters = _cykooz().FilterType
+    filters = package.FilterType
     names = {"bilinear": filters.bilinear, "bicubic": filters.catmull_rom, "area": filters.box}  # a = -0.5 both
-    return _cykooz().ResizeAlg.convolution(names[interpolation])
+    return package, package.Resizer(), {key: package.ResizeAlg.convolution(value) for key, value in names.items()}

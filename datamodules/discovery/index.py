@@ -28,7 +28,7 @@ DTYPES = {"offsets": numpy.int64, "labels": numpy.int32, "paths": numpy.uint8}  
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """The images of a folder.
+    """The images of a folder, as encoded images (Blobs).
 
     Attributes:
         folder: absolute.
@@ -62,9 +62,29 @@ class Index:
         start, end = self.offsets[image], self.offsets[image + 1]
         return os.path.join(os.fsencode(self.folder), self.paths[start:end].tobytes())
 
-    def counts(self) -> numpy.ndarray:
-        """(classes,) int64, the number of images of each class."""
-        return numpy.bincount(self.labels, minlength=len(self.classes))
+    def name(self, image: int) -> str:
+        return printable(self.path(image))
+
+    def read(self, image: int) -> bytes:
+        """Raises OSError: it cannot be read, or is no longer a regular file."""
+        return read_regular_file(self.path(image))
+
+    def stamp(self, images: Sequence[int], dates: bool = True) -> str:
+        """A digest of the files' sizes and, with `dates`, modification times, which a copy of the folder may change.
+
+        It tells that a file was replaced under the same name, which does not change the folder's modification time.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        top, paths = os.fsencode(self.folder) + b"/", self.paths.tobytes()
+        numbers = numpy.asarray(images)
+        starts, ends = (self.offsets[numbers + i].tolist() for i in (0, 1))
+        for start, end in zip(starts, ends, strict=True):
+            try:
+                status = os.stat(top + paths[start:end])
+                digest.update(b"%d %d " % (status.st_size, status.st_mtime_ns if dates else 0))
+            except OSError:
+                digest.update(b"gone ")
+        return digest.hexdigest()
 
     def notes(self) -> list[str]:
         """Sentences about these files that the user should read."""
@@ -82,40 +102,6 @@ class Index:
         if self.cache is None:
             notes.append(f"{cache_folder()} cannot be written: every run scans {printable(self.folder)} again")
         return notes
-
-
-class FileBlobs:
-    """The files of an index as encoded images (Blobs)."""
-
-    def __init__(self, index: Index) -> None:
-        self.index = index
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def name(self, index: int) -> str:
-        return printable(self.index.path(index))
-
-    def stamp(self, images: Sequence[int], dates: bool = True) -> str:
-        """A digest of the files' sizes and, with `dates`, modification times, which a copy of the folder may change.
-
-        It tells that a file was replaced under the same name, which does not change the folder's modification time.
-        """
-        digest = hashlib.blake2b(digest_size=16)
-        top, paths = os.fsencode(self.index.folder) + b"/", self.index.paths.tobytes()
-        numbers = numpy.asarray(images)
-        starts, ends = (self.index.offsets[numbers + i].tolist() for i in (0, 1))
-        for start, end in zip(starts, ends, strict=True):
-            try:
-                status = os.stat(top + paths[start:end])
-                digest.update(b"%d %d " % (status.st_size, status.st_mtime_ns if dates else 0))
-            except OSError:
-                digest.update(b"gone ")
-        return digest.hexdigest()
-
-    def read(self, index: int) -> bytes:
-        """Raises OSError: it cannot be read, or is no longer a regular file."""
-        return read_regular_file(self.index.path(index))
 
 
 def read_regular_file(path: bytes | str) -> bytes:
@@ -144,10 +130,7 @@ def open_index(folder: Path) -> Index:
 
 def index_of(folder: Path, names: list[bytes], classes: list[str], class_of_each: list[str]) -> Index:
     """The index of images directly in a folder, whose classes are given. It is not cached."""
-    result = Scan(classes=classes)
-    for name, label in zip(names, class_of_each, strict=True):
-        result.add([name], classes.index(label))
-    arrays = result.arrays()
+    arrays = Scan(classes, names, [classes.index(name) for name in class_of_each]).arrays()
     return Index(folder, *arrays, classes, {}, _digest(arrays, classes), None)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 
 from lineage.datamodules.discovery import statistics
-from lineage.datamodules.discovery.index import FileBlobs, Index, open_index
+from lineage.datamodules.discovery.index import Index, open_index
 from lineage.datamodules.discovery.scanning import folders_of, printable
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.split import Split
@@ -23,12 +23,7 @@ NAMES = {
 
 
 def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Infer what is null in `data`, the values of conf/datamodule/imagefolder.yaml (statistics.infer_missing).
-
-    Raises:
-        DataError: there is no such folder, its splits have different classes, none of its images can be read, or they
-            have several sizes and `resolution` is given.
-    """
+    """See statistics.infer_missing; `data` has the values of conf/datamodule/imagefolder.yaml. Raises DataError."""
     return statistics.infer_missing(open_splits(Path(data["root"])), data)
 
 
@@ -94,13 +89,14 @@ def open_splits(root: Path) -> dict[str, Split]:
 
 
 def _split(index: Index, classes: list[str]) -> Split:
-    blobs, labels = FileBlobs(index), labels_among(index, classes)
-    name, names = printable(index.folder), list(map(printable, classes))
-    return Split(name, blobs, labels, names, index.digest, index.cache, blobs.stamp, index.notes())
+    labels, names = labels_among(index, classes), list(map(printable, classes))
+    place = printable(index.folder)
+    return Split(place, index, labels, names, index.digest, index.cache, index.stamp, index.notes())
 
 
 def empty_classes(index: Index) -> list[str]:
-    return [name for name, count in zip(index.classes, index.counts(), strict=True) if not count]
+    used = set(numpy.unique(index.labels).tolist())
+    return [name for label, name in enumerate(index.classes) if label not in used]
 
 
 def labels_among(index: Index, classes: list[str]) -> numpy.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,29 +30,22 @@ class Scan:
 
     Attributes:
         classes: in the order of their labels, sorted by their names as bytes.
-        paths: of the images, relative to the folder, joined; image i's is paths[offsets[i] : offsets[i + 1]].
+        images: their paths, relative to the folder.
         labels: of the images.
         modified: when each folder was last changed, in ns; 0 if it was too recent to notice a next change.
         others: the number of other files, by their ending.
     """
 
     classes: list[str] = field(default_factory=list)
-    paths: bytearray = field(default_factory=bytearray)
-    offsets: array[int] = field(default_factory=lambda: array("q", [0]))
-    labels: array[int] = field(default_factory=lambda: array("i"))
+    images: list[bytes] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
     modified: dict[str, int] = field(default_factory=dict)
     others: Counter[str] = field(default_factory=Counter)
 
-    def add(self, images: list[bytes], label: int) -> None:
-        for path in images:
-            self.paths += path
-            self.offsets.append(len(self.paths))
-        self.labels.extend([label] * len(images))
-
     def arrays(self) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-        """paths uint8, offsets int64, labels int32."""
-        paths = numpy.frombuffer(self.paths, numpy.uint8)
-        return paths, numpy.array(self.offsets, numpy.int64), numpy.array(self.labels, numpy.int32)
+        """Joined paths uint8, offsets int64, labels int32; image i's path is paths[offsets[i] : offsets[i + 1]]."""
+        offsets = numpy.cumsum([0, *map(len, self.images)])
+        return numpy.frombuffer(b"".join(self.images), numpy.uint8), offsets, numpy.array(self.labels, numpy.int32)
 
 
 def scan(folder: Path) -> Scan:
@@ -77,7 +69,9 @@ def scan(folder: Path) -> Scan:
         raise DataError(f"{printable(folder)} holds no class folder: it needs a folder of images for each class.")
     for label, name in enumerate(classes):
         result.classes.append(os.fsdecode(name))
-        result.add(_images_of_class(root, name, result), label)
+        own = _images_of_class(root, name, result)
+        result.images += own
+        result.labels += [label] * len(own)
     return result
 
 

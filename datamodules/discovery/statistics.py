@@ -165,9 +165,7 @@ def measure(blobs: Blobs, *, rotate: bool, channels: int | None) -> Statistics:
         DataError: none of them can be read.
     """
     sample = sample_of(len(blobs))
-    chunks = [sample[start : start + 20] for start in range(0, len(sample), 20)]
-    measured_chunks = parallel_map(partial(_measure_chunk, blobs, rotate, channels or 3), chunks)
-    results = [result for chunk in measured_chunks for result in chunk]
+    results = list(parallel_map(partial(_measure_image, blobs, rotate, channels or 3), sample, chunk=20))
     images = [result for result in results if isinstance(result, ImageStatistics)]
     unreadable = [result for result in results if isinstance(result, str)]
     if not images:
@@ -194,10 +192,6 @@ def memory_bytes(count: int, channels: int, side: int) -> int:
     return count * channels * side**2
 
 
-def _measure_chunk(blobs: Blobs, rotate: bool, channels: int, images: Sequence[int]) -> list[ImageStatistics | str]:
-    return [_measure_image(blobs, rotate, channels, image) for image in images]
-
-
 def _measure_image(blobs: Blobs, rotate: bool, channels: int, image: int) -> ImageStatistics | str:
     try:
         opened = open_image(blobs.read(image), channels, rotate)
@@ -218,16 +212,14 @@ def _side_of_all(blobs: Blobs, sizes: list[list[int]], channels: int) -> int | N
     fits = memory_bytes(len(blobs), channels, height) <= MAX_BYTES and len(blobs) <= MAX_HEADERS
     if height != width or sizes[0] != sizes[-1] or not fits:
         return None
-    chunks = [range(start, min(start + 1000, len(blobs))) for start in range(0, len(blobs), 1000)]
-    return height if all(parallel_map(partial(_are_squares, blobs, height), chunks)) else None
+    same = parallel_map(partial(_is_square, blobs, height), range(len(blobs)), chunk=1000)
+    return height if all(same) else None
 
 
-def _are_squares(blobs: Blobs, side: int, images: Sequence[int]) -> bool:
-    """Whether all images that can be read have this size."""
-    for image in images:
-        with contextlib.suppress(ImageError, OSError):
-            if _size(blobs.read(image)) != (side, side):
-                return False
+def _is_square(blobs: Blobs, side: int, image: int) -> bool:
+    """Whether an image has this size; true if it cannot be read."""
+    with contextlib.suppress(ImageError, OSError):
+        return _size(blobs.read(image)) == (side, side)
     return True
 
 

@@ -53,12 +53,7 @@ class ArrowImages:
 
 
 def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Infer what is null in `data`, the values of conf/datamodule/huggingface.yaml (statistics.infer_missing).
-
-    Raises:
-        DataError: there is no such data set, none of its images can be read, or they have several sizes and
-            `resolution` is given.
-    """
+    """See statistics.infer_missing; `data` has the values of conf/datamodule/huggingface.yaml. Raises DataError."""
     return statistics.infer_missing(load_splits(data), data)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,18 +30,13 @@ def cache_of(folder: Path) -> Path:
 @contextmanager
 def locked(cache: Path) -> Iterator[bool]:
     """One process at a time works on a folder of the cache. Yields whether the cache can be written."""
-    lock = None
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{cache}.lock")
-        lock.acquire(timeout=MAX_WAIT_S)
-    except (OSError, NotImplementedError, Timeout):
-        lock = None
-    try:
-        yield lock is not None
-    finally:
-        if lock is not None:
-            lock.release()
+    with ExitStack() as stack:
+        writable = False
+        with suppress(OSError, NotImplementedError, Timeout):
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(f"{cache}.lock", timeout=MAX_WAIT_S))
+            writable = True
+        yield writable
 
 
 def store(file: Path, write: Callable[[IO[bytes]], Any]) -> bool:

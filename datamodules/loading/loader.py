@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.images import Fault, Images, InMemoryImages
+from lineage.datamodules.images import Fault, Images, TensorImages
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 from lineage.datamodules.loading.worker_pool import Job, PendingBatch, Pool
 
@@ -40,12 +41,18 @@ class Request(NamedTuple):
     weight: float
 
 
+def batch_requests(sample_keys: Tensor, batches: int, chunk: int = 0) -> list[Request]:
+    """Sample keys (n, 3) in so many batches of nearly equal size, at least one."""
+    return [Request((0, i), batch, chunk, 1.0) for i, batch in enumerate(sample_keys.tensor_split(max(1, batches)))]
+
+
 def first_repetitions(samples: Tensor) -> Tensor:
     """The sample keys (n, 3) of samples (n,) outside training: epoch 0, repetition 0."""
     zeros = torch.zeros_like(samples)
     return torch.stack((zeros, samples, zeros), dim=1)
 
 
+@dataclass
 class Stream:
     """Makes micro-batches from requests, in their order: in this process, or ahead of time in a pool's processes.
 
@@ -58,18 +65,13 @@ class Stream:
         original: the images that those of `source` were copied from; None: they are no copy.
     """
 
-    def __init__(
-        self,
-        job: str,
-        source: Job,
-        device: torch.device,
-        pool: Callable[[], Pool] | None,
-        report: Callable[[Iterable[Fault]], None],
-        original: Images | None = None,
-    ) -> None:
-        self.original = original or source.images
-        self.job, self.source, self.device, self.pool, self.report = job, source, device, pool, report
-        self.pending: deque[tuple[Request, PendingBatch]] = deque()
+    job: str
+    source: Job
+    device: torch.device
+    pool: Callable[[], Pool] | None
+    report: Callable[[Iterable[Fault]], None]
+    original: Images | None = None
+    pending: deque[tuple[Request, PendingBatch]] = field(default_factory=deque)
 
     def __call__(self, requests: Iterator[Request], count: int) -> Iterator[MicroBatch]:
         """The first `count` micro-batches. Some after them are begun, for the next call if it requests them first."""
@@ -95,9 +97,8 @@ class Stream:
 
     def _make(self, request: Request) -> MicroBatch:
         (images, view), keys = self.source, request.sample_keys
-        if images.in_memory and view is None:
-            in_memory = cast(InMemoryImages, images)
-            return self._micro_batch(request, in_memory[keys[:, 1]], in_memory.faults_at(keys[:, 1]))
+        if isinstance(images, TensorImages) and view is None:
+            return self._micro_batch(request, images[keys[:, 1]], images.faults_at(keys[:, 1]))
         shape = self.source.shape(len(keys), int(keys[0, 0]) if len(keys) else 0)
         out = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
         faults = images.fill(out, keys, view) if len(out) else []
@@ -179,8 +180,7 @@ class EvaluationLoader:
         images = stream.source.images
         largest_share = -(-len(images) // ranks)  # of a rank
         sample_keys = first_repetitions(torch.arange(len(images), device=images.labels.device)[rank::ranks])
-        batches = sample_keys.tensor_split(max(1, -(-largest_share // batch_size)))
-        self.requests = [Request((0, i), batch, rank, 1.0) for i, batch in enumerate(batches)]
+        self.requests = batch_requests(sample_keys, -(-largest_share // batch_size), chunk=rank)
         self.stream = stream
 
     def __len__(self) -> int:

@@ -19,15 +19,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def parallel_map(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """work(item) of each item, in order. Process k of n works on every n-th item from the k-th on.
+def parallel_map(work: Callable[[Item], Result], items: Sequence[Item], chunk: int = 1) -> Iterator[Result]:
+    """work(item) of each item, in order. Process k of n works on every n-th chunk of items, from chunk k.
 
     If this process ends, the others end at their next result.
 
     Raises:
         DataError: a process was killed.
     """
-    processes = min(len(os.sched_getaffinity(0)), len(items)) if sys.platform == "linux" else 1
+    chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
+    processes = min(len(os.sched_getaffinity(0)), len(chunks)) if sys.platform == "linux" else 1
     if processes < 2:
         yield from map(work, items)
         return
@@ -37,14 +38,14 @@ def parallel_map(work: Callable[[Item], Result], items: Sequence[Item]) -> Itera
         ends.append(receiver)
         with warnings.catch_warnings():  # about threads: the processes only read files and make arrays
             warnings.simplefilter("ignore", DeprecationWarning)
-            fork.Process(target=_worker, args=(work, items[k::processes], sender, list(ends)), daemon=True).start()
+            fork.Process(target=_worker, args=(work, chunks[k::processes], sender, list(ends)), daemon=True).start()
         sender.close()
     try:
-        for i in range(len(items)):
-            result = ends[i % processes].recv()
-            if isinstance(result, DataError):
-                raise result
-            yield result
+        for i in range(len(chunks)):
+            results = ends[i % processes].recv()
+            if isinstance(results, DataError):
+                raise results
+            yield from results
     except EOFError:
         raise DataError("A process that reads images was killed, usually for lack of memory.") from None
     finally:
@@ -59,14 +60,14 @@ def announce(what: str, images: int) -> None:
 
 
 def _worker(
-    work: Callable[[Item], Result], items: Sequence[Item], sender: Connection, receivers: list[Connection]
+    work: Callable[[Item], Result], chunks: Sequence[Sequence[Item]], sender: Connection, receivers: list[Connection]
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
     for end in receivers:  # inherited copies; once all are closed, a send to a parent that has ended fails
         end.close()
     with suppress(BrokenPipeError):
         try:
-            for item in items:
-                sender.send(work(item))
+            for chunk in chunks:
+                sender.send([work(item) for item in chunk])
         except DataError as error:
             sender.send(error)

@@ -39,7 +39,7 @@ class Job(NamedTuple):
     @property
     def needs_host(self) -> bool:
         """Whether images are decoded or augmented one by one, on the host."""
-        return self.view is not None or not self.images.in_memory
+        return self.view is not None or not self.images.one_size
 
     def shape(self, count: int, epoch: int) -> tuple[int, int, int, int]:
         """The shape of a finished batch: (count, C, H, W)."""

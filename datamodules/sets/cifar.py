@@ -28,13 +28,8 @@ class CIFAR10(MemoryDataModule):
     checksum = "c99cafc152244af753f735de768cd75f"
 
     def files(self) -> list[Path]:
-        folder = self.root / self.folder
-        paths = [folder / name for name in (*self.train_files, *self.test_files)]
-
-        def found() -> list[Path] | None:
-            return paths if all(path.exists() for path in paths) else None
-
-        files = download(type(self).__name__, self.root, folder, found)
+        folder, names = self.root / self.folder, [[name] for name in (*self.train_files, *self.test_files)]
+        files = download(type(self).__name__, self.root, folder, names)
         if not self.notes and hashlib.md5(files[0].read_bytes()).hexdigest() != self.checksum:
             self.notes.append(f"the files in {folder} are not the official release (their checksum differs)")
         return files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -14,11 +14,7 @@ from lineage.files import reason
 
 
 def download(
-    name: str,
-    root: Path,
-    folder: Path,
-    found: Callable[[], list[Path] | None],
-    arguments: Mapping[str, str] | None = None,
+    name: str, root: Path, folder: Path, names: Sequence[Sequence[str]], arguments: Mapping[str, str] | None = None
 ) -> list[Path]:
     """The files of a data set, which torchvision downloads into `root` if they are missing.
 
@@ -27,15 +23,19 @@ def download(
     Args:
         name: of torchvision's class.
         folder: of the files.
-        found: returns the files, or None if one is missing.
+        names: the possible names of each file.
         arguments: of torchvision's class, if they are not `root` alone.
 
     Raises:
         DataError: there is no network, or a checksum is wrong.
     """
-    files = found()
-    if files:
-        return files
+
+    def found() -> list[Path]:
+        files = [next(filter(Path.exists, (folder / name for name in possible)), None) for possible in names]
+        return [file for file in files if file] if all(files) else []
+
+    if found():
+        return found()
     import torchvision
 
     output = io.StringIO()
@@ -49,7 +49,6 @@ def download(
             f"{name} is not in {folder.absolute()} and cannot be downloaded ({reason(error)}).\n"
             f"Put its files there, or name the folder that holds {folder.relative_to(root)}: datamodule.root=FOLDER"
         ) from None
-    files = found()
-    if files is None:
+    if not found():
         raise DataError(f"{name} was downloaded, but its files are not in {folder.absolute()}.")
-    return files
+    return found()

@@ -13,7 +13,7 @@ import torch
 
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.discovery.ground_truth import classes_of
-from lineage.datamodules.discovery.index import FileBlobs, Index, index_of, open_index
+from lineage.datamodules.discovery.index import Index, index_of, open_index
 from lineage.datamodules.discovery.layout import empty_classes, labels_among, listed, named_split_folders
 from lineage.datamodules.discovery.scanning import files_of, folders_of, printable
 from lineage.datamodules.encoded import EncodedDataModule
@@ -78,7 +78,7 @@ class ImageNet(EncodedDataModule):
 
     def _images(self, index: Index, classes: list[str]) -> EncodedImages:
         labels = torch.from_numpy(labels_among(index, classes))
-        return EncodedImages(FileBlobs(index), labels, self.channels, rotate=self.exif_rotation)
+        return EncodedImages(index, labels, self.channels, rotate=self.exif_rotation)
 
     def _folders(self) -> dict[str, Path]:
         """The folders of the training and test images that exist or are given."""

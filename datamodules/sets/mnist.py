@@ -19,13 +19,8 @@ class MNIST(MemoryDataModule):
 
     def files(self) -> list[Path]:
         folder = self.root / type(self).__name__ / "raw"
-        names = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
-
-        def found() -> list[Path] | None:
-            paths = [next((p for p in (folder / n, folder / f"{n}.gz") if p.exists()), None) for n in names]
-            return [path for path in paths if path] if all(paths) else None
-
-        return download(type(self).__name__, self.root, folder, found)
+        names = [f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+        return download(type(self).__name__, self.root, folder, [(name, f"{name}.gz") for name in names])
 
     def arrays(self) -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
         paths = self.files()

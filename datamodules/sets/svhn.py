@@ -33,11 +33,7 @@ class SVHN(MemoryDataModule):
     def _file(self, split: str) -> Path:
         name = f"{split}_32x32.mat"
         folder = self.root if (self.root / name).exists() else self.root / "svhn"
-
-        def found() -> list[Path] | None:
-            return [folder / name] if (folder / name).exists() else None
-
-        return download("SVHN", self.root, folder, found, {"root": str(folder), "split": split})[0]
+        return download("SVHN", self.root, folder, [[name]], {"root": str(folder), "split": split})[0]
 
     def arrays(self) -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
         *training, test = map(read_mat, self.files())
