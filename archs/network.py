@@ -190,10 +190,10 @@ class Network(nn.Module):
         return []
 
 
+STATED = ("min_size", "notes", "aux_weights", "classifiers")
 PARTS = {
     "stem": "a module from the image to the first maps",
     "stages": "an nn.Sequential of stages",
-    "last": "the module between stages and head, nn.Identity() where there is none",
     "head": "a module from (B, C, H, W) to (B, num_classes)",
 }
 
@@ -202,7 +202,7 @@ def check_contract(network: Any) -> None:
     """Check what a network states of itself, and add the defaults of what it does not state.
 
     So any nn.Module from images to logits can be trained, evaluated and exported: its `min_size` is 1, it has no
-    `notes` and no auxiliary heads, and its last linear layer is its classifier.
+    `notes`, no auxiliary heads and nothing between stages and head, and its last linear layer is its classifier.
 
     Raises:
         ArchitectureError: an attribute is missing or wrong; the message says what it should be.
@@ -210,29 +210,36 @@ def check_contract(network: Any) -> None:
     kind = type(network).__name__
     if not isinstance(network, nn.Module):
         raise ArchitectureError(f"arch builds a {kind}: it should build a torch.nn.Module from images to logits.")
-    needed = dict(PARTS) if type(network).forward is Network.forward else {}
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1:]
+    _add_defaults(network, classifiers=tuple(linear))
+    needed = PARTS if type(network).forward is Network.forward else {}
     if hasattr(network, "start_from_data"):
-        needed["images_to_start_from"] = "the number of images that start_from_data takes"
+        needed = needed | {"images_to_start_from": "the number of images that start_from_data takes"}
     for attribute, description in needed.items():
         if not hasattr(network, attribute):
             raise ArchitectureError(f"{kind}.{attribute} is missing: it should be {description}.")
+    for attribute, annotation in get_type_hints(Network, include_extras=True).items():
+        if attribute in STATED and (wrong := problem(annotation, getattr(network, attribute, ()))):
+            raise ArchitectureError(f"{kind}.{attribute}={as_yaml(getattr(network, attribute))}: {wrong}")
     modules = dict(network.named_modules())
-    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)][-1:]
-    defaults = {"min_size": 1, "notes": [], "aux_weights": ()}
-    if not hasattr(network, "get_classifier"):  # as timm's models have
-        defaults["classifiers"] = tuple(linear)
-    for attribute, default in defaults.items():
-        if not hasattr(network, attribute):
-            setattr(network, attribute, default)
-        value = getattr(network, attribute)
-        if wrong := problem(get_type_hints(Network, include_extras=True)[attribute], value):
-            raise ArchitectureError(f"{kind}.{attribute}={as_yaml(value)}: {wrong}")
     for name in getattr(network, "classifiers", ()):
         if not hasattr(modules.get(name), "in_features"):
             raise ArchitectureError(
                 f"{kind}.classifiers={as_yaml(network.classifiers)}: there is no layer {name}; it should name the "
                 f"linear layers that return logits, {as_yaml(linear)} for example."
             )
+
+
+def _add_defaults(network: Any, classifiers: tuple[str, ...]) -> None:
+    for attribute, default in (("min_size", 1), ("notes", []), ("aux_weights", ())):
+        if not hasattr(network, attribute):
+            setattr(network, attribute, default)
+    if type(network).forward is Network.forward and not hasattr(network, "last"):
+        network.last = nn.Identity()
+    stated = getattr(network, "classifiers", None)
+    inherited = stated is Network.classifiers and not hasattr(getattr(network, "head", None), "linear")
+    if inherited or (stated is None and not hasattr(network, "get_classifier")):  # as timm's models have
+        network.classifiers = classifiers
 
 
 def _without_memory(network: Network) -> Network:

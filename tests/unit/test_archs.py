@@ -263,10 +263,20 @@ class Mine(nn.Module):
         return self.fc(self.conv(images).mean((2, 3)))
 
 
+class Ours(Network):
+    """One with another head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.stages = nn.Conv2d(1, 4, 3), nn.Sequential()
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1), nn.Linear(4, 10))
+
+
 def test_any_module_is_a_network():
-    mine = Mine()
-    check_contract(mine)
-    assert (mine.min_size, mine.notes, mine.aux_weights, mine.classifiers) == (1, [], (), ("fc",))
+    for mine, classifier in ((Mine(), "fc"), (Ours(), "head.2")):
+        check_contract(mine)
+        assert (mine.min_size, mine.notes, mine.aux_weights, mine.classifiers) == (1, [], (), (classifier,))
+        assert mine(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
 
 
 @pytest.mark.parametrize(
