@@ -31,11 +31,10 @@ def shift_image(
     """Shear or translate an RGB image horizontally.
 
     Args:
-        amount: the distance from a new pixel to the right, to the place in the image where it is read.
+        amount: how far to the right of each new pixel its value is read, in `unit`.
         resample: bilinear or bicubic.
         fillcolor: of pixels that are read outside the image.
-        unit: of the amount: "rows", pixels for each row below the top edge, which makes a shear; "width", the image's;
-            "pixels".
+        unit: "pixels"; "width", the width of the image; "rows", pixels for each row below the top edge, for a shear.
         vertical: swap the axes.
     """
     if vertical:

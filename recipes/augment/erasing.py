@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lineage.recipes.augment import boxes
+from lineage.recipes.augment.boxes import TRIES, cutout, random_erasing
 from lineage.recipes.augment.randomness import GOLDEN, normal_noise
 from lineage.recipes.recipe import Recipe
 
@@ -18,7 +18,7 @@ NOISE_CHUNK = 2**23  # random numbers made at once on a device, so that they fit
 
 def erasing_draws(recipe: Recipe) -> dict[str, int]:
     """How many random numbers an image needs, by name."""
-    counts = {"erased": 1, "erasing": 4 * boxes.TRIES} if recipe.erasing_prob else {}
+    counts = {"erased": 1, "erasing": 4 * TRIES} if recipe.erasing_prob else {}
     noise = {"noise": 2} if recipe.erasing_prob and recipe.erasing_mode == "pixel" else {}
     return {**counts, **noise, **({"cutout": 2} if recipe.cutout else {})}
 
@@ -33,44 +33,43 @@ def erase(recipe: Recipe, draws: dict[str, Tensor], pixels: Tensor, quantiles: T
     height, width = pixels.shape[2:]
     if recipe.erasing_prob:
         chosen = draws["erased"] < recipe.erasing_prob
-        found = boxes.random_erasing(draws["erasing"], height, width, *RANGES[recipe.erasing_mode]) * chosen
+        boxes = random_erasing(draws["erasing"], height, width, *RANGES[recipe.erasing_mode]) * chosen
         if recipe.erasing_mode == "constant":
-            fill_boxes(pixels, found)
+            fill_boxes(pixels, boxes)
         else:
             high, low = (draws["noise"] * 2**24).long().unbind(1)
-            fill_boxes_with_noise(pixels, found, quantiles, (high << 40) + (low << 16))
+            fill_boxes_with_noise(pixels, boxes, quantiles, (high << 40) + (low << 16))
     if recipe.cutout:
-        fill_boxes(pixels, boxes.cutout(draws["cutout"], height, width, recipe.cutout))
+        fill_boxes(pixels, cutout(draws["cutout"], height, width, recipe.cutout))
     return pixels
 
 
-def fill_boxes(pixels: Tensor, found: Tensor) -> None:
+def fill_boxes(pixels: Tensor, boxes: Tensor) -> None:
     """Set the pixels of each image's box, (B, 4) of top, left, height, width, to zero."""
     if pixels.device.type != "cpu":  # reading the boxes would make the host wait
-        pixels.masked_fill_(inside(pixels, found)[:, None], 0.0)
+        pixels.masked_fill_(inside(pixels, boxes)[:, None], 0.0)
         return
-    for i, rows, columns in _boxes(found):
-        pixels[i, :, rows.start : rows.stop, columns.start : columns.stop] = 0.0
+    for i, rows, columns in _non_empty(boxes):
+        pixels[i, :, rows, columns] = 0.0
 
 
-def fill_boxes_with_noise(pixels: Tensor, found: Tensor, quantiles: Tensor, state: Tensor) -> None:
+def fill_boxes_with_noise(pixels: Tensor, boxes: Tensor, quantiles: Tensor, state: Tensor) -> None:
     """Set them to normal noise, a function of the image's state (B,) int64 and of the pixel's position."""
     _, channels, height, width = pixels.shape
     row_counters, column_counters = counters(channels, height, width, pixels.device)
     if pixels.device.type != "cpu":
         chunk = max(1, NOISE_CHUNK // pixels[0].numel())
-        chosen = inside(pixels, found)[:, None]
+        chosen = inside(pixels, boxes)[:, None]
         for part, mask, states in zip(*(whole.split(chunk) for whole in (pixels, chosen, state)), strict=True):
             noise = normal_noise(quantiles, states[:, None, None, None] + row_counters + column_counters)[..., :width]
             part.copy_(torch.where(mask, noise, part))
         return
     states = state.tolist()
-    for i, rows, columns in _boxes(found):
-        image_counters = row_counters[:, rows.start : rows.stop] + states[i]
+    for i, rows, columns in _non_empty(boxes):
+        image_counters = row_counters[:, rows] + states[i]
         first = columns.start // 4
         noise = normal_noise(quantiles, image_counters + column_counters[first : -(-columns.stop // 4)])
-        box = pixels[i, :, rows.start : rows.stop, columns.start : columns.stop]
-        box.copy_(noise.narrow(2, columns.start - 4 * first, len(columns)))
+        pixels[i, :, rows, columns] = noise[..., columns.start - 4 * first : columns.stop - 4 * first]
 
 
 def counters(channels: int, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -79,16 +78,16 @@ def counters(channels: int, height: int, width: int, device: torch.device) -> tu
     return ((channel[:, None, None] << 40) + (row[:, None] << 20)) * GOLDEN, four * GOLDEN
 
 
-def _boxes(found: Tensor) -> Iterator[tuple[int, range, range]]:
+def _non_empty(boxes: Tensor) -> Iterator[tuple[int, slice, slice]]:
     """Image, rows and columns of each box that is not empty."""
-    for i, (top, left, height, width) in enumerate(found.long().tolist()):
+    for i, (top, left, height, width) in enumerate(boxes.long().tolist()):
         if height and width:
-            yield i, range(top, top + height), range(left, left + width)
+            yield i, slice(top, top + height), slice(left, left + width)
 
 
-def inside(pixels: Tensor, found: Tensor) -> Tensor:
+def inside(pixels: Tensor, boxes: Tensor) -> Tensor:
     """A mask of the pixels in their image's box, (B, H, W) bool."""
-    top, left, height, width = found[:, :, None].unbind(1)
+    top, left, height, width = boxes[:, :, None].unbind(1)
     rows, columns = (torch.arange(side, device=pixels.device) for side in pixels.shape[2:])
     in_rows, in_columns = (rows >= top) & (rows < top + height), (columns >= left) & (columns < left + width)
     return in_rows[:, :, None] & in_columns[:, None]
