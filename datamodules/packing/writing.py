@@ -12,7 +12,6 @@ import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from itertools import chain, islice
@@ -27,7 +26,7 @@ from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault
 from lineage.datamodules.loading.parallel import parallel_map
 from lineage.datamodules.packing.inspection import chunks, encoded_splits
-from lineage.datamodules.packing.shards import COLUMNS, DESCRIPTION, VERSION, index_name, shard_name
+from lineage.datamodules.packing.shards import COLUMNS, DESCRIPTION, SPLITS, VERSION, index_name, shard_name
 from lineage.datamodules.packing.storing import Settings, Stored, store
 from lineage.files import cannot_write, remove_temporary, replacing
 
@@ -91,23 +90,24 @@ def pack(data: ImageDataModule, out: Path, settings: Settings, advance: Advance)
 def _is_finished(out: Path, made: dict[str, Any]) -> bool:
     """Whether nothing is left to do; marks the folder as a packing's. Raises DataError: it holds something else."""
     out.mkdir(parents=True, exist_ok=True)
-    remove_temporary(out)
-    file, facts = out / DESCRIPTION, dict[str, Any]()
-    if not file.exists() and any(not path.name.startswith(".lock") for path in out.iterdir()):
-        raise DataError(f"{out} holds something else than a packed data set: name another folder, out=DIR.")
-    with suppress(FileNotFoundError, ValueError, TypeError):  # a damaged one is written again
-        facts = dict(json.loads(file.read_bytes()))
-    if "files" not in facts:
-        _write_json(file, {"version": VERSION, "made": made})
-        return False
-    for key, value in made.items():
-        before = facts.get("made", {}).get(key)
-        if before != value:
+    file, facts = out / DESCRIPTION, {"made": made}
+    if any(not path.name.startswith((".lock", f"{DESCRIPTION}.")) for path in out.iterdir()):
+        try:
+            facts = dict(json.loads(file.read_bytes()))
+            before = dict(facts["made"])
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            raise DataError(f"{out} holds something else than a packed data set: name another, out=DIR.") from None
+        differing = [key for key, value in made.items() if before.get(key) != value]
+        if differing and "files" in facts:
+            key = differing[0]
             raise DataError(
-                f"{out} holds another packing: its {key} is {before}, and this command's is {value}.\n"
+                f"{out} holds another packing: its {key} is {before.get(key)}, and this command's is {made[key]}.\n"
                 "Name another folder, out=DIR, or remove it."
             )
-    return True
+    if "files" not in facts:
+        remove_temporary(out)
+        _write_json(file, {"version": VERSION, "made": made})
+    return "files" in facts
 
 
 class _Packer:
@@ -223,8 +223,8 @@ def _finish(classes: list[str], out: Path, made: dict[str, Any], packers: list[_
         "made": made,
     }
     _write_json(out / DESCRIPTION, facts)
-    for path in (*out.glob("*.tar"), *out.glob("*-*.json")):  # records, and shards of other settings
-        if path.name not in names:
+    for path in [path for split in SPLITS for path in out.glob(f"{split}-??????.*")]:
+        if path.name not in names:  # a record, or a shard of other settings
             path.unlink()
     return Report(images, before, sum(facts["files"].values()), sum(packer.kept for packer in packers), skipped)
 

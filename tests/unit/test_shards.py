@@ -250,8 +250,13 @@ def test_another_packing_or_other_files_are_left_alone(tmp_path, small):
     with pytest.raises(DataError, match="another packing: its mirror is True"):
         packed(source, small, KEEP, "datamodule.mirror=false")
     assert contents(small) == before
-    with pytest.raises(DataError, match="something else"):
-        packed(source, source)
+    for text in (None, "{", "[]", '{"version": 1, "files": {}}'):
+        (tmp_path / "train-000000.tar").write_text("not ours")
+        (tmp_path / "dataset.json").write_text(text) if text else None
+        before = contents(tmp_path)
+        with pytest.raises(DataError, match="something else"):
+            packed(source, tmp_path)
+        assert contents(tmp_path) == before
 
 
 def test_a_damaged_index_is_refused(tmp_path, small):
