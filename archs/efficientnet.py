@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from torch import nn
 
@@ -63,6 +63,13 @@ class Swish(nn.SiLU):
         super().__init__(inplace=False)
 
 
+class MBConv(InvertedResidual):
+    """An inverted residual, gated after its depthwise filter from a quarter of the block's input channels."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, gate=partial(SqueezeExcite, act=Swish), **options)
+
+
 class EfficientNet(Network):
     """3x3 stem, seven stages of MBConv, 1x1 to 1280 channels, average pooling, linear: B0, scaled.
 
@@ -98,12 +105,11 @@ class EfficientNet(Network):
         channels, *widths, last = widths
 
         self.stem = conv(in_channels, channels, 3, stem_stride)
-        gate = partial(SqueezeExcite, act=Swish)
         rates = iter(drop_path_rates(drop_path, sum(depths) + 1))  # one more: the last block stays below drop_path
         self.stages = nn.Sequential()
         rows = zip(expansions, kernel_sizes, strides, widths, depths, strict=True)
         for expansion, kernel_size, stride, width, depth in rows:
-            block = partial(InvertedResidual, expansion=expansion, conv=conv, kernel_size=kernel_size, gate=gate)
+            block = partial(MBConv, expansion=expansion, conv=conv, kernel_size=kernel_size)
             self.stages.append(stack(block, depth, channels, width, stride, rates))
             channels = width
         self.last = conv(channels, last, 1)
