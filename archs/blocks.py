@@ -206,6 +206,7 @@ class InvertedResidual(nn.Module):
         expansion: int,
         conv: Callable[..., nn.Module],
         kernel_size: int = 3,
+        *,
         gate: Callable[[int, int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
