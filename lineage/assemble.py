@@ -182,19 +182,19 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
     taught = teacher(cfg) if procedure.distill else None
-    built = Classifier(
+    return Classifier(
         network,
         procedure,
         augment,
+        data.training_images,
         num_classes=data.num_classes,
         seed=seed,
         steps_per_epoch=order.steps_per_epoch,
+        from_scratch=cfg.pretrained is None,
         channels_last=trainer.channels_last,
         exact=_has_float64(trainer),
         teacher=taught,
     )
-    built.training_images, built.from_scratch = data.training_images, cfg.pretrained is None
-    return built
 
 
 def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, trainer: Trainer) -> Evaluator:

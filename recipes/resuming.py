@@ -30,25 +30,27 @@ class TrainingState(Evaluator):
 
     Args:
         augment: the augmentation on the device, with the normalisation that evaluation uses too.
+        training_images: for the statistics of batch norm, and for networks that start from data.
         seed: of the run.
         steps_per_epoch: optimiser steps.
+        from_scratch: whether the network has random weights.
         teacher: the network that a distillation learns from.
     """
 
-    training_images: TrainingImages | None = None  # for batch norm statistics, and for networks that start from data
-    from_scratch = True  # whether the network starts from random weights
     statistics_are_stale = False  # whether a step was taken since they were computed
     saved_statistics: Tensor | None = None  # those of each device, from a checkpoint until training starts
 
     def __init__(
-        self, network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, *, num_classes: int, seed: int,
-        steps_per_epoch: int, channels_last: bool = False, exact: bool = True, teacher: Teacher | None = None,
+        self, network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, training_images: TrainingImages, *,
+        num_classes: int, seed: int, steps_per_epoch: int, from_scratch: bool, channels_last: bool, exact: bool,
+        teacher: Teacher | None,
     ) -> None:  # fmt: skip
         super().__init__(
             network, recipe, augment.normalise, num_classes=num_classes, channels_last=channels_last, exact=exact
         )
         self.automatic_optimization = False
-        self.augment, self.seed, self.steps_per_epoch = augment, seed, steps_per_epoch
+        self.augment, self.training_images = augment, training_images
+        self.seed, self.steps_per_epoch, self.from_scratch = seed, steps_per_epoch, from_scratch
         self.total_steps = steps_per_epoch * recipe.total_epochs
         if recipe.finetune:
             prepare_finetuning(network)
@@ -90,7 +92,6 @@ class TrainingState(Evaluator):
                 buffer.copy_(value.view_as(buffer))
 
     def _start_from_data(self) -> None:
-        assert self.training_images is not None
         batches = self.training_images(self.network.images_to_start_from, None)
         images = torch.cat([self.augment.normalise(batch.images.to(self.device)) for batch in batches])
         self.network.start_from_data(images)
@@ -123,7 +124,6 @@ class TrainingState(Evaluator):
 
     def _augmented_images(self) -> Iterator[Tensor]:
         """The images that statistics are computed of: `precise_bn` of them, or all."""
-        assert self.training_images is not None
         epoch = self.trainer.current_epoch
         for index, batch in enumerate(self.training_images(self.recipe.precise_bn, epoch)):
             with torch.autocast(self.device.type, enabled=False):
