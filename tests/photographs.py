@@ -1,9 +1,10 @@
-"""Real photographs, for tests that compare pixels: scikit-learn's two, and 1,000 of ImageNet where they lie beside."""
+"""Images for tests: scikit-learn's two photographs, 1,000 of ImageNet if they are there, and encoded ones in memory."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import io
 import os
 from pathlib import Path
 
@@ -29,15 +30,39 @@ def photographs() -> list[Image.Image]:
     return [china, *cut, china.crop((0, 0, 300, 301)).convert("L")]
 
 
+def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+class MemoryBlobs:
+    """Encoded images by name. The one called "gone" cannot be read."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.names, self.files = list(files), list(files.values())
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
+
+    def read(self, index: int) -> bytes:
+        if self.names[index] == "gone":
+            raise FileNotFoundError(2, "No such file or directory")
+        return self.files[index]
+
+
 def make_keys(count: int, epoch: int = 3) -> torch.Tensor:
-    """Epoch, sample and repetition of so many images."""
+    """Sample keys (count, 3) of epoch, sample and repetition."""
     samples = torch.arange(count)
     return torch.stack((torch.full_like(samples, epoch), samples, samples % 3), dim=1)
 
 
 def apply_view(view, images, sample_keys) -> torch.Tensor:
-    """Pillow images as a view of the recipe shows them: (B, C, H, W) uint8."""
+    """The result of a recipe's view of Pillow images: (B, C, H, W) uint8."""
     pictures = [Decoded(to_pixels(image)) for image in images]
-    cuts = view.crops(sample_keys, torch.tensor([picture.size for picture in pictures]))
-    pixels = [picture.crop_resize(cut) for picture, cut in zip(pictures, cuts, strict=True)]
+    crops = view.crops(sample_keys, torch.tensor([picture.size for picture in pictures]))
+    pixels = [picture.crop_resize(crop) for picture, crop in zip(pictures, crops, strict=True)]
     return view(torch.from_numpy(numpy.stack(pixels)).permute(0, 3, 1, 2), sample_keys)

@@ -27,6 +27,16 @@ def tensor(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
 
 
+def random_box(image: Image.Image, number: int, seed: int = 0) -> torch.Tensor:
+    """(1, 4), the box of RandomResizedCrop for one of the photographs."""
+    draws = uniform(seed, "crop", make_keys(9)[number : number + 1], 40)
+    return boxes.random_resized_crop(draws, *sides(image), [0.08, 1.0], [3 / 4, 4 / 3])
+
+
+def sides(image: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor([image.height]), torch.tensor([image.width])
+
+
 # ---- boxes
 
 
@@ -63,9 +73,7 @@ def test_boxes_of_scale_jitter_are_those_of_a_resize_and_a_crop():
 @pytest.mark.parametrize("size", [(224, 224), (12, 70)])
 def test_crops_of_a_batch_are_pils_pass_by_pass(interpolation, size):
     for number, image in enumerate(photographs()):
-        draws = uniform(0, "crop", make_keys(9)[number : number + 1], 40)
-        sides = torch.tensor([image.height]), torch.tensor([image.width])
-        box = boxes.random_resized_crop(draws, *sides, [0.08, 1.0], [3 / 4, 4 / 3])
+        box = random_box(image, number)
         found = resized_crop(tensor(image)[None], box, size, interpolation, beyond=False)[0]
         top, left, height, width = map(int, box[0])
         cut = image.crop((left, top, left + width, top + height))
@@ -86,9 +94,7 @@ def test_crops_of_photographs_are_nearly_torchvisions(interpolation, by_torch, m
 
     monkeypatch.setattr(resampling, "_torch_is_fast", lambda: by_torch)
     for number, image in enumerate(photographs()):
-        draws = uniform(1, "crop", make_keys(9)[number : number + 1], 40)
-        sides = torch.tensor([image.height]), torch.tensor([image.width])
-        box = boxes.random_resized_crop(draws, *sides, [0.08, 1.0], [3 / 4, 4 / 3])[0].tolist()
+        box = random_box(image, number, seed=1)[0].tolist()
         theirs = functional.resized_crop(image, *map(int, box), [96, 96], InterpolationMode(interpolation))
         found = resize_box(to_pixels(image), tuple(box), (96, 96), interpolation, beyond=False)
         difference = numpy.abs(found.astype(int) - to_pixels(theirs))
@@ -109,8 +115,7 @@ def test_an_area_is_the_mean_of_its_pixels():
 def test_scale_jitter_is_a_resize_and_then_a_crop(interpolation):
     for number, image in enumerate(photographs()):
         draws = uniform(0, "crop", make_keys(9)[number : number + 1], 3)
-        sides = torch.tensor([image.height]), torch.tensor([image.width])
-        box = boxes.scale_jitter(draws, *sides, [64, 90], 56)
+        box = boxes.scale_jitter(draws, *sides(image), [64, 90], 56)
         short = round(float(56 * min(image.size) / box[0, 2:].min()))
         width, height = boxes.resized_size(*image.size, short)
         top, left = round(float(box[0, 0] * height / image.height)), round(float(box[0, 1] * width / image.width))
@@ -152,7 +157,7 @@ def test_the_short_sides_size_is_torchvisions_for_every_image():
 @pytest.mark.parametrize(
     ("size", "ratio", "interpolation"), [(224, 0.95, "bicubic"), (96, 0.875, "bilinear"), (75, 1, "bicubic")]
 )
-def test_evaluation_shows_what_timm_shows(size, ratio, interpolation):
+def test_evaluation_has_timms_pixels(size, ratio, interpolation):
     from timm.data import create_transform
 
     theirs = create_transform(size, interpolation=interpolation, crop_pct=ratio, normalize=False)

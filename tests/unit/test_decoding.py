@@ -1,4 +1,4 @@
-"""Every kind of image file against Pillow; damaged ones are named, and skipped only if the command says so."""
+"""Image files of every format against Pillow; damaged ones are named, and skipped only if the command says so."""
 
 from __future__ import annotations
 
@@ -10,22 +10,16 @@ import numpy
 import pytest
 import torch
 from conftest import recipe_of
-from photographs import SAMPLES, make_keys, photographs
+from photographs import SAMPLES, MemoryBlobs, encoded, make_keys, photographs
 from PIL import Image, ImageOps
 
 from lineage.datamodules.decoding import decoding
-from lineage.datamodules.decoding.decoding import Decoded, ImageError, Jpeg, Picture, open_image
+from lineage.datamodules.decoding.decoding import ImageError, Jpeg, open_image
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.decoding.resampling import resize_box
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.recipes.augment.host import EvalCrop, TrainCrop
-
-
-def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def pillow(data: bytes, mode: str = "RGB") -> numpy.ndarray:
@@ -72,7 +66,7 @@ def test_what_jpegs_own_scaling_leaves_out_is_hardly_seen(interpolation, size, m
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_camera_held_sideways(kind, orientation):
+def test_exif_orientation(kind, orientation):
     exif = Image.Exif()
     exif[decoding.ORIENTATION] = orientation
     data = encoded(photographs()[0].resize((60, 40)), kind, exif=exif)
@@ -90,25 +84,20 @@ def test_kinds_of_pictures():
     for kind in ("PNG", "BMP", "PPM", "TIFF"):
         assert numpy.array_equal(open_image(encoded(image, kind), 3).whole(), pixels)
     assert numpy.array_equal(open_image(encoded(image, "WEBP", lossless=True), 3).whole(), pixels)
-    for made in (
-        encoded(image.quantize(17), "GIF"),
-        encoded(image.quantize(17), "PNG"),
-        encoded(image.convert("1"), "PNG"),
-    ):
-        assert numpy.array_equal(open_image(made, 3).whole(), pillow(made))
-    cmyk = encoded(image.convert("CMYK"))
-    assert numpy.array_equal(open_image(cmyk, 3).whole(), pillow(cmyk))
+    palettes = encoded(image.quantize(17), "GIF"), encoded(image.quantize(17), "PNG")
+    for data in (*palettes, encoded(image.convert("1"), "PNG"), encoded(image.convert("CMYK"))):
+        assert numpy.array_equal(open_image(data, 3).whole(), pillow(data))
     assert open_image(encoded(image.convert("L")), 3).whole().shape == (20, 32, 3)
 
 
-def test_sixteen_bits_are_not_all_white():
+def test_sixteen_bits_become_eight():
     ramp = numpy.arange(0, 65536, 257, dtype=numpy.uint16).reshape(16, 16)
     for kind in ("PNG", "TIFF"):
         found = open_image(encoded(Image.fromarray(ramp), kind), 1).whole()[:, :, 0]
         assert numpy.array_equal(found, ramp // 257)
 
 
-def test_what_is_transparent_lies_on_white():
+def test_transparent_pixels_become_white():
     pixels = numpy.zeros((4, 4, 4), numpy.uint8)
     pixels[:2, :, 3] = 255
     found = open_image(encoded(Image.fromarray(pixels), "PNG"), 3).whole()
@@ -164,23 +153,7 @@ def test_damaged(name):
         open_image(data, 3).resize_box((0, 0, 100, 100), (50, 50), "area", beyond=False)
 
 
-class InMemory:
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files = list(files.items())
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def read(self, index: int) -> bytes:
-        if self.files[index][0] == "gone":
-            raise FileNotFoundError(2, "No such file or directory")
-        return self.files[index][1]
-
-    def name(self, index: int) -> str:
-        return self.files[index][0]
-
-
-class OfFiles(EncodedDataModule):
+class MemoryData(EncodedDataModule):
     def __init__(self, files: dict[str, bytes], **options) -> None:
         facts = {"root": "", "num_classes": 2, "channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3, "mirror": True}
         more = {"resolution": None, "val_size": 0, "split_seed": 0, "workers": 0, "exact_evaluation": True}
@@ -188,7 +161,7 @@ class OfFiles(EncodedDataModule):
         self.files = files
 
     def read(self, share):
-        images = EncodedImages(InMemory(self.files), torch.arange(len(self.files)) % 2, 3)
+        images = EncodedImages(MemoryBlobs(self.files), torch.arange(len(self.files)) % 2, 3)
         return images, images
 
 
@@ -198,7 +171,7 @@ def files() -> dict[str, bytes]:
 
 
 def test_rows_that_cannot_be_read_are_named():
-    data = OfFiles(files(), on_error="fail", max_errors=0)
+    data = MemoryData(files(), on_error="fail", max_errors=0)
     data.load()
     view, sample_keys = TrainCrop(recipe_of("rsb_a2", train_res=24), seed=0), make_keys(5)
     out = torch.ones(5, 3, 24, 24, dtype=torch.uint8)
@@ -210,25 +183,16 @@ def test_rows_that_cannot_be_read_are_named():
 
 
 def test_a_budget_of_errors(caplog):
-    data = OfFiles(files(), on_error="skip", max_errors=2)
+    data = MemoryData(files(), on_error="skip", max_errors=2)
     data.load()
-    faults = data.train.fill(
-        torch.ones(5, 3, 24, 24, dtype=torch.uint8), make_keys(5), EvalCrop(recipe_of("rsb_a2", test_res=24))
-    )
+    out, view = torch.ones(5, 3, 24, 24, dtype=torch.uint8), EvalCrop(recipe_of("rsb_a2", test_res=24))
+    faults = data.train.fill(out, make_keys(5), view)
     for _ in range(2):  # an image counts once
         data.report(faults)
     assert set(data.skipped) == {"half", "gone"} and "half cannot be read" in caplog.text
     data.max_errors = 1
     with pytest.raises(DataError, match="2 images cannot be read, more than datamodule.max_errors=1"):
         data.report(faults)
-
-
-def test_pixels_that_are_decoded_already():
-    pixels = numpy.asarray(photographs()[0])
-    cut = Decoded(pixels).resize_box((0, 0, 20, 20), (20, 20), "bicubic", beyond=False)
-    assert numpy.array_equal(cut, pixels[:20, :20]) and isinstance(
-        open_image(encoded(photographs()[0], "PNG"), 3), Picture
-    )
 
 
 @pytest.mark.proofs

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import data_sets
 import numpy
 import pytest
 import torch
 from conftest import composed
-from doors import ROOT, cold
-from hydra.utils import get_class
-from omegaconf import OmegaConf
+from data_sets import sizes
+from doors import cold
 from PIL import Image
 from scipy.io import savemat
 
@@ -44,16 +44,7 @@ def draw(root: Path, *names: str, size: tuple[int, int] | None = None, level: in
 
 
 def loaded(kind: str, root: Path, *words: str) -> Any:
-    said = OmegaConf.from_dotlist([word.removeprefix("datamodule.") for word in words])
-    file = OmegaConf.load(ROOT / "conf" / "datamodule" / f"{kind}.yaml")
-    node: Any = OmegaConf.to_container(OmegaConf.merge(file, said, {"root": str(root)}), resolve=True)
-    datamodule = get_class(node.pop("_target_"))(**node)
-    datamodule.load()
-    return datamodule
-
-
-def sizes(datamodule) -> list[int]:
-    return [len(part) for part in (datamodule.train, datamodule.val, datamodule.test)]
+    return data_sets.loaded(kind, f"root={root}", *(word.removeprefix("datamodule.") for word in words))
 
 
 def classes(count: int, *names: str, ending: str = "png") -> list[str]:
@@ -64,7 +55,7 @@ def classes(count: int, *names: str, ending: str = "png") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("parts", "words", "expected", "one_set"),
+    ("splits", "words", "expected", "one_set"),
     [
         ({"": 10}, "", [18, 2, 2], True),
         ({"": 10}, "datamodule.val_size=5", [15, 5, 5], True),
@@ -72,21 +63,16 @@ def classes(count: int, *names: str, ending: str = "png") -> list[str]:
         ({"Training": 4, "valid": 3}, "", [8, 6, 6], True),
         ({"train": 10, "testing": 3}, "", [18, 2, 6], False),
         ({"TRAIN": 4, "dev": 3, "Test": 2}, "", [8, 6, 4], False),
-        (
-            {"train": 4, "val": 3, "test": 2},
-            "datamodule.val_size=0",
-            [8, 4, 4],
-            False,
-        ),  # said by lineage/reporting/notes.py
+        ({"train": 4, "val": 3, "test": 2}, "datamodule.val_size=0", [8, 4, 4], False),
         ({"train": 4, "validation": 3}, "datamodule.val_size=0", [8, 6, 6], False),
         ({"train": 4, "val": 3}, "datamodule.val_size=2", [6, 2, 6], False),
         ({"train": 4, "val": 3, "annotations": 0}, "", [8, 6, 6], True),
     ],
 )
-def test_splits_under_the_names_that_people_use(tmp_path, parts, words, expected, one_set):
-    for part, count in parts.items():
-        (tmp_path / "data" / part).mkdir(parents=True, exist_ok=True)
-        draw(tmp_path / "data" / part, *classes(count, "ant", "bee"))
+def test_splits_under_the_names_that_people_use(tmp_path, splits, words, expected, one_set):
+    for split, count in splits.items():
+        (tmp_path / "data" / split).mkdir(parents=True, exist_ok=True)
+        draw(tmp_path / "data" / split, *classes(count, "ant", "bee"))
     datamodule = loaded("imagefolder", tmp_path / "data", *words.split())
     assert sizes(datamodule) == expected and datamodule.class_names() == ["ant", "bee"]
     assert any("the test set is the validation set" in note for note in datamodule.notes) == one_set
@@ -108,6 +94,7 @@ def test_a_class_may_be_called_like_a_split(tmp_path):
         (["train/1.png", "val/1.png"], "", "train holds 1 images beside its class folders"),
         (["pets/ant/1.png", "pets/bee/1.png"], "", r"one class folder only, pets. Is it .*root=.*/data/pets\?"),
         (["train/ant/1.png", "train/bee/list.txt"], "", "class folders without an image: bee"),
+        (["train/a/1.png", "train/b/1.png", "val/a/list.txt"], "", "val has class folders without an image"),
         (["train/a/1.png", "train/b/1.png", "val/c/1.png", "val/d/1.png"], "", "val has classes .* lacks: c, d"),
         (["ant/1.png", "bee/1.png"], "datamodule.val_size=0", "no validation or test images"),
         (["ant/1.png", "bee/1.png"], "datamodule.val_size=2", "there are 2 training images"),
@@ -164,7 +151,7 @@ def test_squares_of_one_size_are_a_data_set_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(pixels, "decode_all", decoded)
     Image.new("L", (40, 40), 200).save(root / "a" / "0.png")  # in its place, which no folder's time tells
     new = loaded("imagefolder", root)
-    assert 200 in torch.cat([part[torch.arange(len(part))] for part in (new.train, new.val)])
+    assert 200 in torch.cat([images[torch.arange(len(images))] for images in (new.train, new.val)])
     assert new.mean[0] > datamodule.mean[0]  # found anew
     (root / "a" / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="a/1.png cannot be read as an image"):
@@ -181,18 +168,15 @@ def test_an_image_of_another_size_beyond_the_sample_is_found(tmp_path, monkeypat
     assert loaded("imagefolder", root).resolution is None
 
 
-def test_small_squares_are_shown_at_what_networks_take(tmp_path):
+def test_small_squares_are_enlarged_to_32_pixels_and_oblong_images_shown_in_a_square(tmp_path):
     datamodule = loaded("imagefolder", draw(tmp_path / "data", *classes(4, "a", "b"), size=(28, 28)))
     assert datamodule.resolution == 32 and "of 28x28, shown at 32x32, grey" in datamodule.notes[0]
     padded = loaded("imagefolder", tmp_path / "data", "datamodule.show=pad", "datamodule.mean=[0]")
     assert padded.train[torch.arange(7)][:, :, :2].sum() == 0
-
-
-def test_oblong_images_of_one_size_are_shown_in_a_square(tmp_path):
-    draw(tmp_path / "data", *classes(4, "a", "b"), size=(48, 32))
+    draw(tmp_path / "oblong", *classes(4, "a", "b"), size=(48, 32))
     for show in ("resize", "pad"):
-        shown = loaded("imagefolder", tmp_path / "data", "datamodule.resolution=48", f"datamodule.show={show}")
-        assert shown.train[torch.arange(7)].shape == (7, 1, 48, 48)
+        square = loaded("imagefolder", tmp_path / "oblong", "datamodule.resolution=48", f"datamodule.show={show}")
+        assert square.train[torch.arange(7)].shape == (7, 1, 48, 48)
 
 
 @pytest.mark.parametrize(("kind", "words"), [("imagefolder", ""), ("imagenet", "datamodule.num_classes=2")])
@@ -204,13 +188,6 @@ def test_a_run_goes_on_with_the_images_and_classes_it_began_with(tmp_path, kind,
     (root / "train" / place).rename(root / "train" / renamed)
     with pytest.raises(DataError, match="other training images or classes"):
         loaded(kind, root, *words.split()).load_state_dict(state)
-
-
-def test_a_part_without_an_image_is_refused(tmp_path):
-    root = draw(tmp_path / "data", *(f"train/{name}" for name in classes(4, "a", "b")))
-    (root / "val" / "a").mkdir(parents=True)
-    with pytest.raises(DataError, match="val has class folders without an image"):
-        loaded("imagefolder", root)
 
 
 @pytest.mark.parametrize("writable", [True, False])
@@ -228,10 +205,9 @@ def test_squares_of_one_size_that_cannot_be_read(tmp_path, monkeypatch, writable
         datamodule = loaded("imagefolder", root, skip, "datamodule.max_errors=2")
         assert sizes(datamodule) == [18, 2, 2] and [name[-7:] for name in datamodule.skipped] == ["a/3.png", "b/7.png"]
         bad = []
-        for part in (datamodule.train, datamodule.val):
-            moved = TensorImages.to(part, torch.device("meta"))
-            for images in (part, moved):
-                bad.append([(fault.row, fault.name[-7:]) for fault in images.faults_at(torch.arange(len(part)))])
+        for split in (datamodule.train, datamodule.val):
+            for images in (split, split.to(torch.device("meta"))):
+                bad.append([(fault.row, fault.name[-7:]) for fault in images.faults_at(torch.arange(len(split)))])
         assert bad[0] == bad[1] and bad[2] == bad[3] and len(bad[0] + bad[2]) == 2
 
 
@@ -272,24 +248,20 @@ def test_what_cannot_be_null(words, said):
 # ---- ImageNet
 
 
-def imagenet(root: Path, *words: str) -> Any:
-    return loaded("imagenet", root, *words)
-
-
 def test_imagenet_in_class_folders(tmp_path):
     draw(tmp_path / "data" / "val", *classes(2, *FIRST[1:]))
-    datamodule = imagenet(tmp_path / "data")  # no training images, and not of all classes
+    datamodule = loaded("imagenet", tmp_path / "data")  # no training images, and not of all classes
     assert datamodule.test.labels.tolist() == [1, 1, 2, 2] and sizes(datamodule) == [0, 4, 4]
     assert datamodule.class_names()[1] == "goldfish, Carassius auratus" and len(datamodule.class_names()) == 1000
     assert datamodule.notes[-1].endswith("has no image of 998 of the 1,000 classes")
     with pytest.raises(DataError, match="no folder train"):
         datamodule.connect_training(None, None, None, 1)
     draw(tmp_path / "data" / "train", *classes(2, *FIRST))
-    datamodule = imagenet(tmp_path / "data")
+    datamodule = loaded("imagenet", tmp_path / "data")
     assert datamodule.train.labels.tolist() == [0, 0, 1, 1, 2, 2]
     with pytest.raises(DataError, match="has 3 class folders: set datamodule.num_classes"):
         datamodule.connect_training(None, None, None, 1)
-    datamodule = imagenet(tmp_path / "data", "datamodule.num_classes=3", "datamodule.test_folder=train")
+    datamodule = loaded("imagenet", tmp_path / "data", "datamodule.num_classes=3", "datamodule.test_folder=train")
     assert datamodule.train.labels.tolist() == datamodule.test.labels.tolist()
     assert datamodule.class_names()[0] == "tench, Tinca tinca"
 
@@ -326,24 +298,24 @@ def test_imagenet_flat_with_what_tells_the_classes(tmp_path, told, place):
     files = [f"ILSVRC2012_val_0000000{i}.JPEG" for i in (1, 2, 3)]
     draw(tmp_path / "data" / place, *files)
     with pytest.raises(DataError, match="in no class folders, and no file has their classes"):
-        imagenet(tmp_path / "data")
+        loaded("imagenet", tmp_path / "data")
     told(tmp_path / "data")
-    datamodule = imagenet(tmp_path / "data")
+    datamodule = loaded("imagenet", tmp_path / "data")
     assert datamodule.test.labels.tolist() == [1, 2, 0]
     assert datamodule.test.blobs.name(0).endswith(files[0])
     (tmp_path / "data" / "other.txt").write_text("\n".join(FIRST))
     with pytest.raises(DataError, match="have different classes"):
-        imagenet(tmp_path / "data")
+        loaded("imagenet", tmp_path / "data")
 
 
-def test_imagenet_is_seen_as_it_lies_and_other_pictures_as_their_camera_says(tmp_path):
+def test_exif_rotates_pictures_but_not_imagenets(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # a quarter turn
-    for part in ("train", "val"):
+    for split in ("train", "val"):
         for name in FIRST[:2]:
-            (tmp_path / part / name).mkdir(parents=True)
-            Image.new("RGB", (30, 20)).save(tmp_path / part / name / "1.jpeg", exif=exif)
-    assert imagenet(tmp_path, "datamodule.num_classes=2").test.open(0).size == (20, 30)
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (30, 20)).save(tmp_path / split / name / "1.jpeg", exif=exif)
+    assert loaded("imagenet", tmp_path, "datamodule.num_classes=2").test.open(0).size == (20, 30)
     assert loaded("imagefolder", tmp_path).test.open(0).size == (30, 20)
 
 

@@ -1,8 +1,7 @@
-"""What is in a folder of class folders: found whole, kept, and found anew when it changes; files that are none."""
+"""The index of a folder of class folders, its cache, and statistics of images."""
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy
 import pytest
 from doors import ROOT
+from photographs import MemoryBlobs, encoded
 from PIL import Image
 
 from lineage.datamodules.discovery import index as index_module
@@ -44,10 +44,10 @@ def paths(index) -> list[str]:
     return [os.path.relpath(os.fsdecode(index.path(i)), index.folder) for i in range(len(index))]
 
 
-# ---- what is found
+# ---- scanned
 
 
-def test_images_by_any_ending_in_any_depth_and_nothing_hidden(tmp_path):
+def test_images_of_any_ending_at_any_depth_but_not_hidden_ones(tmp_path):
     long = "é" * 125 + ".jpg"  # 254 bytes
     images = ["ant/1.JPEG", "ant/2.jpg", "ant/deep/er/3.PnG", "ant/x.webp", "bee/a b.bmp", f"bee/{long}", "bee/1.tiff"]
     others = ["ant/list.txt", "bee/LICENSE", "bee/x.heic"]
@@ -59,17 +59,13 @@ def test_images_by_any_ending_in_any_depth_and_nothing_hidden(tmp_path):
     assert "1 .txt, " in index.notes()[0] or ", 1 .txt" in index.notes()[0]
 
 
-def test_links_are_followed_once_and_an_image_is_what_is_called_one(tmp_path):
+def test_links_are_followed_once(tmp_path):
     root = make(tmp_path / "data", "ant/1.jpg", "bee/1.jpg", "bee/below/2.jpg", "bee/folder.jpg/3.jpg")
     elsewhere = make(tmp_path / "elsewhere", "4.jpg")
     (root / "bee" / "5.jpg").symlink_to(elsewhere / "4.jpg")
     (root / "cat").symlink_to(elsewhere)
-    for name, target in {
-        "up": root / "bee",
-        "top": root,
-        "down": root / "bee" / "below",
-        "self.jpg": "self.jpg",
-    }.items():
+    links = {"up": root / "bee", "top": root, "down": root / "bee" / "below", "self.jpg": "self.jpg"}
+    for name, target in links.items():
         (root / "bee" / name).symlink_to(target)
     os.mkfifo(root / "bee" / "pipe.jpg")
     (root / "bee" / "gone.jpg").symlink_to("nowhere")
@@ -78,11 +74,11 @@ def test_links_are_followed_once_and_an_image_is_what_is_called_one(tmp_path):
     names = [os.path.basename(path) for path in paths(index)]
     assert names == ["1.jpg", "1.jpg", "5.jpg", "2.jpg", "3.jpg", "gone.jpg", "pipe.jpg", "self.jpg", "4.jpg"]
     for image, reason in {5: "No such file", 6: "not a regular file", 7: "symbolic links"}.items():
-        with pytest.raises(OSError, match=reason):  # told when it is read, not left out in silence
+        with pytest.raises(OSError, match=reason):  # on reading; they are not left out in silence
             index.read(image)
 
 
-def test_names_that_are_no_utf8(tmp_path):
+def test_names_that_are_not_utf8(tmp_path):
     names = [b"b\xff/\xfe.jpg", b"a/1.jpg"]
     root = make(tmp_path / "data", *map(os.fsdecode, names))
     for _ in range(2):  # the second time from the cache
@@ -107,10 +103,10 @@ def test_folders_that_are_no_data_set(tmp_path, names, said):
         open_index(tmp_path / "nowhere")
 
 
-# ---- kept
+# ---- cached
 
 
-def test_it_is_found_once_and_anew_after_a_change(tmp_path, monkeypatch):
+def test_a_folder_is_scanned_once_and_again_after_a_change(tmp_path, monkeypatch):
     root, scans, scan = make(tmp_path / "data", "ant/deep/1.jpg", "bee/1.jpg"), [], index_module.scan
 
     def counted(folder):
@@ -168,52 +164,19 @@ def test_without_torch():
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
 
 
-# ---- read
-
-
-def test_what_is_no_file_any_more(tmp_path):
-    root = make(tmp_path / "data", "ant/1.jpg", "ant/2.jpg", "bee/1.jpg")
-    blobs = open_index(root)
-    (root / "ant" / "1.jpg").unlink()
-    os.mkfifo(root / "ant" / "1.jpg")  # to open it waits for a writer
-    (root / "ant" / "2.jpg").unlink()
-    with pytest.raises(OSError, match="not a regular file"):
-        blobs.read(0)
-    with pytest.raises(FileNotFoundError):
-        blobs.read(1)
+# ---- measured
 
 
 def test_processes_share_work_in_order(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})  # on one core this process itself would be killed
-    assert list(parallel_map(lambda part: part**2, range(10))) == [i**2 for i in range(10)]
+    assert list(parallel_map(lambda item: item**2, range(10))) == [i**2 for i in range(10)]
     with pytest.raises(DataError, match="was killed"):
-        list(parallel_map(lambda part: os.kill(os.getpid(), signal.SIGKILL) if part == 3 else part, range(4)))
+        list(parallel_map(lambda item: os.kill(os.getpid(), signal.SIGKILL) if item == 3 else item, range(4)))
 
 
-# ---- looked at
-
-
-class Encoded:
-    """Files by their content, or by the picture in them."""
-
-    def __init__(self, *images: Image.Image | bytes, **how) -> None:
-        files = {id(image): image if isinstance(image, bytes) else encoded(image, **how) for image in images}
-        self.files = [files[id(image)] for image in images]
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def name(self, index: int) -> str:
-        return f"image {index}"
-
-    def read(self, index: int) -> bytes:
-        return self.files[index]
-
-
-def encoded(image: Image.Image, **how) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "png", **how)
-    return file.getvalue()
+def blobs(*images: Image.Image | bytes, **how) -> MemoryBlobs:
+    files = (image if isinstance(image, bytes) else encoded(image, "PNG", **how) for image in images)
+    return MemoryBlobs({f"image {i}": file for i, file in enumerate(files)})
 
 
 def flat(level: int | tuple[int, int, int], width: int, height: int) -> Image.Image:
@@ -223,30 +186,30 @@ def flat(level: int | tuple[int, int, int], width: int, height: int) -> Image.Im
 def test_statistics_of_grey_squares():
     half = numpy.zeros((8, 8), numpy.uint8)
     half[:4] = 255
-    measured = measure(Encoded(Image.fromarray(half), flat((255, 255, 255), 8, 8)), rotate=True, channels=None)
+    measured = measure(blobs(Image.fromarray(half), flat((255, 255, 255), 8, 8)), rotate=True, channels=None)
     assert (measured.channels, measured.mean, measured.side, measured.sizes()) == (1, [0.75], 8, "8x8")
     assert measured.std == [round((0.75 - 0.75**2) ** 0.5, 4)]
-    as_colour = measure(Encoded(Image.fromarray(half)), rotate=True, channels=3)
+    as_colour = measure(blobs(Image.fromarray(half)), rotate=True, channels=3)
     assert as_colour.mean == [0.5] * 3 and as_colour.std == [0.5] * 3
 
 
 def test_statistics_of_pictures_of_several_sizes_some_of_which_cannot_be_read():
     red, large = flat((255, 0, 0), 30, 20), flat((0, 0, 255), 1200, 600)  # each counts the same
-    measured = measure(Encoded(red, large, b"no image", red), rotate=True, channels=None)
+    measured = measure(blobs(red, large, b"no image", red), rotate=True, channels=None)
     assert measured.mean == [0.6667, 0, 0.3333] and measured.side is None
     assert measured.sizes() == "30x20 to 1200x600 (median 30x20)"
     assert len(measured.unreadable) == 1 and measured.unreadable[0].startswith("image 2 (")
     with pytest.raises(DataError, match="None of 2 images can be read, for example image 0"):
-        measure(Encoded(b"no image", b""), rotate=True, channels=None)
+        measure(blobs(b"no image", b""), rotate=True, channels=None)
 
 
 def test_one_image_of_another_size_is_found_and_exif_rotation_changes_sizes(monkeypatch):
     monkeypatch.setattr(statistics, "SAMPLE", 20)
     squares = [flat(7, 8, 8)] * 25
-    assert measure(Encoded(*squares), rotate=True, channels=None).side == 8
-    odd = measure(Encoded(*squares[:4], flat(7, 9, 9), *squares[5:]), rotate=True, channels=None)
+    assert measure(blobs(*squares), rotate=True, channels=None).side == 8
+    odd = measure(blobs(*squares[:4], flat(7, 9, 9), *squares[5:]), rotate=True, channels=None)
     assert odd.largest == [8, 8] and odd.side is None  # it is not in the sample: 0 1 2 3 5 and so on
     turned = Image.Exif()
     turned[0x0112] = 6
     for rotate, size in ((True, [30, 20]), (False, [20, 30])):
-        assert measure(Encoded(flat(7, 30, 20), exif=turned), rotate=rotate, channels=None).median == size
+        assert measure(blobs(flat(7, 30, 20), exif=turned), rotate=rotate, channels=None).median == size

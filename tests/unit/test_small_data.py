@@ -5,15 +5,12 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from typing import Any
 
 import numpy
 import pytest
 import torch
 import torchvision
-from conftest import composed, recipe_of
-from hydra.utils import get_class
-from omegaconf import OmegaConf
+from data_sets import loaded, sizes
 from PIL import Image
 from scipy.io import savemat
 
@@ -25,20 +22,6 @@ from lineage.datamodules.loading.loader import EvaluationLoader, Stream
 from lineage.datamodules.loading.worker_pool import Job
 from lineage.datamodules.sets import synthetic
 from lineage.datamodules.sets.svhn import read_mat
-from lineage.recipes.augment.host import HostAugmentation
-from lineage.recipes.augment.policies import per_image_operation
-
-
-def loaded(*words: str):
-    node: Any = OmegaConf.to_container(composed(*words).datamodule, resolve=True)
-    datamodule = get_class(node.pop("_target_"))(**node)
-    datamodule.load()
-    return datamodule
-
-
-def sizes(datamodule) -> list[int]:
-    return [len(part) for part in (datamodule.train, datamodule.val, datamodule.test)]
-
 
 # ---- svhn
 
@@ -56,9 +39,9 @@ def write_svhn(folder, **counts: int) -> None:
 @pytest.mark.parametrize("folder", ["svhn", "."])
 def test_svhn(tmp_path, folder):
     write_svhn(tmp_path / folder, train=30, extra=20, test=12)
-    words = ("datamodule=svhn", f"datamodule.root={tmp_path}", "datamodule.val_size=4")
+    words = ("svhn", f"root={tmp_path}", "val_size=4")
     assert sizes(loaded(*words)) == [26, 4, 12]
-    datamodule = loaded(*words, "datamodule.extra=true", "datamodule.val_size=0")
+    datamodule = loaded(*words, "extra=true", "val_size=0")
     assert sizes(datamodule) == [50, 12, 12] and datamodule.train.labels[:11].tolist() == [*range(1, 10), 0, 1]
     assert datamodule.train[torch.arange(50)][:, 0, 1, 2].tolist() == [*range(30), *range(20)]
 
@@ -73,7 +56,7 @@ def test_svhn_is_fetched_a_part_at_a_time(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torchvision.datasets, "SVHN", fetch)
     write_svhn(tmp_path / "svhn", train=10)
-    loaded("datamodule=svhn", f"datamodule.root={tmp_path}", "datamodule.extra=true", "datamodule.val_size=0")
+    loaded("svhn", f"root={tmp_path}", "extra=true", "val_size=0")
     assert asked == ["extra", "test"]
 
 
@@ -93,17 +76,17 @@ def test_a_damaged_mat_file_is_one_line(tmp_path):
 
 # ---- synthetic
 
-SYNTHETIC = "datamodule=synthetic datamodule.samples=1000 datamodule.test_samples=10 datamodule.resolution=24".split()
+SYNTHETIC = "synthetic samples=1000 test_samples=10 resolution=24".split()
 
 
 def test_synthetic_images_are_a_function_of_the_sample(monkeypatch):
-    datamodule = loaded(*SYNTHETIC, "datamodule.val_size=100")
+    datamodule = loaded(*SYNTHETIC, "val_size=100")
     assert sizes(datamodule) == [900, 100, 10] and datamodule.notes
     train = datamodule.train.to(torch.device("cpu"))
     images = train[torch.arange(900)]
     assert images.shape == (900, 3, 24, 24) and images.dtype == torch.uint8
-    assert torch.equal(images, loaded(*SYNTHETIC, "datamodule.val_size=100").train[torch.arange(900)])
-    assert not torch.equal(images[:256], loaded(*SYNTHETIC, "datamodule.split_seed=1").train[torch.arange(256)])
+    assert torch.equal(images, loaded(*SYNTHETIC, "val_size=100").train[torch.arange(900)])
+    assert not torch.equal(images[:256], loaded(*SYNTHETIC, "split_seed=1").train[torch.arange(256)])
     stream = Stream("test", Job(train, None), torch.device("cpu"), None, list)
     assert torch.equal(next(iter(EvaluationLoader(stream, 900, 1, 0))).images, images)
     assert torch.equal(train.subset(torch.tensor([7, 300]))[torch.tensor([1])], images[300:301])
@@ -111,15 +94,6 @@ def test_synthetic_images_are_a_function_of_the_sample(monkeypatch):
     assert (images / 255).std().item() == pytest.approx(datamodule.std[0], abs=0.01)
     monkeypatch.setattr(synthetic, "MAX_POOL_BYTES", 10_000)  # of large ones fewer fit
     assert len(loaded(*SYNTHETIC).train.images) == 5
-
-
-def test_synthetic_images_are_augmented_one_by_one():
-    images, recipe = loaded(*SYNTHETIC).train, recipe_of("rsb_a2")
-    view = HostAugmentation(recipe, seed=0, mean=[0.5] * 3, operation=per_image_operation(recipe, [0.5] * 3))
-    sample_keys = torch.tensor([[0, 1, 0], [0, 257, 0]])  # one image of the pool, in two places
-    out = torch.zeros(2, 3, 24, 24, dtype=torch.uint8)
-    assert images.fill(out, sample_keys, view) == [] and not torch.equal(out[0], out[1])
-    assert torch.equal(images[sample_keys[:, 1]][0], images[sample_keys[:, 1]][1])
 
 
 # ---- huggingface
@@ -152,20 +126,20 @@ def table(package, count: int, labels, kind=None, size=None, **more):
 
 def saved(package, folder, **splits) -> str:
     package.DatasetDict(splits).save_to_disk(str(folder))
-    return f"datamodule.name={folder}"
+    return f"name={folder}"
 
 
 def test_a_small_set_is_held_in_memory(package, tmp_path):
     kind = package.ClassLabel(names=["cat", "dog", "emu"])
     train = table(package, 30, [i % 3 for i in range(30)], kind, size=(28, 28)).shuffle(seed=0)
     name = saved(package, tmp_path / "set", train=train, test=table(package, 6, [2] * 6, kind, size=(28, 28)))
-    datamodule = loaded("datamodule=huggingface", name)
+    datamodule = loaded("huggingface", name)
     assert sizes(datamodule) == [27, 3, 6] and datamodule.class_names() == ["cat", "dog", "emu"]
     assert (datamodule.num_classes, datamodule.channels, datamodule.resolution) == (3, 3, 32)
     images, levels = datamodule.train[torch.arange(27)], datamodule.train.labels
     assert images.shape == (27, 3, 32, 32) and torch.equal(images[:, 0, 5, 5].long() % 3, levels)  # rows are shuffled
     assert datamodule.mean == pytest.approx([14.5 / 255, 10 / 255, 20 / 255], abs=1e-4)
-    assert loaded("datamodule=huggingface", name, "datamodule.val_size=0").val.labels.tolist() == [2] * 6
+    assert loaded("huggingface", name, "val_size=0").val.labels.tolist() == [2] * 6
 
 
 def test_photographs_with_words_for_labels(package, tmp_path):
@@ -176,9 +150,7 @@ def test_photographs_with_words_for_labels(package, tmp_path):
     rows = [*train.cast_column("picture", package.Image(decode=False))["picture"][:10], {"path": str(file)}, None]
     train = package.Dataset.from_dict({"picture": rows, "animal": ["emu", "cat", "dog"] * 4}, features=train.features)
     splits = {"validation": table(package, 4, ["dog"] * 4), "test": table(package, 4, [None] * 4)}
-    datamodule = loaded(
-        "datamodule=huggingface", saved(package, tmp_path / "set", train=train, **splits), "datamodule.num_classes=null"
-    )
+    datamodule = loaded("huggingface", saved(package, tmp_path / "set", train=train, **splits), "num_classes=null")
     assert sizes(datamodule) == [12, 4, 4] and datamodule.test is datamodule.val
     assert datamodule.class_names() == ["cat", "dog", "emu"] and datamodule.train.labels[:3].tolist() == [2, 0, 1]
     assert datamodule.val.labels.tolist() == [1] * 4 and datamodule.resolution is None
@@ -196,10 +168,10 @@ def test_a_split_has_one_role(package, tmp_path):
     train, secret = table(package, 12, [0, 1, 2] * 4), table(package, 4, [-1] * 4)
     test = table(package, 6, [0, 1, 2] * 2)
     name = saved(package, tmp_path / "set", train=train, test=test)
-    datamodule = loaded("datamodule=huggingface", name, "datamodule.train_split=test", "datamodule.val_size=2")
+    datamodule = loaded("huggingface", name, "train_split=test", "val_size=2")
     assert sizes(datamodule) == [4, 2, 2] and datamodule.test is datamodule.val
     name = saved(package, tmp_path / "secret", train=train, test=secret)
-    datamodule = loaded("datamodule=huggingface", name, "datamodule.val_size=2")
+    datamodule = loaded("huggingface", name, "val_size=2")
     assert sizes(datamodule) == [10, 2, 2] and datamodule.class_names() == ["0", "1", "2"]
 
 
@@ -207,10 +179,10 @@ def test_what_is_found_is_kept_until_the_set_changes(package, tmp_path, monkeypa
     name, measured = saved(package, tmp_path / "set", train=table(package, 12, ["a", "b"] * 6)), []
     measure = statistics.measure
     monkeypatch.setattr(statistics, "measure", lambda *rest, **more: measured.append(1) or measure(*rest, **more))
-    assert loaded("datamodule=huggingface", name).num_classes == 2 and measured == [1]
-    assert loaded("datamodule=huggingface", name).std == loaded("datamodule=huggingface", name).std and measured == [1]
+    assert loaded("huggingface", name).num_classes == 2 and measured == [1]
+    assert loaded("huggingface", name).std == loaded("huggingface", name).std and measured == [1]
     saved(package, tmp_path / "other", train=table(package, 12, ["a", "b", "c"] * 4))
-    assert loaded("datamodule=huggingface", f"datamodule.name={tmp_path}/other").num_classes == 3 and len(measured) == 2
+    assert loaded("huggingface", f"name={tmp_path}/other").num_classes == 3 and len(measured) == 2
 
 
 def test_a_copy_of_a_set_is_the_same_set(package, tmp_path):
@@ -221,32 +193,32 @@ def test_a_copy_of_a_set_is_the_same_set(package, tmp_path):
         table(package, 12, ["b", "a"] * 6),
     ]
     names = [saved(package, tmp_path / str(i), train=one) for i, one in enumerate(tables)]
-    state = loaded("datamodule=huggingface", names[0]).state_dict()
-    loaded("datamodule=huggingface", names[1]).load_state_dict(state)
+    state = loaded("huggingface", names[0]).state_dict()
+    loaded("huggingface", names[1]).load_state_dict(state)
     with pytest.raises(DataError, match="other training images or classes"):
-        loaded("datamodule=huggingface", names[2]).load_state_dict(state)
+        loaded("huggingface", names[2]).load_state_dict(state)
 
 
 def mistakes(package) -> dict[str, tuple[dict, str]]:
     two = package.ClassLabel(names=["a", "b"])
     plain = table(package, 4, [0, 1] * 2, two)
     return {
-        "datamodule.label_column=colour": ({"train": plain}, "has labels in animal"),
-        "datamodule.image_column=animal": ({"train": plain}, "has images in picture"),
-        "datamodule.test_split=tset": ({"train": plain}, "has the splits train"),
-        "datamodule.val_size=0": ({"train": plain}, "no validation or test images"),
-        "datamodule.config=large": ({"train": plain}, "has no configs"),
-        "datamodule.num_classes=3": ({"train": plain}, "has 2 classes"),
-        "datamodule.resolution=24": ({"train": plain}, "sizes from 40x50 to 43x50"),
-        "datamodule.mirror=true": ({"train": plain.remove_columns("animal")}, r"no column of labels: it has picture"),
-        "datamodule.split_seed=0": ({"train": table(package, 4, ["a"] * 4, legs=[4] * 4)}, "label_column=animal"),
-        "datamodule.split_seed=1": ({"train": table(package, 4, [0, 1, -1, 0], two)}, "1 of 4 images have no label"),
-        "datamodule.split_seed=2": ({"a": plain, "b": plain}, "datamodule.train_split=NAME"),
-        "datamodule.split_seed=3": (
+        "label_column=colour": ({"train": plain}, "has labels in animal"),
+        "image_column=animal": ({"train": plain}, "has images in picture"),
+        "test_split=tset": ({"train": plain}, "has the splits train"),
+        "val_size=0": ({"train": plain}, "no validation or test images"),
+        "config=large": ({"train": plain}, "has no configs"),
+        "num_classes=3": ({"train": plain}, "has 2 classes"),
+        "resolution=24": ({"train": plain}, "sizes from 40x50 to 43x50"),
+        "mirror=true": ({"train": plain.remove_columns("animal")}, r"no column of labels: it has picture"),
+        "split_seed=0": ({"train": table(package, 4, ["a"] * 4, legs=[4] * 4)}, "label_column=animal"),
+        "split_seed=1": ({"train": table(package, 4, [0, 1, -1, 0], two)}, "1 of 4 images have no label"),
+        "split_seed=2": ({"a": plain, "b": plain}, "datamodule.train_split=NAME"),
+        "split_seed=3": (
             {"train": plain, "test": table(package, 4, ["c"] * 4)},
             "test has classes that the training images lack: c",
         ),
-        "datamodule.split_seed=4": ({"train": plain, "test": plain, "testing": plain}, "datamodule.test_split=test"),
+        "split_seed=4": ({"train": plain, "test": plain, "testing": plain}, "datamodule.test_split=test"),
     }
 
 
@@ -254,7 +226,7 @@ def test_a_mistake_is_a_line_or_two(package, tmp_path):
     for number, (word, (splits, hint)) in enumerate(mistakes(package).items()):
         name = saved(package, tmp_path / str(number), **splits)
         with pytest.raises(DataError, match=hint) as raised:
-            loaded("datamodule=huggingface", name, word)
+            loaded("huggingface", name, word)
         assert len(str(raised.value).splitlines()) <= 2, word
 
 
@@ -272,7 +244,7 @@ def test_what_the_hub_says_is_handed_on(package, monkeypatch, error):
 
     monkeypatch.setattr(package, "load_dataset", fail)
     with pytest.raises(DataError, match=f"^datamodule.name=a/b: {str(error).split()[0]}[^\n]*\nIt is a name") as raised:
-        loaded("datamodule=huggingface", "datamodule.name=a/b")
+        loaded("huggingface", "name=a/b")
     assert "Example of usage" not in str(raised.value)
 
 
