@@ -63,17 +63,16 @@ def is_packing(root: str) -> bool:
 
 
 def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What conf/datamodule/packed.yaml leaves null, by its keys; what `data` gives takes precedence.
+    """What conf/datamodule/packed.yaml leaves null, by its keys but exif_rotation; what `data` gives takes precedence.
 
     Raises:
         DataError: nothing is packed there, or without the mean and deviation of so many channels.
     """
     root, cache, channels = data["root"], data["cache"], data.get("channels")
     if not is_packing(root):
-        turn = data.get("exif_rotation") is not False
-        given = {"channels": channels, "exif_rotation": turn, "resolution": None}
+        given = {"channels": channels, "exif_rotation": data.get("exif_rotation") is not False, "resolution": None}
         found = statistics.infer_missing(open_tars(root, cache), given)
-        return {**found, "resolution": None, "exif_rotation": turn, "mirror": True}
+        return {**found, "resolution": None, "mirror": True}
     facts = Packing(root, cache).facts
     if channels not in (None, facts["channels"]) and None in (data.get("mean"), data.get("std")):
         raise DataError(
@@ -82,9 +81,14 @@ def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
         )
     return {
         "num_classes": len(facts["classes"]),
-        **{key: facts[key] for key in ("channels", "mean", "std", "mirror", "exif_rotation")},
+        **{key: facts[key] for key in ("channels", "mean", "std", "mirror")},
         "val_size": None if "val" in facts["images"] else 0,
     }
+
+
+def packed_exif_rotation(root: str, cache: str | None) -> bool:
+    """Whether the images of a packing are turned as their camera says. Those in tars of others are, by default."""
+    return not is_packing(root) or Packing(root, cache).facts["exif_rotation"]
 
 
 class Packing:

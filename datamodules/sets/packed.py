@@ -11,7 +11,7 @@ from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.images import Images
 from lineage.datamodules.inferred import InferredDataModule
 from lineage.datamodules.packing.blobs import ShardBlobs
-from lineage.datamodules.packing.shards import infer_missing, open_splits
+from lineage.datamodules.packing.shards import infer_missing, open_splits, packed_exif_rotation
 from lineage.datamodules.split import Split
 
 
@@ -49,11 +49,14 @@ class Packed(InferredDataModule):
     ) -> None:
         self.url, self.cache = root, cache
         given: dict[str, Any] = {"num_classes": num_classes, "channels": channels, "mean": mean, "std": std}
-        given |= {"mirror": mirror, "exif_rotation": exif_rotation, "val_size": val_size}
+        given |= {"mirror": mirror, "val_size": val_size}
         if None in given.values():
-            found = infer_missing({"root": root, "cache": cache, **given})
+            found = infer_missing({"root": root, "cache": cache, "exif_rotation": exif_rotation, **given})
             given = {key: found[key] if value is None else value for key, value in given.items()}
-        super().__init__(name="packed", root=root, resolution=resolution, show="resize", **given, **options)
+        if exif_rotation is None:
+            exif_rotation = packed_exif_rotation(root, cache)
+        own = {"exif_rotation": exif_rotation, **given}
+        super().__init__(name="packed", root=root, resolution=resolution, show="resize", **own, **options)
         self.window = window
 
     def splits(self) -> dict[str, Split]:
