@@ -1,4 +1,4 @@
-"""The public implementations that our networks are compared with, and what is particular about each."""
+"""The public implementations that our networks are compared with, and the settings that each comparison needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from networks import rows
 from porting import Order
 from torch import nn
 
-CLASSES = 10  # in both networks: a classifier of 1000 proves no more
+CLASSES = 10  # of both networks; 1000 would prove no more
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ def build_oracle(case: Case) -> nn.Module:
 
     network = get_model(case.name, pretrained=False, num_classes=CLASSES)
     for name, module in list(network.named_modules()):
-        if isinstance(module, nn.AvgPool2d) and module.kernel_size in (7, 8, 10, 11):  # the last map's size at 224, ...
+        if isinstance(module, nn.AvgPool2d) and module.kernel_size in (7, 8, 10, 11):  # the size of the last map
             network.set_submodule(name, nn.AdaptiveAvgPool2d(1))
     return network
 
 
-# Named in the golden table for their count, but another function.
+# In the golden table for their number of parameters, though they compute another function.
 NOT_EQUAL: dict[tuple[str, str], str] = {
     ("pytorchcv", "wrn50_2"): "exported with batch normalisation folded into the convolutions",
     ("pytorchcv", "inceptionresnetv1"): "another head, see test_inception_resnet_v1_features",
@@ -58,7 +58,7 @@ NOT_EQUAL: dict[tuple[str, str], str] = {
         for name in ("18", "34", "50b", "101b", "152b")
     },
     **{
-        ("pytorchcv", f"efficientnet_b{phi}b"): "TensorFlow's padding, where torchvision and timm pad both sides alike"
+        ("pytorchcv", f"efficientnet_b{phi}b"): "TensorFlow's padding; torchvision and timm pad both sides equally"
         for phi in range(8)
     },
 }
@@ -70,7 +70,7 @@ LAST_DOWNSAMPLE = {r"layer\d\.\d+": ["se_module", "downsample"]}
 CURRENT_FIRST = {r"(?:reduction_)?cell_\d+": ["conv_1x1", "path_1", "path_2", "final_path_bn", "conv_prev_1x1"]}
 EPS = "arch.norm_eps=1e-5"
 
-# (source, pattern of the oracle's name) -> what the comparison needs; the first that matches.
+# Source, pattern of the oracle's name, settings; the first match counts.
 SETTINGS: list[tuple[str, str, dict]] = [
     ("pytorchcv", r"alexnetb|vgg\d+", {"image": 224}),
     ("pytorchcv", r"resnet\d+_cifar10", {"words": "arch.shortcut=B", "image": 16, "order": LAST_PROJECTION}),
@@ -93,12 +93,12 @@ SETTINGS: list[tuple[str, str, dict]] = [
     ("torchvision", r"efficientnet_b[0-4]", {"words": EPS}),
     ("pytorchcv", r"xception", {"words": EPS, "order": {UNIT: ["body", "identity_conv"]}}),
     ("torchvision|timm|pytorchcv", r"inception.*", {"image": 139}),
-    # pytorchcv pads as at 331 pixels whatever the size: sides odd, odd, even, odd before the strides, as 75 gives too
+    # pytorchcv always pads as for 331 pixels, where the sides before the strides are odd, odd, even, odd, as for 75.
     ("pytorchcv", r"nasnet_6a4032", {"image": 75}),
     ("timm", r"nasnetalarge", {"words": "arch.padding=timm", "order": CURRENT_FIRST}),
 ]
 
-# Arguments that no row of the table states.
+# Comparisons that are not in the table.
 MORE: list[tuple[str, str, str]] = [
     ("resnet50 arch.stride_in_1x1=true", "pytorchcv", "resnet50"),
 ]
@@ -111,7 +111,7 @@ def cases() -> list[Case]:
         for row in rows()
         for source in ("torchvision", "timm", "pytorchcv")
         if (name := getattr(row, f"{source}_name")) and (source, name) not in NOT_EQUAL
-        if not name.endswith("_cifar100")  # at CLASSES classes the same network as its _cifar10
+        if not name.endswith("_cifar100")  # with CLASSES classes the same network as _cifar10
     ]
     return [case(*triple) for triple in dict.fromkeys(named + MORE)]
 

@@ -1,15 +1,17 @@
-"""Any recipe, made short enough for a test: what it does stays, how long it takes and how large images are does not."""
+"""Any recipe, with fewer epochs and smaller images, and the parts of a training that a command line asks for."""
 
 from __future__ import annotations
 
 from conftest import composed
 from doors import ROOT
 
+from lineage import assemble
+
 RECIPES = sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml"))
 
 
 def shortened(name: str, side: int = 32, batch_size: int = 8) -> list[str]:
-    """Words for two epochs of a recipe at a small rate."""
+    """The words of a command line for two epochs of a recipe at a small rate."""
     recipe = composed(f"recipe={name}").recipe
     words = {
         "epochs": 2, "batch_size": batch_size, "lr": 1e-3, "train_res": side, "test_res": side, "min_lr": 0,
@@ -26,8 +28,17 @@ def shortened(name: str, side: int = 32, batch_size: int = 8) -> list[str]:
     return [f"recipe={name}", *(f"recipe.{key}={value}" for key, value in words.items())]
 
 
+def assembled(*words: str):
+    """The classifier, data and trainer of a command line."""
+    cfg = composed(*words)
+    network = assemble.network(cfg)
+    trainer = assemble.trainer(cfg, network)
+    data = assemble.data(cfg)
+    return assemble.classifier(cfg, network, data, trainer), data, trainer
+
+
 def arch_of(name: str) -> list[str]:
-    """A small network that has what the recipe asks for."""
+    """The words for a small network that suits the recipe."""
     if composed(f"recipe={name}").recipe.loss == "rbf":
         return ["arch=lenet5", "arch.variant=1998"]
     return ["arch=resnet18", "arch.widths=[8,8,16,16]"]

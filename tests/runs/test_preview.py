@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy
 import pytest
 import torch
-from conftest import composed
 from doors import cold, command
 from PIL import Image
 from runs.pictures import write_folders
-from short import shortened
+from short import assembled, shortened
 
-from lineage import assemble
 from lineage.analysis import contact_sheet
 from lineage.errors import UserError
 from lineage.reporting import dataset_summary
@@ -21,11 +19,7 @@ SMALL = ["arch=resnet18", "arch.widths=[8,8,16,16]", "trainer=cpu"]
 
 
 def parts(*words: str):
-    cfg = composed(*SMALL, *words)
-    network = assemble.network(cfg)
-    trainer = assemble.trainer(cfg, network)
-    data = assemble.data(cfg)
-    classifier = assemble.classifier(cfg, network, data, trainer)
+    classifier, data, trainer = assembled(*SMALL, *words)
     data.trainer = trainer
     return classifier, data, trainer
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import composed, recipe_of
 from pytorch_lightning.plugins.precision import MixedPrecision
+from short import assembled
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lineage import assemble
@@ -22,13 +23,9 @@ SMALL += ("recipe.decay_rate=0", "trainer=cpu", "datamodule.val_size=1341", "tra
 
 def fitted(*words: str, arch=RESNET, inside=nullcontext, precision=None):
     """The classifier after three steps of 32 images, of 96."""
-    cfg = composed(*arch, *SMALL, "recipe.batch_size=32", *words)
-    network = assemble.network(cfg)
-    trainer = assemble.trainer(cfg, network)
+    classifier, data, trainer = assembled(*arch, *SMALL, "recipe.batch_size=32", *words)
     if precision is not None:
         trainer.strategy.precision_plugin = precision
-    data = assemble.data(cfg)
-    classifier = assemble.classifier(cfg, network, data, trainer)
     with inside():
         trainer.fit(classifier, datamodule=data)
     return classifier

@@ -6,9 +6,7 @@ import gc
 
 import pytest
 from conftest import composed
-from short import RECIPES, arch_of, shortened
-
-from lineage import assemble
+from short import RECIPES, arch_of, assembled, shortened
 
 QUICK = ("efficientnet", "fixres_finetune", "lenet_1998", "rsb_a1", "speedrun", "vgg")
 # A small network of each family.
@@ -26,13 +24,8 @@ RATES = {"lamb": 5e-3, "adamw": 1e-3, "rmsproptf": 1e-3}
 
 def fitted(*words: str):
     """The classifier after its epochs of 96 digits, and the mean loss of each epoch."""
-    cfg = composed(
-        "trainer=cpu", "trainer.keep_memory=false", "datamodule.val_size=1341", "trainer.limit_val_batches=1", *words
-    )
-    network = assemble.network(cfg)
-    trainer = assemble.trainer(cfg, network)
-    data = assemble.data(cfg)
-    classifier = assemble.classifier(cfg, network, data, trainer)
+    small = ("trainer=cpu", "trainer.keep_memory=false", "datamodule.val_size=1341", "trainer.limit_val_batches=1")
+    classifier, data, trainer = assembled(*small, *words)
     losses: list[float] = []
     finish = classifier.on_train_epoch_end
     classifier.on_train_epoch_end = lambda: (losses.append(classifier.train_metrics["train_loss"]), finish())
