@@ -80,8 +80,8 @@ class TrainingState(Evaluator):
             part.to(self.device)
 
     def on_train_start(self) -> None:
-        """Initialise a network that starts from data; on resume, give each device its own statistics, if their number
-        is the same as before."""
+        """Initialise a network that starts from data. A resumed run gives each device its own statistics, if there are
+        as many devices as before."""
         if self.global_step == 0 and self.from_scratch and hasattr(self.network, "start_from_data"):
             self._start_from_data()
         saved, self.saved_statistics = self.saved_statistics, None
