@@ -1,4 +1,4 @@
-"""The index of a folder of images: paths, labels and classes, found once and kept in the user's cache. No torch.
+"""The index of a folder of images: paths, labels and classes, scanned once and kept in the user's cache. No torch.
 
 It is one file that processes map, so that ranks and workers share one copy; a million paths take 40 MB. It is valid
 until one of the folders that it was made of changes.
@@ -114,7 +114,7 @@ def read_regular_file(path: bytes | str) -> bytes:
 
 
 def open_index(folder: Path) -> Index:
-    """The index of a folder of class folders: from the cache, or made anew if the folder has changed.
+    """The index of a folder of class folders: from the cache, or scanned again if the folder has changed.
 
     Raises:
         DataError: the folder does not exist, or has no class folders.

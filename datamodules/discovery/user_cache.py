@@ -1,4 +1,4 @@
-"""The user's cache, which keeps what is found out about a folder of images once, outside that folder. No torch."""
+"""The user's cache: results about folders of images that are computed once, kept outside these folders. No torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes on a folder of images, end to end: train, kill, go on, evaluate."""
+"""Recipes on a folder of images, end to end: train, kill, resume, evaluate."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from doors import command, results
 from runs.pictures import write_folders
 from short import RECIPES, arch_of, shortened
 
-# Between them: crops of both kinds, policies, mixing in a step and its partners, repetitions, averages and statistics
-# of all kinds, several optimisers and losses.
+# Together they have crops of both kinds, policies, all ways of mixing, repetitions, averages and statistics of all kinds,
+# several optimisers and losses.
 OFTEN = ["fams", "resnet", "rsb_a1", "torchvision_v2", "sgd_step"]
 
 

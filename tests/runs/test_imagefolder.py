@@ -1,4 +1,4 @@
-"""Anybody's folder of images: trained on, evaluated, gone on with; refused when its images have changed."""
+"""A folder of images: training, evaluation, resuming, and refusal if its images have changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runs.pictures import write_folders
 WORDS = "datamodule=imagefolder datamodule.root=data recipe.epochs=2 recipe.decay_epochs=[1] trainer=cpu logger=csv"
 
 
-def test_letters_need_no_word_more(tmp_path):
+def test_letters_need_no_other_words(tmp_path):
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     for i, letter in enumerate("abcd"):
         (tmp_path / "data" / letter).mkdir(parents=True)
@@ -39,7 +39,7 @@ def test_letters_need_no_word_more(tmp_path):
     assert done.returncode == 1 and "a run with datamodule.num_classes=4, and its images say 3 now" in done.stderr
 
 
-def test_photographs_and_every_door(tmp_path):
+def test_photographs_and_every_verb(tmp_path):
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     write_folders(tmp_path / "data", count=6)
     os.rename(tmp_path / "data" / "val", tmp_path / "data" / "Validation")
@@ -55,10 +55,10 @@ def test_photographs_and_every_door(tmp_path):
     assert "ant, bee" in done.stdout, done.stderr
     done = command(tmp_path, "describe", *words[:2], *words[6:8], "resolution=32", **cache)
     assert done.returncode == 0 and "one image of 3x32x32" in done.stdout, done.stderr
-    for part in ("train", "Validation"):  # the weights' classes stay what they were
-        os.rename(tmp_path / "data" / part / "ant", tmp_path / "data" / part / "cow")
+    for split in ("train", "Validation"):  # the weights keep their classes
+        os.rename(tmp_path / "data" / split / "ant", tmp_path / "data" / split / "cow")
     done = command(tmp_path, "evaluate", "run=a", "trainer=cpu", **cache)
-    assert "class 0 is ant of the weights, and bee of these data" in done.stdout, done.stderr
+    assert "class 0 is ant in the weights and bee in these data" in done.stdout, done.stderr
     shutil.move(tmp_path / "data", tmp_path / "elsewhere")
     done = command(tmp_path, "export", "run=a", "to=safetensors", "output=b.safetensors", **cache)
     assert "ant, bee" in done.stdout, done.stderr

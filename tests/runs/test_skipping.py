@@ -1,4 +1,4 @@
-"""A folder with images that cannot be read: a run that ends and names the first, and one that leaves them out."""
+"""A folder with unreadable images: a run that ends and names the first, and one that leaves them out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from runs.pictures import write_folders
 from lineage.running.checkpoints import read
 
 
-def test_what_every_rank_left_out_is_known_after_a_stop(tmp_path):
-    """One step, that sees all images once, and then the test."""
+def test_images_that_any_rank_left_out_are_known_after_a_stop(tmp_path):
+    """In one step over all images, and then the test."""
     write_folders(tmp_path / "data", count=6)
     bad = [tmp_path / "data" / "train" / name / f"{i}.jpeg" for name in ("ant", "bee") for i in (1, 4)]
     for path in bad:
@@ -54,7 +54,7 @@ def test_images_that_cannot_be_read(tmp_path):
         assert "truncated" in " ".join(skipped.values())
 
     lenet = ("arch=lenet5", "arch.in_channels=3", "recipe.train_res=32")
-    for size in (8, 3):  # the step is the same in other micro-batches, whose shares of it are unequal
+    for size in (8, 3):  # the step is the same in other micro-batches, of unequal size
         machine = ("trainer=cpu", f"trainer.max_per_device={size}", f"run=by{size}")
         done = command(tmp_path, "train", *lenet, *words[2:], *machine, *skip)
         assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def test_images_that_cannot_be_read(tmp_path):
     done = command(tmp_path, "train", *words, "trainer=cpu", *skip[:1], "datamodule.max_errors=0", "run=few")
     assert done.returncode == 1 and "more than datamodule.max_errors=0" in done.stderr
 
-    # Stopped by an image, a run goes on with more left out, in a folder that was moved, or once all is mended.
+    # A run that an image ended continues if more may be left out, in a folder that was moved, or after a repair.
     (tmp_path / "data").rename(tmp_path / "moved")
     moved = [word.replace(str(tmp_path / "data"), str(tmp_path / "moved")) for word in words]
     done = command(tmp_path, "train", *moved, "trainer=cpu", *skip, "run=few")

@@ -1,4 +1,4 @@
-"""Order, splits and loaders as functions; files read whole, refused when damaged, and never run as code."""
+"""The order of images, loaders and workers; files of data sets, damaged ones too; shared memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tiny(count: int = 50) -> TensorImages:
 
 
 def stream(images, view=None, workers: int = 0) -> Stream:
-    """Batches of images, made here or by worker processes."""
+    """A stream of batches, from this process or from workers."""
     made, pools = Job(images, view), []
 
     def pool() -> Pool:
@@ -111,7 +111,7 @@ def test_weights_make_the_mean_over_images():
             assert weight == pytest.approx(n * split.devices / 2)
 
 
-def test_a_loader_goes_on_where_it_was_saved():
+def test_a_loader_continues_where_it_was_saved():
     order = EpochOrder(50, 8, 3, True, 0)
     whole, half = loader(order), loader(order)
     for one in (whole, half):
@@ -143,8 +143,8 @@ def equal(steps, others) -> bool:
 
 
 @FORKS
-def test_workers_change_nothing_in_any_epoch():
-    """Nor what is begun ahead: epochs in a row, one that is broken off, and one that begins in its middle."""
+def test_workers_change_nothing():
+    """Also with batches begun ahead: in consecutive epochs, one that is stopped early, and one that is resumed."""
     order = EpochOrder(50, 16, 3, True, 0)
     zero, two = (loader(order, BatchSplit(1, 2), workers=n, view=AddRepetition()) for n in (0, 2))
     for epoch, first, last in ((0, 0, 3), (1, 0, 3), (2, 0, 1), (3, 0, 3), (5, 2, 3)):
@@ -157,7 +157,7 @@ def test_workers_change_nothing_in_any_epoch():
 
 
 @FORKS
-def test_the_next_epoch_is_begun_before_it_is_asked_for():
+def test_the_next_epoch_is_begun_before_it_is_requested():
     one = loader(EpochOrder(48, 16, 0, True, 0), workers=1, view=AddRepetition(), last=1)
     list(one)
     assert [request.key for request, _ in one.stream.pending] == [(1, 0), (1, 1)]
@@ -184,7 +184,7 @@ class Fails(AddRepetition):
 
 
 @FORKS
-def test_a_fault_of_the_program_in_a_worker_is_told_whole():
+def test_an_exception_in_a_worker_is_raised_with_its_message():
     with pytest.raises(RuntimeError, match="of its own"):
         list(loader(EpochOrder(48, 16, 0, True, 0), workers=1, view=Fails()))
 
@@ -290,7 +290,7 @@ def test_cifar_files_are_data_not_code(tmp_path):
 
 # ---- one copy for the ranks of a machine
 
-OF_A_RANK = """
+RANK_PROGRAM = """
 import sys, torch
 from lineage.datamodules.loading import shared_memory as shared
 tensors = shared.offered("key")
@@ -306,7 +306,7 @@ def test_ranks_map_one_copy(monkeypatch):
     ours = shared.offer([images, labels], "key")
     assert torch.equal(ours[0], images) and torch.equal(ours[1], labels)
     ours[0][0] = 2
-    done = subprocess.run([sys.executable, "-c", OF_A_RANK], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", RANK_PROGRAM], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split() == ["288", "[0,", "1,", "2,", "3,", "4]"], done.stderr  # 4 x 48 + 96
     monkeypatch.setenv(shared.PLACE, '{"process": 1, "file": 3, "key": "key", "layout": []}')
-    assert shared.offered("key") is None  # somebody else's
+    assert shared.offered("key") is None  # another process offers it

@@ -39,7 +39,7 @@ def test_jpeg_is_pillows_to_the_pixel(number, options):
 
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}, {"restart_marker_rows": 1}])
 @pytest.mark.parametrize("bottom", [5, 40, 63, 64, 65, 200, 390, 427])
-def test_rows_below_a_box_are_not_decoded_and_change_nothing(bottom, options):
+def test_leaving_out_rows_below_a_box_changes_nothing(bottom, options):
     data = encoded(photographs()[0], **options)
     box, size = (bottom - 5, 3, 5, 90), (5, 90)
     found = open_image(data, 3).resize_box(box, size, "bicubic", beyond=False)
@@ -47,7 +47,7 @@ def test_rows_below_a_box_are_not_decoded_and_change_nothing(bottom, options):
 
 
 @pytest.mark.parametrize(("interpolation", "size"), [("bicubic", 40), ("bilinear", 40), ("area", 60), ("area", 20)])
-def test_what_jpegs_own_scaling_leaves_out_is_hardly_seen(interpolation, size, monkeypatch):
+def test_jpegs_own_scaling_hardly_changes_pixels(interpolation, size, monkeypatch):
     image = photographs()[0].resize((2560, 1708), Image.Resampling.BICUBIC)
     data, box = encoded(image, quality=95), (100, 300, 1500, 2000)
     decoded = []
@@ -78,7 +78,7 @@ def test_exif_orientation(kind, orientation):
     assert numpy.array_equal(open_image(data, 3, rotate=False).whole(), pillow(data))
 
 
-def test_kinds_of_pictures():
+def test_formats():
     image = photographs()[0].resize((32, 20))
     pixels = numpy.asarray(image)
     for kind in ("PNG", "BMP", "PPM", "TIFF"):
@@ -112,7 +112,7 @@ def test_transparent_pixels_become_white():
 
 
 def bomb(side: int = 20000) -> bytes:
-    """The head of a PNG that says it is side x side, and hardly more."""
+    """A PNG whose header states side x side pixels, without pixels."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -122,7 +122,7 @@ def bomb(side: int = 20000) -> bytes:
 
 
 def damaged() -> dict[str, tuple[bytes, str]]:
-    """Files by name, with what is said of them."""
+    """Damaged files by name, and the error message."""
     whole, png = encoded(photographs()[0]), encoded(photographs()[0], "PNG")
     thumbnail = b"\xff\xfe\0\4\xff\xd9"  # a comment that holds the end of another JPEG, as a camera's thumbnail does
     scan = whole.index(b"\xff\xda")
@@ -145,11 +145,11 @@ def damaged() -> dict[str, tuple[bytes, str]]:
 
 @pytest.mark.parametrize("name", damaged())
 def test_damaged(name):
-    data, said = damaged()[name]
-    with pytest.raises(ImageError, match=said) as caught:
+    data, message = damaged()[name]
+    with pytest.raises(ImageError, match=message) as caught:
         open_image(data, 3).whole()
     assert "\n" not in str(caught.value) and "BytesIO" not in str(caught.value)
-    with pytest.raises(ImageError, match=said):
+    with pytest.raises(ImageError, match=message):
         open_image(data, 3).resize_box((0, 0, 100, 100), (50, 50), "area", beyond=False)
 
 

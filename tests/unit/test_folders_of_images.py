@@ -1,4 +1,4 @@
-"""Folders as people have them: splits under their names, what is null found, ImageNet in each of its layouts."""
+"""Folders of images: names of splits, inferred values, ImageNet in each of its layouts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cache(tmp_path, monkeypatch) -> None:
 
 
 def draw(root: Path, *names: str, size: tuple[int, int] | None = None, level: int = 0) -> Path:
-    """Grey pictures in folders that were made long ago, of a size (width, height) each, or of one size."""
+    """Grey pictures of several sizes, or of one `size` (width, height), in folders that were changed long ago."""
     for i, name in enumerate(names):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", size or (20 + i, 30), level + i).save(root / name)
@@ -69,7 +69,7 @@ def classes(count: int, *names: str, ending: str = "png") -> list[str]:
         ({"train": 4, "val": 3, "annotations": 0}, "", [8, 6, 6], True),
     ],
 )
-def test_splits_under_the_names_that_people_use(tmp_path, splits, words, expected, one_set):
+def test_usual_names_of_splits(tmp_path, splits, words, expected, one_set):
     for split, count in splits.items():
         (tmp_path / "data" / split).mkdir(parents=True, exist_ok=True)
         draw(tmp_path / "data" / split, *classes(count, "ant", "bee"))
@@ -87,7 +87,7 @@ def test_a_class_may_be_called_like_a_split(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "words", "said"),
+    ("names", "words", "message"),
     [
         (["val/ant/1.png", "test/ant/1.png"], "", "holds no training images: it has val, test|it has test, val"),
         (["train/ant/1.png", "val/ant/1.png", "dev/ant/1.png"], "", "holds dev, val: which of them is val"),
@@ -102,17 +102,17 @@ def test_a_class_may_be_called_like_a_split(tmp_path):
         (["ant/1.png", "bee/1.png"], "datamodule.resolution=40", "sizes from 20x30 to 21x30"),
     ],
 )
-def test_folders_that_do_not_fit_together(tmp_path, names, words, said):
+def test_folders_that_do_not_fit_together(tmp_path, names, words, message):
     for name in names:
         if name.endswith(".txt"):
             (tmp_path / "data" / name).parent.mkdir(parents=True)
             (tmp_path / "data" / name).touch()
     draw(tmp_path / "data", *(name for name in names if name.endswith(".png")))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         loaded("imagefolder", tmp_path / "data", *words.split())
 
 
-def test_what_is_unequal_is_said_and_labels_follow_the_training_folder(tmp_path):
+def test_unequal_classes_are_noted_and_labels_follow_the_training_folder(tmp_path):
     draw(tmp_path / "data" / "train", *classes(1, "ant"), *classes(2, "bee"), *classes(12, "cat"))
     draw(tmp_path / "data" / "val", *classes(2, "bee"), *classes(1, "cat"))
     datamodule = loaded("imagefolder", tmp_path / "data")
@@ -122,7 +122,7 @@ def test_what_is_unequal_is_said_and_labels_follow_the_training_folder(tmp_path)
     assert unequal == "the classes are unequal: 12 of cat, 1 of ant" and lacks == "val lacks 1 of the 3 classes: ant"
 
 
-def test_what_the_command_says_goes_before_what_is_found(tmp_path):
+def test_given_values_replace_inferred_ones(tmp_path):
     draw(tmp_path / "data", *classes(4, "ant", "bee"), level=51)
     data = {"root": tmp_path / "data", "exif_rotation": True, "channels": None, "resolution": None}
     found = infer_missing(data)
@@ -143,16 +143,17 @@ def test_squares_of_one_size_are_a_data_set_in_memory(tmp_path, monkeypatch):
     assert datamodule.train[torch.arange(18)].shape == (18, 1, 40, 40)
     assert set(datamodule.train[torch.arange(18)].flatten().tolist()) <= set(range(20))
 
-    monkeypatch.setattr(pixels, "decode_all", None)  # they were kept
+    monkeypatch.setattr(pixels, "decode_all", None)  # they are cached
     again = loaded("imagefolder", root)
     assert torch.equal(again.train[torch.arange(18)], datamodule.train[torch.arange(18)])
     assert loaded("imagefolder", root, "datamodule.resolution=60").val[torch.arange(2)].shape == (2, 1, 60, 60)
 
     monkeypatch.setattr(pixels, "decode_all", decoded)
-    Image.new("L", (40, 40), 200).save(root / "a" / "0.png")  # in its place, which no folder's time tells
+    # A file of the same name does not change the folder's time.
+    Image.new("L", (40, 40), 200).save(root / "a" / "0.png")
     new = loaded("imagefolder", root)
     assert 200 in torch.cat([images[torch.arange(len(images))] for images in (new.train, new.val)])
-    assert new.mean[0] > datamodule.mean[0]  # found anew
+    assert new.mean[0] > datamodule.mean[0]  # measured again
     (root / "a" / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="a/1.png cannot be read as an image"):
         loaded("imagefolder", root)
@@ -181,7 +182,7 @@ def test_small_squares_are_enlarged_to_32_pixels_and_oblong_images_shown_in_a_sq
 
 @pytest.mark.parametrize(("kind", "words"), [("imagefolder", ""), ("imagenet", "datamodule.num_classes=2")])
 @pytest.mark.parametrize(("place", "renamed"), [("a", "c"), ("a/0.png", "a/9.png")])
-def test_a_run_goes_on_with_the_images_and_classes_it_began_with(tmp_path, kind, words, place, renamed):
+def test_a_resumed_run_needs_the_same_images_and_classes(tmp_path, kind, words, place, renamed):
     root = draw(tmp_path / "data", *classes(4, "train/a", "train/b"), *classes(2, "val/b"))
     state = loaded(kind, root, *words.split()).state_dict()
     loaded(kind, root, *words.split()).load_state_dict(state)
@@ -201,7 +202,7 @@ def test_squares_of_one_size_that_cannot_be_read(tmp_path, monkeypatch, writable
         loaded("imagefolder", root)
     with pytest.raises(DataError, match="2 images cannot be read, more than datamodule.max_errors=1"):
         loaded("imagefolder", root, skip, "datamodule.max_errors=1")
-    for _ in range(2):  # the pixels are not kept without their faults
+    for _ in range(2):  # pixels with faults are not cached
         datamodule = loaded("imagefolder", root, skip, "datamodule.max_errors=2")
         assert sizes(datamodule) == [18, 2, 2] and [name[-7:] for name in datamodule.skipped] == ["a/3.png", "b/7.png"]
         bad = []
@@ -215,7 +216,7 @@ def test_squares_of_one_size_that_cannot_be_read(tmp_path, monkeypatch, writable
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("datamodule.root=nowhere", "nowhere is not a folder. Name the one that holds the images: datamodule.root="),
         ("datamodule.root=data arch.num_classes=1", "arch.num_classes=1: the data have 2."),
@@ -223,16 +224,16 @@ def test_squares_of_one_size_that_cannot_be_read(tmp_path, monkeypatch, writable
         ("datamodule.root=data/ant", "ant holds 1 images beside its class folders (0.png)"),
     ],
 )
-def test_commands_that_are_refused_before_torch(tmp_path, monkeypatch, words, said):
+def test_commands_that_are_refused_before_torch(tmp_path, monkeypatch, words, message):
     monkeypatch.setenv("HOME", str(tmp_path))
     draw(tmp_path / "data", *classes(1, "ant", "bee"))
     done = cold(tmp_path, "train", "datamodule=imagefolder", *words.split())
-    assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") <= 2, done.stderr
+    assert done.returncode == 1 and message in done.stderr and done.stderr.count("\n") <= 2, done.stderr
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("datamodule=imagefolder", "datamodule.root has no value"),
         ("datamodule=imagefolder datamodule.root=. arch.num_classes=null", "arch.num_classes=null: it cannot be null"),
@@ -240,8 +241,8 @@ def test_commands_that_are_refused_before_torch(tmp_path, monkeypatch, words, sa
         ("datamodule=digits datamodule.num_classes=null", "datamodule.num_classes=null: it cannot be null"),
     ],
 )
-def test_what_cannot_be_null(words, said):
-    with pytest.raises(UserError, match=said):
+def test_what_cannot_be_null(words, message):
+    with pytest.raises(UserError, match=message):
         check_nodes(composed(*words.split()))
 
 
@@ -292,14 +293,14 @@ def with_pairs(root: Path) -> None:
 OF_EACH = [(0, 1), (1, 2), (2, 0)]  # image and class
 
 
-@pytest.mark.parametrize("told", [with_kit, with_table, with_list, with_pairs])
+@pytest.mark.parametrize("add_classes", [with_kit, with_table, with_list, with_pairs])
 @pytest.mark.parametrize("place", ["val", "ILSVRC/Data/CLS-LOC/val"])
-def test_imagenet_flat_with_what_tells_the_classes(tmp_path, told, place):
+def test_flat_imagenet_with_a_file_of_classes(tmp_path, add_classes, place):
     files = [f"ILSVRC2012_val_0000000{i}.JPEG" for i in (1, 2, 3)]
     draw(tmp_path / "data" / place, *files)
     with pytest.raises(DataError, match="in no class folders, and no file has their classes"):
         loaded("imagenet", tmp_path / "data")
-    told(tmp_path / "data")
+    add_classes(tmp_path / "data")
     datamodule = loaded("imagenet", tmp_path / "data")
     assert datamodule.test.labels.tolist() == [1, 2, 0]
     assert datamodule.test.blobs.name(0).endswith(files[0])

@@ -31,7 +31,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def make(root: Path, *names: str) -> Path:
-    """Empty files, in folders that were made long ago."""
+    """Empty files, in folders that were changed long ago."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
@@ -90,14 +90,14 @@ def test_names_that_are_not_utf8(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (["readme.txt"], "holds no class folder"),
         (["1.jpg", "2.jpg", "3.jpg", "ant/1.jpg"], r"holds 3 images beside its class folders \(1.jpg, 2.jpg, ...\)"),
     ],
 )
-def test_folders_that_are_no_data_set(tmp_path, names, said):
-    with pytest.raises(DataError, match=said):
+def test_folders_that_are_not_data_sets(tmp_path, names, message):
+    with pytest.raises(DataError, match=message):
         open_index(make(tmp_path / "data", *names))
     with pytest.raises(DataError, match="nowhere is not a folder"):
         open_index(tmp_path / "nowhere")

@@ -13,7 +13,7 @@ from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 
 
 def fixres(order: EpochOrder, passes: int) -> list[int]:
-    """RASampler of FixRes's samplers.py: an image several times in a row, permutation after permutation."""
+    """RASampler of FixRes's samplers.py: every image several times in a row, one permutation after another."""
     drawn: list[int] = []
     for i in range(passes):
         permutation = numpy.random.default_rng((order.seed, 0, i)).permutation(order.samples)
@@ -32,16 +32,16 @@ def test_an_epoch_of_several_passes_is_fixress(passes, repeats):
     assert not torch.equal(found[:, 1], order.epoch(1)[:, 1])
 
 
-def test_a_last_part_counts_over_all_passes():
+def test_an_incomplete_last_batch_after_several_passes():
     whole = EpochOrder(50, 8, 0, False, 0, 3)
     assert whole.steps_per_epoch == 19 and whole.images_per_epoch == 150
     assert Counter(whole.epoch(0)[:, 1].tolist()) == dict.fromkeys(range(50), 3)
-    assert EpochOrder(50, 128, 0, True, 0, 2).images_per_epoch == 128  # runs on until the step is full
+    assert EpochOrder(50, 128, 0, True, 0, 2).images_per_epoch == 128  # continued until the step is full
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 8])
-def test_repeated_augmentation_shows_the_images_of_timms_sampler(ranks, monkeypatch):
-    """RepeatAugSampler, of the same permutation; it leaves out what exceeds a multiple of 256."""
+def test_repeated_augmentation_has_the_images_of_timms_sampler(ranks, monkeypatch):
+    """RepeatAugSampler with the same permutation; it leaves out images beyond a multiple of 256."""
     order = EpochOrder(1000, 256, 3, True, 0)
     permutation = torch.from_numpy(numpy.random.default_rng((0, 0, 0)).permutation(1000))
     monkeypatch.setattr(torch, "randperm", lambda *arguments, **options: permutation)

@@ -1,4 +1,4 @@
-"""Street View House Numbers, random images, and sets of the Hugging Face Hub, made here: read, found, refused."""
+"""SVHN, synthetic images, and sets of the Hugging Face Hub, from small files made here."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from lineage.datamodules.sets.svhn import read_mat
 def write_svhn(folder, **counts: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rng = numpy.random.default_rng(0)
-    for part, count in counts.items():
+    for split, count in counts.items():
         images = rng.integers(0, 256, (32, 32, 3, count), dtype=numpy.uint8)
         images[1, 2, 0, :] = numpy.arange(count)  # row 1, column 2, red
         labels = (numpy.arange(count, dtype=numpy.uint8) % 10 + 1)[:, None]
-        savemat(folder / f"{part}_32x32.mat", {"X": images, "y": labels}, do_compression=True)
+        savemat(folder / f"{split}_32x32.mat", {"X": images, "y": labels}, do_compression=True)
 
 
 @pytest.mark.parametrize("folder", ["svhn", "."])
@@ -46,18 +46,18 @@ def test_svhn(tmp_path, folder):
     assert datamodule.train[torch.arange(50)][:, 0, 1, 2].tolist() == [*range(30), *range(20)]
 
 
-def test_svhn_is_fetched_a_part_at_a_time(tmp_path, monkeypatch):
-    asked = []
+def test_svhns_files_are_downloaded_one_by_one(tmp_path, monkeypatch):
+    fetched = []
 
     def fetch(root, split, download):
-        asked.append(split)
+        fetched.append(split)
         write_svhn(tmp_path / "svhn", **{split: 10})
         assert (root, download) == (str(tmp_path / "svhn"), True)
 
     monkeypatch.setattr(torchvision.datasets, "SVHN", fetch)
     write_svhn(tmp_path / "svhn", train=10)
     loaded("svhn", f"root={tmp_path}", "extra=true", "val_size=0")
-    assert asked == ["extra", "test"]
+    assert fetched == ["extra", "test"]
 
 
 def test_a_damaged_mat_file_is_one_line(tmp_path):
@@ -114,7 +114,7 @@ def picture(i: int, size: tuple[int, int]) -> dict:
 
 
 def table(package, count: int, labels, kind=None, size=None, **more):
-    """Rows of pictures, of one size or of several; labels are a list, or a function of the row."""
+    """A table of pictures, of one size or of several, and labels."""
     columns = {"picture": [picture(i, size or (40 + i, 50)) for i in range(count)], "animal": labels, **more}
     features = package.Features(
         picture=package.Image(),
@@ -143,7 +143,7 @@ def test_a_small_set_is_held_in_memory(package, tmp_path):
 
 
 def test_photographs_with_words_for_labels(package, tmp_path):
-    """A test whose labels are secret; a row whose image is a file; one that has none."""
+    """With a test set whose labels are secret, a row whose image is a file, and one without an image."""
     file = tmp_path / "elsewhere.png"
     Image.new("L", (60, 30), 7).save(file)
     train = table(package, 12, ["emu", "cat", "dog"] * 4)
@@ -164,7 +164,7 @@ def test_photographs_with_words_for_labels(package, tmp_path):
 
 
 def test_a_split_has_one_role(package, tmp_path):
-    """What is trained on is no test, though it is called so; a test whose labels are all -1 has none."""
+    """A split that is given for training is not the test set; a test set whose labels are all -1 is left out."""
     train, secret = table(package, 12, [0, 1, 2] * 4), table(package, 4, [-1] * 4)
     test = table(package, 6, [0, 1, 2] * 2)
     name = saved(package, tmp_path / "set", train=train, test=test)
@@ -175,7 +175,7 @@ def test_a_split_has_one_role(package, tmp_path):
     assert sizes(datamodule) == [10, 2, 2] and datamodule.class_names() == ["0", "1", "2"]
 
 
-def test_what_is_found_is_kept_until_the_set_changes(package, tmp_path, monkeypatch):
+def test_statistics_are_cached_until_the_data_set_changes(package, tmp_path, monkeypatch):
     name, measured = saved(package, tmp_path / "set", train=table(package, 12, ["a", "b"] * 6)), []
     measure = statistics.measure
     monkeypatch.setattr(statistics, "measure", lambda *rest, **more: measured.append(1) or measure(*rest, **more))
@@ -186,7 +186,7 @@ def test_what_is_found_is_kept_until_the_set_changes(package, tmp_path, monkeypa
 
 
 def test_a_copy_of_a_set_is_the_same_set(package, tmp_path):
-    """A run goes on with it on another machine, where the package's fingerprint is another."""
+    """A run can be resumed with it on another machine, where the package's fingerprint differs."""
     tables = [
         table(package, 12, ["a", "b"] * 6),
         table(package, 12, ["a", "b"] * 6),
@@ -238,7 +238,7 @@ def test_a_mistake_is_a_line_or_two(package, tmp_path):
         ValueError("Config name is missing.\nPlease pick one among: ['x', 'y']\nExample of usage:\n\n\t`load('x')`"),
     ],
 )
-def test_what_the_hub_says_is_handed_on(package, monkeypatch, error):
+def test_the_hubs_errors_are_shown(package, monkeypatch, error):
     def fail(*_):
         raise error
 
@@ -248,7 +248,7 @@ def test_what_the_hub_says_is_handed_on(package, monkeypatch, error):
     assert "Example of usage" not in str(raised.value)
 
 
-def test_without_the_package_its_name_is_said(monkeypatch):
+def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match="pip install"):
         load_splits({"name": "cifar10", "config": None})
