@@ -1,13 +1,12 @@
-"""Time and activation memory of our networks against torchvision's or timm's, with the same weights.
+"""Time and activation memory of our networks, against torchvision's or timm's with the same weights.
 
     python benchmarks/archs.py                            every network that has a counterpart there
     python benchmarks/archs.py resnet50 densenet121       these
     OMP_NUM_THREADS=1 python benchmarks/archs.py --batch 2 --seconds 15 --size 224
-    python benchmarks/archs.py --recompute                what checkpoint_gradients saves, a network a family
+    python benchmarks/archs.py --recompute                what checkpoint_gradients saves, for a network per family
 
-One forward and backward pass in training mode, ours and theirs in turn in one process, so that both meet the same state
-of the machine. The ratio is the median of those of neighbouring passes. Activation memory is what the graph keeps for
-the backward pass, parameters and input apart.
+A pass is forward and backward in training mode; ours and theirs take turns, and the ratio is the median over pairs of
+passes. Activation memory is what autograd keeps for the backward pass, without parameters and input.
 """
 
 from __future__ import annotations
@@ -16,14 +15,12 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from harness import ROOT, seconds
 from torch import Tensor, nn
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT / "tests"))
 
 from networks import build, channels_of, first_row, rows  # noqa: E402
 from oracles import CLASSES, Case, build_oracle, case  # noqa: E402
@@ -37,7 +34,7 @@ FAMILIES = (
 
 
 def comparisons(names: list[str]) -> list[tuple[Case, int]]:
-    """(pair, paper's image side): each config once, against torchvision where it has the network, else timm."""
+    """(pair, resolution of the paper) for each network, against torchvision if it has the network, else timm."""
     found: dict[str, tuple[Case, int]] = {}
     for row in rows():
         source = "torchvision" if row.torchvision_name else "timm"
@@ -51,20 +48,14 @@ def comparisons(names: list[str]) -> list[tuple[Case, int]]:
 
 
 def step(network: nn.Module, images: Tensor) -> None:
-    """Forward and backward; gradients are dropped, as an optimiser's zero_grad does."""
+    """Forward and backward; the gradients are dropped, as by an optimiser's zero_grad."""
     loss = torch.stack([result.sum() for result in outputs(network(images))]).sum()
     loss.backward()
     network.zero_grad(set_to_none=True)
 
 
-def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def activation_bytes(network: nn.Module, images: Tensor) -> int:
-    """Storages that autograd keeps between the passes, each once."""
+    """Bytes of the storages that autograd keeps for the backward pass, each once."""
     given = {t.untyped_storage().data_ptr() for t in (images, *network.parameters(), *network.buffers())}
     kept: dict[int, int] = {}
 
@@ -72,7 +63,7 @@ def activation_bytes(network: nn.Module, images: Tensor) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in given:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # of the same storage: nothing is freed, so no address comes twice
+        return tensor.detach()  # it keeps the storage alive, so no other one gets its address
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         result = network(images)
@@ -102,7 +93,7 @@ def compare(pair: Case, side: int, batch: int, allowed: float) -> tuple[float, f
 
 
 def recomputation(batch: int, largest: int) -> None:
-    """Print activation memory with and without `checkpoint_gradients`, of a network a family."""
+    """Print activation memory with and without `checkpoint_gradients`, for a network per family."""
     print("| arch | image | kept, MiB | recomputed, MiB | ratio |")
     print("|---|---|---|---|---|")
     for name in FAMILIES:
@@ -112,8 +103,9 @@ def recomputation(batch: int, largest: int) -> None:
         kept = activation_bytes(network, images)
         network.checkpoint_gradients()
         recomputed = activation_bytes(network, images)
-        shown = f"{kept / 2**20:.1f} | {recomputed / 2**20:.1f} | {recomputed / kept:.3f}"
-        print(f"| {name} | {side} | {shown} |", flush=True)
+        print(
+            f"| {name} | {side} | {kept / 2**20:.1f} | {recomputed / 2**20:.1f} | {recomputed / kept:.3f} |", flush=True
+        )
 
 
 def main() -> None:

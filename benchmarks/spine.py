@@ -1,10 +1,8 @@
-"""Ratios of this project to bare PyTorch loops, measured side by side in one process: python benchmarks/spine.py
+"""The time of runs, against bare PyTorch loops.
 
-Times on a shared machine drift, so the two sides take turns and the median of the pairs' ratios is printed.
+python benchmarks/spine.py startup | lenet | resnet18 | preparation | logging    [--rounds 5]
 
-    python benchmarks/spine.py startup | lenet | resnet18 | preparation | logging    [--rounds 5]
-
-`lenet` and `logging` read MNIST (LINEAGE_DATA, or data/); the others need no data.
+`lenet` and `logging` read MNIST (from LINEAGE_DATA, or data/); the others need no data.
 """
 
 from __future__ import annotations
@@ -14,44 +12,35 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.sides import ROOT, command, compare
+from harness import ROOT, command, compare, config, own_seconds, recipe
 
 
-def wall(*words: str) -> float:
-    began = time.perf_counter()
-    subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - began
+def process(*words: str) -> None:
+    subprocess.run([sys.executable, *words], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
 
 
 def startup(rounds: int) -> None:
     """--help against importing torch, and a whole default run."""
-    compare(
-        rounds,
-        help=lambda: wall(sys.executable, "train.py", "--help"),
-        import_torch=lambda: wall(sys.executable, "-c", "import torch"),
-    )
+    help_page, torch = partial(process, "train.py", "--help"), partial(process, "-c", "import torch")
+    compare(rounds, warm_up=False, help=help_page, import_torch=torch)
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, str(ROOT / "train.py"), f"runs={folder}", "run=run"]
         began = time.time()
-        subprocess.run(words, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+        process("train.py", f"runs={folder}", "run=run")
         whole = time.time() - began
         log = next(Path(folder).rglob("train.log"))
         first_step = time.mktime(time.strptime(log.read_text()[:19], "%Y-%m-%d %H:%M:%S")) + 1 - began
     print(f"  python train.py: {whole:.1f} s, of which at most {first_step:.1f} s before the first step")
 
 
-def built(*words: str, everything: bool = True):
-    """A trainer, module and data of a command line, with all the callbacks and loggers of a run, or none of them."""
-    from hydra import compose, initialize_config_dir
+def build(*words: str, everything: bool = True) -> tuple[Any, Any, Any]:
+    """Trainer, module and data of a command, with all the callbacks and loggers of a run, or with none."""
     from rich.console import Console
 
     from lineage import assemble
-    from lineage.config import schema  # noqa: F401
     from lineage.reporting.clock import Clock
     from lineage.reporting.metric_rows import MetricRows
     from lineage.reporting.progress_bar import RunProgressBar
@@ -60,8 +49,7 @@ def built(*words: str, everything: bool = True):
     from lineage.running.stopping import Stop
 
     folder = Path(tempfile.mkdtemp())
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("train", [*words, f"runs={folder}", "run=run"])
+    cfg = config(*words, f"runs={folder}", "run=run")
     callbacks: list[Any] = []
     if everything:
         console, clock = Console(quiet=True, force_terminal=True), Clock()
@@ -77,39 +65,30 @@ def built(*words: str, everything: bool = True):
 
 def fit_seconds(*words: str, everything: bool = True) -> float:
     """From the first step to the end of the last epoch: training, validation, metrics, logging and checkpoint."""
-    from pytorch_lightning.callbacks import Callback
+    from pytorch_lightning.callbacks import Timer
 
-    trainer, classifier, datamodule = built(*words, everything=everything)
-
-    class Clock(Callback):
-        def on_train_start(self, *_):
-            self.began = time.perf_counter()
-
-        def on_train_end(self, *_):
-            self.seconds = time.perf_counter() - self.began
-
-    clock = Clock()
-    trainer.callbacks.append(clock)
+    trainer, classifier, datamodule = build(*words, everything=everything)
+    timer = Timer()
+    trainer.callbacks.append(timer)
     trainer.fit(classifier, datamodule=datamodule)
-    return clock.seconds
+    return timer.time_elapsed("train")
 
 
 def bare_epochs(*words: str) -> float:
-    """The same as a bare loop on the same tensors: gather, normalise, forward, backward, step; then validation."""
+    """The same in a bare loop on the same tensors: gather, normalise, forward, backward, step; then validation."""
     import torch
     from torch.nn import functional as F
 
-    _, classifier, datamodule = built(*words, everything=False)
-    network, recipe = classifier.network, classifier.recipe
+    _, classifier, datamodule = build(*words, everything=False)
+    network, settings = classifier.network, classifier.recipe
     network.to(memory_format=torch.contiguous_format)
     train, val = ((part[torch.arange(len(part))], part.labels) for part in (datamodule.train, datamodule.val))
     mean, std = datamodule.mean[0], datamodule.std[0]
-    optimizer = torch.optim.SGD(
-        network.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-    )
-    size = recipe.batch_size
+    options = {"momentum": settings.momentum, "weight_decay": settings.weight_decay, "fused": True}
+    optimizer = torch.optim.SGD(network.parameters(), settings.lr, **options)
+    size = settings.batch_size
     began = time.perf_counter()
-    for _ in range(recipe.epochs):
+    for _ in range(settings.epochs):
         order = torch.randperm(len(train[1]))
         for first in range(0, len(order) - size + 1, size):
             index = order[first : first + size]
@@ -130,12 +109,14 @@ LENET = ("experiment=lenet5_mnist", "recipe.epochs=1", "recipe.decay_epochs=[1]"
 
 def lenet(rounds: int) -> None:
     """LeNet-5 on MNIST, batch 128, one epoch with validation."""
-    compare(rounds, lineage=lambda: fit_seconds(*LENET), bare=lambda: bare_epochs(*LENET))
+    ours, bare = partial(fit_seconds, *LENET), partial(bare_epochs, *LENET)
+    compare(rounds, own_seconds, warm_up=False, lineage=ours, bare=bare)
 
 
 def logging(rounds: int) -> None:
     """The same epoch with progress, metrics files, TensorBoard and checkpoints, and with none of them."""
-    compare(rounds, everything=lambda: fit_seconds(*LENET), nothing=lambda: fit_seconds(*LENET, everything=False))
+    everything, nothing = (partial(fit_seconds, *LENET, everything=chosen) for chosen in (True, False))
+    compare(rounds, own_seconds, warm_up=False, everything=everything, nothing=nothing)
 
 
 def resnet18(rounds: int) -> None:
@@ -147,26 +128,21 @@ def resnet18(rounds: int) -> None:
     from lineage.datamodules.images import TensorImages
 
     steps, size = 6, 64
-    images, labels = (
-        torch.randint(0, 256, (size * steps, 3, 32, 32), dtype=torch.uint8),
-        torch.arange(size * steps) % 10,
-    )
+    images = torch.randint(0, 256, (size * steps, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.arange(size * steps) % 10
 
     def loop(tuned: bool) -> float:
         network = ResNet("basic", [2, 2, 2, 2], num_classes=10, stem="cifar")
-        memory_format = torch.channels_last if tuned else torch.contiguous_format
-        network.to(memory_format=memory_format)
+        layout = torch.channels_last if tuned else torch.contiguous_format
+        network.to(memory_format=layout)
         optimizer = torch.optim.SGD(network.parameters(), 0.02, 0.9, weight_decay=5e-4, fused=tuned)
         seconds = []
-        for first in range(0, len(images), size):
+        for batch, targets in zip(images.split(size), labels.split(size), strict=True):
             began = time.perf_counter()
-            batch = (
-                images[first : first + size].float().div(255).sub(0.5).div(0.25).contiguous(memory_format=memory_format)
-            )
+            pixels = batch.float().div(255).sub(0.5).div(0.25).contiguous(memory_format=layout)
             with torch.autocast("cpu", torch.bfloat16, enabled=tuned):
-                logits = network(batch)
-            loss = F.cross_entropy(logits.float(), labels[first : first + size])
-            loss.backward()
+                logits = network(pixels)
+            F.cross_entropy(logits.float(), targets).backward()
             optimizer.step()
             optimizer.zero_grad()
             seconds.append(time.perf_counter() - began)
@@ -175,9 +151,8 @@ def resnet18(rounds: int) -> None:
     def ours() -> float:
         from pytorch_lightning.callbacks import Callback
 
-        words = (
-            "arch=resnet18 datamodule=cifar10 trainer=cpu recipe.epochs=1 recipe.batch_size=64 recipe.decay_epochs=[1]"
-        )
+        words = "arch=resnet18 datamodule=cifar10 datamodule.val_size=0 trainer=cpu trainer.limit_val_batches=0"
+        words += f" recipe.epochs=1 recipe.batch_size={size} recipe.decay_epochs=[1]"
         seconds: list[float] = []
 
         class Steps(Callback):
@@ -191,51 +166,44 @@ def resnet18(rounds: int) -> None:
 
         data = TensorImages(images, labels)
         setattr(lineage.datamodules.sets.cifar.CIFAR10, "read", lambda self, share: (data, data))  # noqa: B010
-        trainer, classifier, datamodule = built(*words.split(), "datamodule.val_size=0", "trainer.limit_val_batches=0")
+        trainer, classifier, datamodule = build(*words.split())
         trainer.callbacks.append(Steps())
         trainer.fit(classifier, datamodule=datamodule)
         return statistics.median(seconds[1:])
 
-    compare(rounds, lineage=ours, tuned=lambda: loop(True), plain_fp32=lambda: loop(False))
+    tuned, plain = partial(loop, True), partial(loop, False)
+    compare(rounds, own_seconds, warm_up=False, lineage=ours, tuned=tuned, plain_fp32=plain)
 
 
 def preparation(rounds: int) -> None:
     """Pad-crop, flip and normalisation of a CIFAR batch of 128, against a whole ResNet-20 step."""
     import torch
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
     from torch.nn import functional as F
 
     from lineage.archs.resnet import resnet_cifar
-    from lineage.config import schema  # noqa: F401
+    from lineage.datamodules.loading.loader import first_repetitions
     from lineage.recipes.augment.device import DeviceAugmentation
 
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        recipe: Any = OmegaConf.to_object(compose("train", ["recipe=resnet_cifar"]).recipe)
-    facts: dict[str, Any] = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    augment = DeviceAugmentation(recipe, seed=0, crop_here=True, **facts)
-    images, samples = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8), torch.arange(128)
-    sample_keys, labels = torch.stack((samples, samples, samples), dim=1), samples % 10
+    augment = DeviceAugmentation(recipe("resnet_cifar"), seed=0, mean=[0.5] * 3, std=[0.25] * 3, crop_here=True)
+    images, labels = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8), torch.arange(128) % 10
+    keys = first_repetitions(torch.arange(128))
     network = resnet_cifar(20, num_classes=10, shortcut="A", stem="cifar").to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, fused=True)
 
-    def prepare() -> float:
-        began = time.perf_counter()
-        augment(images, sample_keys).contiguous(memory_format=torch.channels_last)
-        return time.perf_counter() - began
+    def prepare() -> Any:
+        return augment(images, keys).contiguous(memory_format=torch.channels_last)
 
-    def step() -> float:
-        batch = augment(images, sample_keys).contiguous(memory_format=torch.channels_last)
-        began = time.perf_counter()
+    batch = prepare()
+
+    def step() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(batch)
         F.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
         optimizer.zero_grad()
-        return time.perf_counter() - began
 
     compare(max(rounds, 20), preparation=prepare, resnet20_step=step)
 
 
 if __name__ == "__main__":
-    command(__doc__, startup, lenet, logging, resnet18, preparation, rounds=5)
+    command(__doc__, startup, lenet, logging, resnet18, preparation, rounds=5, threads=None)

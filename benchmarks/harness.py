@@ -1,0 +1,99 @@
+"""What the benchmarks share: configs, work that is timed in turns, and a command that names the benchmarks of a file.
+
+Single times on a shared machine drift. So the alternatives take turns, and the medians of their ratios are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+
+
+def config(*overrides: str) -> Any:
+    from hydra import compose, initialize_config_dir
+
+    from lineage.config import schema  # noqa: F401  # the types of the config
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+def recipe(name: str, **changes: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    found: Any = OmegaConf.to_object(config(f"recipe={name}").recipe)
+    for key, value in changes.items():
+        setattr(found, key, value)
+    return found
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def cpu_seconds(work: Callable[[], Any]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def own_seconds(work: Callable[[], float]) -> float:
+    """For work that times itself."""
+    return work()
+
+
+def compare(
+    rounds: int, measure: Callable[[Any], float] = seconds, warm_up: bool = True, **works: Callable[[], Any] | None
+) -> None:
+    """Time works in turns; print each one's median, and the median ratio of the first to each of the others.
+
+    Args:
+        measure: runs a work and returns its time.
+        warm_up: whether to run each once before.
+        works: by name; None: its library is not installed.
+    """
+    present = {name: work for name, work in works.items() if work is not None}
+    for work in present.values() if warm_up else ():
+        work()
+    times: dict[str, list[float]] = {name: [] for name in present}
+    for _ in range(rounds):
+        for name, work in present.items():
+            times[name].append(measure(work))
+    first, *others = present
+    for name in present:
+        print(f"  {name:28s} {statistics.median(times[name]):8.4f} s")
+    for name in others:
+        ratios = [a / b for a, b in zip(times[first], times[name], strict=True)]
+        print(f"  {first} / {name}: {statistics.median(ratios):.3f}  ({min(ratios):.3f} to {max(ratios):.3f})")
+
+
+def command(description: str | None, *benchmarks: Callable[[int], None], rounds: int, threads: int | None = 1) -> None:
+    """Run the benchmarks that the command line names, or all of them.
+
+    Args:
+        rounds: default of --rounds.
+        threads: of PyTorch; None: as many as it chooses.
+    """
+    known = {benchmark.__name__: benchmark for benchmark in benchmarks}
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*known, []], default=[])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    arguments = parser.parse_args()
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    for name in arguments.names or known:
+        print(f"{name}: {(known[name].__doc__ or '').strip()}")
+        known[name](arguments.rounds)
