@@ -87,7 +87,7 @@ def compare(pair: Case, side: int, batch: int, allowed: float) -> tuple[float, f
     start = time.perf_counter()
     while len(times[1]) < 7 or (time.perf_counter() - start < allowed and len(times[1]) < 99):
         for which in (0, 1) if len(times[1]) % 2 == 0 else (1, 0):
-            times[which].append(seconds(lambda network=networks[which]: step(network, images)))  # type: ignore[misc]
+            times[which].append(seconds(lambda network=networks[which]: step(network, images)))
     ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
     return statistics.median(times[0]), statistics.median(times[1]), ratio, memory[0], memory[1]
 
