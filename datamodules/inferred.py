@@ -128,7 +128,7 @@ class InferredDataModule(EncodedDataModule):
                 found.update({i: Fault(i, split.blobs.name(i), reason) for i, reason in reasons.items()})
             if any(faults):  # nothing is shared, so that each rank knows the faults
                 self.report([fault for found in faults for fault in found.values()])
-            elif share and shared.can_share():
+            elif share:
                 tensors = shared.offer(tensors, key)
         indices = [distinct.index(split) for split in splits]
         return [

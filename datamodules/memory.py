@@ -46,8 +46,7 @@ class MemoryDataModule(ImageDataModule):
         tensors = shared.offered(key) if share else None
         if tensors is None:
             tensors = self._tensors()
-            if share and shared.can_share():
-                tensors = shared.offer(tensors, key)
+            tensors = shared.offer(tensors, key) if share else tensors
         train, train_labels, test, test_labels = tensors
         return TensorImages(train, train_labels), TensorImages(test, test_labels)
 

@@ -23,7 +23,9 @@ def can_share() -> bool:
 
 
 def offer(tensors: list[Tensor], key: str) -> list[Tensor]:
-    """Copy tensors to shared memory and offer them to the ranks under a key; returns the shared ones."""
+    """Copy tensors to shared memory, if there is any, and offer them to the ranks under a key; returns the copies."""
+    if not can_share():
+        return tensors
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     file = os.memfd_create("lineage-data")
     os.ftruncate(file, max(size, 1))

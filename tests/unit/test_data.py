@@ -207,6 +207,8 @@ def test_digits():
     assert images.shape == (1257, 1, 32, 32) and images.dtype == torch.uint8
     assert (images / 255).mean() == pytest.approx(datamodule.mean[0], abs=0.005)
     assert (images / 255).std() == pytest.approx(datamodule.std[0], abs=0.005)
+    with pytest.raises(DataError, match="datamodule.show=crop: it is one of"):
+        loaded("digits", "show=crop")
     other = loaded("digits", "split_seed=1")
     assert torch.equal(other.test.labels, datamodule.test.labels)
     assert not torch.equal(other.val.labels, datamodule.val.labels)
