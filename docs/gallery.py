@@ -1,6 +1,6 @@
 """Write docs/architectures.md and its drawings: make docs
 
-The prose is in docs/papers.yaml, the papers' numbers are in tests/golden/papers.csv, and what stands beside them is
+The prose is in docs/papers.yaml, the papers' numbers are in tests/golden/papers.csv, and the numbers beside them are
 counted from the networks.
 """
 
@@ -51,18 +51,18 @@ FOOTNOTES = {
 
 @functools.cache
 def counted() -> dict[str, list[dict[str, str]]]:
-    """The rows of the golden table, which the tests hold the networks to, by network."""
+    """The rows of the golden table, which tests compare with the networks, by network."""
     found: dict[str, list[dict[str, str]]] = {}
     with open(GOLDEN / "architectures.csv", newline="") as file:
         for row in csv.DictReader(file):
-            words = [word for word in row["config"].split() if not word.startswith("recipe.")]
-            found.setdefault(" ".join(words), []).append(row)
+            overrides = [word for word in row["config"].split() if not word.startswith("recipe.")]
+            found.setdefault(" ".join(overrides), []).append(row)
     return found
 
 
 @functools.cache
 def anatomy(network: str) -> Anatomy:
-    """The network for the data, and at the resolution, of its first row in the golden table."""
+    """The network for the data and the resolution of its first row in the golden table."""
     row = counted()[network][0]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [f"datamodule={row['dataset']}", *f"arch={network}".split()])
@@ -79,7 +79,7 @@ def page() -> str:
 
 
 def anchor(title: str) -> str:
-    """GitHub's name of a heading."""
+    """GitHub's anchor of a heading."""
     return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
 
 
@@ -125,8 +125,8 @@ def article(entry: Entry) -> str:
     return "\n".join([*lines, ""])
 
 
-def of_paper(entry: Entry) -> list[tuple[str, Number]]:
-    """The numbers of an entry, those at smaller resolutions too, each with its condition."""
+def paper_numbers(entry: Entry) -> list[tuple[str, Number]]:
+    """The paper's numbers of an entry, also at smaller resolutions, each with its condition."""
     rows = [row for row in counted()[entry.network] if row["config"] in numbers()]
     pairs = {row["config"]: "" if i == 0 else f"at {row['input_size']} pixels" for i, row in enumerate(rows)}
     return [
@@ -138,19 +138,19 @@ def of_paper(entry: Entry) -> list[tuple[str, Number]]:
 
 
 def printed(entry: Entry, quantity: str) -> str:
-    """What the paper prints of it: "22.85 (ten crops), 24.7 (one crop)"."""
-    found = {(when, str(number)): None for when, number in of_paper(entry) if number.quantity == quantity}
-    if quantity == "params":  # the same at every resolution
+    """The paper's numbers of a quantity: "22.85 (ten crops), 24.7 (one crop)"."""
+    found = {(when, str(number)): None for when, number in paper_numbers(entry) if number.quantity == quantity}
+    if quantity == "params":  # they are the same at every resolution
         found = {(when, text): None for when, text in found if not when.startswith("at ")}
     return ", ".join(f"{text} ({when})" if when else text for when, text in found)
 
 
 def sources(entry: Entry) -> str:
-    return "; ".join(dict.fromkeys(number.source for _, number in of_paper(entry) if number.source))
+    return "; ".join(dict.fromkeys(number.source for _, number in paper_numbers(entry) if number.source))
 
 
 def parameters(entry: Entry) -> str:
-    """The counts here: of each data set if they differ, and of the networks that share the drawing."""
+    """Our counts: for each data set if they differ, and for the networks that share the drawing."""
     rows = {row["dataset"]: f"{int(row['params']):,}" for row in counted()[entry.network]}
     found: dict[str, str] = {}
     for dataset, number in rows.items():
@@ -162,7 +162,7 @@ def parameters(entry: Entry) -> str:
 
 def multiply_adds(entry: Entry) -> str:
     rows = {row["input_size"]: row["macs"] for row in reversed(counted()[entry.network])}
-    rows = dict(reversed(rows.items()))  # of several data sets of a size, the first
+    rows = dict(reversed(rows.items()))  # the first data set of each size
     texts = []
     for size, macs in rows.items():
         millions = float(macs) if macs else anatomy(entry.network).macs / 1e6
@@ -171,7 +171,7 @@ def multiply_adds(entry: Entry) -> str:
 
 
 def is_current(entry: Entry) -> bool:
-    """Whether the drawing on disk is the one that would be made now."""
+    """Whether the drawing on disk is up to date."""
     return entry.drawing.exists() and entry.drawing.read_text() == draw(anatomy(entry.network), entry.name).svg()
 
 

@@ -1,6 +1,6 @@
-"""Draw docs/lineage.svg and .png: every network on one timeline, and which idea came from whom. make docs
+"""Draw docs/lineage.svg and .png: every network on one timeline, with arrows for the ideas that it took. make docs
 
-Errors, years and ideas are the papers' (tests/golden/papers.csv, docs/papers.yaml), operations those counted here.
+Errors, years and ideas are the papers' (tests/golden/papers.csv, docs/papers.yaml); operations are counted here.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ FILES = (ROOT / "docs" / "lineage.svg", ROOT / "docs" / "lineage.png")
 HEIGHT, LEFT, RIGHT = 1100.0, 84.0, 1262.0
 IMAGENET, SMALL = (96.0, 816.0), (890.0, 1002.0)  # top and bottom of either band
 RANGES = {"top1_error": (50.0, 15.2), "cifar10_error": (9.5, 2.5), "mnist_error": (9.5, 2.5)}
-NAME, IDEA, TICK = 24.0, 16.0, 20.0  # size of letters
-DOT = 3.2  # radius of what marks a network, whatever its operations
+NAME, IDEA, TICK = 24.0, 16.0, 20.0  # font sizes
+DOT = 3.2  # radius of the dot that marks a network
 NAMES = {
     "inception_v3": "Inception v3", "inception_v4": "Inception v4", "preact_resnet": "Pre-act ResNet",
     "wideresnet": "WRN", "senet": "SE", "mobilenet_v1": "MobileNet", "mobilenet_v2": "MobileNet v2",
 }  # fmt: skip
-HUES = {  # of plain networks, of branches, of thrift, of search
+HUES = {  # of plain networks, Inception, small and searched networks
     "lenet": "#444444", "alexnet": "#444444", "vgg": "#444444", "googlenet": "#d55e00", "bn_inception": "#d55e00",
     "inception_v3": "#d55e00", "inception_v4": "#d55e00", "xception": "#d55e00", "mobilenet_v1": "#7b4b94",
     "mobilenet_v2": "#7b4b94", "nasnet": "#b07d00", "efficientnet": "#b07d00",
@@ -33,7 +33,7 @@ RESIDUAL = "#0072b2"
 
 
 class Disc(NamedTuple):
-    """A network, and around it an area by its multiply-adds; hollow where the paper prints its top-5 error alone."""
+    """A network; the disc's area is its multiply-adds. It is `hollow` if the paper prints only its top-5 error."""
 
     network: str
     x: float
@@ -57,28 +57,28 @@ def published(family: Family) -> tuple[int, int]:
 
 
 def height(quantity: str, error: float) -> float:
-    """Errors fall downwards, on a logarithmic axis."""
+    """The height of an error on a logarithmic axis, on which small errors are low."""
     first, last = RANGES[quantity]
     top, bottom = IMAGENET if quantity == "top1_error" else SMALL
     return top + (bottom - top) * math.log(first / error) / math.log(first / last)
 
 
 def printed(network: str, quantity: str) -> float | None:
-    """What the paper prints; of several, that of a single crop."""
+    """The paper's number; that of a single crop, if it prints several."""
     found = [number for number in numbers()[network] if number.quantity == quantity]
     single = [number for number in found if re.match("(one|single) crop", number.note)]
     return float((single or found)[0].value) if found else None
 
 
-def nearest(top5: float) -> float:
-    """The top-1 error of the network whose top-5 error is nearest."""
+def similar_top1(top5: float) -> float:
+    """The top-1 error of the network with the nearest top-5 error."""
     pairs = [(printed(name, "top5_error"), printed(name, "top1_error")) for name in numbers()]
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
     return min(known, key=lambda pair: abs(pair[0] - top5))[1]
 
 
 def counted() -> dict[str, float]:
-    """Millions of multiply-adds, by network, at the size of its first row."""
+    """Millions of multiply-adds, by network, at the resolution of its first row."""
     with open(GOLDEN / "architectures.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["macs"]]
     return {row["config"]: float(row["macs"]) for row in reversed(rows)}
@@ -101,12 +101,12 @@ def discs(family: Family, x: float) -> Iterator[Disc]:
                 yield Disc(entry.network, x, y, radius_of(macs[entry.network]), quantity != "top1_error", False)
         top5 = printed(entry.network, "top5_error")
         if top5 is not None and printed(entry.network, "top1_error") is None:
-            y = height("top1_error", nearest(top5))
+            y = height("top1_error", similar_top1(top5))
             yield Disc(entry.network, x, y, radius_of(macs[entry.network]), False, True)
 
 
 def place(page: Page, text: str, spots: list[tuple[float, float, str]], taken: list[Box], size: float) -> Box | None:
-    """Write at the first spot that is free; None: nowhere."""
+    """The box of the first spot that is free; None if none is."""
     for x, y, anchor in spots:
         box = page.box_of(text, x, y, anchor, size)
         if box[0] > LEFT - 20 and box[2] < WIDTH - 4 and not any(overlap(box, other) for other in taken):
@@ -136,14 +136,15 @@ def draw() -> Page:
     titles = {family.family: NAMES.get(family.family, family.title) for family in families()}
     for name, text in titles.items():
         write_name(page, text, members[name], ends[name], taken, HUES.get(name, RESIDUAL))
-    once = {(idea, end): (start, end, idea, name) for start, end, idea, name in arrows}  # of one idea from several
+    # An idea that a family took from several is written once.
+    once = {(idea, end): (start, end, idea, name) for start, end, idea, name in arrows}
     for start, end, idea, name in sorted(once.values(), key=lambda arrow: -len(arrow[2])):
         write_idea(page, idea, start, end, taken, HUES.get(name, RESIDUAL))
     return page
 
 
 def best(found: list[Disc]) -> Disc:
-    """Where arrows start and end: the network of the smallest error, on ImageNet if there is one."""
+    """The network at which arrows start and end: that of the smallest error, on ImageNet if there is one."""
     return max(found, key=lambda disc: (not disc.small, disc.y))
 
 
@@ -176,14 +177,14 @@ def paint_axes(page: Page, place_of: dict[str, float]) -> None:
 
 
 def bend(start: Disc, end: Disc) -> tuple[Point, Point, Point]:
-    """A quadratic curve from disc to disc, that bows a little so that long arrows do not lie on each other."""
+    """A quadratic curve from disc to disc, bent a little so that long arrows do not cover each other."""
     dx, dy = end.x - start.x, end.y - start.y
     middle = ((start.x + end.x) / 2 + 0.12 * dy, (start.y + end.y) / 2 - 0.12 * dx)
     return leave(start, middle, DOT), middle, leave(end, middle, DOT + 3)
 
 
 def leave(disc: Disc, target: Point, away: float) -> Point:
-    """The point between a network and a target that is so far away from the network."""
+    """The point at a distance from a network, towards a target."""
     share = away / math.dist((disc.x, disc.y), target)
     return disc.x + (target[0] - disc.x) * share, disc.y + (target[1] - disc.y) * share
 

@@ -1,4 +1,4 @@
-"""What the papers print, tests/golden/papers.csv, and what is said of them, docs/papers.yaml."""
+"""The papers' numbers, tests/golden/papers.csv, and the prose about them, docs/papers.yaml."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 DRAWINGS = ROOT / "docs" / "architectures"
 GOLDEN = ROOT / "tests" / "golden"
 
-# Whoever compared a number with its paper, and the mark of one that only others did, or nobody.
+# Who compared a number with its paper, and the mark of numbers that this project did not compare.
 MARKS = {"paper": "", "authors' release": "", "third party": "†", "nobody": "‡"}
 ERRORS = {
     "top1_error": "top-1",
@@ -28,7 +28,7 @@ ERRORS = {
 
 
 class Number(NamedTuple):
-    """A row of tests/golden/papers.csv; of `quantity` none, a network of which the paper prints no number."""
+    """A row of tests/golden/papers.csv; its `quantity` is none if the paper prints no number of the network."""
 
     config: str  # what follows arch= on the command line
     name: str
@@ -41,7 +41,7 @@ class Number(NamedTuple):
     note: str  # under which conditions
 
     def __str__(self) -> str:
-        """As a cell of the page has it: "3.8 G†"."""
+        """As on the page: "3.8 G†"."""
         value = f"{int(self.value):,}" if len(self.value) > 4 and self.value.isdecimal() else self.value
         unit = {"connections": " connections", "macs": f" {self.unit}", "params": f" {self.unit}".rstrip()}
         return f"{value}{unit.get(self.quantity, '')}{MARKS[self.read_by]}"
@@ -49,7 +49,7 @@ class Number(NamedTuple):
 
 @functools.cache
 def numbers() -> dict[str, list[Number]]:
-    """What the papers print, by config."""
+    """The papers' numbers, by config."""
     found: dict[str, list[Number]] = {}
     with open(GOLDEN / "papers.csv", newline="") as file:
         for row in csv.DictReader(file):
@@ -59,7 +59,7 @@ def numbers() -> dict[str, list[Number]]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A network of the page; `network` is what follows arch= on the command line."""
+    """A network on the page; `network` is what follows arch= in a command."""
 
     network: str
     notes: str = ""
@@ -76,7 +76,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Family:
-    """A section: the networks of a paper, and the families that it grew out of, each with the idea taken or changed."""
+    """A section of the page: the networks of a paper; `descends`: earlier families, and the idea taken from each."""
 
     title: str
     family: str

@@ -1,4 +1,4 @@
-"""Look at a network: lineage describe arch=efficientnet_b0 datamodule=imagenet"""
+"""Tabulate and draw a network: lineage describe arch=efficientnet_b0 datamodule=imagenet"""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def run(cfg: DictConfig) -> None:
     side = eval_size(cfg)
     anatomy = dissect(network, cfg.datamodule.channels, side)
     hydra_config = HydraConfig.get()
-    words = [word.removeprefix("arch.") for word in hydra_config.overrides.task if word.startswith("arch.")]
-    title = " ".join([str(hydra_config.runtime.choices["arch"]), *words])
+    arguments = [word.removeprefix("arch.") for word in hydra_config.overrides.task if word.startswith("arch.")]
+    title = " ".join([str(hydra_config.runtime.choices["arch"]), *arguments])
 
     out = console()
     out.print(Text(f"{title}, one image of {cfg.datamodule.channels}x{side}x{side}\n", style="bold"))

@@ -1,4 +1,4 @@
-"""A network for another program: lineage export run=NAME to=timm"""
+"""Write a network for another program: lineage export run=NAME to=timm"""
 
 from __future__ import annotations
 
@@ -30,22 +30,20 @@ def run(cfg: DictConfig) -> None:
     network: Any = assemble.network(cfg, weights=True, new_head=False).eval()
     labels, preprocessing = assemble.class_names(cfg), eval_preprocessing(cfg)
     values: Any = OmegaConf.to_container(cfg, resolve=True)
-    read_back = export(
-        Model(network, values["arch"], values["published"], preprocessing, labels), cfg.to, Path(cfg.output)
-    )
+    model = Model(network, values["arch"], values["published"], preprocessing, labels)
+    loaded = export(model, cfg.to, Path(cfg.output))
     rows = {
         "weights": str(cfg.pretrained),
         "images": str(preprocessing),
         "classes": ", ".join(labels[:5]) + (f", ... {len(labels):,} in all" if len(labels) > 5 else ""),
-        "read back": read_back,
+        "loads": loaded,
         "written": str(cfg.output),
     }
     notes = [*network.notes]
     if cfg.run is not None and not is_finished(Path(cfg.pretrained).parents[1]):
         notes.append("the run is not finished: these are the weights that it saved last")
     if cfg.datamodule.get("show") == "pad":
-        notes.append(
-            f"the data's images are padded with zeros to {preprocessing.resolution} px, which no record here says"
-        )
+        side = preprocessing.resolution
+        notes.append(f"the data's images are padded with zeros to {side} px, which the exported file does not state")
     out = console()
     show_plan(out, rows, notes)
