@@ -46,7 +46,7 @@ def test_shares_and_boxes_are_distributed_as_in_theory_and_in_timm(side):
         ("recipe=rsb_a2", f"recipe.mixup_alpha={mixup}", f"recipe.cutmix_alpha={cutmix}") for mixup, cutmix in alphas
     ]
     recipes = [OmegaConf.to_object(composed(*of_one).recipe) for of_one in words]
-    sharp, flat = (torch.tensor([draw_mix(one, side, side, 0, i).share for i in range(count)]) for one in recipes[:2])
+    sharp, flat = (torch.tensor([draw_mix(one, side, side, 0, i).lam for i in range(count)]) for one in recipes[:2])
     assert distance_of_samples(sharp, torch.from_numpy(theirs.beta(0.1, 0.1, count)).float()) < 1.63
     assert distance_from_uniform(flat) < 1.63  # Beta(1, 1)
     found = [draw_mix(recipes[2], side, side, 0, i) for i in range(count)]
