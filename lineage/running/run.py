@@ -90,7 +90,7 @@ class Run:
                     f"{start.step:,}. Give it more, or choose another name."
                 )
             if start.notes:
-                classifier.network.notes = start.notes  # type: ignore[assignment]
+                classifier.network.notes = start.notes
             if directory.is_main_process():
                 for place in (self.folder, self.folder / "checkpoints"):
                     remove_temporary(place)
