@@ -1,4 +1,4 @@
-"""What lineage describe says of a network: receptive fields known from elsewhere, words, structure, and the drawing."""
+"""Tables and drawings of networks: receptive fields against published ones, notation, structure, and layout."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_receptive_fields(config, pixels):
     assert anatomy(config, 299 if "inception" in config else 32 if config == "lenet5" else 224).field == pixels
 
 
-def test_receptive_field_is_what_changes():
-    """The pixels of the image that have a gradient from one pixel of the last map are those that are counted."""
+def test_receptive_field_has_a_gradient():
+    """The receptive field of a pixel of the last map is the pixels of the image from which it has a gradient."""
     torch.manual_seed(0)
     network = build("resnet_cifar arch.depth=8").double().eval()
     image = torch.randn(1, 3, 128, 128, dtype=torch.float64, requires_grad=True)
@@ -96,7 +96,7 @@ def test_depth_is_in_the_name(config, depth):
 
 
 class Odd(nn.Module):
-    """A map, its odd pixels, a gate from all of it, and a shift that puts zeros first."""
+    """A dilated convolution, a gate, every second pixel from the second on, and padding on one side."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def test_windows():
 
 
 @pytest.mark.parametrize(
-    ("config", "stage", "words"),
+    ("config", "stage", "text"),
     [
         ("resnet50", "stage 1", "[1x1, 64; 3x3, 64; 1x1, 256] x 3"),
         ("resnext50_32x4d", "stage 1", "[1x1, 128; 3x3, 128, C=32; 1x1, 256] x 3"),
@@ -160,9 +160,9 @@ def test_windows():
         ("timm", "layer4", "[3x3, 512; 3x3, 512] x 2"),
     ],
 )
-def test_words(config, stage, words):
+def test_notation(config, stage, text):
     """A stage as the paper's table prints it."""
-    assert {row.name: row.operator for row in anatomy(config, side_of(config)).rows}[stage] == words
+    assert {row.name: row.operator for row in anatomy(config, side_of(config)).rows}[stage] == text
 
 
 def test_structure():
@@ -174,18 +174,18 @@ def test_structure():
     assert structure.describe(series) == "1x1 | 1x1, (1x3 | 3x1) | max 3x3, 1x1"
 
 
-def test_auxiliary_heads_are_apart():
-    """They are in the table and in the drawing, and in no sum but that of the parameters."""
+def test_auxiliary_heads():
+    """They are in the table and in the drawing, but of the sums only the parameters count them."""
     plain, found = anatomy("googlenet"), anatomy("googlenet arch.aux_heads=true")
     assert (found.macs, found.depth, found.field) == (plain.macs, plain.depth, plain.field)
     assert found.parameters == 13_378_280
-    shown = [slab.node for slab in drawn("googlenet arch.aux_heads=true").slabs if slab.node.auxiliary]
-    assert [node.channels for node in shown if node.has_weights] == [128, 1024, 1000] * 2
+    nodes = [slab.node for slab in drawn("googlenet arch.aux_heads=true").slabs if slab.node.auxiliary]
+    assert [node.channels for node in nodes if node.has_weights] == [128, 1024, 1000] * 2
 
 
 @pytest.mark.parametrize("config", [config for config in configs() if first_row(config) is None])
-def test_networks_without_facts(config):
-    """Formulas and timm's models are described too."""
+def test_networks_outside_the_golden_table(config):
+    """Networks of a formula, such as EfficientNet's scaling, and timm's models."""
     found = anatomy(config)
     assert found.parameters > 0 and found.macs > 0 and drawn(config).slabs
 
@@ -202,8 +202,8 @@ def drawn(config: str) -> Drawing:
 
 
 @pytest.mark.parametrize("config", DRAWN)
-def test_a_page_of_a_lecture(config):
-    """No two texts share ground, all are on the page, and none is smaller than 18 points on a slide."""
+def test_texts_are_readable(config):
+    """No two texts overlap, all are on the page, and none is smaller than 18 points on a slide."""
     page = drawing.draw(anatomy(config, side_of(config)), config)
     boxes = list(page.texts)
     for i, box in enumerate(boxes):
@@ -216,7 +216,7 @@ def test_a_page_of_a_lecture(config):
 
 @pytest.mark.parametrize("config", DRAWN)
 def test_drawing_is_to_scale(config):
-    """Widths are square roots of channels, heights pixels, the narrowest layer's too; no two slabs share ground."""
+    """Widths are square roots of channels, heights are pixels, and no two slabs overlap."""
     look = drawn(config)
     for slab in look.slabs:
         if slab.node.side != (1, 1):
@@ -238,7 +238,7 @@ def test_key_names_every_kernel(config):
 
 
 def test_folding():
-    """Equal neighbours are drawn once where there are too many columns; their number is kept."""
+    """Equal neighbours form a group, of which one block is drawn, and no block is lost."""
     found = anatomy("resnet152")
     groups = group_blocks(found, folded=True)
     assert [len(group.run) for group in groups if len(group.run) > 1] == [2, 7, 35, 2]
@@ -246,13 +246,13 @@ def test_folding():
     assert all(len(group.run) == 1 for group in group_blocks(found, folded=False))
 
 
-def test_names_of_the_papers():
+def test_paper_names():
     assert list(drawn("lenet5 arch.variant=1998").names.values()) == ["C1", "S2", "C3", "S4", "C5", "F6", "output"]
     assert list(drawn("googlenet").names.values()) == "3a 3b 4a 4b 4c 4d 4e 5a 5b".split()
 
 
 def test_towers():
-    """AlexNet's two rows cross where the paper's GPUs talk: into conv3, fc6 and fc7; half the maps are in each."""
+    """Each of AlexNet's rows has half the maps. They cross where the paper's GPUs exchange maps: conv3, fc6, fc7."""
     look = drawn("alexnet")
     towers = [slab for slab in look.slabs if slab.node.index in look.names and slab.y != 0]
     assert [slab.maps for slab in towers if slab.y < 0] == [48, 48, 128, 128, 192, 192, 128, 128, 2048, 2048]
@@ -263,14 +263,14 @@ def test_towers():
 
 
 def test_growth():
-    """What each block of DenseNet-121 concatenates: the size is the block's own, not the transition's."""
+    """A caption of DenseNet-121 states what the block concatenates, and the size before the transition."""
     captions = {band.caption.name: band.caption.size for band in drawn("densenet121").bands}
     assert captions["block 1"][0].startswith("56x56") and captions["block 1"][-1] == "64 + 6x32"
     assert captions["block 4"][-1] == "512 + 16x32"
 
 
-def test_cells_are_the_papers():
-    """The cells read off the graph are the tables that the network was built from, Figure 4 of the paper."""
+def test_cells():
+    """The cells read from the graph equal the tables that the network was built from, Figure 4 of the paper."""
     found = {cell.name: cell for cell in find_cells(anatomy("nasnet_a_mobile"))}
     for name, table in (("normal cell", NORMAL_A), ("reduction cell", REDUCTION_A)):
         cell = found[name]
@@ -278,17 +278,16 @@ def test_cells_are_the_papers():
         number = {index: states[text] for index, text in cell.inputs.items()}
         number |= {index: i + 2 for i, index in enumerate(cell.sums)}
         rows = [{(number[o.source], o.text) for o in row} for row in cell.sums.values()]
-        words = [{(row[0], words_of(row[1])), (row[2], words_of(row[3]))} for row in table.rows]
-        assert rows == words
+        assert rows == [{(row[0], short_name(row[1])), (row[2], short_name(row[3]))} for row in table.rows]
         assert sorted(number[index] for index in cell.outputs) == sorted(table.concat)
 
 
-def words_of(operation: str) -> str:
+def short_name(operation: str) -> str:
     return operation.replace("_pool", "").replace("_", " ")
 
 
 def test_files(tmp_path):
-    """The same network is the same SVG, byte for byte; the PNG is drawn from it, at the size of a slide."""
+    """Two drawings of a network have the same bytes; the PNG has the size of a slide."""
     found = anatomy("resnet18")
     files = [tmp_path / "once" / "a.svg", tmp_path / "again" / "a.svg", tmp_path / "a.png"]
     drawing.write(found, "ResNet-18", files)
@@ -315,14 +314,14 @@ print(*sorted(heavy & set(sys.modules)))
 
 
 @pytest.mark.proofs
-def test_what_a_description_does_not_import():
-    """Each of these takes longer than all that lineage describe does after torch."""
+def test_slow_imports():
+    """Importing one of these takes longer than all that lineage describe does after importing torch."""
     done = subprocess.run([sys.executable, "-c", COLD], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
 def test_lineage_is_current():
-    """Every family has its name in it, and every idea that came from another."""
+    """The stored drawing is up to date, and has the name of every family and every idea that it took from another."""
     page = lineage.draw()
     assert lineage.FILES[0].read_text() == page.svg(), "stale: make docs"
     texts, boxes = set(page.texts.values()), list(page.texts)

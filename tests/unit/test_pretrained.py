@@ -1,4 +1,4 @@
-"""Released weights into our networks and back; freezing. The weights are made here, of the libraries' own networks."""
+"""Weights of torchvision's and timm's networks, made here, in our networks and back; files of weights; freezing."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from lineage.archs import catalogue
 from lineage.archs.arguments import ArchitectureError
 from lineage.weights import counterparts, freezing, libraries, released
 from lineage.weights.checkpoint import read_weights
-from lineage.weights.preprocessing import Preprocessing
-from lineage.weights.provenance import timm_preprocessing, torchvision_preprocessing
+from lineage.weights.preprocessing import LIBRARIES, Preprocessing
+from lineage.weights.provenance import library_preprocessing
 
 CASES = [compared for compared in cases() if compared.source != "pytorchcv"]
 TO = {"timm": libraries.to_timm, "torchvision": libraries.to_torchvision}
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, 0.875, "bilinear")
-MEMBERS = [  # the largest of a family, AlexNet and NASNet are left to the proofs
+MEMBERS = [  # of each family; its largest networks, AlexNet and NASNet are left to the proofs
     case("vgg11", "timm", "vgg11"),
     case("resnet18", "torchvision", "resnet18"),
     case("se_resnet50", "timm", "legacy_seresnet50"),
@@ -55,7 +55,7 @@ def load(network: nn.Module, file: Path | str, published: Mapping | None = None,
 
 
 def check_round_trip(compared: Case, folder: Path) -> None:
-    """A file of theirs gives their logits here; ours, renamed, gives ours there."""
+    """With a file of their weights, our network has their logits; with our weights, theirs has ours."""
     images = checks.noise(2, 3, compared.image, compared.image, dtype=torch.float64)
     oracle = build_oracle(compared).double()
     randomise(oracle, images)
@@ -88,7 +88,7 @@ def test_every_round_trip(compared, tmp_path):
 
 @pytest.mark.parametrize("compared", CASES, ids=str)
 def test_names(compared):
-    """One of theirs for each of ours, of the same size, and none left."""
+    """Each of our tensors has one of theirs, of the same size, and none of theirs is left."""
     with torch.device("meta"):
         theirs = build_oracle(compared).state_dict()
     ours = build(compared.config, num_classes=CLASSES, device="meta").state_dict()
@@ -100,29 +100,25 @@ def test_names(compared):
     assert {name.split(".")[0] for name in left} <= {"AuxLogits"}
 
 
-def test_released_names_are_the_table():
-    """conf/arch names the counterparts of the golden table, the arguments that its comparisons need, and what has a
-    record of its images."""
+def test_published_names():
+    """conf/arch names the weights and arguments that the golden table has, and their preprocessing is known."""
     for name in sorted(path.stem for path in (ROOT / "conf" / "arch").glob("*.yaml") if path.stem != "timm"):
         cfg = composed(name, dataset_of(name))
-        for library, library_preprocessing in (
-            ("timm", timm_preprocessing),
-            ("torchvision", torchvision_preprocessing),
-        ):
+        for library in LIBRARIES:
             entry = cfg.published.get(library) or {}
             assert entry.keys() - {"name"} <= cfg.arch.keys(), f"{name}, {library}"
             completed = dict(cfg.arch) | dict(entry)
-            config = next((row.arch for row in rows() if is_of(row.arch, name, completed)
+            config = next((row.arch for row in rows() if is_row_of(row.arch, name, completed)
                            and getattr(row, f"{library}_name")), "")  # fmt: skip
             expected = next((getattr(row, f"{library}_name") for row in rows() if row.arch == config), "")
             assert entry.get("name", "") == expected, f"{name}, {library}"
             if expected:
-                assert is_of(case(config, library, expected).config, name, completed)
-                assert (record := library_preprocessing(expected)) is None or record.resolution <= 600
+                assert is_row_of(case(config, library, expected).config, name, completed)
+                assert (found := library_preprocessing(library, expected)) is None or found.resolution <= 600
 
 
-def is_of(config: str, name: str, arguments: Mapping) -> bool:
-    """Whether a row of the golden table is this network under these arguments."""
+def is_row_of(config: str, name: str, arguments: Mapping) -> bool:
+    """Whether a row of the golden table is this network with these arguments."""
     first, *words = config.split()
     pairs = [word.removeprefix("arch.").split("=") for word in words]
     return first == name and all(str(arguments[key]) in (value, _plain(value)) for key, value in pairs)
@@ -132,13 +128,13 @@ def _plain(word: str) -> str:
     return str(float(word)) if word[0].isdigit() else word
 
 
-# Arguments that change what a network computes and no shape of its weights.
+# Arguments that change what a network computes, but not the shapes of its weights.
 SHAPELESS = {"stride_in_1x1", "ceil_pool", "share_first", "act", "norm_eps", "padding", "scale", "stem"}
 
 
 @pytest.mark.parametrize("compared", CASES, ids=str)
-def test_arguments_without_shape_are_stated(compared):
-    """Those that the network takes, but for stems whose weights have other shapes, stand beside its weights' name."""
+def test_arguments_that_no_shape_shows_are_published(compared):
+    """conf/arch states them beside the name of the weights, except stems that differ in shape."""
     if compared.config.split()[0] != compared.config:
         return
     cfg = composed(compared.config, dataset_of(compared.config))
@@ -166,7 +162,7 @@ def test_networks_without_counterpart():
 
 
 def test_another_head_and_other_channels(tmp_path):
-    """The classifier is new and the rest is loaded; grey images answer as their copies in three channels."""
+    """The classifier is new and the rest is loaded; a grey image gives the features of its copy in three channels."""
     oracle = build_oracle(case("mobilenet_v2", "timm", "mobilenetv2_100"))
     torch.save(oracle.state_dict(), tmp_path / "theirs.pth")
     network = build("mobilenet_v2 arch.norm_eps=1e-5", num_classes=7, channels=1)
@@ -208,8 +204,8 @@ def test_a_file_needs_its_arguments(tmp_path):
         ("inception_resnet_v2 arch.scale=[1,1,1]", ("timm", "inception_resnet_v2"), "arch.scale=.0.17,0.1,0.2"),
     ],
 )
-def test_weights_of_another_function(config, theirs, sentence, tmp_path):
-    """Which no shape shows."""
+def test_weights_for_other_arguments(config, theirs, sentence, tmp_path):
+    """Arguments that no shape shows."""
     with uninitialised():
         torch.save(build_oracle(case(config.split()[0], *theirs)).state_dict(), tmp_path / "theirs.pth")
     cfg, network = composed(config, "imagenet"), build(config, num_classes=CLASSES, initialise=False)
@@ -239,8 +235,8 @@ def test_weights_of_another_network(config, sentence, tmp_path):
 
 
 @pytest.mark.parametrize("left", [{"head.linear.weight", "head.linear.bias"}, set()], ids=["backbone", "whole"])
-def test_a_classifier_that_stays_random(left, tmp_path):
-    """A backbone, or weights of other classes: a remark where the head will be trained, an error where it is tested."""
+def test_missing_classifier(left, tmp_path):
+    """A backbone, or weights of other classes: a note if the head will be trained, an error in an evaluation."""
     network = build("resnet_cifar arch.depth=8", num_classes=7)
     state = build("resnet_cifar arch.depth=8").state_dict()
     torch.save({name: tensor for name, tensor in state.items() if name not in left}, tmp_path / "weights.pth")
@@ -254,8 +250,8 @@ def test_a_classifier_that_stays_random(left, tmp_path):
     assert len(load(whole, tmp_path / "weights.pth", new_head=False)) == 1
 
 
-def test_hidden_layers_are_no_classifiers():
-    """VGG's dense layers of 4096 are of the network: others are not taken for another number of classes."""
+def test_hidden_layers_are_not_classifiers():
+    """Another width of VGG's hidden layers is an error, not another number of classes."""
     state = build("vgg11", num_classes=7, device="meta").state_dict()
     state["head.2.weight"] = torch.empty(5, 25088, device="meta")
     with pytest.raises(ArchitectureError, match="head.2.weight is .4096, 25088., and .5, 25088. there"):
@@ -275,7 +271,7 @@ def test_hidden_layers_are_no_classifiers():
     ids=["DistributedDataParallel", "compile", "model", "Lightning", "all", "averaged"],
 )
 def test_wrappings(wrap, tmp_path):
-    """What training scripts put around weights is taken off."""
+    """Keys and prefixes of training scripts are removed."""
     state = {name: tensor + 1 for name, tensor in build("resnet_cifar arch.depth=8").state_dict().items()}
     torch.save(wrap(state), tmp_path / "weights.pth")
     found = read_weights(tmp_path / "weights.pth").tensors
@@ -283,7 +279,7 @@ def test_wrappings(wrap, tmp_path):
 
 
 def test_files(tmp_path):
-    """A checkpoint of a run, its averaged weights first; safetensors; what is not weights."""
+    """A checkpoint of a run, whose averaged weights come first; safetensors; files without weights."""
     from safetensors.torch import save_file
 
     network = build("resnet_cifar arch.depth=20")
@@ -322,7 +318,7 @@ def without_network(*args, **options):
     ],
 )
 def test_no_network(library, name, sentence, tmp_path, monkeypatch):
-    """At once, with what to download and where it goes."""
+    """The error comes at once, and says what to download and where to put it."""
     monkeypatch.setattr("urllib.request.urlopen", without_network)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args: None)
@@ -332,7 +328,7 @@ def test_no_network(library, name, sentence, tmp_path, monkeypatch):
 
 
 def test_torchvision_loads(tmp_path, monkeypatch):
-    """Through torchvision's own loading code, from its cache; a DenseNet's file has names of before 2019."""
+    """From torchvision's cache by its own loading code; a DenseNet's file has the names of before 2019."""
     monkeypatch.setattr("urllib.request.urlopen", without_network)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     import torchvision
@@ -365,7 +361,7 @@ def old_name(key: str) -> str:
 
 
 def in_cache(folder: Path, repository: str, state: dict) -> None:
-    """As the hub's client lays out what it has downloaded."""
+    """Write weights into the cache of the hub's client."""
     from safetensors.torch import save_file
 
     place = folder / "hub" / f"models--{repository.replace('/', '--')}"
@@ -376,7 +372,7 @@ def in_cache(folder: Path, repository: str, state: dict) -> None:
 
 
 def with_cache(folder: Path, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """A command that finds `in_cache`'s files. A new process, since the hub's client reads HF_HOME on import."""
+    """A command that finds these files, in a new process, since the hub's client reads HF_HOME on import."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -422,7 +418,7 @@ def test_fine_tuning(tmp_path):
 
 
 def test_released_weights_evaluate(tmp_path):
-    """evaluate.py without a run: timm's weights in our network, of any model of timm also; never with a random head."""
+    """evaluate.py without a run, with timm's weights; a classifier of random weights is refused."""
     import timm
 
     network = timm.create_model("resnet10t", num_classes=1000)
@@ -441,7 +437,7 @@ def test_released_weights_evaluate(tmp_path):
 
 @pytest.mark.parametrize("config", ["resnet18", "nasnet_a_mobile", "googlenet", "timm", "densenet121"])
 def test_freeze(config):
-    """All up to the part, and nothing after it."""
+    """Everything up to the part is frozen, and nothing after it."""
     network = build(config, num_classes=7)
     parts = freezing.trainable_parts(network)
     middle = parts[len(parts) // 2]
@@ -462,8 +458,8 @@ def test_freeze(config):
         (["pretrained=nothing.pth"], "no such file"),
     ],
 )
-def test_wrong_words(words, sentence, tmp_path):
-    """In one line, before torch is imported and a folder exists."""
+def test_mistakes(words, sentence, tmp_path):
+    """They are reported in one line, before torch is imported and a folder exists."""
     done = cold(tmp_path, "train", *words)
     assert done.returncode == 1
     assert sentence in done.stderr
@@ -471,8 +467,8 @@ def test_wrong_words(words, sentence, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_runs_weights_know_their_network(tmp_path):
-    """No shape tells a stride in the first 1x1 from one in the 3x3: the checkpoint of a run does."""
+def test_a_checkpoint_states_its_arguments(tmp_path):
+    """No shape shows whether the stride is in the first 1x1 or in the 3x3, but a run's checkpoint states it."""
     cfg = composed("resnet50", "imagenet").copy()
     network = build("resnet50", num_classes=CLASSES)
     inside = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
@@ -485,7 +481,7 @@ def test_a_runs_weights_know_their_network(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet18", "vgg11", "mobilenet_v2"])
-def test_a_network_of_features_takes_all_but_the_classifier(tmp_path, name):
+def test_weights_without_a_classifier_here(tmp_path, name):
     whole = catalogue.build(name, num_classes=10, in_channels=3, resolution=32)
     torch.save(whole.state_dict(), tmp_path / "own.pt")
     features = lineage.build(name, num_classes=0, in_channels=3, resolution=32, pretrained=str(tmp_path / "own.pt"))
