@@ -11,20 +11,20 @@ from lineage.anatomy.drawing.page import width_of
 from lineage.anatomy.graph import Node
 from lineage.anatomy.table import Anatomy, Block
 
-SHOWN = 3  # drawn layers of a folded dense block
+DRAWN = 3  # drawn layers of a folded dense block
 
 
 @dataclass(frozen=True)
 class Group:
-    """Equal blocks in a run, of which the first `shown` are drawn; `row` is the index of their stage."""
+    """Equal blocks in a run, of which the first `drawn` are drawn; `row` is the index of their stage."""
 
     row: int
     run: tuple[Block, ...]
-    shown: int = 1
+    drawn: int = 1
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        return self.run[: self.shown]
+        return self.run[: self.drawn]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def group_blocks(anatomy: Anatomy, folded: bool) -> list[Group]:
     for (row, _), members in groupby(rows, key=lambda pair: (pair[0], signature(pair[1]))):
         run = tuple(block for _, block in members)
         if folded and len(run) > 1 and any(len(block.nodes) > 1 for block in run):
-            groups.append(Group(row, run, min(SHOWN, len(run)) if is_dense(run) else 1))
+            groups.append(Group(row, run, min(DRAWN, len(run)) if is_dense(run) else 1))
         else:
             groups += [Group(row, (block,)) for block in run]
     return groups

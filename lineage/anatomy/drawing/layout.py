@@ -192,10 +192,10 @@ def add_group(stage: Piece, group: Group, scale: Scale, before: int) -> int:
     stage.wire((stage.width, 0), (left, 0))
     stage.put(run, left)
     top, height = -run.up - FRAME, run.up + run.down + 2 * FRAME
-    stage.items.append(Frame(left, top, run.width + gap, height, len(group.run), group.shown))
+    stage.items.append(Frame(left, top, run.width + gap, height, len(group.run), group.drawn))
     stage.wire((left + run.width, 0), (left + run.width + 2 * gap, 0))
     stage.width = left + run.width + 2 * gap
-    over, under = (30, 0) if group.shown == 1 else (0, 30)  # for the text
+    over, under = (30, 0) if group.drawn == 1 else (0, 30)  # for the text
     stage.up, stage.down = max(stage.up, run.up + FRAME + over), max(stage.down, run.down + FRAME + under)
     return before
 
@@ -217,7 +217,7 @@ def add_far_wires(drawing: Drawing, groups: Sequence[Group]) -> dict[int, Shape]
                         add_arc(canvas, shapes[source], shapes.get(node.index, end))
             before = block.nodes[-1].index
         before = group.run[-1].nodes[-1].index
-        for block in group.run[group.shown :]:
+        for block in group.run[group.drawn :]:
             drawn = group.blocks[-1].nodes[-len(block.nodes) :]
             pairs = zip(drawn, block.nodes, strict=False)
             shapes |= {new.index: shapes[old.index] for old, new in pairs if old.index in shapes}

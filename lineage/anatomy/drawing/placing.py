@@ -45,14 +45,14 @@ class Wire:
 
 @dataclass(frozen=True)
 class Frame:
-    """Around the `shown` blocks that stand for `count` equal ones."""
+    """Around the `drawn` blocks that stand for `count` equal ones."""
 
     x: float
     y: float
     width: float
     height: float
     count: int
-    shown: int
+    drawn: int
 
 
 Item = Shape | Wire | Frame

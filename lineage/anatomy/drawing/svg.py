@@ -149,10 +149,10 @@ def paint_slab(page: Page, slab: Shape, anatomy: Anatomy, drawing: Drawing) -> N
 def paint_frame(page: Page, frame: Frame) -> None:
     x, y = frame.x, frame.y
     page.rectangle((x, y, x + frame.width, y + frame.height), ink=INK, rx="6", stroke_dasharray="5 4")
-    if frame.shown == 1:
+    if frame.drawn == 1:
         page.write(f"x{frame.count}", x + frame.width / 2, y - 6, "middle")
     else:  # above are arcs
-        page.write(f"{frame.shown} of {frame.count}", x + frame.width / 2, y + frame.height + 24, "middle")
+        page.write(f"{frame.drawn} of {frame.count}", x + frame.width / 2, y + frame.height + 24, "middle")
 
 
 def paint_links(page: Page, box: Box, floor: float) -> None:
