@@ -8,8 +8,6 @@ All as in the authors' code (legacy/airbench94.py): batch normalisation has scal
 convolutions start as the identity on their first input channels, biases at 0; logits are divided by 9.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, cast
 

@@ -12,8 +12,6 @@ normalisation.
 Initialisation: 2012 as in section 5 of the paper; 2014 as the released weights were, torch's default.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Literal
 

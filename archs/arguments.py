@@ -1,7 +1,5 @@
 """What an argument of a network may be, and the error of one that does not describe a network."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from lineage.constraints import argument_checker

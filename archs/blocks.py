@@ -1,7 +1,5 @@
 """The bricks that several families share. The contract of every network is `class Network`: archs/network.py."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

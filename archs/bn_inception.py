@@ -11,8 +11,6 @@ SE-BN-Inception (arXiv 1709.01507, Table 2: 24.23 top-1, 7.14 top-5) gates the o
 Initial weights: He et al. (the paper gives none).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,7 +1,5 @@
 """Modules built from a table of branches, as the figures of the Inception papers draw them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 

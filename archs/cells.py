@@ -4,8 +4,6 @@ A cell combines the outputs of the two cells before it: a table says, row by row
 operations in archs/operations.py, add up to the next.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -10,8 +10,6 @@ DenseNet-BC (100, 12) 4.51 / 22.27, (250, 24) 3.62 / 17.60, (190, 40) 3.46 / 17.
 Initialisation as in the authors' Torch code: He's normal by fan-out, zero bias in the linear layer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any
 

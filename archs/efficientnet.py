@@ -12,8 +12,6 @@ Initial weights as in the authors' release: He normal by fan-out, uniform in the
 TensorFlow's SAME; here, as in torchvision and timm's networks without `tf_`, both sides are padded alike.
 """
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from typing import Annotated, Any

@@ -11,8 +11,6 @@ convolution, which has 7 * 7 * 3 * 64 = 9,408 weights. What the paper does not s
 of variance 1 / fan-in, biases 0.2 (0 in the classifiers).
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -12,8 +12,6 @@ SE-Inception-ResNet-v2 (arXiv 1709.01507, Table 2: 19.80 top-1, 4.79 top-5) gate
 Initial weights as in the release: uniform of Glorot and Bengio; epsilon 0.001.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -27,8 +27,6 @@ belongs to Table 3's variant with a 7x7 stem, which is never drawn. The 42 layer
 path has 54 with five and 49 with four.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Literal
 

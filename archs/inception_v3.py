@@ -11,8 +11,6 @@ Initial weights as released: normal, truncated at two deviations, of 0.1 in conv
 0.01 in the classifier (0.001 in the auxiliary one).
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from torch import Tensor, nn

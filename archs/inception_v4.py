@@ -7,8 +7,6 @@ As in the release (TF-slim, and timm): average pooling does not count its paddin
 those of He et al. by fan-in.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from torch import nn

@@ -14,8 +14,6 @@ units of one fan-in: 25 inputs in C1, 25 for each map of Table I in C3, and 4 in
 uniform in +-0.6. The appendix speaks of weights; biases start at zero.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -10,8 +10,6 @@ ImageNet top-1 accuracies in the papers: v1 at 224 pixels 70.6, at width 0.75 68
 Initial weights as in the authors' release (TF-slim): normal, of deviation 0.09, truncated at twice that.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Literal
 

@@ -8,8 +8,6 @@ A cell is a table, and one class builds any table over the search space: archs/c
 is as in the authors' release, TF-slim: widths, padding, drop path, auxiliary head, initial weights.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from functools import partial

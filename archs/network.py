@@ -24,8 +24,6 @@ and overrides `forward` for auxiliary heads, or `forward_intermediates` where st
 A network of your own may also be any nn.Module from images to logits; `check_contract` adds what it does not state.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, NamedTuple, get_type_hints

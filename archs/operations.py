@@ -3,8 +3,6 @@
 What the paper leaves open is as in the authors' release, TF-slim.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 

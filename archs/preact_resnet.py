@@ -10,8 +10,6 @@ is in the 3x3, as in timm and pytorchcv; the authors' Torch code has it in the f
 Initialisation as in that code: He's normal by fan-out, zero bias in the linear layer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, cast

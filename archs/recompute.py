@@ -3,8 +3,6 @@
 Source: Chen et al. 2016, arXiv 1604.06174. Results are the same, bit for bit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any

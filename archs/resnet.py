@@ -7,8 +7,6 @@ The same class, by its arguments, is the CIFAR ResNet of section 4.2, ResNeXt (a
 wide bottleneck of arXiv 1605.07146 (`base_width=128`), and SE-ResNet (arXiv 1709.01507: `se`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -9,8 +9,6 @@ the authors' released code; their README says that the paper's CIFAR numbers are
 former are better.
 """
 
-from __future__ import annotations
-
 from lineage.archs.arguments import Channels, Classes, Count, Rate, Shortcut, Stem, checked
 from lineage.archs.resnet import VARIANTS as RESNETS
 from lineage.archs.resnet import ResNet

@@ -1,7 +1,5 @@
 """Depth and width of a network, scaled: MobileNet's multipliers, EfficientNet's compound coefficient."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

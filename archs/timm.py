@@ -4,8 +4,6 @@ Timm's models have `forward_features`, `num_features` and `reset_classifier` the
 that returns the last map too. The rest of the contract in archs/network.py is added here, by timm's own means.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

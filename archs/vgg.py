@@ -11,8 +11,6 @@ Initialisation as torchvision's released weights: the paper's, normal of deviati
 paper starts the deeper networks from a trained VGG-11.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import nn

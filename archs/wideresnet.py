@@ -5,8 +5,6 @@ WRN-16-8 4.27 / 20.43, WRN-28-10 4.00 / 19.25, with dropout 0.3 between the conv
 WRN-50-2-bottleneck for ImageNet (21.9 top-1) is a ResNet with `base_width=128`: archs/resnet.py.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Annotated
 

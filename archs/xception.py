@@ -8,8 +8,6 @@ Initial weights as in the released (Keras) network: Glorot uniform. Its pooling 
 (TensorFlow's SAME); here, as in timm's port of its weights, on both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial

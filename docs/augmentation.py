@@ -1,7 +1,5 @@
 """A photograph as the network sees it under each procedure, as a picture and as a number: make docs"""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from dataclasses import replace

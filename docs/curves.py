@@ -1,7 +1,5 @@
 """All procedures over the course of their training, on one scale, as the text of an SVG; what SVGs are written with."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -4,8 +4,6 @@ The prose is in docs/papers.yaml, the papers' numbers are in tests/golden/papers
 counted from the networks.
 """
 
-from __future__ import annotations
-
 import csv
 import functools
 import re

@@ -4,8 +4,6 @@ python -m docs.learning NAME runs/SWEEP ...      a band for each sweep; the valu
 python -m docs.learning NAME                     draw the values of that file again
 """
 
-from __future__ import annotations
-
 import csv
 import sys
 from collections.abc import Callable, Iterable

@@ -3,8 +3,6 @@
 Errors, years and ideas are the papers' (tests/golden/papers.csv, docs/papers.yaml); operations are counted here.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 import re

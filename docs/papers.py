@@ -1,7 +1,5 @@
 """The papers' numbers, tests/golden/papers.csv, and the prose about them, docs/papers.yaml."""
 
-from __future__ import annotations
-
 import csv
 import functools
 import re

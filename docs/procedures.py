@@ -1,7 +1,5 @@
 """The procedures as docs/recipes.md shows them: their values, their headers, and the table of facts about them."""
 
-from __future__ import annotations
-
 import csv
 import functools
 import re

@@ -4,8 +4,6 @@ The values come from conf/recipe, the sources and remarks from tests/golden/reci
 the recipes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any

@@ -26,7 +26,9 @@ def replacing(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """A temporary file beside `path`, flushed to the disk and renamed to it in the end: a kill leaves the old file or
     the new one, and an exception the old one."""
     temporary = path.with_name(path.name + TEMPORARY)
-    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}  # a folder's name may be no UTF-8
+    text: dict[str, Any] = (
+        {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape"}
+    )  # a folder's name may be no UTF-8
     try:
         temporary.unlink(missing_ok=True)
         with open(temporary, mode.replace("w", "x"), **text) as file:  # x: a planted link is not followed

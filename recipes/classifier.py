@@ -1,7 +1,5 @@
 """The LightningModule. One call of `training_step` takes one optimiser step of the recipe, in micro-batches."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any

@@ -1,7 +1,5 @@
 """The teacher of a distillation."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property

@@ -1,7 +1,5 @@
 """End a run whose loss is not finite, without making the host wait for the GPU."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

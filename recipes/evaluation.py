@@ -1,7 +1,5 @@
 """Evaluation: exact metrics of a network over validation or test images, for training and for `lineage evaluate`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

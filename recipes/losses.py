@@ -1,7 +1,5 @@
 """The losses of logits (B, K) against class indices (B,) or soft targets (B, K), averaged over the batch."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -1,7 +1,5 @@
 """The loss of a micro-batch: augment, mix, forward pass, loss."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

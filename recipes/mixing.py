@@ -4,8 +4,6 @@ As in timm, one lambda and one box serve all images, and where both are on, each
 probability.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 It is flat: the keys stand in groups under recipes/keys/ only to be read.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 

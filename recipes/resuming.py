@@ -1,7 +1,5 @@
 """The state of a training beside weights and optimiser: how it is built, moved to a device, saved and resumed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 

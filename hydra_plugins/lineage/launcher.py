@@ -3,8 +3,6 @@
 Hydra finds launchers in packages under `hydra_plugins`; the name is its rule.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

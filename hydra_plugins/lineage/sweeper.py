@@ -4,8 +4,6 @@ whoever launches them (hydra/launcher=processes, joblib, submitit_slurm, ...).
 Hydra finds sweepers in packages under `hydra_plugins`; the name is its rule.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The annotation of an argument, read from source, as the type that it stands for: nothing is imported."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

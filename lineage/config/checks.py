@@ -4,8 +4,6 @@
 second: signatures of classes are read from their source (lineage/config/signatures.py), so torch is not imported.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import os
 from collections.abc import Sequence

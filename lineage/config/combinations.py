@@ -1,7 +1,5 @@
 """What is right alone and wrong beside another value, or beside the files that are there. Imports no torch."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Imports torch only where the command names weights.
 """
 
-from __future__ import annotations
-
 import copy
 import os
 from importlib import import_module

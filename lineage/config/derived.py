@@ -1,8 +1,6 @@
 """Which pixels: how images are preprocessed in an evaluation, how the pretrained weights had them, the smallest
 there are."""
 
-from __future__ import annotations
-
 from omegaconf import DictConfig
 
 from lineage.weights.preprocessing import Preprocessing

@@ -1,7 +1,5 @@
 """The teacher of a distillation (`recipe.distill`), as a config of its own. Imports no torch."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """One line for a user's mistake: what is wrong, and the nearest right thing. Imports no torch."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The overrides of a command: their keys, which of them a verb reads, and which are decided by another key."""
 
-from __future__ import annotations
-
 from hydra.core.hydra_config import HydraConfig
 
 

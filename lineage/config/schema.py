@@ -1,8 +1,6 @@
 """What the config needs before it is composed: the types of the recipe and of the keys beside the groups, and the
 functions that conf/arch computes with. The groups' own types are the signatures of their classes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

@@ -4,8 +4,6 @@ They are those that a class or function names, and those of the base class that 
 cannot be read, or goes elsewhere, is not refused.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

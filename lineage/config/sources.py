@@ -1,7 +1,5 @@
 """What a dotted name means, read from source: it is followed through files and imports, and nothing is imported."""
 
-from __future__ import annotations
-
 import ast
 import sys
 import warnings

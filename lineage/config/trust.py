@@ -1,7 +1,5 @@
 """What a file from elsewhere may ask to be built: classes of this project, and of packages that the user trusts."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The doors, a verb a file: each checks its config, completes it, builds the parts, then works."""
 
-from __future__ import annotations
-
 import functools
 import os
 import pkgutil

@@ -1,7 +1,5 @@
 """Tabulate and draw a network: lineage describe arch=efficientnet_b0 datamodule=imagenet"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Evaluate a run or released weights: python evaluate.py run=NAME split=test"""
 
-from __future__ import annotations
-
 from omegaconf import DictConfig
 
 from lineage.config.checks import checks

@@ -1,7 +1,5 @@
 """Write a network for another program: lineage export run=NAME to=timm"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pack a data set, or check it: lineage prepare datamodule=imagefolder datamodule.root=FOLDER out=DIR max_size=256"""
 
-from __future__ import annotations
-
 from omegaconf import DictConfig
 
 from lineage.config.checks import checks

@@ -1,7 +1,5 @@
 """Show images of a training step: lineage preview arch=resnet50 recipe=rsb_a2 datamodule=imagenet"""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from omegaconf import DictConfig

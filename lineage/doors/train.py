@@ -1,7 +1,5 @@
 """Train a convolutional network: python train.py arch=wideresnet recipe=rsb_a2 datamodule=cifar10"""
 
-from __future__ import annotations
-
 from typing import Any
 
 from omegaconf import DictConfig

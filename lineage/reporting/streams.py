@@ -33,4 +33,4 @@ class Stream:
 
 def guard_streams() -> None:
     """Guard this process's own streams."""
-    sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)

@@ -1,7 +1,5 @@
 """Makes glibc's allocator keep the memory that tensors free."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
 

@@ -1,7 +1,5 @@
 """Checkpoints: written whole or not at all, at every epoch's end and every few minutes; read as data, never as code."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import time

@@ -1,7 +1,5 @@
 """A run's directory: its name, who works in it, whose it is, what it holds. Imports no torch."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Collection

@@ -1,7 +1,5 @@
 """Early stopping that listens to the command of a run that goes on."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pytorch_lightning import callbacks

@@ -1,7 +1,5 @@
 """A process that another one started ends with it: a rank with the first, a job with its sweep. Imports no torch."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Several processes of one run: no one waits for a dead one, no one is left behind, and a line says who it was."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """One run from its directory to its results: what surrounds the call of Lightning's fit in train.py."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A run that receives a signal to stop saves its step, says so, and exits with the status that schedulers expect."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """Lightning's Trainer with the machine's choices made: devices, precision, waiting times."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 import os

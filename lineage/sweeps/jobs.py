@@ -1,7 +1,5 @@
 """The jobs of a sweep: their names, their directories, and how one is found again."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Runs jobs one after the other, each as a process of its own."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """The tables at the end of a sweep: its jobs by validation accuracy, means over seeds, and those that failed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev

@@ -8,8 +8,6 @@ Pillow's, by one level; more do where a shift is a round decimal such as 0.2 of 
 depends on its rounding.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy

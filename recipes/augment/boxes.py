@@ -1,7 +1,5 @@
 """Random boxes (B, 4) of top, left, height, width, as pure functions of uniform draws and sizes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Augmentation on the device, a micro-batch at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Random erasing and cutout of normalised images, whose mean is zero."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

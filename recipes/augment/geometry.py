@@ -1,7 +1,5 @@
 """Crops and flips of images of one size, as pure functions of draws."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

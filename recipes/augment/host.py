@@ -6,8 +6,6 @@ says which box of each it wants at which size (CropResize), and the data module 
 one size, whose remaining crop and flip are done on the device, unless an operation on single images follows them.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Sequence

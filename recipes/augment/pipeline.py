@@ -1,7 +1,5 @@
 """A recipe's augmentation, split into the part of the host and that of the device."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lineage.recipes.augment.device import DeviceAugmentation

@@ -1,7 +1,5 @@
 """Operations on single Pillow images: RandAugment and AutoAugment of timm, TrivialAugment, colour jitter."""
 
-from __future__ import annotations
-
 import functools
 import random
 from collections.abc import Callable, Sequence

@@ -5,8 +5,6 @@ of (seed, step, micro-batch). So the number of workers changes nothing, and a ru
 numbers of images come from integer arithmetic and a table, so all devices get the same bits, however a batch is split.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Collection, Mapping

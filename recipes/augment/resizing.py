@@ -5,8 +5,6 @@ integers after each of two passes: along rows, then along columns. (Pillow 13 sw
 shrink in height, which changes those roundings.)
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Test-time augmentation: the logits of several views of an image, averaged."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Augmentation of the training images."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal

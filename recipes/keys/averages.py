@@ -1,7 +1,5 @@
 """Averages of the weights, used for validation and test, and the statistics of batch normalisation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

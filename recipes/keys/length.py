@@ -1,7 +1,5 @@
 """How long, how many at a time, at which size, and which part of the network."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 

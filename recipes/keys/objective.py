@@ -1,7 +1,5 @@
 """What is minimised, and how the result is tested."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """The optimiser and its groups of parameters."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

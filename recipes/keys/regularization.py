@@ -1,7 +1,5 @@
 """Regularisation, and the start of residual branches."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

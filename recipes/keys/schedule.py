@@ -1,7 +1,5 @@
 """The learning rate over training."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 

@@ -4,8 +4,6 @@ A key without a default must stand in the YAML; a default only ever means "off".
 `Annotated[str, Literal[...]]`, since OmegaConf does not take a Literal as a type. Imports no torch.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from lineage.errors import UserError

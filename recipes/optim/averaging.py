@@ -1,7 +1,5 @@
 """Averages of the weights: exponential (EMA) and equal (SWA). Where there is one, validation and test use it."""
 
-from __future__ import annotations
-
 import copy
 import math
 

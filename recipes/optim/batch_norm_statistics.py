@@ -1,7 +1,5 @@
 """The running statistics of batch normalisation: how a step updates them, and how they are recomputed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Fine-tuning of the classifier alone, at the resolution of the test (FixRes)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import nn

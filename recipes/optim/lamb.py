@@ -1,7 +1,5 @@
 """A faster LAMB for CPUs: timm's optimiser around torch's fused Adam, with fewer passes over memory."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import timm.optim

@@ -1,7 +1,5 @@
 """Lookahead: slow weights follow the trained ones and replace them every few steps."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

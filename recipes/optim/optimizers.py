@@ -1,7 +1,5 @@
 """Parameter groups and optimisers. SGD is torch's; the others are timm's, under timm's names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

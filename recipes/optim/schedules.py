@@ -5,8 +5,6 @@ optimiser step. Epochs in the YAML are converted to ticks without rounding (2.4 
 milestone takes effect at the first tick that is not before it.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from fractions import Fraction

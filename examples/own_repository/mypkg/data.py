@@ -1,7 +1,5 @@
 """Spots of light: which quarter of the image is the spot in?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A small convolutional network."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from torch import nn
