@@ -4,8 +4,6 @@ The keys of a recipe and the arguments of constructors are annotated in this one
 that is not understood refuses nothing.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import math

@@ -1,7 +1,5 @@
 """What ends a run otherwise than by its last step."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

@@ -1,7 +1,5 @@
 """Files written whole or not at all, folders with one writer, and what an OSError says."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

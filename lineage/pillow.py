@@ -1,7 +1,5 @@
 """Pillow's filters by the names that recipes use, a crop that they choose, and Pillow's images as arrays."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy

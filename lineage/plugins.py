@@ -6,8 +6,6 @@
 Their classes are trusted in files, as those of `plugins=[mypkg]` are, and the YAML in their folder conf/ can be chosen.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec

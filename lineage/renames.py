@@ -1,7 +1,5 @@
 """What the classes are called now that runs and checkpoints of version 0.1 name."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 HERE = Path(__file__).parent

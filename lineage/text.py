@@ -1,7 +1,5 @@
 """Words for people: the nearest name, a value as a command has it."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any

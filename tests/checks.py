@@ -1,7 +1,5 @@
 """What a network is held to, a function a claim: test_archs.py calls them on some, test_archs_proofs.py on all."""
 
-from __future__ import annotations
-
 import torch
 from networks import build, channels_of, dataset_of, in_channels
 from oracles import CLASSES, Case, build_oracle

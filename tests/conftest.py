@@ -1,7 +1,5 @@
 """Where the tests find data, and the config of a command line."""
 
-from __future__ import annotations
-
 import functools
 import os
 import tempfile

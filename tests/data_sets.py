@@ -1,7 +1,5 @@
 """Data modules by the words of a command, without composing the rest of its config."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from doors import ROOT

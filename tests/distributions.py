@@ -1,7 +1,5 @@
 """Random numbers, and Kolmogorov-Smirnov distances of distributions, scaled so that 1.63 is the 1 % level."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

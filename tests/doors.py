@@ -5,8 +5,6 @@ which spares five seconds each. Ranks that a command starts are new processes, a
 start, such as that torch is not imported, is tested by `cold`.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os

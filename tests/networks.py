@@ -1,7 +1,5 @@
 """The networks under test: the golden table of facts, how a config becomes a module, and the oracles of each."""
 
-from __future__ import annotations
-
 import csv
 import functools
 from contextlib import AbstractContextManager, nullcontext

@@ -1,7 +1,5 @@
 """The public implementations that our networks are compared with, and the settings that each comparison needs."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 

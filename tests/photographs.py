@@ -1,7 +1,5 @@
 """Images for tests: scikit-learn's two photographs, 1,000 of ImageNet if they are there, and encoded ones in memory."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import io

@@ -5,8 +5,6 @@ n-th of the oracle fills the n-th of ours. Where the oracle runs parallel branch
 (`Order`); nothing is matched by shape alone.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 

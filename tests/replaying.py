@@ -1,7 +1,5 @@
 """Our draws in the place of Python's `random` module, for another library's operation that tries until a box fits."""
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor

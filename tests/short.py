@@ -1,7 +1,5 @@
 """Any recipe, with fewer epochs and smaller images, and the parts of a training that a command line asks for."""
 
-from __future__ import annotations
-
 from conftest import composed
 from doors import ROOT
 

@@ -1,7 +1,5 @@
 """Every claim about every network: what test_archs.py checks on one member of each family, and compilation."""
 
-from __future__ import annotations
-
 import checks
 import pytest
 import torch

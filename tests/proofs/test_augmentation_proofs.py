@@ -1,7 +1,5 @@
 """A thousand photographs as timm shows them, and 30,000 draws of mixing as timm draws them."""
 
-from __future__ import annotations
-
 import numpy
 import pytest
 import torch

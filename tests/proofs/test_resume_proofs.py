@@ -1,7 +1,5 @@
 """Every mechanism of the recipes beside a kill: the run that goes on ends as one that was left alone."""
 
-from __future__ import annotations
-
 import signal
 
 import pytest

@@ -1,7 +1,5 @@
 """Whole runs that take their time: the accuracies that README states, and torch.compile."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from doors import command, results

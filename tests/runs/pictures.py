@@ -1,7 +1,5 @@
 """Folders of small pictures, as a user would have them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

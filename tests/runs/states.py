@@ -1,7 +1,5 @@
 """What is compared of two runs."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -2,8 +2,6 @@
 others; a
 run's directory from elsewhere is data."""
 
-from __future__ import annotations
-
 import pytest
 from doors import cold, command, results
 from omegaconf import OmegaConf

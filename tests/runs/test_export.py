@@ -1,7 +1,5 @@
 """Exported networks load in the libraries that they are for. test_evaluate.py tests the command."""
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -1,8 +1,6 @@
 """Full disks, folders that cannot be written, files that cannot be read, killed workers, loggers that fail: a line
 each, and nothing that was saved is lost."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

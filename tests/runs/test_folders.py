@@ -1,7 +1,5 @@
 """Recipes on a folder of images, end to end: train, kill, resume, evaluate."""
 
-from __future__ import annotations
-
 import pytest
 from doors import command, results
 from runs.pictures import write_folders

@@ -1,7 +1,5 @@
 """A folder of images: training, evaluation, resuming, and refusal if its images have changed."""
 
-from __future__ import annotations
-
 import os
 import shutil
 

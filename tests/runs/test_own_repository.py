@@ -1,7 +1,5 @@
 """examples/own_repository: a network, a recipe and a data set from somebody's own package, through every door."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

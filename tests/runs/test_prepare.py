@@ -1,7 +1,5 @@
 """lineage prepare: stopped and continued to the same bytes; faults in one line; training on what it has packed."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

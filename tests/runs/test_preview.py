@@ -1,7 +1,5 @@
 """The picture that lineage preview makes has the pixels of training, bit for bit, for any data and recipe."""
 
-from __future__ import annotations
-
 import numpy
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """A run that was stopped in any way ends as if it had not been: every tensor, every row, every result."""
 
-from __future__ import annotations
-
 import random
 import signal
 

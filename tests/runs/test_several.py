@@ -1,7 +1,5 @@
 """Several processes: the ranks of a run, two commands of one name, sweeps and their launchers."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

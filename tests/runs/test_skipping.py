@@ -1,7 +1,5 @@
 """A folder with unreadable images: a run that ends and names the first, and one that leaves them out."""
 
-from __future__ import annotations
-
 import torch
 from doors import command, results
 from runs.pictures import write_folders

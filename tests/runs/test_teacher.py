@@ -1,7 +1,5 @@
 """The run that a distillation learns from: found once, known again, shown images by its own mean."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from doors import command

@@ -1,7 +1,5 @@
 """Shears and translations equal timm's, which are Pillow's, but for roundings."""
 
-from __future__ import annotations
-
 import numpy
 import pytest
 import timm.data.auto_augment

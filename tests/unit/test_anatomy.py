@@ -1,7 +1,5 @@
 """Tables and drawings of networks: receptive fields against published ones, notation, structure, and layout."""
 
-from __future__ import annotations
-
 import functools
 import re
 import subprocess

@@ -3,8 +3,6 @@
 The same claims about everything take an hour: test_archs_proofs.py (`make proofs`).
 """
 
-from __future__ import annotations
-
 import math
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Augmentation is a function of the sample key, and equals timm's and torchvision's for the same random numbers."""
 
-from __future__ import annotations
-
 import random
 
 import numpy

@@ -1,7 +1,5 @@
 """Averages of weights, and statistics of batch normalisation, against float64 references and torch's own."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from conftest import recipe_of

@@ -1,7 +1,5 @@
 """What a checkpoint says beside its tensors."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

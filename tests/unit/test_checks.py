@@ -1,7 +1,5 @@
 """Every choice composes and passes the checks; every mistake is one line with the nearest right, and leaves nothing."""
 
-from __future__ import annotations
-
 import json
 import sys
 import textwrap

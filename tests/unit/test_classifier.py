@@ -1,7 +1,5 @@
 """Steps of a classifier in a real trainer, on the digits."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 
 import pytest

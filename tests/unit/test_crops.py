@@ -1,7 +1,5 @@
 """Crops: boxes against timm and torchvision for the same draws, pixels against PIL's."""
 
-from __future__ import annotations
-
 import numpy
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The order of images, loaders and workers; files of data sets, damaged ones too; shared memory."""
 
-from __future__ import annotations
-
 import gzip
 import pickle
 import subprocess

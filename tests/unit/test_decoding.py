@@ -1,7 +1,5 @@
 """Image files of every format against Pillow; damaged ones are named, and skipped only if the command says so."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Files that come from elsewhere are data; files that are written are whole, or not there; streams may be gone."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

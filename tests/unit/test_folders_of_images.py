@@ -1,7 +1,5 @@
 """Folders of images: names of splits, inferred values, ImageNet in each of its layouts."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

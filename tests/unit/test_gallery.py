@@ -1,7 +1,5 @@
 """docs/architectures.md has every network with a paper, and is up to date."""
 
-from __future__ import annotations
-
 import pytest
 from networks import rows
 

@@ -1,7 +1,5 @@
 """The order of the rooms: a file imports what lies below it, never what lies above or beside."""
 
-from __future__ import annotations
-
 import ast
 import graphlib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The index of a folder of class folders, its cache, and statistics of images."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import signal

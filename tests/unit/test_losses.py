@@ -1,7 +1,5 @@
 """The losses against timm, torch and the papers' formulas."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from conftest import recipe_of

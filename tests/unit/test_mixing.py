@@ -1,7 +1,5 @@
 """Mixup and CutMix against timm's, for the same random numbers."""
 
-from __future__ import annotations
-
 import numpy
 import pytest
 import torch

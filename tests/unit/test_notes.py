@@ -1,7 +1,5 @@
 """The sentences about settings that do not apply to a run."""
 
-from __future__ import annotations
-
 import pytest
 from conftest import composed
 

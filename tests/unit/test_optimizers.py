@@ -1,7 +1,5 @@
 """Which parameters decay, and the steps of every optimiser against timm's or torch's, built by hand."""
 
-from __future__ import annotations
-
 import copy
 from typing import get_args
 

@@ -1,7 +1,5 @@
 """Epochs of several passes, and repeated augmentation against the samplers of FixRes, timm and torchvision."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy

@@ -1,7 +1,5 @@
 """Classes and functions, called from Python with what their paper names, make its networks; YAML repeats them."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any

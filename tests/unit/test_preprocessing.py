@@ -1,7 +1,5 @@
 """The preprocessing of released weights: read from the libraries, and equal to theirs pixel for pixel."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

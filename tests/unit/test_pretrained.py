@@ -1,7 +1,5 @@
 """Weights of torchvision's and timm's networks, made here, in our networks and back; files of weights; freezing."""
 
-from __future__ import annotations
-
 import functools
 import json
 import os

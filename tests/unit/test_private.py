@@ -1,7 +1,5 @@
 """Private names of other projects that our modules use: an upgrade that changes one fails here."""
 
-from __future__ import annotations
-
 import inspect
 import subprocess
 import sys

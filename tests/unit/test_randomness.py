@@ -1,7 +1,5 @@
 """Random numbers are functions of their keys, and have the right distributions."""
 
-from __future__ import annotations
-
 import torch
 from distributions import distance_from_uniform, uniform
 from photographs import make_keys

@@ -1,7 +1,5 @@
 """The tables at the end of a sweep."""
 
-from __future__ import annotations
-
 import io
 import json
 

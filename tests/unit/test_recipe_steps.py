@@ -1,7 +1,5 @@
 """Recipes take real steps, in micro-batches, on the digits; the proofs try all of them on a network of each family."""
 
-from __future__ import annotations
-
 import gc
 
 import pytest

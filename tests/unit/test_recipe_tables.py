@@ -1,7 +1,5 @@
 """Every recipe equals the table of facts, its header says what a reader needs, and docs/recipes.md shows both."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import re

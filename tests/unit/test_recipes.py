@@ -1,7 +1,5 @@
 """What a recipe refuses: values outside their keys' ranges, and values that make no sense beside each other."""
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import get_args

@@ -1,7 +1,5 @@
 """The learning rate of every recipe against the schedule of its source, and the boundaries of all schedules."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from fractions import Fraction

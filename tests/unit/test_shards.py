@@ -1,7 +1,5 @@
 """Packed data: anybody reads what was written; damage is reported; a windowed order."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

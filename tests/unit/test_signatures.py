@@ -1,7 +1,5 @@
 """Arguments are read from source, nothing is imported, and what is wrong with a value is said in a sentence."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

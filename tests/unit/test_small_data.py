@@ -1,7 +1,5 @@
 """SVHN, synthetic images, and sets of the Hugging Face Hub, from small files made here."""
 
-from __future__ import annotations
-
 import io
 import pickle
 import sys

@@ -1,7 +1,5 @@
 """Tars that others packed: images and labels are those of the files; an error is one line with the member's name."""
 
-from __future__ import annotations
-
 import io
 import json
 import os
