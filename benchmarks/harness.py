@@ -3,8 +3,6 @@
 Single times on a shared machine drift. So the alternatives take turns, and the medians of their ratios are compared.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import sys

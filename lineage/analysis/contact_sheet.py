@@ -1,7 +1,5 @@
 """The picture that lineage preview makes: images as evaluation and training have them, in pairs, with their labels."""
 
-from __future__ import annotations
-
 import io
 import unicodedata
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A forward pass runs without computing: the slow operations return uninitialised 
 device would do the same, but on it torch first imports its compiler, which takes seconds.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The table of a dissected network for the screen, and what its columns mean."""
 
-from __future__ import annotations
-
 from rich import box
 from rich.table import Table
 from rich.text import Text

@@ -1,7 +1,5 @@
 """A network as the table in its paper: a row per stage, with its layers, cost and receptive field."""
 
-from __future__ import annotations
-
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

@@ -3,8 +3,6 @@
 Nothing is computed (lineage/anatomy/cost.py). All layers are in evaluation mode.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The time that a run takes, summed over all the times it was continued."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What lineage preview prints of a data set: numbers of images, sizes, mean and deviation, and a table of classes."""
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import fields
 

@@ -1,7 +1,5 @@
 """Metrics while a run trains: rows for the loggers, and a line per epoch for train.log and the screen."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Any

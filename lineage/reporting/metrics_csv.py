@@ -1,7 +1,5 @@
 """metrics.csv: a row per epoch and one every few steps. Lightning's CSVLogger would delete it as a run continues."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping

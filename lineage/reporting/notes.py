@@ -1,7 +1,5 @@
 """Settings of a config that have no effect, or an unexpected one, in this run: sentences for its first lines."""
 
-from __future__ import annotations
-
 import math
 from typing import cast
 

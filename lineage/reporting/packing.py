@@ -1,7 +1,5 @@
 """What lineage prepare shows: a progress bar, and the result."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

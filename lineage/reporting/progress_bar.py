@@ -1,7 +1,5 @@
 """The progress bar on a terminal: epoch, steps, loss, last validation, speed and time left; in a test, batches."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Entries of results.json about the machine and the code."""
 
-from __future__ import annotations
-
 import platform
 import resource
 import subprocess

@@ -1,7 +1,5 @@
 """The screen: what will run, and the results."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any

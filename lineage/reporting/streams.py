@@ -1,7 +1,5 @@
 """Standard output and standard error that may be closed, full or read by nobody: a run goes on without them."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """TensorBoard's files. The curves of a run that was killed and continued have no duplicate steps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pytorch_lightning.loggers import TensorBoardLogger

@@ -1,7 +1,5 @@
 """The images of an optimiser step as the network gets them, each beside the same image in an evaluation."""
 
-from __future__ import annotations
-
 from itertools import islice
 
 import numpy

@@ -1,7 +1,5 @@
 """Weights & Biases. Imported only when chosen."""
 
-from __future__ import annotations
-
 import hashlib
 import netrc
 import os

@@ -1,7 +1,5 @@
 """A network by name with its weights, for Python: `lineage.build("resnet50", pretrained="timm")`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from lineage.archs import catalogue

@@ -1,7 +1,5 @@
 """Read a file of weights, of any training script, as the tensors of a network."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import re

@@ -1,7 +1,5 @@
 """Which tensor of torchvision's or timm's networks is which of ours."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 

@@ -4,8 +4,6 @@ The result is loaded again by the program that it is for, and must give the netw
 name. It holds, where the format has a place for them, the preprocessing of images and the names of the classes.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import os

@@ -1,7 +1,5 @@
 """Weights that torchvision and timm released, through their own loading code."""
 
-from __future__ import annotations
-
 import urllib.error
 import urllib.request
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Freeze the first part of a network: `freeze=stages.1`."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from lineage.archs.arguments import ArchitectureError

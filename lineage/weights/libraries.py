@@ -1,7 +1,5 @@
 """Our networks as timm's and torchvision's: our weights with their names, in their modules."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which library's tensor names a file of weights uses, and which preprocessing its weights expect."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -4,8 +4,6 @@ lineage/weights/counterparts.py says which of their tensors is which of ours. Ev
 does not fit is an error, and one that is left out or replaced is reported.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

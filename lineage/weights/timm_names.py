@@ -1,7 +1,5 @@
 """The names that timm has for our modules, in tables such as those of lineage/weights/torchvision_names.py."""
 
-from __future__ import annotations
-
 from lineage.weights.torchvision_names import DENSENET, INCEPTION_V3, RESNET, VGG_FEATURES, conv_norm, each
 
 VGG = VGG_FEATURES | {"head.2": "pre_logits.fc1 7x7", "head.5": "pre_logits.fc2 1x1", "head.8": "head.fc"}

@@ -6,8 +6,6 @@ no counterpart. The shape after a name ("head.fc 1x1") is the kernel of a convol
 does.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 Names = dict[str, str]

@@ -1,7 +1,5 @@
 """The captions under a drawing's stages, and which of equal blocks are drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby

@@ -1,7 +1,5 @@
 """A searched cell drawn once, with the names of its operations, as in NASNet's paper (arXiv 1707.07012)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from lineage.anatomy.drawing.key import KERNELS, colour_class

@@ -4,8 +4,6 @@ Light and dark colours alternate, so that they differ in grey too; the hues are 
 colour-blind readers tell apart (jfly.uni-koeln.de/color, 2008).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lineage.anatomy.drawing.page import INK, MARGIN, WIDTH, Box, Page, width_of

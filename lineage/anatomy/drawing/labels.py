@@ -1,7 +1,5 @@
 """Texts in a drawing of a network: the papers' names of layers, kernels and channels, wherever there is room."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 

@@ -4,8 +4,6 @@ On a slide of 13.33 inches a unit is 0.75 points, so FONT is 18 points. Every te
 the same room in any font. The ground is white, also on dark screens.
 """
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A network on one page of a lecture: its layers to scale, their kernels in colour, captions, and a key."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
