@@ -10,13 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lineage.config.overrides import ELSEWHERE, removal_message
+from lineage.config.overrides import ELSEWHERE, key_of, removal_message
+from lineage.constraints import problem
 from lineage.errors import Stopped, UserError
-from lineage.text import nearest
+from lineage.recipes.recipe import ANNOTATIONS
+from lineage.text import as_yaml, nearest
 
 
 @contextmanager
@@ -119,35 +122,38 @@ def _config_sentence(error: BaseException, verb: str, words: Sequence[str]) -> s
         near = nearest(choice, error.options)
         near = near or f" There is {', '.join(sorted(error.options))}."
         return f"{group}={choice}: there is no such {group}.{near}"
-    of_a_run = verb != "train" and any(word.startswith("run=") for word in words)
     cause: BaseException = error
     while isinstance(cause.__cause__, OmegaConfBaseException | HydraException):
         cause = cause.__cause__
-    return _key_sentence(cause, text, of_a_run) or _syntax_sentence(text) or text.split("\n\n")[0].split("\n")[0]
+    return _key_sentence(cause, text, verb, words) or _syntax_sentence(text) or text.split("\n\n")[0].split("\n")[0]
 
 
-def _key_sentence(cause: BaseException, text: str, of_a_run: bool) -> str | None:
+def _key_sentence(cause: BaseException, text: str, verb: str, words: Sequence[str]) -> str | None:
     """A key that does not exist, or a value of the wrong type."""
     key = getattr(cause, "full_key", None) or _after("full_key: ", str(cause)) or _after("full_key: ", text)
     not_there = "not in" in str(cause) and "Key" in str(cause)
     if not_there and key:
+        of_a_run = verb != "train" and any(word.startswith("run=") for word in words)
         return _unknown_key_sentence(key, getattr(cause, "parent_node", None), of_a_run)
-    if key and re.search("could not be converted|Cannot convert|Invalid|is not a valid bool", str(cause)):
-        value = re.search(r"Value '(.*?)'", str(cause))
-        kind = re.search(r"(?:converted to|a valid) (\w+)", str(cause))
-        if "ListConfig" in str(cause):
-            return f"{key}: it takes a list, {key}=[1,2]."
-        kinds = {"Integer": "a whole number", "Float": "a number", "bool": "true or false"}
-        wanted = kinds.get(kind.group(1), f"a {kind.group(1)}") if kind else "another type"
-        return f"{key}={value.group(1) if value else ''}: it takes {wanted}."
-    if "not Optional" in str(cause):
-        return f"{key or text.split()[-1].split('=')[0]}: it cannot be null."
+    if key and key.startswith("recipe.") and re.search("onver|Invalid|valid bool|not Optional|type", str(cause)):
+        return _value_sentence(key, cause, words)
     if "Missing mandatory value" in str(cause) and key:
         return f"{key} has no value; give it one: {key}=..."
     missing = re.search(r"Interpolation key '([\w.]+)' not found", str(cause))
     if missing:
         return f"{key} is ${{{missing.group(1)}}}, and there is no {missing.group(1)}: give {key} a value."
     return None
+
+
+def _value_sentence(key: str, cause: BaseException, words: Sequence[str]) -> str:
+    """A value that OmegaConf refused while it composed the recipe, in the words of lineage/constraints.py."""
+    in_file = re.search(r"Value '(.*?)'", str(cause))
+    overrides = [word for word in words if key_of(word) == key]
+    if overrides and overrides[-1].startswith("~"):
+        return removal_message(overrides[-1])
+    value = yaml.safe_load(overrides[-1].partition("=")[2] if overrides else in_file[1] if in_file else "null")
+    wrong = problem(ANNOTATIONS[key.removeprefix("recipe.")], value)
+    return f"{key}={as_yaml(value)}: {wrong or 'it is of another type.'}"
 
 
 def _unknown_key_sentence(key: str, parent: object, of_a_run: bool) -> str:
