@@ -21,6 +21,7 @@ from lineage.pillow import CropResize, to_pixels
 MAX_PIXELS = 178_956_970  # of an image: above it Pillow suspects a decompression bomb
 ORIENTATION = 0x0112  # the EXIF tag
 MISSING_ROWS = "extraneous bytes before marker"  # libjpeg's warning when a header states fewer rows than the file has
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no other: Pillow starts Ghostscript to read an EPS
 EXIF_MARKERS = (b"eXIf", b"EXIF", b"Exif", b"exif")  # where EXIF begins, in the different formats
 OVERSIZE = {"bilinear": 2, "bicubic": 2, "area": 1}  # JPEG's own scaling leaves at least so many times the final size
 
@@ -155,7 +156,7 @@ class Picture(Encoded):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self.image = Image.open(io.BytesIO(data))
+                self.image = Image.open(io.BytesIO(data), formats=FORMATS)
                 # Pillow rotates TIFF by itself. getexif decodes a PNG, so the bytes are searched first.
                 has_exif = rotate and self.image.format != "TIFF" and any(marker in data for marker in EXIF_MARKERS)
                 sideways = has_exif and self.image.getexif().get(ORIENTATION, 1) >= 5
@@ -191,7 +192,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
-        return "it is not an image, or its format is unknown to Pillow"
+        return "it is not an image, or of a format that is not read"
     return reason(error)
 
 

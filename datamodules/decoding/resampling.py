@@ -33,6 +33,7 @@ def resize_box(
     if not beyond:
         pixels = pixels[round(top) : round(top + height), round(left) : round(left + width)]
         top, left, height, width = 0, 0, *pixels.shape[:2]
+    height, width = min(height, pixels.shape[0] - top), min(width, pixels.shape[1] - left)  # arithmetic may round up
     if (height, width) == size and top == round(top) and left == round(left):
         return pixels[round(top) : round(top) + size[0], round(left) : round(left) + size[1]]
     if interpolation == "area" and (height < size[0] or width < size[1]):

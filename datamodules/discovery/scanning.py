@@ -17,8 +17,9 @@ import numpy
 from lineage.datamodules.errors import DataError
 from lineage.files import reason
 
-ENDINGS = {b".jpeg", b".jpg", b".png", b".webp", b".bmp", b".ppm", b".pgm", b".gif", b".tif", b".tiff"}
-SYSTEM_FOLDERS = {b"__macosx", b"@eadir"}  # added by macOS and Synology; the names of others begin with a dot
+ENDINGS = set(b".jpg .jpeg .jpe .jfif .png .webp .bmp .ppm .pgm .gif .tif .tiff".split())
+# Added by macOS, Synology, Windows and Linux; the names of others begin with a dot.
+SYSTEM_FOLDERS = {b"__macosx", b"@eadir", b"system volume information", b"$recycle.bin", b"lost+found"}
 # A folder that changed less than 0.1 s before it was read may change again and keep its modification time: the clocks
 # of file systems are coarse.
 TICK_NS = 100_000_000

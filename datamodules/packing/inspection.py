@@ -15,7 +15,7 @@ import numpy
 from PIL import Image
 
 from lineage.datamodules.base import ImageDataModule
-from lineage.datamodules.decoding.decoding import ORIENTATION, ImageError, open_image
+from lineage.datamodules.decoding.decoding import FORMATS, ORIENTATION, ImageError, open_image
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault
@@ -90,7 +90,7 @@ def inspect_header(data: bytes) -> tuple[str, set[str]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged EXIF, and of size, which open_image limits
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
             rotated = image.getexif().get(ORIENTATION, 1) in range(2, 9)
     except Exception as error:  # Pillow's readers raise whatever their input provokes
         raise ImageError(f"its header cannot be read ({type(error).__name__})") from None
