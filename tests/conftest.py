@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from doors import ROOT
+from doors import ROOT, finished
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from runs.states import EVERYTHING, SHORT
 
 from lineage.config import schema  # noqa: F401
 from lineage.recipes.recipe import Recipe
@@ -34,6 +35,15 @@ def recipe_of(name: str, **changes: Any) -> Recipe:
     for key, value in changes.items():
         setattr(recipe, key, value)
     return recipe
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """A folder with two finished runs, which are only read: `whole`, of EVERYTHING, and `short`, of SHORT."""
+    folder = tmp_path_factory.mktemp("trained")
+    for words in ((*EVERYTHING, "run=whole"), (*SHORT, "run=short")):
+        finished(folder, "train", *words)
+    return folder
 
 
 @pytest.fixture

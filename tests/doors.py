@@ -73,9 +73,7 @@ class Command:
 
 def _run(folder: str, verb: str, words: list[str], variables: dict[str, str], out: str, err: str) -> None:
     os.setsid()
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # tests in the background have inherited that it is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit that it is ignored
     multiprocessing.set_start_method("fork", force=True)  # as a command's own loaders start their workers
     for number, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_APPEND)
@@ -115,6 +113,25 @@ def start(folder: Path, verb: str, *words: str, **environment: str) -> Command:
 def command(folder: Path, verb: str, *words: str, **environment: str) -> Done:
     """Run a verb of the project to its end."""
     return start(folder, verb, *words, **environment).wait()
+
+
+def finished(folder: Path, verb: str, *words: str, **environment: str) -> Done:
+    """Run a verb of the project, which must succeed."""
+    done = command(folder, verb, *words, **environment)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def error_message(done: Done | subprocess.CompletedProcess[str]) -> str:
+    """What a command said that was refused: one line or two, without a traceback."""
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) <= 2, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stderr
+
+
+def refused(folder: Path, verb: str, *words: str, **environment: str) -> str:
+    """Run a verb of the project, which must fail in one line or two; the result is what it said."""
+    return error_message(command(folder, verb, *words, **environment))
 
 
 WITHOUT_TORCH = """

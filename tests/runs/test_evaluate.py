@@ -1,38 +1,29 @@
-"""evaluate.py and lineage export: the run's own test again, on other data, sizes and devices, and its network for
-others; a
-run's directory from elsewhere is data."""
+"""evaluate.py and lineage export with runs of this machine, and with a run's directory from elsewhere."""
 
 import pytest
-from doors import cold, command, results
+from conftest import composed
+from doors import cold, error_message, finished, refused, results
 from omegaconf import OmegaConf
 from runs.pictures import write_folders
-from runs.states import EVERYTHING, PAIR, SHORT
+from runs.states import PAIR
 
-pytestmark = pytest.mark.xdist_group("evaluate")  # one worker, one fixture
+from lineage.config import trust
+from lineage.errors import UserError
 
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A folder with two finished runs, which are only read: `whole`, of everything, and `short`."""
-    folder = tmp_path_factory.mktemp("runs")
-    for words in ((*EVERYTHING, "run=whole"), (*SHORT, "run=short")):
-        done = command(folder, "train", *words)
-        assert done.returncode == 0, done.stderr
-    return folder
+pytestmark = pytest.mark.xdist_group("trained")  # one worker, one fixture
 
 
-@pytest.mark.parametrize("name", ["whole", "short", "sh"])  # the first tests averaged weights; the last is a beginning
-def test_evaluation_repeats_the_runs_test(runs, name):
-    done = command(runs, "evaluate", f"run={name}", "trainer=cpu")
-    expected = results(runs / "runs" / ("whole" if name == "whole" else "short"))
-    assert f"test_loss  {expected['test_loss']:.6f}" in done.stdout, done.stdout + done.stderr
-    assert f"test_top1  {expected['test_top1']:.6f}" in done.stdout
+@pytest.mark.parametrize("name", ["whole", "sh"])  # the first tests averaged weights; the other is a beginning
+def test_evaluation_repeats_the_runs_test(trained, name):
+    out = finished(trained, "evaluate", f"run={name}", "trainer=cpu").stdout
+    expected = results(trained / "runs" / ("whole" if name == "whole" else "short"))
+    assert all(f"{key}  {expected[key]:.6f}" in out for key in ("test_loss", "test_top1")), out
 
 
-def test_other_splits_sizes_and_checkpoints(runs):
-    done = command(runs, "evaluate", "run=short", "split=val", "resolution=40", "checkpoint=best", "trainer=cpu")
-    assert done.returncode == 0 and "180 images of split val, 40 px" in done.stdout, done.stderr
-    assert "best.ckpt" in done.stdout
+def test_other_splits_sizes_and_checkpoints(trained):
+    words = ("run=short", "split=val", "resolution=40", "checkpoint=best", "trainer=cpu")
+    out = finished(trained, "evaluate", *words).stdout
+    assert "180 images of split val, 40 px" in out and "best.ckpt" in out
 
 
 @pytest.mark.parametrize(
@@ -44,18 +35,15 @@ def test_other_splits_sizes_and_checkpoints(runs):
         ("run=short pretrained=timm", "one of them"),
     ],
 )
-def test_what_does_not_fit(runs, words, hint):
-    done = command(runs, "evaluate", *words.split())
-    assert done.returncode == 1 and hint in done.stderr and "Traceback" not in done.stderr, done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 2
+def test_what_does_not_fit(trained, words, hint):
+    assert hint in refused(trained, "evaluate", *words.split())
 
 
-def test_a_run_goes_out_and_comes_back(runs):
-    done = command(runs, "export", "run=short", "to=safetensors")
-    assert done.returncode == 0, done.stderr
-    assert "0, 1, 2, 3, 4, ... 10 in all" in done.stdout and "not finished" not in done.stdout
-    back = command(runs, "evaluate", "pretrained=exports/short.safetensors", "trainer=cpu")
-    assert f"test_loss  {results(runs / 'runs' / 'short')['test_loss']:.6f}" in back.stdout, back.stderr
+def test_a_run_goes_out_and_comes_back(trained):
+    out = finished(trained, "export", "run=short", "to=safetensors").stdout
+    assert "0, 1, 2, 3, 4, ... 10 in all" in out and "not finished" not in out
+    back = finished(trained, "evaluate", "pretrained=exports/short.safetensors", "trainer=cpu")
+    assert f"test_loss  {results(trained / 'runs' / 'short')['test_loss']:.6f}" in back.stdout
 
 
 @pytest.mark.parametrize(
@@ -66,29 +54,24 @@ def test_a_run_goes_out_and_comes_back(runs):
         ("run=short to=timm output=runs", "runs is there already: remove it, or name another place, output=FILE"),
     ],
 )
-def test_wrong_words_of_an_export(runs, words, sentence):
-    """In one line, before torch is imported."""
-    done = cold(runs, "export", *words.split())
-    assert done.returncode == 1 and done.stderr.strip().startswith(sentence), done.stderr
+def test_wrong_words_of_an_export(trained, words, sentence):
+    """Before torch is imported."""
+    assert error_message(cold(trained, "export", *words.split())).strip().startswith(sentence)
 
 
 @pytest.mark.proofs
 def test_more_devices_than_images(tmp_path):
     write_folders(tmp_path / "data", count=1, classes=("ant",), size=(40, 50))
     words = (
-        "datamodule=imagenet", f"datamodule.root={tmp_path}/data", "datamodule.num_classes=1", "arch=lenet5",
-        "datamodule.channels=1", "datamodule.mean=[0.5]", "datamodule.std=[0.2]", "datamodule.workers=0",
-        "recipe.crop=rrc", "recipe.crop_padding=0", "recipe.crop_padding_mode=none", "recipe.crop_scale=[0.5,1]",
-        "recipe.crop_ratio=[0.75,1.33]",
-    )  # fmt: skip
-    batch = ("recipe.batch_size=2", "recipe.epochs=2", "recipe.decay_epochs=[1]")
-    done = command(tmp_path, "train", *words, *batch, "trainer=cpu", "logger=none", "run=a")
-    assert done.returncode == 0, done.stderr
-    alone = command(tmp_path, "evaluate", "run=a", "trainer=cpu")
-    three = command(tmp_path, "evaluate", "run=a", *PAIR[:2], "trainer.devices=3", "trainer.timeout_s=60")
-    assert alone.returncode == three.returncode == 0, three.stderr
-    assert "1 images of split test" in three.stdout
-    assert alone.stdout == three.stdout
+        f"datamodule=imagenet datamodule.root={tmp_path}/data datamodule.num_classes=1 arch=lenet5 "
+        "datamodule.channels=1 datamodule.mean=[0.5] datamodule.std=[0.2] datamodule.workers=0 recipe.crop=rrc "
+        "recipe.crop_padding=0 recipe.crop_padding_mode=none recipe.crop_scale=[0.5,1] recipe.crop_ratio=[0.75,1.33] "
+        "recipe.batch_size=2 recipe.epochs=2 recipe.decay_epochs=[1] trainer=cpu logger=none run=a"
+    ).split()
+    finished(tmp_path, "train", *words)
+    alone = finished(tmp_path, "evaluate", "run=a", "trainer=cpu")
+    three = finished(tmp_path, "evaluate", "run=a", *PAIR[:2], "trainer.devices=3", "trainer.timeout_s=60")
+    assert "1 images of split test" in three.stdout and alone.stdout == three.stdout
 
 
 FOREIGN = [
@@ -100,28 +83,23 @@ FOREIGN = [
 
 @pytest.mark.parametrize("target", FOREIGN)
 @pytest.mark.parametrize("place", ["arch", "datamodule", "arch.variant", "datamodule.mean"])
-def test_a_directory_from_elsewhere_is_data(tmp_path, monkeypatch, runs, target, place):
+def test_a_directory_from_elsewhere_is_data(tmp_path, trained, target, place):
     """Nothing that its config names is called but this project's own classes."""
-    from conftest import composed
-
-    from lineage.errors import UserError
-    from lineage.running import directory
-
-    config = OmegaConf.load(runs / "runs" / "short" / "config.yaml")
-    node = {"_target_": target, "path": str(tmp_path / "touched")}
-    OmegaConf.update(config, place, node, merge=False)
+    config, group = OmegaConf.load(trained / "runs" / "short" / "config.yaml"), place.split(".")[0]
+    OmegaConf.update(config, place, {"_target_": target, "path": str(tmp_path / "touched")}, merge=False)
     with pytest.raises(UserError, match="only this project's classes"):
-        group = place.split(".")[0]
-        directory.check_built(tmp_path / "config.yaml", group, config[group])
-    directory.check_built(tmp_path / "config.yaml", "arch", composed("arch=timm").arch)
+        trust.check_target(tmp_path / "config.yaml", group, config[group], ())
 
 
-def test_evaluate_calls_nothing_of_it(tmp_path, runs):
+def test_a_directory_may_name_timms_network(tmp_path):
+    trust.check_target(tmp_path / "config.yaml", "arch", composed("arch=timm").arch, ())
+
+
+def test_evaluate_calls_nothing_of_it(tmp_path, trained):
     folder = tmp_path / "runs" / "x"
     (folder / "checkpoints").mkdir(parents=True)
-    config = OmegaConf.load(runs / "runs" / "short" / "config.yaml")
+    config = OmegaConf.load(trained / "runs" / "short" / "config.yaml")
     config.datamodule = {"_target_": "pathlib.Path.touch", "self": str(tmp_path / "touched")}
     OmegaConf.save(config, folder / "config.yaml")
-    done = command(tmp_path, "evaluate", "run=x")
-    assert done.returncode == 1 and "asks to build pathlib.Path.touch" in done.stderr
+    assert "asks to build pathlib.Path.touch" in refused(tmp_path, "evaluate", "run=x")
     assert not (tmp_path / "touched").exists()

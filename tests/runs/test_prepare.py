@@ -10,8 +10,8 @@ import numpy
 import pytest
 from doors import cold, command, results, start
 from PIL import Image
+from processes import children
 from runs.pictures import write_folders
-from runs.test_several import children
 from unit.test_shards import contents, encoded, folder, picture, rotated
 
 FOLDER = ("datamodule=imagefolder", "datamodule.root=data", "datamodule.val_size=0")

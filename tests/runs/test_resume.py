@@ -1,32 +1,36 @@
 """A run that was stopped in any way ends as if it had not been: every tensor, every row, every result."""
 
 import random
+import shutil
 import signal
 
 import pytest
 import torch
-from doors import command, results, start
-from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, assert_same_state, rows, saves
+from doors import command, finished, refused, results, start
+from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, flat, rows, saves
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from lineage.reporting.tensorboard import TensorBoard
-from lineage.running.checkpoints import read
+from lineage.running.checkpoints import CheckpointError, read
 
-pytestmark = pytest.mark.xdist_group("resume")  # one worker, one fixture
+pytestmark = pytest.mark.xdist_group("trained")  # one worker, one fixture
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(trained):
     """A run of everything that was not stopped."""
-    folder = tmp_path_factory.mktemp("whole")
-    done = command(folder, "train", *EVERYTHING, "run=a")
-    assert done.returncode == 0, done.stderr
-    return folder / "runs" / "a"
+    return trained / "runs" / "whole"
+
+
+@pytest.fixture
+def short(trained, tmp_path):
+    """A finished run that the test may damage."""
+    return shutil.copytree(trained / "runs" / "short", tmp_path / "runs" / "short")
 
 
 def test_a_run_leaves_what_it_should(whole):
-    assert {path.name for path in whole.iterdir()} == {
+    assert {path.name for path in whole.iterdir()} - {"evaluations"} == {
         "config.yaml", "overrides.yaml", "train.log", "metrics.csv", "checkpoints", "results.json"
     }  # fmt: skip
     assert {path.name for path in (whole / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt", "best.ckpt"}
@@ -45,39 +49,41 @@ def test_killed_without_warning(tmp_path, whole):
         run.wait_for(lambda written=written, count=count: written() >= count)
         run.kill()
         assert run.wait().returncode == 128 + signal.SIGKILL
-    done = command(tmp_path, "train", *EVERYTHING, "run=b", "datamodule.workers=0")  # nor do workers matter
-    assert done.returncode == 0 and "continues" in done.stdout, done.stderr
+    done = finished(tmp_path, "train", *EVERYTHING, "run=b", "datamodule.workers=0")  # nor do workers matter
+    assert "continues" in done.stdout
     assert_same_run(whole, tmp_path / "runs" / "b")
+
+
+def wait_for_epoch(run, log, epoch: int) -> None:
+    run.wait_for(lambda: log.exists() and f"epoch {epoch}/3" in log.read_text())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_told_to_stop(tmp_path, whole, number):
-    run = start(tmp_path, "train", *EVERYTHING, "trainer.checkpoint_steps=0", "run=b")
-    run.wait_for((tmp_path / "runs" / "b" / "train.log").exists)
-    run.wait_for(lambda: "epoch 1/3" in (tmp_path / "runs" / "b" / "train.log").read_text())
+    words, folder = (*EVERYTHING, "trainer.checkpoint_steps=0", "run=b"), tmp_path / "runs" / "b"
+    run = start(tmp_path, "train", *words)
+    wait_for_epoch(run, folder / "train.log", 1)
     run.kill(number)
     done = run.wait()
     assert done.returncode == 128 + number and done.stderr.startswith("Stops" if number == signal.SIGINT else "")
-    step = read(tmp_path / "runs" / "b" / "checkpoints" / "last.ckpt")["global_step"]
+    step = read(folder / "checkpoints" / "last.ckpt")["global_step"]
     said = f"Stopped by {signal.Signals(number).name} at step {step}, saved. The same command with run=b goes on."
     assert said in done.stdout and 5 <= step < 15
-    done = command(tmp_path, "train", *EVERYTHING, "trainer.checkpoint_steps=0", "run=b")
-    assert done.returncode == 0 and f"at step {step}, from last.ckpt" in done.stdout, done.stderr
-    assert_same_run(whole, tmp_path / "runs" / "b")
+    assert f"at step {step}, from last.ckpt" in finished(tmp_path, "train", *words).stdout
+    assert_same_run(whole, folder)
 
 
 def test_time_limit(tmp_path, whole):
-    words = (*EVERYTHING, "trainer.max_time=00:00:00:01", "run=b")
-    done = command(tmp_path, "train", *words)
+    done = command(tmp_path, "train", *EVERYTHING, "trainer.max_time=00:00:00:01", "run=b")
     assert done.returncode == 124 and "trainer.max_time" in done.stdout, done.stderr
-    assert command(tmp_path, "train", *EVERYTHING, "run=b").returncode == 0
+    finished(tmp_path, "train", *EVERYTHING, "run=b")
     assert_same_run(whole, tmp_path / "runs" / "b")
 
 
 def test_requeued_by_slurm(tmp_path, whole):
     """SIGUSR1 in a job of SLURM: one kind of checkpoint, the job is queued again, the test takes the right weights."""
     (tmp_path / "bin").mkdir()
-    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol, folder = tmp_path / "bin" / "scontrol", tmp_path / "runs" / "b"
     scontrol.write_text(f"#!/bin/sh\necho $* > {tmp_path}/asked\n")
     scontrol.chmod(0o755)
     job = {
@@ -85,142 +91,119 @@ def test_requeued_by_slurm(tmp_path, whole):
         "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "localhost", "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
     }  # fmt: skip
     run = start(tmp_path, "train", *EVERYTHING, "run=b", **job)
-    written = saves(tmp_path / "runs" / "b")
+    written = saves(folder)
     run.wait_for(lambda: written() >= 3)
     run.kill(signal.SIGUSR1, group=False)
     done = run.wait()
     assert done.returncode == 128 + signal.SIGUSR1, done.stderr
-    assert (tmp_path / "asked").read_text().split() == ["requeue", "42"]
-    assert not list((tmp_path / "runs" / "b").rglob("hpc*"))
-    done = command(tmp_path, "train", *EVERYTHING, "run=b", **job)
-    assert done.returncode == 0, done.stderr
-    assert_same_run(whole, tmp_path / "runs" / "b")
+    assert (tmp_path / "asked").read_text().split() == ["requeue", "42"] and not list(folder.rglob("hpc*"))
+    finished(tmp_path, "train", *EVERYTHING, "run=b", **job)
+    assert_same_run(whole, folder)
 
 
 def test_killed_after_the_last_epoch(tmp_path, whole):
     """Nothing is left but the test; results.json has every key all the same."""
-    run = start(tmp_path, "train", *EVERYTHING, "run=b")
-    run.wait_for((tmp_path / "runs" / "b" / "train.log").exists)
-    run.wait_for(lambda: "epoch 3/3" in (tmp_path / "runs" / "b" / "train.log").read_text())
+    run, folder = start(tmp_path, "train", *EVERYTHING, "run=b"), tmp_path / "runs" / "b"
+    wait_for_epoch(run, folder / "train.log", 3)
     run.kill()
     run.wait()
-    (tmp_path / "runs" / "b" / "results.json").unlink(missing_ok=True)
-    assert command(tmp_path, "train", *EVERYTHING, "run=b").returncode == 0
-    assert_same_run(whole, tmp_path / "runs" / "b")
+    (folder / "results.json").unlink(missing_ok=True)
+    finished(tmp_path, "train", *EVERYTHING, "run=b")
+    assert_same_run(whole, folder)
 
 
 @pytest.mark.proofs
 def test_a_pair_killed(tmp_path):
     """Each of two processes has its own BN statistics within an epoch, and gets its own back."""
     words = (*EVERYTHING, *PAIR, "datamodule.workers=0")
-    done = command(tmp_path, "train", *words, "run=whole")
-    assert done.returncode == 0, done.stderr
+    finished(tmp_path, "train", *words, "run=whole")
     run = start(tmp_path, "train", *words, "run=killed")
     written = saves(tmp_path / "runs" / "killed")
     run.wait_for(lambda: written() >= 3)
     run.kill()
     run.wait()
-    done = command(tmp_path, "train", *words, "run=killed")
-    assert done.returncode == 0 and "continues" in done.stdout, done.stderr
+    assert "continues" in finished(tmp_path, "train", *words, "run=killed").stdout
     assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "killed")
 
 
 def test_damaged_checkpoints(tmp_path):
     """Cut short, random, of another program, a folder in its place: the one before; if there is none, a line."""
-    words = (*SHORT, "run=cut", "trainer.checkpoint_steps=4")
-    done = command(tmp_path, "train", *words)
-    assert done.returncode == 0, done.stderr
-    folder = tmp_path / "runs" / "cut"
-    last = folder / "checkpoints" / "last.ckpt"
+    words, folder = (*SHORT, "run=cut", "trainer.checkpoint_steps=4"), tmp_path / "runs" / "cut"
+    finished(tmp_path, "train", *words)
+    last, previous = (folder / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt"))
     content, before = last.read_bytes(), results(folder)
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    for damage in (
-        content[: len(content) // 2],
-        random.Random(0).randbytes(9999),
-        (tmp_path / "other.ckpt").read_bytes(),
-        None,
-    ):
+    other = (tmp_path / "other.ckpt").read_bytes()
+    for damage in (content[: len(content) // 2], random.Random(0).randbytes(9999), other, None):
         (folder / "results.json").unlink()
         last.unlink() if last.is_file() else last.rmdir()
         last.mkdir() if damage is None else last.write_bytes(damage)
-        done = command(tmp_path, "train", *words)
-        assert done.returncode == 0, done.stderr
-        assert "last.ckpt is damaged" in done.stdout and "previous.ckpt" in done.stdout
+        out = finished(tmp_path, "train", *words).stdout
+        assert "last.ckpt is damaged" in out and "previous.ckpt" in out
         assert results(folder)["test_loss"] == before["test_loss"]
-    for name in ("last.ckpt", "previous.ckpt"):
-        (folder / "checkpoints" / name).unlink()
-        (folder / "checkpoints" / name).write_bytes(b"PK")
+    for file in (last, previous):
+        file.unlink()
+        file.write_bytes(b"PK")
     (folder / "results.json").unlink()
-    done = command(tmp_path, "train", *words)
-    assert done.returncode == 1 and "damaged" in done.stderr and "Traceback" not in done.stderr
+    assert "damaged" in refused(tmp_path, "train", *words)
+
+
+def flat_state(path) -> list:
+    return list(flat("", read(path)).values())
 
 
 def test_any_flipped_bit_is_found(whole, tmp_path):
     """At once, by the checksums; or it changes nothing (the archive has bytes that nobody reads)."""
     content = (whole / "checkpoints" / "last.ckpt").read_bytes()
-    expected, draw, found = flat_of(whole / "checkpoints" / "last.ckpt"), random.Random(0), 0
+    expected, draw, found = flat_state(whole / "checkpoints" / "last.ckpt"), random.Random(0), 0
     for _ in range(60):
         place, altered = draw.randrange(len(content)), bytearray(content)
         altered[place] ^= 1 << draw.randrange(8)
         (tmp_path / "x.ckpt").write_bytes(altered)
         try:
-            state = flat_of(tmp_path / "x.ckpt")
-        except Exception as error:
-            assert type(error).__name__ == "CheckpointError"
+            state = flat_state(tmp_path / "x.ckpt")
+        except CheckpointError:
             found += 1
         else:
-            assert all(
-                torch.equal(a, b) if torch.is_tensor(a) else a == b for a, b in zip(state, expected, strict=True)
-            )
+            pairs = zip(state, expected, strict=True)
+            assert all(torch.equal(a, b) if torch.is_tensor(a) else a == b for a, b in pairs)
     assert found > 50
-
-
-def flat_of(path):
-    from runs.states import flat
-
-    return list(flat("", read(path)).values())
 
 
 def test_best_is_named_after_a_kill_between_two_files(tmp_path):
     """best.ckpt is the epoch that last.ckpt says is the best, though a kill came before it was named so."""
     words = (*SHORT, "run=best", "test_weights=best", "seed=1")  # whose second epoch is the better one
-    assert command(tmp_path, "train", *words).returncode == 0
     folder = tmp_path / "runs" / "best"
-    expected = results(folder)
+    best = folder / "checkpoints" / "best.ckpt"
+    finished(tmp_path, "train", *words)
+    shutil.copytree(folder, tmp_path / "before")
     (folder / "results.json").unlink()
-    (folder / "checkpoints" / "best.ckpt").unlink()
-    assert command(tmp_path, "train", *words).returncode == 0
-    assert results(folder)["test_loss"] == expected["test_loss"]
-    assert_same_state(folder, folder)
+    best.unlink()
+    finished(tmp_path, "train", *words)
+    assert_same_run(tmp_path / "before", folder)
+    assert best.samefile(folder / "checkpoints" / "last.ckpt")
 
 
-def test_another_run_under_its_name(tmp_path):
-    assert command(tmp_path, "train", *SHORT, "run=a").returncode == 0
-    done = command(tmp_path, "train", *SHORT, "run=a")
-    assert done.returncode == 0 and "is finished" in done.stdout
-    done = command(tmp_path, "train", *SHORT, "run=a", "recipe.lr=0.5")
-    assert done.returncode == 1 and "recipe.lr=0.5" in done.stderr
-    folder = tmp_path / "runs" / "a"
-    text = (folder / "results.json").read_text()
-    (folder / "results.json").write_text(text[:40])
-    done = command(tmp_path, "train", *SHORT, "run=a")
-    assert done.returncode == 1 and "results.json is damaged" in done.stderr
-    (folder / "results.json").unlink()
-    done = command(tmp_path, "train", *SHORT, "run=a", "seed=1")
-    assert done.returncode == 1 and "seed=0" in done.stderr and "seed=1" in done.stderr
-    config = (folder / "config.yaml").read_text()
+def test_another_run_under_its_name(tmp_path, short):
+    words = (*SHORT, "run=short")
+    assert "is finished" in finished(tmp_path, "train", *words).stdout
+    assert "recipe.lr=0.5" in refused(tmp_path, "train", *words, "recipe.lr=0.5")
+    (short / "results.json").write_text((short / "results.json").read_text()[:40])
+    assert "results.json is damaged" in refused(tmp_path, "train", *words)
+    (short / "results.json").unlink()
+    said = refused(tmp_path, "train", *words, "seed=1")
+    assert "seed=0" in said and "seed=1" in said
+    config = (short / "config.yaml").read_text()
     for damage in (config[:100], "\0\1\2", None):
-        (folder / "config.yaml").unlink()
+        (short / "config.yaml").unlink()
         if damage is not None:
-            (folder / "config.yaml").write_text(damage)
-        done = command(tmp_path, "train", *SHORT, "run=a", "recipe.lr=0.5")
-        assert done.returncode == 1 and "config.yaml" in done.stderr and "Traceback" not in done.stderr
-        (folder / "config.yaml").write_text(config)
+            (short / "config.yaml").write_text(damage)
+        assert "config.yaml" in refused(tmp_path, "train", *words, "recipe.lr=0.5")
+    (short / "config.yaml").write_text(config)
     for damage in (b"", b"\xff\xfe\0", b"epoch,step\n1,"):  # it is made again
-        (folder / "metrics.csv").write_bytes(damage)
-        done = command(tmp_path, "train", *SHORT, "run=a")
-        assert done.returncode == 0, done.stderr
-        (folder / "results.json").unlink()
+        (short / "metrics.csv").write_bytes(damage)
+        finished(tmp_path, "train", *words)
+        (short / "results.json").unlink()
 
 
 def test_early_stopping_stays_stopped(tmp_path):
@@ -228,15 +211,12 @@ def test_early_stopping_stays_stopped(tmp_path):
         *SHORT, "recipe.epochs=6", "callbacks=[early_stopping,learning_rate_monitor]",
         "callbacks.early_stopping.patience=1", "recipe.lr=1e-9", "run=early",
     )  # fmt: skip
-    done = command(tmp_path, "train", *words)
-    assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "early"
-    found = results(folder)
-    assert found["epochs"] == 2 and "lr-SGD" in (folder / "metrics.csv").read_text().splitlines()[0]
+    finished(tmp_path, "train", *words)
+    assert results(folder)["epochs"] == 2 and "lr-SGD" in (folder / "metrics.csv").read_text().splitlines()[0]
     before = rows(folder)
     (folder / "results.json").unlink()
-    done = command(tmp_path, "train", *words)
-    assert done.returncode == 0, done.stderr
+    finished(tmp_path, "train", *words)
     assert results(folder)["epochs"] == 2 and rows(folder) == before
 
 
@@ -247,13 +227,11 @@ def test_a_run_that_goes_on_listens_to_the_command(tmp_path):
         "recipe.decay_epochs=[5]",
     )  # fmt: skip
     folder = tmp_path / "runs" / "a"
-    done = command(tmp_path, "train", *words, "trainer.max_epochs=2", "callbacks.early_stopping.patience=3")
-    assert done.returncode == 0, done.stderr
+    finished(tmp_path, "train", *words, "trainer.max_epochs=2", "callbacks.early_stopping.patience=3")
     (folder / "results.json").unlink()
-    done = command(tmp_path, "train", *words, "trainer.max_epochs=1")
-    assert done.returncode == 1 and "trainer.max_epochs=1: they have" in done.stderr and "Traceback" not in done.stderr
-    done = command(tmp_path, "train", *words, "callbacks.early_stopping.patience=4")
-    assert done.returncode == 0 and results(folder)["epochs"] == 5, done.stderr
+    assert "trainer.max_epochs=1: they have" in refused(tmp_path, "train", *words, "trainer.max_epochs=1")
+    finished(tmp_path, "train", *words, "callbacks.early_stopping.patience=4")
+    assert results(folder)["epochs"] == 5
     rates = [float(row["lr-SGD"]) for row in rows(folder) if row["lr-SGD"]]  # of the epoch that begins, once
     assert rates == pytest.approx([1e-10, 5.5e-10, 1e-9, 1e-9, 1e-9])
 
@@ -263,8 +241,7 @@ def test_the_last_epoch_is_validated_at_any_rate(tmp_path):
     for every in (1, 2):
         early = ("callbacks=early_stopping", "callbacks.early_stopping.monitor=train_loss")
         words = (*SHORT, "recipe.epochs=3", *early, "callbacks.early_stopping.mode=min", f"run={every}")
-        done = command(tmp_path, "train", *words, f"trainer.check_val_every_n_epoch={every}")
-        assert done.returncode == 0, done.stderr
+        finished(tmp_path, "train", *words, f"trainer.check_val_every_n_epoch={every}")
         found.append(results(tmp_path / "runs" / str(every)))
     assert found[0]["val_loss"] == found[1]["val_loss"] and found[0]["test_loss"] == found[1]["test_loss"]
 
@@ -273,8 +250,7 @@ def test_curves_do_not_run_backwards(tmp_path):
     words = (*SHORT, "logger=tensorboard", "run=a")
     done = command(tmp_path, "train", *words, "trainer.max_time=00:00:00:00")
     assert done.returncode == 124, done.stderr
-    done = command(tmp_path, "train", *words)
-    assert done.returncode == 0, done.stderr
+    finished(tmp_path, "train", *words)
     files = sorted((tmp_path / "runs" / "a" / "tensorboard").glob("events*"))
     told = [e.step for file in files for e in EventFileLoader(str(file)).Load() if e.HasField("session_log")]
     assert told == [2]  # once, where training goes on, and not where the test is written
@@ -293,15 +269,12 @@ def test_curves_do_not_run_backwards(tmp_path):
     assert shown == [[1, 2, 3, 4, 5, 4, 5, 6], [1, 2, 3, 4, 5, 6]]
 
 
-def test_weights_that_a_run_started_from_may_go(tmp_path):
-    assert command(tmp_path, "train", *SHORT, "run=first").returncode == 0
-    (tmp_path / "runs" / "first" / "checkpoints" / "last.ckpt").rename(tmp_path / "w.ckpt")
+def test_weights_that_a_run_started_from_may_go(tmp_path, short):
+    (short / "checkpoints" / "last.ckpt").rename(tmp_path / "w.ckpt")
     words = (*SHORT, "pretrained=w.ckpt", "freeze=stem")
-    assert command(tmp_path, "train", *words, "run=whole").returncode == 0
+    finished(tmp_path, "train", *words, "run=whole")
     assert command(tmp_path, "train", *words, "run=a", "trainer.max_time=00:00:00:00").returncode == 124
     (tmp_path / "w.ckpt").unlink()
-    done = command(tmp_path, "train", *words, "run=a")
-    assert done.returncode == 0, done.stderr
+    finished(tmp_path, "train", *words, "run=a")
     assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "a")
-    done = command(tmp_path, "train", *words, "run=b")
-    assert done.returncode == 1 and "no such file is here" in done.stderr
+    assert "no such file is here" in refused(tmp_path, "train", *words, "run=b")
