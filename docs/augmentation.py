@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from docs.procedures import PICTURES, SETS, recipe, resolution
+from docs.procedures import NAMES, PICTURES, recipe, resolution
 from lineage.datamodules.decoding.decoding import Decoded
 from lineage.datamodules.decoding.resampling import resize_and_crop_by_pillow
 from lineage.recipes.augment.boxes import resized_size
@@ -79,10 +79,9 @@ def strength(name: str) -> float:
 
 def picture() -> Image.Image:
     """Two draws of each procedure, under its name."""
-    names = [name for names in SETS.values() for name in names]
     sheet = Image.new("RGB", SIZE, "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(20)
-    for place, name in enumerate(names):
+    for place, name in enumerate(NAMES):
         left, top = place % COLUMNS * (SIZE[0] // COLUMNS), place // COLUMNS * (SIZE[1] // ROWS)
         pen.text((left + 2, top + 2), name, fill="black", font=font)
         for column, pixels in enumerate(draws(name, 2)[0]):
@@ -100,7 +99,7 @@ def to_image(pixels: Tensor) -> Image.Image:
 
 
 if __name__ == "__main__":
-    measured = [(name, f"{strength(name):.2f}") for names in SETS.values() for name in names]
+    measured = [(name, f"{strength(name):.2f}") for name in NAMES]
     with open(PICTURES / "strength.csv", "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("recipe", "strength"), *measured])
     picture().save(PICTURES / "augmentation.jpg", quality=82, optimize=True)

@@ -1,89 +1,71 @@
-"""All procedures over the course of their training, on one scale, as the text of an SVG; what SVGs are written with."""
+"""The chart of all procedures over the course of their training: docs/recipes/schedules.svg"""
 
+import hashlib
 import math
-from collections.abc import Mapping
 
+from matplotlib.figure import Figure
+
+from docs import charts
+from docs.procedures import NAMES, PICTURES, recipe, resolution, strengths
 from lineage.recipes.optim.schedules import learning_rate
 from lineage.recipes.recipe import Recipe
 
-WIDTH, HEIGHT = 1280, 720
-TOP, ROW = 30, 25.4  # pixels of the heading and of a procedure
-NAME, FIRST, STRIP, GAP = 8, 262, 246, 10  # pixels: x of the names and of the first strip, width of strips and gaps
-POINTS = 120  # of a curve
+FILE = PICTURES / "schedules.svg"
+TITLES = ("learning rate", "momentum", "augmentation", "resolution")
+POINTS = 80  # of a curve
 STEPS = 1000  # of an epoch
 DECADES = (-6.0, 0.5)  # learning rates from 10^-6 to 10^0.5
-STRENGTHS, RESOLUTIONS = 1.6, 400  # at the full height of a strip: standard deviations, pixels
-COLOURS = {"learning rate": "#3b6ea8", "momentum": "#6a9c5b", "augmentation": "#c98b3a", "resolution": "#8d6aa6"}
-FONT = 'font-family="DejaVu Sans, Verdana, sans-serif"'
+STRENGTHS, RESOLUTIONS = 1.6, 400  # at the full height of a row: standard deviations, pixels
+FULL = 0.8  # height of a row's curves, of the distance between rows
+GROUND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}  # of the labels
 
 
-def draw(procedures: Mapping[str, tuple[Recipe, int]], strengths: Mapping[str, float]) -> str:
-    """The picture.
-
-    Args:
-        procedures: by name, a recipe and its training resolution.
-        strengths: of their augmentations.
-    """
-    lines = []
-    for column, (title, colour) in enumerate(COLOURS.items()):
-        lines.append(text(left(column), TOP - 10, title, colour, size=20, bold=True))
-    for row, (name, (recipe, resolution)) in enumerate(procedures.items()):
-        bottom = TOP + (row + 1) * ROW - 3
-        lines.append(text(NAME, bottom - 3, name, "#222222", size=19))
-        lines.append(text(FIRST - 12, bottom - 3, f"{recipe.total_epochs}", "#888888", size=17, end=True))
-        lines += [
-            strip(0, bottom, rates(recipe), ""),
-            strip(1, bottom, [recipe.momentum], f"{recipe.momentum:g}"),
-            strip(2, bottom, [strengths[name] / STRENGTHS], f"{strengths[name]:.2f}"),
-            strip(3, bottom, sides(recipe, resolution), f"{resolution}"),
-        ]
-    return svg(lines)
+def heights(name: str) -> list[list[float]]:
+    """The curves of a procedure, one for each title, as heights in [0, 1] from the first step to the last."""
+    sides = [side / RESOLUTIONS for side in recipe(name).progressive_res or [resolution(name)] * 2]
+    return [rates(recipe(name)), [recipe(name).momentum] * 2, [strengths()[name] / STRENGTHS] * 2, sides]
 
 
 def rates(recipe: Recipe) -> list[float]:
-    """The learning rate from the first step to the last, as heights in [0, 1]."""
+    """The learning rate on a logarithmic scale."""
     low, high = DECADES
-    heights = []
+    found = []
     for point in range(POINTS):
         share = point / (POINTS - 1)
-        step = round(share * (recipe.total_epochs * STEPS - 1))
-        decays = int(share * (recipe.max_decays + 1)) if recipe.schedule == "plateau" else 0
-        rate = learning_rate(recipe, step, STEPS, min(decays, recipe.max_decays))
-        heights.append((math.log10(max(rate, 10**low)) - low) / (high - low))
-    return heights
+        decays = min(int(share * (recipe.max_decays + 1)), recipe.max_decays)  # of plateaus of equal length
+        rate = learning_rate(recipe, round(share * (recipe.total_epochs * STEPS - 1)), STEPS, decays)
+        found.append((math.log10(max(rate, 10**low)) - low) / (high - low))
+    return found
 
 
-def sides(recipe: Recipe, resolution: int) -> list[float]:
-    """The resolution over equal parts of the training, as heights in [0, 1]."""
-    return [side / RESOLUTIONS for side in recipe.progressive_res or [resolution]]
+def fingerprint() -> str:
+    """A hash of all curves to three decimals, by which a test finds the chart out of date."""
+    curves = [(name, [[f"{value:.3f}" for value in values] for values in heights(name)]) for name in NAMES]
+    return hashlib.sha256(repr(curves).encode()).hexdigest()
 
 
-def strip(column: int, bottom: float, heights: list[float], label: str) -> str:
-    """The area under a curve of heights in [0, 1], or under one constant height, and its label."""
-    colour, tall = list(COLOURS.values())[column], ROW - 5
-    across = [left(column) + STRIP * place / max(len(heights) - 1, 1) for place in range(max(len(heights), 2))]
-    tops = [bottom - tall * height for height in (heights if len(heights) > 1 else heights * 2)]
-    curve = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, tops, strict=True))
-    area = f"{left(column)},{bottom:.1f} {curve} {left(column) + STRIP},{bottom:.1f}"
-    parts = [
-        f'<polygon points="{area}" fill="{colour}" fill-opacity="0.35"/>',
-        f'<polyline points="{curve}" fill="none" stroke="{colour}" stroke-width="1.6"/>',
-    ]
-    return "\n".join([*parts, text(left(column) + 6, bottom - 3, label, "#222222", size=17)] if label else parts)
+def draw() -> Figure:
+    """A row for each procedure, a column for each title."""
+    figure = Figure(figsize=(12.8, 9.6))
+    panels = figure.subplots(1, len(TITLES), sharey=True, width_ratios=(2, 1, 1, 1))
+    for column, (panel, title) in enumerate(zip(panels, TITLES, strict=True)):
+        colour = f"C{column}"
+        panel.set_title(title, color=colour)
+        panel.set(xticks=[], xlim=(0, 1), ylim=(len(NAMES) - 0.8, -1))
+        panel.spines[:].set_visible(False)
+        panel.tick_params(length=0)
+        for row, name in enumerate(NAMES):
+            values = heights(name)[column]
+            across = [place / (len(values) - 1) for place in range(len(values))]
+            tops = [row - FULL * value for value in values]
+            panel.fill_between(across, row, tops, color=colour, alpha=0.3, linewidth=0)
+            panel.plot(across, tops, color=colour, linewidth=1.6)
+            label = ("", f"{recipe(name).momentum:g}", f"{strengths()[name]:.2f}", str(resolution(name)))[column]
+            panel.text(0.03, row - 0.12, label, fontsize=14, bbox=GROUND)
+    epochs = [f"{name}, {recipe(name).total_epochs}" for name in NAMES]
+    panels[0].set_yticks([row - 0.3 for row in range(len(NAMES))], epochs)
+    return figure
 
 
-def left(column: int) -> int:
-    return FIRST + column * (STRIP + GAP)
-
-
-def svg(lines: list[str]) -> str:
-    """A whole picture."""
-    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-    ground = f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
-    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', ground, *lines, "</svg>", ""])
-
-
-def text(x: float, y: float, words: str, colour: str, size: int, bold: bool = False, end: bool = False) -> str:
-    weight, anchor = ' font-weight="bold"' if bold else "", ' text-anchor="end"' if end else ""
-    place = f'x="{x:g}" y="{y:.1f}" {FONT} font-size="{size}"{weight}{anchor}'
-    return f'<text {place} fill="{colour}" stroke="white" stroke-width="4" paint-order="stroke">{words}</text>'
+def main() -> None:
+    charts.save(draw(), FILE, fingerprint())

@@ -27,6 +27,7 @@ SETS = {
     "The families' own, on ImageNet": FAMILIES,
     "Small images": SMALL,
 }
+NAMES = TABLE_2 + FAMILIES + SMALL
 DIFFERS = "Differs: "  # begins a remark that published code differs from the published table
 NETWORKS = 0  # stands for the network's resolution
 # How well a value is known, and the mark of a value that its authors did not publish.

@@ -12,8 +12,8 @@ from docs import curves
 from docs.procedures import (
     DIFFERS,
     MARKS,
+    NAMES,
     NETWORKS,
-    PICTURES,
     ROOT,
     SETS,
     TABLE_2,
@@ -22,8 +22,6 @@ from docs.procedures import (
     header,
     is_idle,
     recipe,
-    resolution,
-    strengths,
 )
 from lineage.recipes.recipe import Recipe
 
@@ -81,7 +79,7 @@ def page() -> str:
     for title, names in SETS.items():
         parts += [f"## {title}\n", table(names, ROWS), "What the table leaves out:\n"]
         parts += [table(names, MORE_ROWS), remarks(names)]
-    return "\n".join([*parts, "## Each procedure\n", *(article(name) for names in SETS.values() for name in names)])
+    return "\n".join([*parts, "## Each procedure\n", *map(article, NAMES)])
 
 
 def table(names: Sequence[str], keys: Mapping[str, str]) -> str:
@@ -158,12 +156,6 @@ def article(name: str) -> str:
     return "\n".join([*lines, f"- File: [conf/recipe/{name}.yaml](../conf/recipe/{name}.yaml)", ""])
 
 
-def picture() -> str:
-    """The text of docs/recipes/schedules.svg."""
-    names = [name for names in SETS.values() for name in names]
-    return curves.draw({name: (recipe(name), resolution(name)) for name in names}, strengths())
-
-
 if __name__ == "__main__":
-    (PICTURES / "schedules.svg").write_text(picture())
+    curves.main()
     PAGE.write_text(page())
