@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
 from lineage.constraints import argument_checker
+from lineage.datamodules.discovery.layout import listed
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, View
 from lineage.datamodules.loading.loader import (
@@ -26,6 +27,7 @@ from lineage.datamodules.loading.loader import (
 )
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 from lineage.datamodules.loading.worker_pool import CHUNK, Job, Pool
+from lineage.datamodules.split import held_out
 
 checked = argument_checker(DataError, "datamodule.")
 
@@ -40,7 +42,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         mirror: whether a mirrored image still belongs to its class.
         resolution: image side in pixels; None: the recipe's train_res and test_res.
         val_size: training images held out for validation; 0: validate on the test set, as the CIFAR papers do.
-        split_seed: decides which are held out; independent of the run's seed.
+        split_seed: decides which are held out, of each class its share; independent of the run's seed.
         workers: processes that decode or augment images; None: one for each available core.
 
     Attributes:
@@ -49,11 +51,13 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         largest: the largest short side of all images, in pixels; None: unknown.
         window: images among which an epoch's order is random before it moves on; 0: all of them.
         skipped: images that were left out because they cannot be read, with the reason.
+        held_out: a digest of which training images are held out for validation; None: no image is.
     """
 
     names: Sequence[str] = ()
     largest: int | None = None
     window = 0
+    held_out: str | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -113,11 +117,14 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         if validation or self.val_size == 0:
             return
         whole = self.train
-        if self.val_size >= len(whole):
-            raise DataError(f"datamodule.val_size={self.val_size}: there are {len(whole):,} training images.")
-        order = torch.from_numpy(numpy.random.default_rng(self.split_seed).permutation(len(whole)))
-        self.train = whole.subset(order[self.val_size :].sort().values)
-        self.val = whole.subset(order[: self.val_size].sort().values)
+        chosen = torch.from_numpy(held_out(whole.labels.numpy(), self.val_size, self.split_seed))
+        self.train, self.val = (whole.subset(mask.nonzero()[:, 0]) for mask in (~chosen, chosen))
+        self.held_out = hashlib.blake2b(chosen.numpy().tobytes(), digest_size=16).hexdigest()
+        lacking = sorted(set(self.train.labels.tolist()) - set(self.val.labels.tolist()))
+        if lacking:
+            names = self.class_names()
+            count = f"{len(lacking):,} of the {len(names):,} classes"
+            self.notes.append(f"validation has no image of {count}: {listed(names[label] for label in lacking)}")
 
     # ---- loaders
 
@@ -230,10 +237,13 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     def state_dict(self) -> dict[str, Any]:
         steps = {"steps_per_epoch": self.order.steps_per_epoch} if hasattr(self, "order") else {}
-        return {"training_images": len(self.train), "validation_images": len(self.val), **steps}
+        held = {"held_out": self.held_out} if self.held_out else {}
+        return {"training_images": len(self.train), "validation_images": len(self.val), **held, **steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for key, now in ImageDataModule.state_dict(self).items():
+        own = ImageDataModule.state_dict(self)
+        held_out = own.pop("held_out", None)
+        for key, now in own.items():
             before = state_dict.get(key, now)  # older runs have fewer keys
             if before != now:
                 what = "trainer.limit_train_batches" if key == "steps_per_epoch" else "them"
@@ -241,3 +251,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
                     f"The run was started with {before:,} {key.replace('_', ' ')}, and there are {now:,} now: bring "
                     f"{what} back, or choose another name, run=NAME."
                 )
+        if held_out != state_dict.get("held_out"):
+            raise DataError(
+                "The run was started with other validation images: version 0.1 held out others.\n"
+                "Continue it with that version, or choose another name, run=NAME."
+            )

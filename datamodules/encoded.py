@@ -47,12 +47,12 @@ class EncodedDataModule(ImageDataModule):
         return {**super().state_dict(), "skipped": dict(self.skipped), **self._identity()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
         if any(state_dict.get(key, value) != value for key, value in self._identity().items()):  # old runs lack keys
             raise DataError(
                 f"{printable(self.root)} has other training images or classes than the run was started with: "
                 "bring them back, or choose another name, run=NAME."
             )
+        super().load_state_dict(state_dict)
         before = state_dict.get("skipped", {})
         self.skipped = {**{self._below_root(name): reason for name, reason in before.items()}, **self.skipped}
 

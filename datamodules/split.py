@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy
 
+from lineage.datamodules.errors import DataError
+
 
 class Blobs(Protocol):
     """Encoded images as bytes, by number. Every worker process has a copy."""
@@ -54,3 +56,31 @@ class Split:
     def counts(self) -> numpy.ndarray:
         """(classes,) int64, the number of images of each class."""
         return numpy.bincount(self.labels, minlength=len(self.classes))
+
+
+def held_out(labels: numpy.ndarray, size: int, seed: int) -> numpy.ndarray:
+    """The images to hold out for validation, (N,) bool: of each class its share, and never its last image.
+
+    Shares are proportional to the classes' images, rounded by largest remainders. All is integer arithmetic on PCG64's
+    raw stream, which numpy keeps the same in all versions, unlike its permutations.
+
+    Raises:
+        DataError: so many cannot be held out.
+    """
+    counts, total = numpy.bincount(labels), len(labels)
+    most = int(numpy.maximum(counts - 1, 0).sum())
+    if size > most:
+        raise DataError(
+            f"datamodule.val_size={size}: of {total:,} training images in {total - most:,} classes at most {most:,} "
+            "can be held out, since every class keeps one."
+        )
+    classes, keys = numpy.split(numpy.random.PCG64(seed).random_raw(len(counts) + total), [len(counts)])
+    shares, remainders = numpy.divmod(counts * size, total)
+    largest_first = numpy.lexsort((classes, -remainders))  # ties in random order
+    while missing := size - int(shares.sum()):
+        shares[largest_first[(counts - 1 > shares)[largest_first]][:missing]] += 1
+    order = numpy.lexsort((keys, labels))  # by class, each in random order
+    position = numpy.arange(total) - numpy.repeat(numpy.cumsum(counts) - counts, counts)  # within its class
+    chosen = numpy.empty(total, bool)
+    chosen[order] = position < shares[labels[order]]
+    return chosen

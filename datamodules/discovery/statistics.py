@@ -97,7 +97,7 @@ def infer_missing(splits: Mapping[str, Split], data: Mapping[str, Any]) -> dict[
 
 def validation_size(train: Split) -> int:
     """Training images to hold out, if val_size is null and there are no validation images."""
-    return max(len(train) // VALIDATION_SHARE, 1)
+    return max(min(len(train) // VALIDATION_SHARE, len(train) - len(train.classes)), 1)  # a class keeps an image
 
 
 def split_statistics(split: Split, rotate: bool, channels: int | None) -> Statistics:

@@ -20,6 +20,7 @@ from lineage.datamodules.loading.worker_pool import Job, Pool
 from lineage.datamodules.memory import resize_or_pad
 from lineage.datamodules.sets.cifar import read_batch
 from lineage.datamodules.sets.mnist import read_idx
+from lineage.datamodules.split import held_out
 
 
 def tiny(count: int = 50) -> TensorImages:
@@ -209,7 +210,53 @@ def test_digits():
         loaded("digits", "show=crop")
     other = loaded("digits", "split_seed=1")
     assert torch.equal(other.test.labels, datamodule.test.labels)
-    assert not torch.equal(other.val.labels, datamodule.val.labels)
+    assert not torch.equal(other.val.samples, datamodule.val.samples)
+    assert set(datamodule.val.labels.bincount().tolist()) == {17, 18, 19}
+    old = {"training_images": 1257, "validation_images": 180}  # of version 0.1, which held out other images
+    for state in (old, other.state_dict()):
+        with pytest.raises(DataError, match="started with other validation images"):
+            datamodule.load_state_dict(state)
+
+
+# ---- held out for validation
+
+
+@pytest.mark.parametrize(
+    ("counts", "size", "shares"),
+    [
+        ([10, 10, 10], 3, [1, 1, 1]),
+        ([100, 50, 50], 20, [10, 5, 5]),
+        ([1, 1, 98], 10, [0, 0, 10]),  # a class of one image is trained on
+        ([97, 0, 2, 1], 98 - 2, [95, 0, 1, 0]),  # what a small class cannot give, others do
+        ([7, 5], 3, [2, 1]),  # 1.75 and 1.25
+    ],
+)
+def test_each_class_gives_its_share(counts, size, shares):
+    labels = numpy.random.default_rng(0).permutation(numpy.repeat(numpy.arange(len(counts)), counts))
+    for seed in range(5):
+        chosen = held_out(labels, size, seed)
+        assert numpy.bincount(labels[chosen], minlength=len(counts)).tolist() == shares
+    assert (held_out(labels, size, 1) != held_out(labels, size, 2)).any()
+
+
+def test_what_is_held_out_is_the_same_everywhere():
+    labels = numpy.arange(40) % 3
+    assert numpy.flatnonzero(held_out(labels, 6, 0)).tolist() == [0, 8, 10, 17, 18, 22]
+    assert numpy.flatnonzero(held_out(labels, 6, 1)).tolist() == [6, 11, 13, 14, 28, 33]
+
+
+def test_no_class_vanishes_from_training():
+    pairs = numpy.repeat(numpy.arange(200), 2)
+    giving = numpy.unique(pairs[held_out(pairs, 40, 0)])  # not the first 40 of 200 classes
+    assert len(giving) == 40 and giving.mean() == pytest.approx(100, abs=30)
+    long_tail = numpy.repeat(numpy.arange(1000), numpy.maximum(1000 // numpy.arange(1, 1001), 1))
+    assert len(numpy.unique(long_tail[~held_out(long_tail, len(long_tail) // 10, 0)])) == 1000
+
+
+@pytest.mark.parametrize("size", [4, 99])
+def test_every_class_keeps_an_image(size):
+    with pytest.raises(DataError, match="of 6 training images in 3 classes at most 3 can be held out"):
+        held_out(numpy.array([0, 0, 1, 1, 2, 2]), size, 0)
 
 
 def test_mnist(real_data):

@@ -95,7 +95,7 @@ def test_a_class_may_be_called_like_a_split(tmp_path):
         (["train/a/1.png", "train/b/1.png", "val/a/list.txt"], "", "val has class folders without an image"),
         (["train/a/1.png", "train/b/1.png", "val/c/1.png", "val/d/1.png"], "", "val has classes .* lacks: c, d"),
         (["ant/1.png", "bee/1.png"], "datamodule.val_size=0", "no validation or test images"),
-        (["ant/1.png", "bee/1.png"], "datamodule.val_size=2", "there are 2 training images"),
+        (["ant/1.png", "bee/1.png"], "datamodule.val_size=1", "of 2 training images in 2 classes at most 0 can"),
         (["ant/1.png", "bee/1.png"], "datamodule.num_classes=3", "has 2 classes, and datamodule.num_classes=3"),
         (["ant/1.png", "bee/1.png"], "datamodule.resolution=40", "sizes from 20x30 to 21x30"),
     ],

@@ -74,7 +74,7 @@ def test_a_damaged_mat_file_is_one_line(tmp_path):
 
 # ---- synthetic
 
-SYNTHETIC = "synthetic samples=1000 test_samples=10 resolution=24".split()
+SYNTHETIC = "synthetic samples=1000 num_classes=50 test_samples=10 resolution=24".split()
 
 
 def test_synthetic_images_are_a_function_of_the_sample(monkeypatch):
