@@ -1,16 +1,27 @@
-"""Write docs/architectures.md and its drawings: make docs
+"""Write docs/architectures.md, from its line MADE on, and its drawings: make docs
 
 The prose is in docs/papers.yaml, the papers' numbers are in tests/golden/papers.csv, and the numbers beside them are
 counted from the networks.
 """
 
-import csv
 import functools
 import re
 
 from hydra import compose, initialize_config_dir
 
-from docs.papers import DRAWINGS, ERRORS, GOLDEN, ROOT, Entry, Family, Number, entries, families, numbers
+from docs.papers import (
+    DRAWINGS,
+    ERRORS,
+    ROOT,
+    Entry,
+    Family,
+    Number,
+    counted,
+    entries,
+    families,
+    numbers,
+    written_by_hand,
+)
 from lineage import assemble
 from lineage.anatomy.cost import SkipInitialisation
 from lineage.anatomy.drawing.svg import draw, write
@@ -19,43 +30,10 @@ from lineage.config import schema  # noqa: F401  # registers the recipe's types
 
 PAGE = ROOT / "docs" / "architectures.md"
 
-INTRODUCTION = """# Architectures
-
-Every network of this project, drawn to scale, with the numbers of its paper beside those counted here. A slab is the
-output of a layer: its height is the resolution, its width the square root of the channels; the key under each drawing
-has the scale, and the colour of each kernel. Bars are vectors, as high as the square root of their length. Circles with
-a plus are sums, dark bars concatenations, circles beside a slab the gates of squeeze-and-excitation. What a frame holds
-is repeated as often as is written over it; "3 of 16" under it are three layers drawn of sixteen.
-
-Parameters are exact. Multiply-adds are those of one image, in convolutions and linear layers. The receptive field is
-that of the last map, over all paths. The errors, in per cent, are the papers' own; on ImageNet they are of the
-validation set. A number without a mark was compared with the text of its paper, or with what its authors published
-beside it; † and ‡ say under a table where one was not. All numbers, with their tables and readers, are in
-[papers.csv](../tests/golden/papers.csv). `lineage describe` prints the table of a network, stage by stage, and draws
-it.
-
-Batch normalisation has the epsilon and the momentum of the authors' release, where there is one, else of the library
-that the paper was made with. One exception: where TF-slim's momentum is 0.0003 or 0.003 (Inception, MobileNet, NASNet
-on ImageNet), which needs ten thousand steps before an evaluation means anything, it is PyTorch's 0.1.
-
-This page is made by `make docs`, and a test holds it against the networks.
-"""
-
 FOOTNOTES = {
     "†": "† copied from a third party's table of the paper's numbers, not compared with the paper itself.",
     "‡": "‡ transcribed, and compared with nothing.",
 }
-
-
-@functools.cache
-def counted() -> dict[str, list[dict[str, str]]]:
-    """The rows of the golden table, which tests compare with the networks, by network."""
-    found: dict[str, list[dict[str, str]]] = {}
-    with open(GOLDEN / "architectures.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            overrides = [word for word in row["config"].split() if not word.startswith("recipe.")]
-            found.setdefault(" ".join(overrides), []).append(row)
-    return found
 
 
 @functools.cache
@@ -73,7 +51,7 @@ def page() -> str:
     """The text of docs/architectures.md."""
     contents = [f"- [{family.title}](#{anchor(family.title)})" for family in families()]
     sections = [section(family) for family in families()]
-    return "\n".join([INTRODUCTION, *contents, "", "\n".join(sections)])
+    return "\n".join([written_by_hand(PAGE), *contents, "", "\n".join(sections)])
 
 
 def anchor(title: str) -> str:

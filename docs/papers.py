@@ -24,6 +24,13 @@ ERRORS = {
     "svhn_error": "SVHN",
 }
 
+MADE = "<!-- The rest of this page is made by make docs. -->\n"
+
+
+def written_by_hand(page: Path) -> str:
+    """The part of a page that no script changes."""
+    return page.read_text().partition(MADE)[0] + MADE
+
 
 class Number(NamedTuple):
     """A row of tests/golden/papers.csv; its `quantity` is none if the paper prints no number of the network."""
@@ -52,6 +59,17 @@ def numbers() -> dict[str, list[Number]]:
     with open(GOLDEN / "papers.csv", newline="") as file:
         for row in csv.DictReader(file):
             found.setdefault(row["config"], []).append(Number(**row))
+    return found
+
+
+@functools.cache
+def counted() -> dict[str, list[dict[str, str]]]:
+    """The rows of the golden table, which tests compare with the networks, by network."""
+    found: dict[str, list[dict[str, str]]] = {}
+    with open(GOLDEN / "architectures.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            overrides = [word for word in row["config"].split() if not word.startswith("recipe.")]
+            found.setdefault(" ".join(overrides), []).append(row)
     return found
 
 

@@ -3,14 +3,13 @@
 import csv
 import functools
 import re
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from omegaconf import OmegaConf
 
+from docs.papers import ROOT
 from lineage.recipes.recipe import Recipe
 
-ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "recipes"
 GOLDEN = ROOT / "tests" / "golden" / "recipes.csv"
 TABLE_2 = ("resnet", "pytorch", "fixres", "deit", "fams", "rsb_a1", "rsb_a2", "rsb_a3")

@@ -1,28 +1,16 @@
-"""Write docs/recipes.md and the picture of all schedules: make docs
+"""Write docs/recipes.md, from its line MADE on, and the chart of all schedules: make docs
 
 The values come from conf/recipe, the sources and remarks from tests/golden/recipes.csv, the prose from the headers of
 the recipes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 
 from docs import curves
-from docs.procedures import (
-    DIFFERS,
-    MARKS,
-    NAMES,
-    NETWORKS,
-    ROOT,
-    SETS,
-    TABLE_2,
-    Cell,
-    cells,
-    header,
-    is_idle,
-    recipe,
-)
+from docs.papers import ROOT, written_by_hand
+from docs.procedures import DIFFERS, MARKS, NAMES, NETWORKS, SETS, TABLE_2, Cell, cells, header, is_idle, recipe
 from lineage.recipes.recipe import Recipe
 
 PAGE = ROOT / "docs" / "recipes.md"
@@ -40,42 +28,12 @@ ROWS = {
 }  # fmt: skip
 FIELDS = {field.name: field for field in fields(Recipe)}
 MORE_ROWS = {f"`{name}`": name for name in FIELDS if name not in ROWS.values()}
-KEYS = [*ROWS.values(), *MORE_ROWS.values()]
 OFF = "–"
-INTRODUCTION = """# Procedures
-
-Every landmark training procedure, as a column of Table 2 of "ResNet strikes back" (arXiv 2110.00476), the table in
-which they are usually compared. A procedure is a file in [conf/recipe](../conf/recipe), with its keys in the order of
-the table's rows, and `python train.py arch=ANY datamodule=ANY recipe=NAME` trains any network by it.
-
-The values below are read from those files, and a test compares each of them with
-[recipes.csv](../tests/golden/recipes.csv), which names its source. A value without a mark is in the paper or in its
-authors' code. † is from a third party's account; ‡ was not compared with any source; § is our choice, since the authors
-give no value. ≠ means that published code differs from the published table; the remark of that number says how. A dash
-means that the procedure does not use the thing.
-
-This page is made by `make docs`, and a test compares it with the files.
-"""
-SCHEDULES = """## Over a training
-
-![Learning rate, momentum, augmentation and resolution of all procedures](recipes/schedules.svg)
-
-The learning rate, from the first step to the last, on one logarithmic scale; the number after a name is that of its
-epochs. For a procedure that waits for plateaus, plateaus of equal length are assumed. Momentum is that of SGD and
-RMSProp, or beta1. Augmentation is the distance of the network's input from the plain picture, in standard deviations of
-a pixel, averaged over 32 draws of one photograph, mixing included: [strength.csv](recipes/strength.csv). Resolution is
-the side of the training images.
-
-![A photograph as the network sees it, under each procedure](recipes/augmentation.jpg)
-
-Two draws for each procedure, of a photograph from scikit-learn (china.jpg), mixed with another one (flower.jpg) where
-the procedure mixes. Small images are 32 pixels wide, as in training.
-"""
 
 
 def page() -> str:
     """The text of docs/recipes.md."""
-    parts = [INTRODUCTION, SCHEDULES]
+    parts = [written_by_hand(PAGE)]
     for title, names in SETS.items():
         parts += [f"## {title}\n", table(names, ROWS), "What the table leaves out:\n"]
         parts += [table(names, MORE_ROWS), remarks(names)]
@@ -108,24 +66,21 @@ def cell_text(name: str, key: str) -> str:
 def value_text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(f"{item:.4g}".replace("e-0", "e-") for item in value) or OFF
-    if isinstance(value, bool):
-        return "✓" if value else OFF
-    if isinstance(value, float):
-        return f"{value:.7g}".replace("e-0", "e-") if value else OFF
-    return str(value or OFF).replace("none", OFF)
+    if not value or value == "none":
+        return OFF
+    return "✓" if value is True else f"{value:.7g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
 
 
 def is_off(key: str, value: Any) -> bool:
     """Whether a value says that a thing is not used, or a detail of that thing."""
-    field = FIELDS[key]
-    default = field.default if field.default_factory is MISSING else field.default_factory()
-    return value == default or value is False
+    return value is False or value == [] or value == FIELDS[key].default
 
 
-def remarked(names: Sequence[str]) -> list[Cell]:
-    """A cell for each remark, in the order of the table."""
-    found = [cells()[name, key] for key in KEYS for name in names if (name, key) in cells()]
-    return list({cell.note: cell for cell in found if cell.note}.values())
+def remarked(names: Sequence[str]) -> list[str]:
+    """The remarks on a table, in the order of its rows."""
+    keys = (*ROWS.values(), *MORE_ROWS.values())
+    found = [cells()[name, key].note for key in keys for name in names if (name, key) in cells()]
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def remark_number(cell: Cell | None) -> str:
@@ -133,7 +88,7 @@ def remark_number(cell: Cell | None) -> str:
     if cell is None or not cell.note:
         return ""
     names = next(names for names in SETS.values() if cell.recipe in names)
-    place = [other.note for other in remarked(names)].index(cell.note) + 1
+    place = remarked(names).index(cell.note) + 1
     return f" {'≠ ' if cell.note.startswith(DIFFERS) else ''}[{place}]"
 
 
@@ -141,10 +96,10 @@ def remarks(names: Sequence[str]) -> str:
     """The numbered remarks: where published code differs from the table, and what else a reader should know."""
     lines = []
     for place, remark in enumerate(remarked(names), start=1):
-        same = [cell for cell in cells().values() if cell.recipe in names and cell.note == remark.note]
-        recipes = ", ".join(dict.fromkeys(cell.recipe for cell in same))
-        keys = ", ".join(dict.fromkeys(f"`{cell.key}`" for cell in same))
-        lines.append(f"{place}. {recipes}, {keys}: {remark.note}")
+        about = [cell for cell in cells().values() if cell.recipe in names and cell.note == remark]
+        recipes = ", ".join(dict.fromkeys(cell.recipe for cell in about))
+        keys = ", ".join(dict.fromkeys(f"`{cell.key}`" for cell in about))
+        lines.append(f"{place}. {recipes}, {keys}: {remark}")
     return "\n".join([*lines, ""])
 
 
