@@ -5,8 +5,7 @@ resolution together. ImageNet top-1 accuracies in the paper (Table 2): B0 77.1, 
 B5 83.6, B6 84.0, B7 84.3.
 
 The paper gives a formula, 1.2^phi in depth, 1.1^phi in width, 1.15^phi in resolution; the networks released as B1 to
-B7 follow a table (PUBLISHED) that departs from it. The class takes both, the table's multipliers and the formula's phi;
-`nearest_published` tells how far one is from the other.
+B7 follow a table (PUBLISHED) that departs from it. The class takes both, the table's multipliers and the formula's phi.
 
 Initial weights as in the authors' release: He normal by fan-out, uniform in the classifier. The release pads with
 TensorFlow's SAME; here, as in torchvision and timm's networks without `tf_`, both sides are padded alike.
@@ -26,9 +25,9 @@ from lineage.archs.blocks import (
     SqueezeExcite,
     drop_path_rates,
     init_layer,
+    round_channels,
 )
 from lineage.archs.network import Network, stack
-from lineage.archs.scaling import ALPHA, BETA, GAMMA, compound_scale
 
 # Table 1, stages 2 to 8: expansion of MBConv, kernel size, stride of the first layer, channels, layers.
 B0_STAGES = [
@@ -52,6 +51,10 @@ PUBLISHED = {
     "efficientnet_b6": (1.8, 2.6, 528),
     "efficientnet_b7": (2.0, 3.1, 600),
 }
+
+# Section 3.3: a unit of phi multiplies depth, width, resolution by these, and the operations by about two:
+# 1.2 * 1.1^2 * 1.15^2 = 1.92.
+ALPHA, BETA, GAMMA = 1.2, 1.1, 1.15
 
 
 class Swish(nn.SiLU):
@@ -93,26 +96,26 @@ class EfficientNet(Network):
         norm_momentum: Momentum = 0.01,
     ) -> None:
         super().__init__()
+        self.notes = [compare_published(phi)] if phi else []
         conv = partial(ConvNormAct, act=Swish, eps=norm_eps, momentum=norm_momentum)
         stem_stride = 2 if stem == "imagenet" else 1
         # One pixel in the last two stages only, 17 -> 9 -> 5 -> 3 -> 2 -> 1: of one pixel and two images batch
         # normalisation makes +-1, and through the 55 blocks of B7 the gradients would overflow.
         self.min_size = 8 * stem_stride + 1
         expansions, kernel_sizes, strides, unscaled, layers = zip(*B0_STAGES, strict=True)
-        depths, widths = compound_scale(layers, (32, *unscaled, 1280), width_mult, depth_mult, phi)
-        channels, *widths, last = widths
+        depth_mult, width_mult = depth_mult * ALPHA**phi, width_mult * BETA**phi
+        depths = [math.ceil(depth * depth_mult - 1e-9) for depth in layers]  # 1.1 * 10 is 11.000000000000002
+        *channels, last = (round_channels(width * width_mult) for width in (32, *unscaled, 1280))
 
-        self.stem = conv(in_channels, channels, 3, stem_stride)
-        rates = iter(drop_path_rates(drop_path, sum(depths) + 1))  # one more: the last block stays below drop_path
-        self.stages = nn.Sequential()
-        rows = zip(expansions, kernel_sizes, strides, widths, depths, strict=True)
-        for expansion, kernel_size, stride, width, depth in rows:
-            block = partial(MBConv, expansion=expansion, conv=conv, kernel_size=kernel_size)
-            self.stages.append(stack(block, depth, channels, width, stride, rates))
-            channels = width
-        self.last = conv(channels, last, 1)
+        self.stem = conv(in_channels, channels[0], 3, stem_stride)
+        blocks = [
+            partial(MBConv, expansion=expansion, conv=conv, kernel_size=kernel_size)
+            for expansion, kernel_size in zip(expansions, kernel_sizes, strict=True)
+        ]
+        rates = drop_path_rates(drop_path, sum(depths) + 1)  # one more: the last block stays below drop_path
+        self.stages = stack(blocks, channels, depths, strides, rates)
+        self.last = conv(channels[-1], last, 1)
         self.head = ClassifierHead(last, num_classes, dropout)
-        self.notes = [compare_published(phi)] if phi else []
         self.apply(self.initialise)
 
     def initialise(self, module: nn.Module) -> None:
@@ -125,25 +128,18 @@ class EfficientNet(Network):
             init_layer(module, partial(nn.init.uniform_, a=-bound, b=bound))
 
 
-def nearest_published(phi: float) -> tuple[str, dict[str, float]]:
-    """The released network nearest to the formula at `phi`, and the ratios formula / release, 1.0 where they agree.
+def compare_published(phi: float) -> str:
+    """How far the formula at `phi` is from the nearest released network, as one sentence for the first lines of a run.
 
     Nearest by the sum of the squared logarithms of the three ratios: phi 0.5 is B1, 1 B2, 2 B3, 6.5 B7.
     """
-    formula = {"width": BETA**phi, "depth": ALPHA**phi, "resolution": 224 * GAMMA**phi}
+    width, depth, resolution = formula = (BETA**phi, ALPHA**phi, 224 * GAMMA**phi)
     ratios = {
-        name: {what: ours / release for (what, ours), release in zip(formula.items(), row, strict=True)}
-        for name, row in PUBLISHED.items()
+        name: [ours / theirs for ours, theirs in zip(formula, row, strict=True)] for name, row in PUBLISHED.items()
     }
-    nearest = min(ratios, key=lambda name: sum(math.log(ratio) ** 2 for ratio in ratios[name].values()))
-    return nearest, ratios[nearest]
-
-
-def compare_published(phi: float) -> str:
-    """`nearest_published` as one sentence, for the first lines of a run."""
-    name, ratios = nearest_published(phi)
-    width, depth, resolution = (ratios[what] * value for what, value in zip(ratios, PUBLISHED[name], strict=True))
-    apart = ", ".join(f"{what} {ratio - 1:+.1%}" for what, ratio in ratios.items())
+    name = min(ratios, key=lambda name: sum(math.log(ratio) ** 2 for ratio in ratios[name]))
+    words = zip(("width", "depth", "resolution"), ratios[name], strict=True)
+    apart = ", ".join(f"{word} {ratio - 1:+.1%}" for word, ratio in words)
     return (
         f"phi={phi:g} is width {width:.3f}, depth {depth:.3f}, {resolution:.0f} pixels; "
         f"from {name}, the nearest published network: {apart}."

@@ -23,10 +23,10 @@ from lineage.archs.blocks import (
     InvertedResidual,
     drop_path_rates,
     init_layer,
+    round_channels,
     truncated_normal_,
 )
 from lineage.archs.network import Network, Stage, stack
-from lineage.archs.scaling import compound_scale
 
 
 class MobileNet(Network):
@@ -35,7 +35,6 @@ class MobileNet(Network):
     min_size = 2  # on one pixel PyTorch's bf16 weight gradient of a strided 3x3 is wrong on CPUs
 
     def initialise(self, module: nn.Module) -> None:
-        """Weights of convolutions and classifier from a normal of deviation 0.09, within 0.18; biases zero."""
         init_layer(module, partial(truncated_normal_, std=0.09))
 
 
@@ -76,12 +75,12 @@ class MobileNetV1(MobileNet):
         stem_stride = 2 if stem == "imagenet" else 1
         separable = partial(DepthwiseSeparable, act=kind, eps=norm_eps, momentum=norm_momentum)
         unscaled, depths, strides = zip(*V1_STAGES, strict=True)
-        _, (channels, *widths) = compound_scale(depths, (32, *unscaled), width_mult)
+        channels, *widths = (round_channels(width * width_mult) for width in (32, *unscaled))
 
         self.stem = ConvNormAct(in_channels, channels, 3, stem_stride, act=kind, eps=norm_eps, momentum=norm_momentum)
         self.stages = nn.Sequential()
         for width, depth, stride in zip(widths, depths, strides, strict=True):
-            first = separable(channels, width, 3, stride)
+            first = separable(channels, width, stride)
             self.stages.append(Stage(first, *(separable(width, width) for _ in range(depth - 1))))
             channels = width
         self.last = nn.Identity()
@@ -126,16 +125,12 @@ class MobileNetV2(MobileNet):
         conv = partial(ConvNormAct, act=nn.ReLU6, eps=norm_eps, momentum=norm_momentum)
         stem_stride = 2 if stem == "imagenet" else 1
         expansions, unscaled, depths, strides = zip(*V2_STAGES, strict=True)
-        _, (channels, *widths) = compound_scale(depths, (32, *unscaled), width_mult)
-        _, (last,) = compound_scale((), (1280,), max(width_mult, 1.0))
+        channels = [round_channels(width * width_mult) for width in (32, *unscaled)]
+        last = round_channels(1280 * max(width_mult, 1.0))
 
-        self.stem = conv(in_channels, channels, 3, stem_stride)
-        rates = iter(drop_path_rates(drop_path, sum(depths)))
-        self.stages = nn.Sequential()
-        for expansion, width, depth, stride in zip(expansions, widths, depths, strides, strict=True):
-            block = partial(InvertedResidual, expansion=expansion, conv=conv)
-            self.stages.append(stack(block, depth, channels, width, stride, rates))
-            channels = width
-        self.last = conv(channels, last, 1)
+        self.stem = conv(in_channels, channels[0], 3, stem_stride)
+        blocks = [partial(InvertedResidual, expansion=expansion, conv=conv) for expansion in expansions]
+        self.stages = stack(blocks, channels, depths, strides, drop_path_rates(drop_path, sum(depths)))
+        self.last = conv(channels[-1], last, 1)
         self.head = ClassifierHead(last, num_classes, dropout)
         self.apply(self.initialise)

@@ -25,7 +25,8 @@ A network of your own may also be any nn.Module from images to logits; `check_co
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import torch
@@ -60,21 +61,25 @@ class Stage(nn.Sequential):
 
 
 def stack(
-    block: Callable[[int, int, int, float], nn.Module],
-    depth: int,
-    in_channels: int,
-    out_channels: int,
-    stride: int,
-    drop_paths: Iterator[float],
-) -> Stage:
-    """`depth` blocks, of which the first has the stride: (B, in, H, W) -> (B, out, H/stride, W/stride).
+    blocks: Sequence[Callable[[int, int, int, float], nn.Module]],
+    channels: Sequence[int],
+    depths: Sequence[int],
+    strides: Sequence[int],
+    drop_paths: Iterable[float],
+) -> nn.Sequential:
+    """Stages of blocks in a row: `depths` of each of `blocks`, of which the first has the stride.
 
     Args:
-        block: takes in_channels, out_channels, stride and drop_path.
+        blocks: of each stage what makes its blocks, from in_channels, out_channels, stride and drop_path.
+        channels: of the first stage's input, then of each stage.
         drop_paths: a rate for each block of the network.
     """
-    first = block(in_channels, out_channels, stride, next(drop_paths))
-    return Stage(first, *(block(out_channels, out_channels, 1, next(drop_paths)) for _ in range(depth - 1)))
+    rates, stages = iter(drop_paths), nn.Sequential()
+    rows = zip(blocks, pairwise(channels), depths, strides, strict=True)
+    for block, (in_channels, out_channels), depth, stride in rows:
+        first = block(in_channels, out_channels, stride, next(rates))
+        stages.append(Stage(first, *(block(out_channels, out_channels, 1, next(rates)) for _ in range(depth - 1))))
+    return stages
 
 
 class Network(nn.Module):
@@ -164,21 +169,16 @@ class Network(nn.Module):
     def parameter_layers(self) -> list[list[str]]:
         """Names of all parameters from stem to head, those of one depth together, for layer-wise rates.
 
-        A block of a stage is a layer; auxiliary heads have the depth of the head.
+        A block of a stage is a layer, and so is a stage without blocks; auxiliary heads have the depth of the head.
         """
         names = [name for name, _ in self.named_parameters()]
-        parts = ["stem.", *self._blocks(), "last."]
+        parts = ["stem."]
+        for name, stage in self.stages.named_children():
+            parts += [f"stages.{name}.{block}." for block, _ in stage.named_children()] or [f"stages.{name}."]
+        parts.append("last.")
         layers = [[name for name in names if name.startswith(part)] for part in parts]
         heads = [name for name in names if name.split(".")[0] not in ("stem", "stages", "last")]
         return [layer for layer in (*layers, heads) if layer]
-
-    def _blocks(self) -> list[str]:
-        """Prefixes of the names in each block; a stage without children is one."""
-        prefixes = []
-        for name, stage in self.stages.named_children():
-            inside = [f"stages.{name}.{block}." for block, _ in stage.named_children()]
-            prefixes += inside or [f"stages.{name}."]
-        return prefixes
 
     def set_progress(self, share: float) -> None:
         """Called before every training step; `share` of all steps, from 0 to 1, is done."""

@@ -12,13 +12,14 @@ Initialisation as in that code: He's normal by fan-out, zero bias in the linear 
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
 from lineage.archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, checked
 from lineage.archs.blocks import ClassifierHead, DropPath, HeConv2d, NormAct, ShortcutA, drop_path_rates
 from lineage.archs.network import Network, stack
+from lineage.archs.resnet import VARIANTS as RESNETS
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
@@ -40,7 +41,7 @@ class PreActUnit(nn.Module):
         drop_path: float,
         bottleneck: bool,
         shortcut: Shortcut,
-        stride_in_1x1: bool = False,
+        stride_in_1x1: bool,
     ) -> None:
         super().__init__()
         width = out_channels // 4 if bottleneck else out_channels
@@ -58,21 +59,18 @@ class PreActUnit(nn.Module):
             self.branch = nn.Sequential(conv(in_channels, width, 3, stride), NormAct(width), conv(width, width, 3))
         self.drop_path = DropPath(drop_path)
         self.share_act = False
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            if shortcut == "A":
-                self.shortcut = ShortcutA(out_channels, stride)
-            else:
-                self.shortcut = conv(in_channels, out_channels, 1, stride)
-                self.share_act = True
+        if stride == 1 and in_channels == out_channels:
+            self.shortcut: nn.Module = nn.Identity()
+        elif shortcut == "A":
+            self.shortcut = ShortcutA(out_channels, stride)
+        else:
+            self.shortcut = conv(in_channels, out_channels, 1, stride)
+            self.share_act = True
 
     def forward(self, x: Tensor) -> Tensor:
         active = self.act(x)
         shortcut = self.shortcut(active if self.share_act else x)
         return shortcut + self.drop_path(self.branch(active))
-
-    def last_convolution(self) -> nn.Conv2d:
-        return cast(nn.Conv2d, self.branch[-1])
 
 
 class PreActResNet(Network):
@@ -118,21 +116,17 @@ class PreActResNet(Network):
             self.stem = conv(in_channels, widths[0], 3)
             self.min_size = 2 ** (len(depths) - 1) + 1  # two pixels in the last map: 5 -> 3 -> 2
         unit = partial(PreActUnit, bottleneck=bottleneck, shortcut=shortcut, stride_in_1x1=stride_in_1x1)
-        rates = iter(drop_path_rates(drop_path, sum(depths)))
-        self.stages, channels = nn.Sequential(), widths[0]
-        for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
-            out_channels, stride = width * (4 if bottleneck else 1), 2 if index else 1
-            self.stages.append(stack(unit, depth, channels, out_channels, stride, rates))
-            channels = out_channels
-        first = cast(PreActUnit, self.stages[0][0])  # type: ignore[index]
-        first.share_act = first.share_act or share_first
-        self.last = NormAct(channels)  # the extra activation after the last sum
-        self.head = ClassifierHead(channels, num_classes, dropout)
+        channels = [widths[0], *(width * (4 if bottleneck else 1) for width in widths)]
+        strides = [1] + [2] * (len(depths) - 1)
+        self.stages = stack([unit] * len(depths), channels, depths, strides, drop_path_rates(drop_path, sum(depths)))
+        units = [module for module in self.stages.modules() if isinstance(module, PreActUnit)]
+        units[0].share_act |= share_first
+        self.last = NormAct(channels[-1])  # the extra activation after the last sum
+        self.head = ClassifierHead(channels[-1], num_classes, dropout)
         self.apply(self.initialise)
         if zero_init_last:
-            for module in self.modules():
-                if isinstance(module, PreActUnit):
-                    nn.init.zeros_(module.last_convolution().weight)
+            for unit in units:
+                nn.init.zeros_(unit.branch[-1].weight)
 
     def initialise(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
@@ -142,11 +136,8 @@ class PreActResNet(Network):
 # The ImageNet networks: `PreActResNet(**VARIANTS["preact_resnet50"])`. Table 5 has that of 152 layers; `share_first` is
 # timm's, whose weights they take.
 VARIANTS: dict[str, dict[str, Any]] = {
-    "preact_resnet18": {"block": "basic", "depths": (2, 2, 2, 2), "share_first": False},
-    "preact_resnet34": {"block": "basic", "depths": (3, 4, 6, 3), "share_first": False},
-    "preact_resnet50": {"block": "bottleneck", "depths": (3, 4, 6, 3), "share_first": False},
-    "preact_resnet101": {"block": "bottleneck", "depths": (3, 4, 23, 3), "share_first": False},
-    "preact_resnet152": {"block": "bottleneck", "depths": (3, 8, 36, 3), "share_first": False},
+    f"preact_{name}": RESNETS[name] | {"share_first": False}
+    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 }
 
 
@@ -176,8 +167,7 @@ def preact_resnet_cifar(
             f"arch.depth={depth}: a pre-activation CIFAR ResNet has 6n + 2 layers with block=basic (20, 56, 110), "
             "9n + 2 with block=bottleneck (164, 1001)."
         )
-    depths, widths = [(depth - 2) // layers] * 3, (16, 32, 64)
     return PreActResNet(
-        kind, depths, widths, num_classes, in_channels, stem, option, share_first, stride_in_1x1, drop_path, dropout,
-        zero_init_last,
+        kind, [(depth - 2) // layers] * 3, (16, 32, 64), num_classes, in_channels, stem, option, share_first,
+        stride_in_1x1, drop_path, dropout, zero_init_last,
     )  # fmt: skip

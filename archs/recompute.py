@@ -4,7 +4,7 @@ Source: Chen et al. 2016, arXiv 1604.06174. Results are the same, bit for bit.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -22,15 +22,10 @@ def recompute(run: Callable[..., Any], *inputs: Any) -> Any:
         run: a module, or a method of one.
     """
     module = run if isinstance(run, nn.Module) else getattr(run, "__self__")  # noqa: B009  # of a method
-
-    def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
-        """What surrounds the forward pass and its repetition."""
-        return nullcontext(), statistics_kept(module)
-
-    options: dict[str, Any] = {"use_reentrant": False}
-    if not torch.compiler.is_compiling():  # a compiled graph takes no contexts, and updates the statistics once
-        options["context_fn"] = contexts
-    return checkpoint(run, *inputs, **options)
+    if torch.compiler.is_compiling():  # a compiled graph takes no contexts, and updates the statistics once
+        return checkpoint(run, *inputs, use_reentrant=False)
+    # The contexts of the forward pass and of its repetition.
+    return checkpoint(run, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), statistics_kept(module)))
 
 
 @contextmanager

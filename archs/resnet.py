@@ -28,20 +28,29 @@ class Residual:
     base_width: int
     stride_in_1x1: bool
     se: bool
+    zero_init_last: bool
 
-    def join(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
-        """The identity where shapes agree; else zero padding (option A) or a 1x1 projection (option B)."""
+
+class ResidualBlock(nn.Module):
+    """relu(f(x) + x), f: convolutions, which a subclass makes, and a gate; the shortcut adapts x to another shape."""
+
+    def finish(self, last: ConvNormAct, in_channels: int, stride: int, drop_path: float, shared: Residual) -> None:
+        """Add what comes after the convolutions, of which `last` is the last."""
+        out_channels = last.conv.out_channels
+        self.se = SqueezeExcite(out_channels, out_channels // 16) if shared.se else nn.Identity()
+        self.drop_path = DropPath(drop_path)
         if stride == 1 and in_channels == out_channels:
-            return nn.Identity()
-        if self.shortcut == "A":
-            return ShortcutA(out_channels, stride)
-        return ConvNormAct(in_channels, out_channels, 1, stride, act=None)
+            self.shortcut: nn.Module = nn.Identity()
+        elif shared.shortcut == "A":
+            self.shortcut = ShortcutA(out_channels, stride)
+        else:
+            self.shortcut = ConvNormAct(in_channels, out_channels, 1, stride, act=None)
+        self.act = nn.ReLU(inplace=True)
+        if shared.zero_init_last:
+            nn.init.zeros_(last.norm.weight)
 
-    def gate(self, channels: int) -> nn.Module:
-        return SqueezeExcite(channels, channels // 16) if self.se else nn.Identity()
 
-
-class Basic(nn.Module):
+class Basic(ResidualBlock):
     """Two 3x3 convolutions: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
 
     expansion = 1
@@ -50,20 +59,14 @@ class Basic(nn.Module):
         super().__init__()
         self.conv1 = ConvNormAct(in_channels, out_channels, 3, stride)
         self.conv2 = ConvNormAct(out_channels, out_channels, 3, act=None)
-        self.se = shared.gate(out_channels)
-        self.drop_path = DropPath(drop_path)
-        self.shortcut = shared.join(in_channels, out_channels, stride)
-        self.act = nn.ReLU(inplace=True)
+        self.finish(self.conv2, in_channels, stride, drop_path, shared)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.drop_path(self.se(self.conv2(self.conv1(x))))
-        return self.act(residual + self.shortcut(x))
-
-    def last_norm(self) -> nn.BatchNorm2d:
-        return self.conv2.norm
+        residual = self.se(self.conv2(self.conv1(x)))
+        return self.act(self.drop_path(residual) + self.shortcut(x))
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(ResidualBlock):
     """1x1 down, 3x3, 1x1 up to 4 x width: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
 
     expansion = 4
@@ -76,17 +79,11 @@ class Bottleneck(nn.Module):
         self.conv1 = ConvNormAct(in_channels, inner, 1, first)
         self.conv2 = ConvNormAct(inner, inner, 3, second, groups=shared.groups)
         self.conv3 = ConvNormAct(inner, out_channels, 1, act=None)
-        self.se = shared.gate(out_channels)
-        self.drop_path = DropPath(drop_path)
-        self.shortcut = shared.join(in_channels, out_channels, stride)
-        self.act = nn.ReLU(inplace=True)
+        self.finish(self.conv3, in_channels, stride, drop_path, shared)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.drop_path(self.se(self.conv3(self.conv2(self.conv1(x)))))
-        return self.act(residual + self.shortcut(x))
-
-    def last_norm(self) -> nn.BatchNorm2d:
-        return self.conv3.norm
+        residual = self.se(self.conv3(self.conv2(self.conv1(x))))
+        return self.act(self.drop_path(residual) + self.shortcut(x))
 
 
 BLOCKS: dict[str, type[Basic | Bottleneck]] = {"basic": Basic, "bottleneck": Bottleneck}
@@ -134,7 +131,7 @@ class ResNet(Network):
                 f"arch.groups={groups} arch.base_width={base_width} arch.stride_in_1x1={str(stride_in_1x1).lower()}: "
                 "a basic block has no groups and no 1x1, they need arch.block=bottleneck."
             )
-        shared = Residual(shortcut, groups, base_width, stride_in_1x1, se)
+        shared = Residual(shortcut, groups, base_width, stride_in_1x1, se, zero_init_last)
         if stem == "imagenet":
             pool = nn.MaxPool2d(3, stride=2, padding=0 if ceil_pool else 1, ceil_mode=ceil_pool)
             self.stem = nn.Sequential(ConvNormAct(in_channels, widths[0], 7, stride=2), pool)
@@ -142,18 +139,12 @@ class ResNet(Network):
         else:
             self.stem = nn.Sequential(ConvNormAct(in_channels, widths[0], 3))
             self.min_size = 2 ** (len(depths) - 1) + 1  # two pixels in the last map: 5 -> 3 -> 2
-        rates = iter(drop_path_rates(drop_path, sum(depths)))
-        self.stages, channels = nn.Sequential(), widths[0]
-        for index, (depth, width) in enumerate(zip(depths, widths, strict=True)):
-            out_channels, stride = width * kind.expansion, 2 if index else 1
-            self.stages.append(stack(partial(kind, shared=shared), depth, channels, out_channels, stride, rates))
-            channels = out_channels
+        channels = [widths[0], *(width * kind.expansion for width in widths)]
+        strides = [1] + [2] * (len(depths) - 1)
+        blocks = [partial(kind, shared=shared)] * len(depths)
+        self.stages = stack(blocks, channels, depths, strides, drop_path_rates(drop_path, sum(depths)))
         self.last = nn.Identity()
-        self.head = ClassifierHead(channels, num_classes, dropout)
-        if zero_init_last:
-            for module in self.modules():
-                if isinstance(module, Basic | Bottleneck):
-                    nn.init.zeros_(module.last_norm().weight)
+        self.head = ClassifierHead(channels[-1], num_classes, dropout)
 
 
 # Table 1, and the networks of other papers that are this one with other arguments: `ResNet(**VARIANTS["resnet50"])`.

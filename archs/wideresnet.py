@@ -29,9 +29,8 @@ class WideBlock(nn.Module):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.conv2 = HeConv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.drop_path = DropPath(drop_path)
-        self.project: nn.Module | None = None
-        if stride != 1 or in_channels != out_channels:
-            self.project = HeConv2d(in_channels, out_channels, 1, stride, bias=False)
+        changes = stride != 1 or in_channels != out_channels
+        self.project = HeConv2d(in_channels, out_channels, 1, stride, bias=False) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.norm1(x)
@@ -71,11 +70,10 @@ class WideResNet(Network):
             self.min_size = 5  # 5 -> 3 -> 2
 
         blocks_per_stage = (depth - 4) // 6
-        rates = iter(drop_path_rates(drop_path, 3 * blocks_per_stage))
-        block = partial(WideBlock, dropout=dropout)
-        self.stages, channels = nn.Sequential(), 16
-        for width, stride in ((16 * widen_factor, 1), (32 * widen_factor, 2), (64 * widen_factor, 2)):
-            self.stages.append(stack(block, blocks_per_stage, channels, width, stride, rates))
-            channels = width
-        self.last = NormAct(channels)
-        self.head = ClassifierHead(channels, num_classes)
+        channels = (16, 16 * widen_factor, 32 * widen_factor, 64 * widen_factor)
+        rates = drop_path_rates(drop_path, 3 * blocks_per_stage)
+        self.stages = stack(
+            [partial(WideBlock, dropout=dropout)] * 3, channels, [blocks_per_stage] * 3, (1, 2, 2), rates
+        )
+        self.last = NormAct(channels[-1])
+        self.head = ClassifierHead(channels[-1], num_classes)
