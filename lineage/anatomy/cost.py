@@ -6,7 +6,6 @@ device would do the same, but on it torch first imports its compiler, which take
 
 import copy
 import math
-from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -27,10 +26,18 @@ def operation_name(func: Any) -> str:
 class ShapesOnly(TorchDispatchMode):
     """While entered, tensors have the right shapes and meaningless values."""
 
+    def record(self, func: Any, args: Any, out: Any) -> None:
+        """Told of each operation; for subclasses."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = self.run(func, args, kwargs or {})
+        self.record(func, args, out)
+        return out
+
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
         name = operation_name(func)
-        if name == "convolution":
-            return args[0].new_empty(convolution_shape(*args))
+        if name == "convolution" and not args[6]:  # a transposed one is computed
+            return args[0].new_empty(convolution_shape(*args[:6]))
         if name in ("mm", "addmm"):
             return args[-2].new_empty(args[-2].shape[0], args[-1].shape[1])
         if name in NORMALISATIONS:
@@ -38,7 +45,8 @@ class ShapesOnly(TorchDispatchMode):
         if name.removesuffix("_") in ACTIVATIONS:
             return args[0] if name.endswith("_") else torch.empty_like(args[0])
         if name in ("add", "mul") and isinstance(args[1], Tensor):
-            return args[0].new_empty(broadcast_shape(args[0].shape, args[1].shape))
+            sides = zip_longest(*(reversed(tensor.shape) for tensor in args[:2]), fillvalue=1)  # from the last
+            return args[0].new_empty([max(sizes) for sizes in sides][::-1])  # broadcast_shapes imports the compiler
         if name == "cat":
             dim = args[1] if len(args) > 1 else 0
             sizes = list(args[0][0].shape)
@@ -52,19 +60,9 @@ class ShapesOnly(TorchDispatchMode):
         return False
 
 
-def convolution_shape(
-    x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, *_: Any
-) -> list[int]:
-    """Takes the arguments of aten::convolution. Raises NotImplementedError: it is transposed, as none here is."""
-    if transposed:
-        raise NotImplementedError("a transposed convolution")
+def convolution_shape(x: Tensor, weight: Tensor, _: Any, stride: Any, padding: Any, dilation: Any) -> list[int]:
     sides = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
     return [x.shape[0], weight.shape[0], *((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides)]
-
-
-def broadcast_shape(a: Sequence[int], b: Sequence[int]) -> list[int]:
-    """As torch.broadcast_shapes, which imports the compiler."""
-    return [max(sizes) for sizes in zip_longest(reversed(a), reversed(b), fillvalue=1)][::-1]
 
 
 def multiply_adds(func: Any, args: Any, out: Any) -> int:
@@ -85,10 +83,8 @@ class MultiplyAdds(ShapesOnly):
 
     total = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = self.run(func, args, kwargs or {})
+    def record(self, func: Any, args: Any, out: Any) -> None:
         self.total += multiply_adds(func, args, out)
-        return out
 
 
 class SkipInitialisation(TorchFunctionMode):
@@ -103,16 +99,12 @@ class SkipInitialisation(TorchFunctionMode):
 def uninitialised_copy(network: nn.Module) -> nn.Module:
     """A copy in evaluation mode, on the CPU, whose tensors are uninitialised memory."""
     tensors = [*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)]
-    memo: dict[int, Any] = {id(tensor): _uninitialised(tensor) for _, tensor in tensors}
+    memo: dict[int, Any] = {}
+    for _, tensor in tensors:  # float32, since half precision is slow on CPUs; integers may be indices
+        floats = tensor.is_floating_point()
+        copied = torch.empty(tensor.shape) if floats else torch.zeros(tensor.shape, dtype=tensor.dtype)
+        memo[id(tensor)] = nn.Parameter(copied, floats) if isinstance(tensor, nn.Parameter) else copied
     return copy.deepcopy(network, memo).eval()
-
-
-def _uninitialised(tensor: Tensor) -> Tensor:
-    """In float32, since half precision is slow on CPUs; integers, which may be indices, are zeros."""
-    if not tensor.is_floating_point():
-        return torch.zeros(tensor.shape, dtype=tensor.dtype)
-    empty = torch.empty(tensor.shape)
-    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
 def count_macs(network: nn.Module, channels: int, resolution: int) -> int:

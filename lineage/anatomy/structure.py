@@ -1,10 +1,7 @@
 """A block's graph as layers in series and in parallel, and in the notation of the papers: "1x1, 3x3 dw, 1x1"."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Union
 
 from lineage.anatomy.graph import JOINS, Node
 
@@ -15,7 +12,7 @@ ENTRY = -1  # the input of a block, as an index into its nodes
 class Fork:
     """Parallel branches and the node that joins them; `bare` if a connection without nodes is one of them."""
 
-    branches: list[Series]
+    branches: "list[Series]"
     bare: bool
     join: Node | None
 
@@ -28,7 +25,7 @@ class Tangle:
     join: Node | None
 
 
-Series = list[Union[Node, Fork, Tangle]]  # noqa: UP007  # evaluated at run time, where | fails on strings
+Series = list[Node | Fork | Tangle]
 
 
 def edges(nodes: Sequence[Node]) -> list[tuple[int, int]]:
@@ -48,20 +45,15 @@ def arrange(nodes: Sequence[Node]) -> Series:
     start = ENTRY
     for cut in [*cuts, len(nodes)]:
         join = nodes[cut] if cut < len(nodes) else None
-        between = list(nodes[start + 1 : cut])
-        if between:
-            series.append(fork(between, (start, cut) in links, join))
+        bare, parts = (start, cut) in links, components(nodes[start + 1 : cut])
+        if len(parts) == 1 and not bare:
+            series.append(Tangle(parts[0], join))
+        elif parts:
+            series.append(Fork([arrange(part) for part in parts], bare, join))
         elif join is not None:
             series.append(join)
         start = cut
     return series
-
-
-def fork(nodes: list[Node], bare: bool, join: Node | None) -> Fork | Tangle:
-    parts = components(nodes)
-    if len(parts) == 1 and not bare:
-        return Tangle(nodes, join)
-    return Fork([arrange(part) for part in parts], bare, join)
 
 
 def components(nodes: Sequence[Node]) -> list[list[Node]]:
@@ -79,15 +71,12 @@ def longest(branches: Sequence[Series]) -> Series:
     return max(branches, key=count_nodes)
 
 
-def count_nodes(series: Series) -> int:
-    count = 0
-    for item in series:
-        if isinstance(item, Node):
-            count += 1
-        else:
-            inner = sum(map(count_nodes, item.branches)) if isinstance(item, Fork) else len(item.nodes)
-            count += inner + (item.join is not None)
-    return count
+def count_nodes(item: Series | Node | Fork | Tangle) -> int:
+    if isinstance(item, Node):
+        return 1
+    if isinstance(item, list):
+        return sum(map(count_nodes, item))
+    return sum(map(count_nodes, item.branches if isinstance(item, Fork) else item.nodes)) + (item.join is not None)
 
 
 def has_tangle(series: Series) -> bool:
@@ -106,21 +95,11 @@ def as_fork(series: Series) -> Fork | None:
 # ---- notation
 
 BLOCK_NAMES = {  # the papers' names of blocks, where it is not the name of the class
-    "Branches": "Inception",
-    "Bottleneck": "bottleneck",
-    "Basic": "basic block",
-    "Cell": "cells",
-    "InvertedResidual": "inverted",
-    "InceptionResBlock": "Inception-ResNet",
-    "PreActUnit": "pre-activation unit",
-    "WideBlock": "wide block",
-    "DenseLayer": "layers",
-    "DepthwiseSeparable": "separable",
-    "XceptionModule": "Xception module",
-    "RadialBasis": "radial basis",
-    "AuxHead": "auxiliary head",
-    "AuxiliaryHead": "auxiliary head",
-}
+    "AuxHead": "auxiliary head", "AuxiliaryHead": "auxiliary head", "Basic": "basic block", "Bottleneck": "bottleneck",
+    "Branches": "Inception", "Cell": "cells", "DenseLayer": "layers", "DepthwiseSeparable": "separable",
+    "InceptionResBlock": "Inception-ResNet", "InvertedResidual": "inverted", "PreActUnit": "pre-activation unit",
+    "RadialBasis": "radial basis", "WideBlock": "wide block", "XceptionModule": "Xception module",
+}  # fmt: skip
 
 
 def kernel_text(node: Node) -> str:

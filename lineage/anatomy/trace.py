@@ -4,8 +4,8 @@ Nothing is computed (lineage/anatomy/cost.py). All layers are in evaluation mode
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ class Trace(ShapesOnly):
         super().__init__()
         self.nodes: list[Node] = []
         self.outputs: dict[str, Output] = {}
-        self.macs: dict[str, int] = {}
+        self.macs = Counter[str]()
         self.called: dict[str, None] = {}
         self.running: list[tuple[str, int]] = [("", 0)]  # the modules in execution, and the nodes before each
         self.sources: dict[int, Source] = {}  # by id of a tensor
@@ -69,16 +69,13 @@ class Trace(ShapesOnly):
         self.nodes.append(Node(index, kind, inputs, owner, channels, side, field, depth, **attributes))
         return Source((index,), field)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = self.run(func, args, kwargs or {})
-        module = self.running[-1][0]
-        self.macs[module] = self.macs.get(module, 0) + multiply_adds(func, args, out)
+    def record(self, func: Any, args: Any, out: Any) -> None:
+        self.macs[self.running[-1][0]] += multiply_adds(func, args, out)
         outputs = tensors_in([out])
         source = self.source_of(operation_name(func).removesuffix("_"), args, outputs[0]) if outputs else None
-        if source is not None:
-            for tensor in outputs:
+        for tensor in outputs:
+            if source is not None:
                 self.set_source(tensor, source)
-        return out
 
     def source_of(self, name: str, args: Any, out: Tensor) -> Source | None:
         """The source of an operation's output, whose node is added; None if it does not depend on the image."""
@@ -89,8 +86,10 @@ class Trace(ShapesOnly):
         source = Source(tuple(dict.fromkeys(i for s in sources for i in s.nodes)), union([s.field for s in sources]))
         if name in ("convolution", "max_pool2d_with_indices", "avg_pool2d"):
             return self.convolution_or_pooling(name, source, args, out)
-        if name == "_adaptive_avg_pool2d":
-            return self.adaptive_pooling(source, given[0], out)
+        if name == "_adaptive_avg_pool2d" and given[0].shape != out.shape:
+            height, width = (math.ceil(a / b) for a, b in zip(given[0].shape[2:], out.shape[2:], strict=True))
+            step = (height, width)
+            return self.add_node("avg", out, source.nodes, slide(source.field, step, step), kernel=step, stride=step)
         if name == "mean" and len(args) > 1 and len(args[1]) > 1 and given[0].numel() > out.numel():
             return self.add_node("avg", out, source.nodes, None, kernel=tuple(given[0].shape[-2:]))
         if name in ("mm", "addmm"):
@@ -122,14 +121,6 @@ class Trace(ShapesOnly):
         field = slide(source.field, *sizes)
         return self.add_node(kind, out, source.nodes, field, kernel=sizes[0], stride=sizes[1], **attributes)
 
-    def adaptive_pooling(self, source: Source, given: Tensor, out: Tensor) -> Source:
-        """No node if the map already has the size."""
-        if given.shape == out.shape:
-            return source
-        height, width = (math.ceil(a / b) for a, b in zip(given.shape[2:], out.shape[2:], strict=True))
-        step = (height, width)
-        return self.add_node("avg", out, source.nodes, slide(source.field, step, step), kernel=step, stride=step)
-
     @staticmethod
     def sliced(field: Field, dim: int = 0, start: int | None = None, end: Any = None, step: int = 1) -> Field:
         """x[:, :, start::step] takes every `step`-th pixel."""
@@ -158,14 +149,11 @@ class Trace(ShapesOnly):
 
     def mark_auxiliary(self, logits: Tensor) -> None:
         """Mark the nodes that do not lead to the logits, through a gate neither."""
-        leading, to_visit = set(), list(self.sources[id(logits)].nodes)
-        while to_visit:
-            node = self.nodes[to_visit.pop()]
-            if node.index not in leading:
-                leading.add(node.index)
-                to_visit += node.inputs
-        for node in self.nodes:
-            if node.index not in leading and not node.in_gate:
+        leading = set(self.sources[id(logits)].nodes)
+        for node in reversed(self.nodes):  # a node stands behind those that it reads
+            if node.index in leading:
+                leading.update(node.inputs)
+            elif not node.in_gate:
                 self.nodes[node.index] = replace(node, auxiliary=True)
 
     def enter_module(self, name: str) -> None:
@@ -186,20 +174,6 @@ class Trace(ShapesOnly):
         self.running.pop()
 
 
-@contextmanager
-def hooked(network: nn.Module, recorder: Trace) -> Iterator[None]:
-    """While entered, the recorder learns which module runs."""
-    handles: list[Any] = []
-    for name, module in network.named_modules():
-        handles.append(module.register_forward_pre_hook(lambda *_, name=name: recorder.enter_module(name)))
-        handles.append(module.register_forward_hook(lambda *call: recorder.leave_module(*call)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def trace(network: nn.Module, channels: int, resolution: int) -> Trace:
     """Follow one image, (1, channels, resolution, resolution), through a copy of the network in evaluation mode.
 
@@ -209,7 +183,10 @@ def trace(network: nn.Module, channels: int, resolution: int) -> Trace:
     copied.training = bool(getattr(network, "aux_weights", ()))  # of the network alone: its layers stay in evaluation
     image = torch.empty(1, channels, resolution, resolution)
     recorder = Trace(image)
-    with hooked(copied, recorder), torch.no_grad(), recorder:
+    for name, module in copied.named_modules():
+        module.register_forward_pre_hook(lambda *_, name=name: recorder.enter_module(name))
+        module.register_forward_hook(recorder.leave_module)
+    with torch.no_grad(), recorder:
         out = copied(image)
     recorder.mark_auxiliary(tensors_in([out])[0])
     return recorder
