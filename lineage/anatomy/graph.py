@@ -4,8 +4,6 @@ The receptive field follows Araujo, Norris, Sim 2019, "Computing receptive field
 (Distill): layer by layer, the union over all paths.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,11 +18,6 @@ class Window(NamedTuple):
     first: int = 0
     last: int = 0
 
-    def slide(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
-        """After a convolution or pooling, with `padding` pixels before the first."""
-        reach = (kernel - 1) * dilation - padding
-        return Window(self.jump * stride, self.first - padding * self.jump, self.last + reach * self.jump)
-
     @property
     def size(self) -> int:
         return self.last - self.first + 1
@@ -34,11 +27,14 @@ Field = tuple[Window, Window] | None  # the receptive field in height and width;
 Pair = tuple[int, int]  # of height and width
 
 
-def slide(field: Field, *sizes: Pair) -> Field:
-    """The field after a convolution or pooling of these kernel, stride, padding and dilation, as far as given."""
+def slide(field: Field, kernel: Pair, stride: Pair, padding: Pair = (0, 0), dilation: Pair = (1, 1)) -> Field:
+    """The field after a convolution or pooling with `padding` pixels before the first."""
     if field is None:
         return None
-    height, width = (window.slide(*side) for window, side in zip(field, zip(*sizes, strict=True), strict=True))
+    height, width = (
+        Window(window.jump * s, window.first - p * window.jump, window.last + ((k - 1) * d - p) * window.jump)
+        for window, k, s, p, d in zip(field, kernel, stride, padding, dilation, strict=True)
+    )
     return height, width
 
 

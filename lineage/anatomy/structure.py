@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from lineage.anatomy.graph import JOINS, Node
 
 ENTRY = -1  # the input of a block, as an index into its nodes
+WIDEST = 44  # characters of a table of Inception modules
 
 
 @dataclass(frozen=True)
@@ -176,10 +177,10 @@ def describe_branches(fork: Fork, text: Callable[[Node], str] = label) -> list[s
     return [describe(branch, text) for branch in fork.branches] + ["identity"] * (fork.bare and fork.join is not None)
 
 
-def tabulate(modules: Sequence[tuple[str, Fork]], widest: int) -> list[str] | None:
+def tabulate(modules: Sequence[tuple[str, Fork]]) -> list[str] | None:
     """Modules as in GoogLeNet's table: a column per branch, a line per module with the channels of its layers.
 
-    None if the modules' branches differ, or a line has more than `widest` characters.
+    None if the modules' branches differ, or a line has more than WIDEST characters.
     """
     heads = {tuple(describe_branches(fork)) for _, fork in modules}
     if len(heads) > 1:
@@ -192,4 +193,4 @@ def tabulate(modules: Sequence[tuple[str, Fork]], widest: int) -> list[str] | No
         f"{row[0]:<{sizes[0]}} " + " | ".join(f"{cell:>{size}}" for cell, size in zip(row[1:], sizes[1:], strict=True))
         for row in rows
     ]
-    return lines if len(lines[0]) <= widest else None
+    return lines if len(lines[0]) <= WIDEST else None

@@ -15,7 +15,6 @@ from lineage.anatomy.trace import Trace, trace
 # Children of the network whose own children are rows; of the last two, which timm's models have, only containers.
 SPLIT = ("stages", "blocks", "layers")
 CONTAINERS = ("Sequential", "Stage", "ModuleList", "Chain", "DenseBlock")  # modules that only hold blocks
-WIDEST = 44  # characters of a table of Inception modules
 
 
 @dataclass(frozen=True)
@@ -160,25 +159,20 @@ def make_row(name: str, title: str, blocks: Sequence[Block], parameters: int, ma
     operator = operator_text(blocks)
     if blocks and all(node.auxiliary for block in blocks for node in block.nodes):
         return Row(title, f"in training only: {operator}", (0, 0), 0, 0, parameters, 0, None, tuple(blocks))
-    output = traced.outputs.get(name) if name else None
-    if output is None:
-        last = blocks[-1].nodes[-1] if blocks else traced.nodes[0]  # of the network's own parameters, the image
-        output = Output(last.channels, last.side, last.field, last.depth)
+    last: Node | Output = blocks[-1].nodes[-1] if blocks else traced.nodes[0]  # the image, of the network's parameters
+    last = traced.outputs.get(name, last) if name else last
     operator = operator or ("normalisation" if name else "")
-    return Row(
-        title, operator, output.side, output.channels, output.depth, parameters, macs, output.field, tuple(blocks)
-    )
+    return Row(title, operator, last.side, last.channels, last.depth, parameters, macs, last.field, tuple(blocks))
 
 
 def operator_text(blocks: Sequence[Block]) -> str:
     """What the blocks compute, equal neighbours together, a line each: "[1x1, 64; 3x3, 64; 1x1, 256] x 3"."""
     lines: list[str] = []
-    for is_fork, members in groupby(blocks, key=lambda block: structure.as_fork(block.series) is not None):
+    differ = len({block.title for block in blocks}) > 1
+    for _, members in groupby(blocks, key=lambda block: structure.as_fork(block.series) is not None):
         found = list(members)
-        columns = None
-        if is_fork and len({block.title for block in blocks}) > 1:
-            modules = [(block.name.split(".")[-1], structure.as_fork(block.series)) for block in found]
-            columns = structure.tabulate([(name, fork) for name, fork in modules if fork], WIDEST)
+        forks = [(block.name.split(".")[-1], fork) for block in found if (fork := structure.as_fork(block.series))]
+        columns = structure.tabulate(forks) if forks and differ else None
         lines += columns or count_equal(found)
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from lineage.anatomy.drawing.key import KERNELS, colour_class
 from lineage.anatomy.drawing.layout import Drawing
 from lineage.anatomy.drawing.page import FONT, INK, LINE, Box, Page, overlap, width_of
-from lineage.anatomy.drawing.placing import Shape
+from lineage.anatomy.drawing.placing import Frame, Shape, Wire
 from lineage.anatomy.structure import label
 
 Spot = tuple[str, float, float, str, bool]  # text, x, y, the anchor that is at (x, y), whether it is turned
@@ -15,7 +15,7 @@ Spot = tuple[str, float, float, str, bool]  # text, x, y, the anchor that is at 
 def place_texts(page: Page, drawing: Drawing, floor: float) -> None:
     """The papers' names above layers, kernels and channels on or below them, down to `floor`, without overlaps."""
     taken = [*page.texts, *(shape.box for shape in drawing.shapes)]
-    for wire in drawing.wires:
+    for wire in drawing.items(Wire):
         for (a, b), (c, d) in pairwise(wire.points if wire.style != "arc" else ()):
             taken.append((min(a, c) - 1, min(b, d) - 1, max(a, c) + 1, max(b, d) + 1))
     for text, x, y in drawing.notes:
@@ -30,7 +30,7 @@ def place_texts(page: Page, drawing: Drawing, floor: float) -> None:
                 below = [(str(shape.node.channels), x, bottom + 24, anchor, False) for x, anchor in ends]
                 place(page, below, taken, floor)
     for slab in (slab for slab in drawing.slabs if slab.node.index in drawing.labelled):
-        frames = [frame.y + frame.height for frame in drawing.frames if frame.x <= slab.x < frame.x + frame.width]
+        frames = [frame.y + frame.height for frame in drawing.items(Frame) if frame.x <= slab.x < frame.x + frame.width]
         place(page, spots_of_slab(slab, max([slab.box[3], *frames])), taken, floor, slab)
 
 

@@ -4,10 +4,9 @@ If the slabs of a network would be too narrow, equal neighbours are drawn once, 
 shorter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from lineage.anatomy import structure
 from lineage.anatomy.drawing.captions import Caption, Group, caption, group_blocks, sections, size_text
@@ -25,6 +24,7 @@ NAMES = {  # the papers' names of layers, in order
     "AlexNet": ["conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8"],
 }
 
+T = TypeVar("T", Shape, Wire, Frame)
 Parts = Sequence[tuple[Caption, list[Group]]]
 
 
@@ -48,32 +48,24 @@ class Drawing:
     labelled: set[int]  # nodes beside which kernel and channels stand, since no caption states them
     notes: list[tuple[str, float, float]] = field(default_factory=list)  # texts that start at (x, y)
 
+    def items(self, kind: type[T]) -> list[T]:
+        return [item for item in self.canvas.items if isinstance(item, kind)]
+
     @property
     def shapes(self) -> list[Shape]:
-        return [item for item in self.canvas.items if isinstance(item, Shape)]
+        return self.items(Shape)
 
     @property
     def slabs(self) -> list[Shape]:
         return [shape for shape in self.shapes if shape.maps]
 
-    @property
-    def wires(self) -> list[Wire]:
-        return [item for item in self.canvas.items if isinstance(item, Wire)]
-
-    @property
-    def frames(self) -> list[Frame]:
-        return [item for item in self.canvas.items if isinstance(item, Frame)]
-
     def by_node(self) -> dict[int, Shape]:
         return {shape.node.index: shape for shape in self.shapes}
 
-    def moved(self, dx: float, dy: float) -> Drawing:
-        return replace(
-            self,
-            canvas=replace(self.canvas, items=[moved(item, dx, dy) for item in self.canvas.items]),
-            bands=[replace(band, x=band.x + dx) for band in self.bands],
-            notes=[(text, x + dx, y + dy) for text, x, y in self.notes],
-        )
+    def move(self, dx: float, dy: float) -> None:
+        self.canvas.items = [moved(item, dx, dy) for item in self.canvas.items]
+        self.bands = [replace(band, x=band.x + dx) for band in self.bands]
+        self.notes = [(text, x + dx, y + dy) for text, x, y in self.notes]
 
 
 def lay_out(anatomy: Anatomy, height: Callable[[int], float]) -> Drawing:
@@ -107,7 +99,7 @@ def largest(fits: Callable[[float], bool], most: float) -> float:
     return low
 
 
-def assemble(anatomy: Anatomy, parts: Parts, scale: Scale, room: float = 0.0) -> Drawing:
+def assemble(anatomy: Anatomy, parts: Parts, scale: Scale, room: float) -> Drawing:
     image, gap = anatomy.nodes[0], scale.gap
     first = scale.node(image)
     words = Caption("image", size_text(image, len(parts[0][0].size) > 1))
@@ -129,17 +121,12 @@ def assemble(anatomy: Anatomy, parts: Parts, scale: Scale, room: float = 0.0) ->
     canvas.items.pop()  # the wire after the head
     groups = [group for _, members in parts for group in members]
     drawing = Drawing(scale, canvas, bands, paper_names(anatomy), set(labelled_layers(parts)))
-    if has_towers(anatomy):
+    towers = {node.groups for node in anatomy.nodes} == {1, 2} and all(node.kind not in JOINS for node in anatomy.nodes)
+    if towers:  # AlexNet of 2012
         canvas.items = in_two_rows(canvas.items, scale, 0.5 * room)
         canvas.up = canvas.down = max(canvas.up, *(slab.height / 2 + abs(slab.y) for slab in drawing.slabs))
     add_auxiliary_heads(drawing, anatomy, add_far_wires(drawing, groups))
     return drawing
-
-
-def has_towers(anatomy: Anatomy) -> bool:
-    """Whether it is AlexNet of 2012, with two rows of layers: convolutions in two groups, and no joins."""
-    groups = {node.groups for node in anatomy.nodes}
-    return groups == {1, 2} and all(node.kind not in JOINS for node in anatomy.nodes)
 
 
 def paper_names(anatomy: Anatomy) -> dict[int, str]:

@@ -6,7 +6,6 @@ the same room in any font. The ground is white, also on dark screens.
 
 import re
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -63,7 +62,7 @@ class Page:
         self.mark(f"<rect {size}", fill, ink, line, more)
 
     def circle(
-        self, x: float, y: float, radius: float, fill: str = "none", ink: str = INK, line: float = 1.5, **more: str
+        self, x: float, y: float, radius: float, fill: str, ink: str = INK, line: float = 1.5, **more: str
     ) -> None:
         self.mark(f'<circle cx="{number(x)}" cy="{number(y)}" r="{number(radius)}"', fill, ink, line, more)
 
@@ -75,12 +74,8 @@ class Page:
         stroke = "" if ink == "none" else f' stroke="{ink}" stroke-width="{number(line)}"'
         self.marks.append(f'{start} fill="{fill}"{stroke}{attributes}/>')
 
-    def polyline(self, points: Sequence[Point], ink: str = SOFT, line: float = 1.5) -> None:
-        self.path("M" + " L".join(f"{number(x)} {number(y)}" for x, y in points), ink, line)
-
-    def box_of(
-        self, text: str, x: float, y: float, anchor: str = "start", size: float = FONT, turned: bool = False
-    ) -> Box:
+    @staticmethod
+    def box_of(text: str, x: float, y: float, anchor: str = "start", size: float = FONT, turned: bool = False) -> Box:
         """The box of a text whose baseline has its start, middle or end at (x, y); a turned text is read upwards."""
         length = width_of(text, size)
         before = {"start": 0.0, "middle": length / 2, "end": length}[anchor]
@@ -114,7 +109,7 @@ class Page:
         return "\n".join([start, f"<title>{escape(self.title)}</title>", ground, *self.marks, "</svg>\n"])
 
 
-def png(svg: str, width: int = WIDTH) -> bytes:
+def png(svg: str) -> bytes:
     """The SVG as a picture, drawn by resvg in Pillow's own font, so that it is the same on every machine.
 
     That font has only ASCII, so the multiplication sign becomes an x again.
@@ -127,7 +122,5 @@ def png(svg: str, width: int = WIDTH) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "font.ttf"
         file.write_bytes(font.font_bytes)
-        text = svg.replace("\u00d7", "x")
-        return bytes(
-            resvg_py.svg_to_bytes(svg_string=text, width=width, skip_system_fonts=True, font_files=[str(file)])
-        )
+        options = {"width": WIDTH, "skip_system_fonts": True, "font_files": [str(file)]}
+        return bytes(resvg_py.svg_to_bytes(svg_string=svg.replace("\u00d7", "x"), **options))

@@ -1,7 +1,5 @@
 """Place the layers of a network to scale: one after the other, branches side by side, shortcuts above them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -67,7 +65,7 @@ class Piece:
     up: float = 0.0
     down: float = 0.0
 
-    def put(self, other: Piece, x: float, y: float = 0.0) -> None:
+    def put(self, other: "Piece", x: float, y: float = 0.0) -> None:
         """Add another piece, whose beginning comes to (x, y)."""
         self.items += [moved(item, x, y) for item in other.items]
         self.width = max(self.width, x + other.width)
@@ -125,7 +123,8 @@ class Scale:
         piece = Piece()
         for item in series:
             if isinstance(item, Fork):
-                piece.put(self.fork(item, local), piece.width)
+                adds = item.join is not None and item.join.kind == "add"
+                piece.put(self.residual(item, local) if adds else self.branches(item, local), piece.width)
                 continue
             assert isinstance(item, Node)  # Block.drawn replaces a Tangle by its output
             start = piece.width
@@ -134,19 +133,15 @@ class Scale:
             piece.put(self.node(item), start + self.gap)
         return piece
 
-    def fork(self, item: Fork, local: frozenset[int]) -> Piece:
-        if item.join is not None and item.join.kind == "add":
-            return self.residual(item, item.join, local)
-        return self.branches(item, local)
-
-    def residual(self, item: Fork, join: Node, local: frozenset[int]) -> Piece:
+    def residual(self, item: Fork, local: frozenset[int]) -> Piece:
         """The longest branch on the axis, the others in lanes above it, the identity as a wire above all."""
         main, gap = longest(item.branches), self.gap
         piece, body = Piece(), self.series(main, local)
         start = gap if item.bare or len(item.branches) > 1 else 0.0
         piece.wire((0, 0), (start, 0))
         piece.put(body, start)
-        end, circle = piece.width + gap, self.node(join)
+        assert item.join is not None
+        end, circle = piece.width + gap, self.node(item.join)
         middle = end + circle.width / 2
         piece.wire((piece.width, 0), (end, 0))
         for branch in item.branches:

@@ -7,7 +7,7 @@ from pathlib import Path
 from lineage.anatomy.drawing import cells, key
 from lineage.anatomy.drawing.labels import place_texts
 from lineage.anatomy.drawing.layout import Band, Drawing, lay_out
-from lineage.anatomy.drawing.page import FONT, HEIGHT, INK, LINE, MARGIN, SOFT, WIDTH, Box, Page, png, width_of
+from lineage.anatomy.drawing.page import FONT, HEIGHT, INK, LINE, MARGIN, SOFT, WIDTH, Box, Page, number, png, width_of
 from lineage.anatomy.drawing.placing import Frame, Shape, Wire
 from lineage.anatomy.graph import Node
 from lineage.anatomy.table import Anatomy
@@ -35,13 +35,13 @@ def summary(anatomy: Anatomy) -> str:
     )
 
 
-def in_units(number: int) -> str:
+def in_units(count: int) -> str:
     """Three digits and a unit: 25.6 M, 4.09 G."""
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= size:
-            share = number / size
+        if count >= size:
+            share = count / size
             return f"{share:.{2 if share < 10 else 1 if share < 100 else 0}f} {unit}"
-    return str(number)
+    return str(count)
 
 
 def draw(anatomy: Anatomy, title: str) -> Page:
@@ -63,9 +63,9 @@ def draw(anatomy: Anatomy, title: str) -> Page:
     drawing = lay_out(anatomy, lambda lines: floor_above(lines) - top - 8)
     floor = floor_above(max(band.caption.lines for band in drawing.bands))
     axis = (top + floor) / 2 + (drawing.canvas.up - drawing.canvas.down) / 2
-    drawing = drawing.moved((WIDTH - drawing.canvas.width) / 2, axis)
-    for number, band in enumerate(drawing.bands):
-        paint_band(page, band, top - 2, floor, shaded=number % 2 == 1)
+    drawing.move((WIDTH - drawing.canvas.width) / 2, axis)
+    for place, band in enumerate(drawing.bands):
+        paint_band(page, band, top - 2, floor, shaded=place % 2 == 1)
     paint(page, drawing, anatomy)
     place_texts(page, drawing, floor)
     for block in anatomy.blocks:
@@ -107,21 +107,21 @@ def paint_band(page: Page, band: Band, top: float, floor: float, shaded: bool) -
 
 def paint(page: Page, drawing: Drawing, anatomy: Anatomy) -> None:
     """Wires below slabs, joins above them, and frames on top."""
-    for wire in drawing.wires:
+    for wire in drawing.items(Wire):
         paint_wire(page, wire)
     for slab in drawing.slabs:
         paint_slab(page, slab, anatomy, drawing)
     for shape in drawing.shapes:
         if not shape.maps:
             key.paint_join(page, shape.node.kind, shape.box)
-    for frame in drawing.frames:
+    for frame in drawing.items(Frame):
         paint_frame(page, frame)
 
 
 def paint_wire(page: Page, wire: Wire) -> None:
     (x0, y0), (x1, y1) = wire.points[0], wire.points[-1]
     if wire.style == "line":
-        page.polyline(wire.points)
+        page.path("M" + " L".join(f"{number(x)} {number(y)}" for x, y in wire.points), SOFT)
     elif wire.style == "curve":
         middle = (x0 + x1) / 2
         page.path(f"M{x0:.1f} {y0:.1f} C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}", SOFT)
@@ -137,8 +137,7 @@ def paint_slab(page: Page, slab: Shape, anatomy: Anatomy, drawing: Drawing) -> N
     if stripes:
         page.rectangle(slab.box, f"url(#{stripes})")
     if node.kind == "concat":  # lines between what each of the layers before has added
-        channels = list(accumulate(anatomy.nodes[i].channels for i in node.inputs))
-        edges = [drawing.scale.root(number) for number in channels]
+        edges = list(map(drawing.scale.root, accumulate(anatomy.nodes[i].channels for i in node.inputs)))
         for edge, after in pairwise(edges):
             if edge is edges[0] or after - edge > 3:
                 page.path(f"M{left + edge:.1f} {top:.1f} V{bottom:.1f}", "#ffffff", 1.0)
