@@ -15,36 +15,25 @@ import torch
 from torch import nn
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
-from lineage.archs.blocks import ClassifierHead, ConvNormAct, SqueezeExcite
-from lineage.archs.branches import Branches
-from lineage.archs.network import Network, Stage
+from lineage.archs.blocks import ConvNormAct
+from lineage.archs.branches import Inception
 
-# Figure 5, grouped by resolution: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, proj. Without 1x1 and
-# projection a module has stride 2.
-STAGES = [
-    {
-        "3a": (64, 64, 64, 64, 96, "avg", 32),  # (256, 28, 28)
-        "3b": (64, 64, 96, 64, 96, "avg", 64),  # (320, 28, 28)
-    },
-    {
-        "3c": (0, 128, 160, 64, 96, "max", 0),  # (576, 14, 14)
-        "4a": (224, 64, 96, 96, 128, "avg", 128),  # (576, 14, 14)
-        "4b": (192, 96, 128, 96, 128, "avg", 128),  # (576, 14, 14)
-        "4c": (160, 128, 160, 128, 160, "avg", 128),  # (608, 14, 14)
-        "4d": (96, 128, 192, 160, 192, "avg", 128),  # (608, 14, 14)
-    },
-    {
-        "4e": (0, 128, 192, 192, 256, "max", 0),  # (1056, 7, 7)
-        "5a": (352, 192, 320, 160, 224, "avg", 128),  # (1024, 7, 7)
-        "5b": (352, 192, 320, 192, 224, "max", 128),  # (1024, 7, 7)
-    },
-]
+STEMS = {
+    "imagenet": [
+        "7x7 64 /2",  # (64, 112, 112)
+        "max /2 C",  # (64, 56, 56)
+        "1x1 64",
+        "3x3 192",  # (192, 56, 56)
+        "max /2 C",  # (192, 28, 28)
+    ],
+    "cifar": ["3x3 192"],
+}
 
 
 def inception(
     one: int, reduce: int, three: int, reduce_double: int, double: int, pool: str, proj: int
 ) -> list[list[str]]:
-    """A row of Figure 5 as branches."""
+    """A row of Figure 5; without 1x1 and projection a module has stride 2."""
     if not one:
         return [
             [f"1x1 {reduce}", f"3x3 {three} /2"],
@@ -59,6 +48,27 @@ def inception(
     ]
 
 
+# Figure 5, grouped by resolution: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pool, proj.
+STAGES = [
+    {
+        "3a": inception(64, 64, 64, 64, 96, "avg", 32),  # (256, 28, 28)
+        "3b": inception(64, 64, 96, 64, 96, "avg", 64),  # (320, 28, 28)
+    },
+    {
+        "3c": inception(0, 128, 160, 64, 96, "max", 0),  # (576, 14, 14)
+        "4a": inception(224, 64, 96, 96, 128, "avg", 128),  # (576, 14, 14)
+        "4b": inception(192, 96, 128, 96, 128, "avg", 128),  # (576, 14, 14)
+        "4c": inception(160, 128, 160, 128, 160, "avg", 128),  # (608, 14, 14)
+        "4d": inception(96, 128, 192, 160, 192, "avg", 128),  # (608, 14, 14)
+    },
+    {
+        "4e": inception(0, 128, 192, 192, 256, "max", 0),  # (1056, 7, 7)
+        "5a": inception(352, 192, 320, 160, 224, "avg", 128),  # (1024, 7, 7)
+        "5b": inception(352, 192, 320, 192, 224, "max", 128),  # (1024, 7, 7)
+    },
+]
+
+
 class BiasedConvNormAct(ConvNormAct):
     """ConvNormAct with the bias that the released model keeps in front of batch normalisation."""
 
@@ -67,7 +77,7 @@ class BiasedConvNormAct(ConvNormAct):
         self.conv.bias = nn.Parameter(torch.zeros(out_channels))
 
 
-class BNInception(Network):
+class BNInception(Inception):
     """Stem, ten Inception modules in three stages, average pooling, linear.
 
     Args:
@@ -83,28 +93,7 @@ class BNInception(Network):
         se: bool = False,
         dropout: Rate = 0.0,
     ) -> None:
-        super().__init__()
-        if stem == "imagenet":
-            self.min_size = 23  # the last stride needs two pixels: 23 -> 12 -> 6 -> 3 -> 2 -> 1
-            self.stem = nn.Sequential(
-                BiasedConvNormAct(in_channels, 64, 7, 2),  # (64, 112, 112)
-                nn.MaxPool2d(3, stride=2, ceil_mode=True),  # (64, 56, 56)
-                BiasedConvNormAct(64, 64, 1),
-                BiasedConvNormAct(64, 192, 3),  # (192, 56, 56)
-                nn.MaxPool2d(3, stride=2, ceil_mode=True),  # (192, 28, 28)
-            )
-        else:
-            self.min_size = 3  # 3 -> 2 -> 1
-            self.stem = nn.Sequential(BiasedConvNormAct(in_channels, 192, 3))
-
-        channels = 192
-        self.stages = nn.Sequential()
-        for rows in STAGES:
-            stage = Stage()
-            for name, row in rows.items():
-                module = Branches(channels, inception(*row), BiasedConvNormAct)
-                channels = module.out_channels
-                stage.add_module(name, nn.Sequential(module, SqueezeExcite(channels, channels // 16)) if se else module)
-            self.stages.append(stage)
-        self.last = nn.Identity()
-        self.head = ClassifierHead(channels, num_classes, dropout)
+        stages = [{name: (module, "se") if se else module for name, module in stage.items()} for stage in STAGES]
+        super().__init__(STEMS[stem], stages, BiasedConvNormAct, num_classes, in_channels, dropout)
+        # The last stride needs two pixels: 23 -> 12 -> 6 -> 3 -> 2 -> 1, or 3 -> 2 -> 1.
+        self.min_size = {"imagenet": 23, "cifar": 3}[stem]

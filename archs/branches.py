@@ -1,15 +1,19 @@
-"""Modules built from a table of branches, as the figures of the Inception papers draw them."""
+"""Modules and networks built from tables, as the figures of the Inception papers draw them."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lineage.archs.arguments import ArchitectureError
-from lineage.archs.blocks import ConvNormAct
-from lineage.archs.network import Stage
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, SqueezeExcite
+from lineage.archs.network import Network, Stage
+
+Layers = Sequence[Any] | Mapping[str, Any]  # of a Chain
+LAYER = re.compile(r"(?:(max|avg|lrn|se)|(\d+)x(\d+) (\d+))( /2)?( V| C)?")
 
 
 class FitMaxPool(nn.Module):
@@ -22,78 +26,54 @@ class FitMaxPool(nn.Module):
         return F.max_pool2d(x, 3, stride=2, padding=(x.shape[2] % 2, x.shape[3] % 2), ceil_mode=True)
 
 
-def read_layer(layer: str) -> tuple[str, int, int, bool]:
-    """A layer of a Chain as kind, channels (0 of a pooling), stride, and whether it is valid."""
-    kind, *words = layer.split() or [""]
-    is_conv = re.fullmatch(r"\d+x\d+", kind) is not None
-    channels = int(words.pop(0)) if is_conv and words and words[0].isdecimal() else 0
-    unknown = [] if is_conv or kind in ("max", "avg") else [kind]
-    unknown += [word for word in words if word not in ("/2", "V")]
-    if unknown:
-        raise ArchitectureError(
-            f'"{layer}": {unknown[0]} is unknown. A layer is "3x3 32" (a convolution to 32 channels), '
-            '"max" or "avg", followed by "/2" (stride 2) and "V" (without padding).'
-        )
-    if is_conv and not channels:
-        raise ArchitectureError(f'"{layer}": the channels of the convolution are missing, as in "{kind} 32".')
-    return kind, channels, 2 if "/2" in words else 1, "V" in words
-
-
 class Chain(Stage):
     """Layers in a row, written as in the figures of the Inception papers; `out_channels` is the last one's.
 
-    A layer is "1x7 192", a convolution to 192 channels as `conv` makes it; "max" or "avg", 3x3 pooling; or a list of
-    branches (see Branches), each again such a row. "/2" is stride 2. "V" is valid, without padding; layers without V
-    keep the resolution, or half of it, rounded up.
+    A layer is "1x7 192", a convolution to 192 channels as `conv` makes it; "max" or "avg", 3x3 pooling; "lrn", local
+    response normalisation; "se", Squeeze-and-Excitation; a list of branches (see Branches), each again such a row; or a
+    tuple, which is a row itself. "/2" is stride 2. "V" is valid, without padding, and "C" too, but rounded up as in
+    Caffe; other layers keep the resolution, or half of it, rounded up. A mapping in place of the row names its layers.
 
     Raises:
-        ArchitectureError: a layer has another word; the message names it.
+        ArchitectureError: a layer is none of these.
     """
 
     def __init__(
         self,
         in_channels: int,
-        layers: Sequence,
+        layers: Layers,
         conv: Callable[..., nn.Module] = ConvNormAct,
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
         self.out_channels = in_channels
-        for layer in layers:
+        for name, layer in layers.items() if isinstance(layers, Mapping) else enumerate(layers):
             if isinstance(layer, str):
-                self.append(self.read(layer, conv, count_include_pad))
+                module = self.read(layer, conv, count_include_pad)
             else:
-                fork = Branches(self.out_channels, layer, conv, count_include_pad)
-                self.append(fork)
-                self.out_channels = fork.out_channels
+                kind = Chain if isinstance(layer, tuple) else Branches
+                module = kind(self.out_channels, layer, conv, count_include_pad)
+                self.out_channels = module.out_channels
+            self.add_module(str(name), module)
 
     def read(self, layer: str, conv: Callable[..., nn.Module], count_include_pad: bool) -> nn.Module:
-        kind, channels, stride, valid = read_layer(layer)
+        if not (match := LAYER.fullmatch(layer)):
+            raise ArchitectureError(
+                f'"{layer}" is no layer: those are "3x3 32" (a convolution to 32 channels), "max", "avg", "lrn" and '
+                '"se", then "/2" (stride 2), then "V" (without padding) or "C" (without padding, rounded up).'
+            )
+        kind, height, width, channels, halved, border = match.groups()
+        stride, padding = 2 if halved else 1, 0 if border else 1
+        if kind == "lrn":
+            return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
+        if kind == "se":
+            return SqueezeExcite(self.out_channels, self.out_channels // 16)
         if kind == "avg":
-            return nn.AvgPool2d(3, stride, 0 if valid else 1, count_include_pad=count_include_pad)
+            return nn.AvgPool2d(3, stride, padding, count_include_pad=count_include_pad)
         if kind == "max":
-            return FitMaxPool() if stride == 2 and not valid else nn.MaxPool2d(3, stride, 0 if valid else 1)
-        height, width = map(int, kind.split("x"))
-        in_channels, self.out_channels = self.out_channels, channels
-        return conv(in_channels, channels, (height, width), stride, 0 if valid else None)
-
-
-class Chains(nn.Sequential):
-    """Stages, each a Chain on the output of the one before it; `out_channels` is the last one's."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        stages: Sequence[Sequence],
-        conv: Callable[..., nn.Module] = ConvNormAct,
-        count_include_pad: bool = True,
-    ) -> None:
-        super().__init__()
-        self.out_channels = in_channels
-        for layers in stages:
-            chain = Chain(self.out_channels, layers, conv, count_include_pad)
-            self.append(chain)
-            self.out_channels = chain.out_channels
+            return FitMaxPool() if halved and padding else nn.MaxPool2d(3, stride, padding, ceil_mode=border == " C")
+        in_channels, self.out_channels = self.out_channels, int(channels)
+        return conv(in_channels, int(channels), (int(height), int(width)), stride, 0 if border else None)
 
 
 class Branches(nn.Module):
@@ -117,3 +97,35 @@ class Branches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self.branches], dim=1)
+
+
+class Inception(Network):
+    """Stem, stages of Inception modules, average pooling, linear.
+
+    Args:
+        stem, stages: rows of layers, as a Chain reads them.
+        aux: the auxiliary heads, for the `forward` of a family that has them.
+    """
+
+    def __init__(
+        self,
+        stem: Layers,
+        stages: Sequence[Layers],
+        conv: Callable[..., nn.Module],
+        num_classes: int,
+        in_channels: int,
+        dropout: float,
+        aux: nn.Module | None = None,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__()
+        self.stem = Chain(in_channels, stem, conv, count_include_pad)
+        self.stages, channels = nn.Sequential(), self.stem.out_channels
+        for layers in stages:
+            stage = Chain(channels, layers, conv, count_include_pad)
+            self.stages.append(stage)
+            channels = stage.out_channels
+        self.aux: Any = aux
+        self.last = nn.Identity()
+        self.head = ClassifierHead(channels, num_classes, dropout)
+        self.apply(self.initialise)

@@ -11,33 +11,27 @@ convolution, which has 7 * 7 * 3 * 64 = 9,408 weights. What the paper does not s
 of variance 1 / fan-in, biases 0.2 (0 in the classifiers).
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
-from lineage.archs.blocks import ClassifierHead, ConvAct, classifier
-from lineage.archs.branches import Branches
-from lineage.archs.network import Network, Stage
+from lineage.archs.blocks import ConvAct, classifier
+from lineage.archs.branches import Inception
 
-# Table 1, grouped by resolution: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj.
-STAGES = [
-    {
-        "3a": (64, 96, 128, 16, 32, 32),  # (256, 28, 28)
-        "3b": (128, 128, 192, 32, 96, 64),  # (480, 28, 28)
-    },
-    {
-        "4a": (192, 96, 208, 16, 48, 64),  # (512, 14, 14), auxiliary head
-        "4b": (160, 112, 224, 24, 64, 64),  # (512, 14, 14)
-        "4c": (128, 128, 256, 24, 64, 64),  # (512, 14, 14)
-        "4d": (112, 144, 288, 32, 64, 64),  # (528, 14, 14), auxiliary head
-        "4e": (256, 160, 320, 32, 128, 128),  # (832, 14, 14)
-    },
-    {
-        "5a": (256, 160, 320, 32, 128, 128),  # (832, 7, 7)
-        "5b": (384, 192, 384, 48, 128, 128),  # (1024, 7, 7)
-    },
-]
-AUXILIARY = ("4a", "4d")
+STEMS = {
+    "imagenet": [
+        "7x7 64 /2",  # (64, 112, 112)
+        "max /2 C",  # (64, 56, 56)
+        "lrn",
+        "1x1 64",
+        "3x3 192",  # (192, 56, 56)
+        "lrn",
+        "max /2 C",  # (192, 28, 28)
+    ],
+    "cifar": ["3x3 192"],
+}
 
 
 def inception(one: int, reduce3: int, three: int, reduce5: int, five: int, proj: int) -> list[list[str]]:
@@ -50,6 +44,29 @@ def inception(one: int, reduce3: int, three: int, reduce5: int, five: int, proj:
     ]
 
 
+# Table 1, grouped by resolution: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj.
+STAGES: list[dict[str, Any]] = [
+    {
+        "3a": inception(64, 96, 128, 16, 32, 32),  # (256, 28, 28)
+        "3b": inception(128, 128, 192, 32, 96, 64),  # (480, 28, 28)
+    },
+    {
+        "pool": "max /2 C",
+        "4a": inception(192, 96, 208, 16, 48, 64),  # (512, 14, 14)
+        "4b": inception(160, 112, 224, 24, 64, 64),  # (512, 14, 14)
+        "4c": inception(128, 128, 256, 24, 64, 64),  # (512, 14, 14)
+        "4d": inception(112, 144, 288, 32, 64, 64),  # (528, 14, 14)
+        "4e": inception(256, 160, 320, 32, 128, 128),  # (832, 14, 14)
+    },
+    {
+        "pool": "max /2 C",
+        "5a": inception(256, 160, 320, 32, 128, 128),  # (832, 7, 7)
+        "5b": inception(384, 192, 384, 48, 128, 128),  # (1024, 7, 7)
+    },
+]
+AUXILIARY = {"4a": 512, "4d": 528}  # modules with an auxiliary head, and their channels
+
+
 class AuxHead(nn.Module):
     """Auxiliary classifier of section 5: (B, C, 14, 14) -> (B, 128, 4, 4) -> (B, 1024) -> (B, num_classes)."""
 
@@ -58,11 +75,9 @@ class AuxHead(nn.Module):
         self.conv = ConvAct(in_channels, 128, 1)
         self.classifier = nn.Sequential(
             nn.Flatten(1),
-            nn.Linear(128 * 4 * 4, 1024),
-            nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            nn.Linear(128 * 4 * 4, 1024), nn.ReLU(inplace=True), nn.Dropout(dropout),
             classifier(1024, num_classes),
-        )
+        )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         paper = min(x.shape[2:]) >= 14 and max(x.shape[2:]) <= 16  # 5x5/3 pooling gives 4x4
@@ -70,7 +85,7 @@ class AuxHead(nn.Module):
         return self.classifier(self.conv(x))
 
 
-class GoogLeNet(Network):
+class GoogLeNet(Inception):
     """Stem, nine Inception modules in three stages, average pooling, linear.
 
     Args:
@@ -89,40 +104,12 @@ class GoogLeNet(Network):
         dropout: Rate = 0.0,
         aux_dropout: Rate = 0.7,
     ) -> None:
-        super().__init__()
-        if stem == "imagenet":
-            self.min_size = 31  # the last pooling needs two pixels: 31 -> 16 -> 8 -> 4 -> 2 -> 1
-            self.stem = nn.Sequential(
-                ConvAct(in_channels, 64, 7, 2),  # (64, 112, 112)
-                nn.MaxPool2d(3, stride=2, ceil_mode=True),  # (64, 56, 56)
-                nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
-                ConvAct(64, 64, 1),
-                ConvAct(64, 192, 3),  # (192, 56, 56)
-                nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
-                nn.MaxPool2d(3, stride=2, ceil_mode=True),  # (192, 28, 28)
-            )
-        else:
-            self.min_size = 4  # 4 -> 2 -> 1
-            self.stem = nn.Sequential(ConvAct(in_channels, 192, 3))
-
-        channels = 192
-        self.stages, self.aux = nn.Sequential(), nn.ModuleDict()
-        for index, rows in enumerate(STAGES):
-            stage = Stage()
-            if index > 0:
-                stage.add_module("pool", nn.MaxPool2d(3, stride=2, ceil_mode=True))
-            for name, row in rows.items():
-                module = Branches(channels, inception(*row), ConvAct)
-                channels = module.out_channels
-                stage.add_module(name, module)
-                if aux_heads and name in AUXILIARY:
-                    self.aux[name] = AuxHead(channels, num_classes, aux_dropout)
-            self.stages.append(stage)
-        self.last = nn.Identity()
-        self.head = ClassifierHead(channels, num_classes, dropout)
-        self.classifiers = ("head.linear", *(f"aux.{name}.classifier.4" for name in self.aux))
-        self.aux_weights = (0.3,) * len(self.aux)
-        self.apply(self.initialise)
+        heads = {name: AuxHead(channels, num_classes, aux_dropout) for name, channels in AUXILIARY.items() if aux_heads}
+        super().__init__(STEMS[stem], STAGES, ConvAct, num_classes, in_channels, dropout, nn.ModuleDict(heads))
+        # The last pooling needs two pixels: 31 -> 16 -> 8 -> 4 -> 2 -> 1, or 4 -> 2 -> 1.
+        self.min_size = {"imagenet": 31, "cifar": 4}[stem]
+        self.classifiers = ("head.linear", *(f"aux.{name}.classifier.4" for name in heads))
+        self.aux_weights = (0.3,) * len(heads)
 
     def initialise(self, module: nn.Module) -> None:
         """Caffe's "xavier" filler: uniform in +-sqrt(3 / fan-in)."""
@@ -138,7 +125,7 @@ class GoogLeNet(Network):
         x, aux_logits = self.stem(images), []
         for stage in self.stages:
             for name, module in stage.named_children():
-                x = stage.run(module, x)  # type: ignore[operator]  # a Stage
+                x = stage.run(module, x)  # type: ignore[operator]  # a Chain
                 if name in self.aux:
                     aux_logits.append(self.aux[name](x))
         return self.head(x), aux_logits

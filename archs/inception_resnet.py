@@ -23,7 +23,10 @@ from torch import Tensor, nn
 from lineage.archs.arguments import Channels, Classes, Positive, Rate, Stem, checked
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates, init_layer
 from lineage.archs.branches import Branches, Chain
+from lineage.archs.inception_v3 import MIN_SIZES
+from lineage.archs.inception_v3 import STEMS as V3_STEMS
 from lineage.archs.inception_v4 import STEMS as V4_STEMS
+from lineage.archs.inception_v4 import reduction_a
 from lineage.archs.network import Network, Stage
 
 Table = list[list[str]]
@@ -31,21 +34,29 @@ Table = list[list[str]]
 
 @dataclass(frozen=True)
 class Plan:
-    """A network as data: the blocks A, B, C of the three stages, and the reductions into the second and third."""
+    """A network as data: the blocks A, B, C of the three stages, and the reduction before each, if any."""
 
     stem: dict[str, list]  # for large and for small images
     blocks: tuple[Table, Table, Table]
-    reductions: tuple[Table, Table]
+    reductions: tuple[Table, Table, Table]
     depths: tuple[int, int, int] = (5, 10, 5)
     last_linear: bool = False  # the last block has no ReLU and scale 1
     features: int | None = None  # channels of a last 1x1 convolution
 
 
-V3_STEM = ["3x3 32 /2 V", "3x3 32 V", "3x3 64", "max /2 V", "1x1 80", "3x3 192 V"]  # (192, 71, 71)
+def reduction_b(third: int, last: int) -> Table:
+    """Figures 12 and 18: to 384 + third + last + what it reads."""
+    return [
+        ["1x1 256", "3x3 384 /2 V"],
+        ["1x1 256", f"3x3 {third} /2 V"],
+        ["1x1 256", f"3x3 {third}", f"3x3 {last} /2 V"],
+        ["max /2 V"],
+    ]
+
 
 V1 = Plan(
     stem={
-        "imagenet": [*V3_STEM, "3x3 256 /2 V"],  # Figure 14: (256, 35, 35)
+        "imagenet": [*V3_STEMS["imagenet"][:-1], "3x3 256 /2 V"],  # Figure 14: (256, 35, 35)
         "cifar": ["3x3 256"],
     },
     blocks=(
@@ -54,17 +65,9 @@ V1 = Plan(
         [["1x1 192"], ["1x1 192", "1x3 192", "3x1 192"]],  # Figure 13: (1792, 8, 8)
     ),
     reductions=(
-        [  # Figure 7, with k, l, m, n = 192, 192, 256, 384 from Table 1
-            ["3x3 384 /2 V"],
-            ["1x1 192", "3x3 192", "3x3 256 /2 V"],
-            ["max /2 V"],
-        ],  # 384 + 256 + 256 = 896
-        [  # Figure 12
-            ["1x1 256", "3x3 384 /2 V"],
-            ["1x1 256", "3x3 256 /2 V"],
-            ["1x1 256", "3x3 256", "3x3 256 /2 V"],
-            ["max /2 V"],
-        ],  # 384 + 256 + 256 + 896 = 1792
+        [],
+        reduction_a(192, 192, 256, 384),  # 384 + 256 + 256 = 896
+        reduction_b(256, 256),  # 384 + 256 + 256 + 896 = 1792
     ),
 )
 
@@ -76,25 +79,16 @@ V2_PAPER = Plan(
         [["1x1 192"], ["1x1 192", "1x3 224", "3x1 256"]],  # Figure 19: (2144, 8, 8)
     ),
     reductions=(
-        [  # Figure 7, with k, l, m, n = 256, 256, 384, 384 from Table 1
-            ["3x3 384 /2 V"],
-            ["1x1 256", "3x3 256", "3x3 384 /2 V"],
-            ["max /2 V"],
-        ],  # 384 + 384 + 384 = 1152
-        [  # Figure 18
-            ["1x1 256", "3x3 384 /2 V"],
-            ["1x1 256", "3x3 288 /2 V"],
-            ["1x1 256", "3x3 288", "3x3 320 /2 V"],
-            ["max /2 V"],
-        ],  # 384 + 288 + 320 + 1152 = 2144
+        [],
+        reduction_a(256, 256, 384, 384),  # 384 + 384 + 384 = 1152
+        reduction_b(288, 320),  # 384 + 288 + 320 + 1152 = 2144
     ),
 )
 
 V2_RELEASED = Plan(
     stem={
         "imagenet": [
-            *V3_STEM,
-            "max /2 V",  # (192, 35, 35)
+            *V3_STEMS["imagenet"],  # (192, 35, 35)
             [["1x1 96"], ["1x1 48", "5x5 64"], ["1x1 64", "3x3 96", "3x3 96"], ["avg", "1x1 64"]],  # (320, 35, 35)
         ],
         "cifar": ["3x3 320"],
@@ -111,14 +105,7 @@ class InceptionResBlock(nn.Module):
     """relu(x + scale f(x)), f: branches, then a 1x1 with bias and without normalisation to x's channels; shape kept."""
 
     def __init__(
-        self,
-        channels: int,
-        table: Table,
-        conv: Callable[..., nn.Module],
-        scale: float,
-        drop_path: float,
-        se: bool = False,
-        relu: bool = True,
+        self, channels: int, table: Table, conv: Callable[..., nn.Module], scale: float, drop_path: float, se: bool
     ) -> None:
         super().__init__()
         self.scale = scale
@@ -126,7 +113,7 @@ class InceptionResBlock(nn.Module):
         self.project = nn.Conv2d(self.branches.out_channels, channels, 1)
         self.se = SqueezeExcite(channels, channels // 16) if se else nn.Identity()
         self.drop_path = DropPath(drop_path)
-        self.act = nn.ReLU(inplace=True) if relu else nn.Identity()
+        self.act: nn.Module = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.drop_path(self.se(self.project(self.branches(x))))
@@ -158,24 +145,22 @@ class InceptionResNet(Network):
     ) -> None:
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
-        # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
-        self.min_size = {"imagenet": 75, "cifar": 7}[stem]
+        self.min_size = MIN_SIZES[stem]
         self.stem = Chain(in_channels, plan.stem[stem], conv, count_include_pad=False)
         channels = self.stem.out_channels
 
         rates = iter(drop_path_rates(drop_path, sum(plan.depths)))
         self.stages = nn.Sequential()
-        for index, (table, depth) in enumerate(zip(plan.blocks, plan.depths, strict=True)):
+        for reduction, table, depth, factor in zip(plan.reductions, plan.blocks, plan.depths, scale, strict=True):
             stage = Stage()
-            if index > 0:
-                reduction = Branches(channels, plan.reductions[index - 1], conv)
-                channels = reduction.out_channels
-                stage.append(reduction)
-            for number in range(depth):
-                linear = plan.last_linear and index == 2 and number == depth - 1
-                factor = 1.0 if linear else scale[index]
-                stage.append(InceptionResBlock(channels, table, conv, factor, next(rates), se, relu=not linear))
-            self.stages.append(stage)
+            if reduction:
+                halved = Branches(channels, reduction, conv)
+                stage.append(halved)
+                channels = halved.out_channels
+            blocks = [InceptionResBlock(channels, table, conv, factor, next(rates), se) for _ in range(depth)]
+            self.stages.append(stage.extend(blocks))
+        if plan.last_linear:
+            blocks[-1].scale, blocks[-1].act = 1.0, nn.Identity()
         if plan.features is not None:
             stage.append(conv(channels, plan.features, 1))
             channels = plan.features

@@ -33,12 +33,11 @@ from typing import Literal
 from torch import nn
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
-from lineage.archs.blocks import ClassifierHead, ConvNormAct, init_layer, truncated_normal_
-from lineage.archs.branches import Chain, Chains
-from lineage.archs.inception_v3 import FIGURE_7, FIGURE_10_TO_8, FIGURE_10_TO_17, figure_6
-from lineage.archs.network import Network
+from lineage.archs.blocks import ConvNormAct, init_layer, truncated_normal_
+from lineage.archs.branches import Inception
+from lineage.archs.inception_v3 import FIGURE_7, FIGURE_10_TO_8, FIGURE_10_TO_17, MIN_SIZES, figure_6
 
-STEMS: dict[str, list] = {
+STEMS = {
     "imagenet": [
         "3x3 32 /2 V",  # (32, 149, 149)
         "3x3 32 V",  # (32, 147, 147)
@@ -61,7 +60,7 @@ FIGURE_5 = [
 FIGURE_6_WIDTHS = {4: (128, 160, 160, 192), 5: (128, 160, 160, 160, 192)}
 
 
-class InceptionV2(Network):
+class InceptionV2(Inception):
     """Stem, three stages of Inception modules, average pooling, linear.
 
     Args:
@@ -77,21 +76,13 @@ class InceptionV2(Network):
         figure_6_modules: Literal[4, 5] = 5,
         dropout: Rate = 0.0,
     ) -> None:
-        super().__init__()
-        conv = partial(ConvNormAct, eps=0.001)
-        # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
-        self.min_size = {"imagenet": 75, "cifar": 7}[stem]
-        widths = FIGURE_6_WIDTHS[int(figure_6_modules)]
-        self.stem = Chain(in_channels, STEMS[stem], conv)
         stages: list[list] = [
             [FIGURE_5] * 3,  # (288, 35, 35)
-            [FIGURE_10_TO_17, *map(figure_6, widths)],  # (768, 17, 17)
+            [FIGURE_10_TO_17, *map(figure_6, FIGURE_6_WIDTHS[int(figure_6_modules)])],  # (768, 17, 17)
             [FIGURE_10_TO_8, *[FIGURE_7] * 2],  # (2048, 8, 8)
         ]
-        self.stages = Chains(self.stem.out_channels, stages, conv)
-        self.last = nn.Identity()
-        self.head = ClassifierHead(self.stages.out_channels, num_classes, dropout)
-        self.apply(self.initialise)
+        super().__init__(STEMS[stem], stages, partial(ConvNormAct, eps=0.001), num_classes, in_channels, dropout)
+        self.min_size = MIN_SIZES[stem]
 
     def initialise(self, module: nn.Module) -> None:
         init_layer(module, partial(truncated_normal_, std=0.1 if isinstance(module, nn.Conv2d) else 0.01))

@@ -18,8 +18,7 @@ from torch.nn import functional as F
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, init_layer, truncated_normal_
-from lineage.archs.branches import Chain, Chains
-from lineage.archs.network import Network
+from lineage.archs.branches import Inception
 
 STEMS: dict[str, list] = {
     "imagenet": [
@@ -33,6 +32,8 @@ STEMS: dict[str, list] = {
     ],
     "cifar": ["3x3 192"],
 }
+# The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
+MIN_SIZES = {"imagenet": 75, "cifar": 7}
 
 
 def figure_5(pool: int) -> list[list[str]]:
@@ -95,7 +96,7 @@ class AuxHead(nn.Module):
         return self.head(self.conv(self.reduce(x)))
 
 
-class InceptionV3(Network):
+class InceptionV3(Inception):
     """Stem, three stages of Inception modules, average pooling, linear.
 
     Args:
@@ -112,18 +113,11 @@ class InceptionV3(Network):
         aux_heads: bool = False,
         dropout: Rate = 0.0,
     ) -> None:
-        super().__init__()
-        conv = partial(ConvNormAct, eps=0.001)
-        # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
-        self.min_size = {"imagenet": 75, "cifar": 7}[stem]
-        self.stem = Chain(in_channels, STEMS[stem], conv)
-        self.stages = Chains(self.stem.out_channels, STAGES, conv)
-        self.last = nn.Identity()
-        self.aux = AuxHead(num_classes) if aux_heads else None
-        self.aux_weights = (0.4,) if aux_heads else ()
-        self.classifiers = ("head.linear", "aux.head.linear") if aux_heads else ("head.linear",)
-        self.head = ClassifierHead(self.stages.out_channels, num_classes, dropout)
-        self.apply(self.initialise)
+        aux = AuxHead(num_classes) if aux_heads else None
+        super().__init__(STEMS[stem], STAGES, partial(ConvNormAct, eps=0.001), num_classes, in_channels, dropout, aux)
+        self.min_size = MIN_SIZES[stem]
+        if aux_heads:
+            self.aux_weights, self.classifiers = (0.4,), ("head.linear", "aux.head.linear")
 
     def initialise(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -12,9 +12,9 @@ from functools import partial
 from torch import nn
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
-from lineage.archs.blocks import ClassifierHead, ConvNormAct
-from lineage.archs.branches import Chain, Chains
-from lineage.archs.network import Network
+from lineage.archs.blocks import ConvNormAct
+from lineage.archs.branches import Inception
+from lineage.archs.inception_v3 import MIN_SIZES
 
 STEMS: dict[str, list] = {
     "imagenet": [  # Figure 3
@@ -49,11 +49,11 @@ C = [  # Figure 6
     ["avg", "1x1 256"],
 ]  # 6 * 256 = 1536
 
-REDUCTION_A = [  # Figure 7, with k, l, m, n = 192, 224, 256, 384 from Table 1
-    ["3x3 384 /2 V"],
-    ["1x1 192", "3x3 224", "3x3 256 /2 V"],
-    ["max /2 V"],
-]  # 384 + 256 + 384 = 1024
+
+def reduction_a(k: int, l: int, m: int, n: int) -> list[list[str]]:  # noqa: E741  # as Table 1 calls them
+    """Figure 7: to n + m + what it reads."""
+    return [[f"3x3 {n} /2 V"], [f"1x1 {k}", f"3x3 {l}", f"3x3 {m} /2 V"], ["max /2 V"]]
+
 
 REDUCTION_B = [  # Figure 8
     ["1x1 192", "3x3 192 /2 V"],
@@ -63,12 +63,12 @@ REDUCTION_B = [  # Figure 8
 
 STAGES: list[list] = [
     [A] * 4,  # (384, 35, 35)
-    [REDUCTION_A, *[B] * 7],  # (1024, 17, 17)
+    [reduction_a(192, 224, 256, 384), *[B] * 7],  # 384 + 256 + 384: (1024, 17, 17)
     [REDUCTION_B, *[C] * 3],  # (1536, 8, 8)
 ]
 
 
-class InceptionV4(Network):
+class InceptionV4(Inception):
     """Stem, three stages of Inception modules, average pooling, linear.
 
     Args:
@@ -83,15 +83,9 @@ class InceptionV4(Network):
         stem: Stem = "imagenet",
         dropout: Rate = 0.0,
     ) -> None:
-        super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
-        # The last 3x3/2 needs three pixels: 75 -> 37 -> 35 -> 17 -> 15 -> 7 -> 3 -> 1, or 7 -> 3 -> 1.
-        self.min_size = {"imagenet": 75, "cifar": 7}[stem]
-        self.stem = Chain(in_channels, STEMS[stem], conv)
-        self.stages = Chains(self.stem.out_channels, STAGES, conv, count_include_pad=False)
-        self.last = nn.Identity()
-        self.head = ClassifierHead(self.stages.out_channels, num_classes, dropout)
-        self.apply(self.initialise)
+        super().__init__(STEMS[stem], STAGES, conv, num_classes, in_channels, dropout, count_include_pad=False)
+        self.min_size = MIN_SIZES[stem]
 
     def initialise(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):

@@ -171,14 +171,3 @@ class LeNet5(Network):
             nn.init.uniform_(module.weight, -bound, bound)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def connections() -> int:
-    """The paper's count of connections at 32x32, biases included, RBF units too: 340,908."""
-    c1 = 6 * 28 * 28 * (25 + 1)  # 122,304
-    s2 = 6 * 14 * 14 * (4 + 1)  # 5,880
-    c3 = 10 * 10 * (sum(map(len, C3_INPUTS)) * 25 + 16)  # 151,600
-    s4 = 16 * 5 * 5 * (4 + 1)  # 2,000
-    c5 = 120 * (16 * 25 + 1)  # 48,120
-    f6 = 84 * (120 + 1)  # 10,164
-    return c1 + s2 + c3 + s4 + c5 + f6 + 84 * 10

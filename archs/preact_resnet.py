@@ -125,8 +125,8 @@ class PreActResNet(Network):
         self.head = ClassifierHead(channels[-1], num_classes, dropout)
         self.apply(self.initialise)
         if zero_init_last:
-            for unit in units:
-                nn.init.zeros_(unit.branch[-1].weight)
+            for module in units:
+                nn.init.zeros_(module.branch[-1].weight)  # type: ignore[arg-type]
 
     def initialise(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
