@@ -28,10 +28,7 @@ def config(*overrides: str) -> Any:
 def recipe(name: str, **changes: Any) -> Any:
     from omegaconf import OmegaConf
 
-    found: Any = OmegaConf.to_object(config(f"recipe={name}").recipe)
-    for key, value in changes.items():
-        setattr(found, key, value)
-    return found
+    return OmegaConf.to_object(OmegaConf.merge(config(f"recipe={name}").recipe, changes))
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -64,15 +61,12 @@ def compare(
     present = {name: work for name, work in works.items() if work is not None}
     for work in present.values() if warm_up else ():
         work()
-    times: dict[str, list[float]] = {name: [] for name in present}
-    for _ in range(rounds):
-        for name, work in present.items():
-            times[name].append(measure(work))
+    turns = [{name: measure(work) for name, work in present.items()} for _ in range(rounds)]
     first, *others = present
     for name in present:
-        print(f"  {name:28s} {statistics.median(times[name]):8.4f} s")
+        print(f"  {name:28s} {statistics.median(turn[name] for turn in turns):8.4f} s")
     for name in others:
-        ratios = [a / b for a, b in zip(times[first], times[name], strict=True)]
+        ratios = [turn[first] / turn[name] for turn in turns]
         print(f"  {first} / {name}: {statistics.median(ratios):.3f}  ({min(ratios):.3f} to {max(ratios):.3f})")
 
 
@@ -83,15 +77,14 @@ def command(description: str | None, *benchmarks: Callable[[int], None], rounds:
         rounds: default of --rounds.
         threads: of PyTorch; None: as many as it chooses.
     """
+    import torch
+
     known = {benchmark.__name__: benchmark for benchmark in benchmarks}
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*known, []], default=[])
     parser.add_argument("--rounds", type=int, default=rounds)
     arguments = parser.parse_args()
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or torch.get_num_threads())
     for name in arguments.names or known:
         print(f"{name}: {(known[name].__doc__ or '').strip()}")
         known[name](arguments.rounds)

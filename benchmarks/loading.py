@@ -1,12 +1,10 @@
 """The time from files to batches, against timm's loader, DALI and FFCV (if installed) and the decoder alone.
 
-python benchmarks/loading.py files augmented evaluation packed cores memory
+python benchmarks/loading.py files | augmented | evaluation | packed | cores    [--rounds 3]
 
 All but `cores` use one core and no worker processes. The photographs are ImageNet's if LINEAGE_DATA holds
 imagenet-sample/train, else scikit-learn's two, cut to 500 x 375.
 """
-
-from __future__ import annotations
 
 import importlib.util
 import multiprocessing
@@ -15,16 +13,34 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import simplejpeg
+import torch
 from harness import MEAN, ROOT, STD, command, compare, cpu_seconds, recipe
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from timm.data import create_dataset, create_transform
+from timm.data.loader import fast_collate
+from torch.utils.data import DataLoader, Subset
+
+from lineage.datamodules.decoding.encoded_images import EncodedImages
+from lineage.datamodules.discovery.index import open_index
+from lineage.datamodules.loading.loader import first_repetitions
+from lineage.datamodules.loading.worker_pool import Job, Pool
+from lineage.datamodules.packing.shards import Packing
+from lineage.recipes.augment.geometry import flip_images
+from lineage.recipes.augment.host import EvalCrop, TrainCrop
+from lineage.recipes.augment.pipeline import build_augmentation
+from lineage.running.allocator import keep_freed_memory
 
 COUNT, BATCH, SIDE = 1000, 64, 224
-Work = Callable[[], None]
+Work = Callable[[], object]
 
 
 @cache
@@ -39,9 +55,6 @@ def folder() -> Path:
 
 
 def write_photographs() -> Path:
-    from PIL import Image
-    from sklearn.datasets import load_sample_images
-
     place = Path(tempfile.mkdtemp()) / "photographs"
     for label, pixels in enumerate(load_sample_images().images):
         (place / f"{label}").mkdir(parents=True)
@@ -54,12 +67,6 @@ def write_photographs() -> Path:
 
 def load_images(root: Path) -> Any:
     """The images of a folder of classes, or of one that lineage prepare has written."""
-    import torch
-
-    from lineage.datamodules.decoding.encoded_images import EncodedImages
-    from lineage.datamodules.discovery.index import open_index
-    from lineage.datamodules.packing.shards import Packing
-
     packed = (root / "dataset.json").exists()
     blobs = Packing(str(root)).blobs("train") if packed else open_index(root)
     return EncodedImages(blobs, torch.zeros(len(blobs), dtype=torch.int64), 3, rotate=False)
@@ -74,14 +81,6 @@ def lineage(
         evaluate: "exact" or "fast", for an evaluation instead of training.
         mirror: whether to flip half of the images, as the other libraries do here; a run does it on its device.
     """
-    import torch
-
-    from lineage.datamodules.loading.loader import first_repetitions
-    from lineage.datamodules.loading.worker_pool import Job
-    from lineage.recipes.augment.geometry import flip_images
-    from lineage.recipes.augment.host import EvalCrop
-    from lineage.recipes.augment.pipeline import build_augmentation
-
     images = load_images(root or folder())
     rsb_a2 = recipe("rsb_a2", interpolation=interpolation, rand_augment=policy, test_crop_ratio=0.95)
     view: Any = build_augmentation(rsb_a2, one_size=False, seed=0, mean=MEAN, std=STD)[0]
@@ -102,10 +101,6 @@ def lineage(
 
 def timm(policy: str = "", evaluate: bool = False) -> Work:
     """uint8 batches of timm's dataset, transform and collation, as the workers of its loader make them."""
-    from timm.data import create_dataset, create_transform
-    from timm.data.loader import fast_collate
-    from torch.utils.data import DataLoader
-
     options: dict[str, Any] = {"interpolation": "bicubic", "use_prefetcher": True}
     if evaluate:
         transform = create_transform(SIDE, is_training=False, crop_pct=0.95, **options)
@@ -115,27 +110,15 @@ def timm(policy: str = "", evaluate: bool = False) -> Work:
     dataset = create_dataset("", root=str(folder()), split="train")
     dataset.transform = transform
     loader: Any = DataLoader(dataset, batch_size=BATCH, shuffle=True, collate_fn=fast_collate)
-
-    def work() -> None:
-        for _ in loader:
-            pass
-
-    return work
+    return lambda: deque(loader, maxlen=0)
 
 
 def decoder(root: Path | None = None, share: slice = slice(None)) -> Work:
     """simplejpeg alone, on the same files in memory."""
-    import simplejpeg
-
     blobs = load_images(root or folder()).blobs
     files = [blobs.read(i) for i in range(len(blobs))[share]]
-    files = [data for data in files if data[:2] == b"\xff\xd8"]
-
-    def work() -> None:
-        for data in files:
-            simplejpeg.decode_jpeg(data, strict=False)
-
-    return work
+    jpegs = [data for data in files if data[:2] == b"\xff\xd8"]
+    return lambda: deque(map(partial(simplejpeg.decode_jpeg, strict=False), jpegs), maxlen=0)
 
 
 def dali(bicubic: bool = True) -> Work | None:
@@ -155,11 +138,7 @@ def dali(bicubic: bool = True) -> Work | None:
     built = pipeline(batch_size=BATCH, num_threads=1, device_id=None, prefetch_queue_depth=1)
     built.build()
 
-    def work() -> None:
-        for _ in range(COUNT // BATCH):
-            built.run()
-
-    return work
+    return lambda: [built.run() for _ in range(COUNT // BATCH)]
 
 
 def write_beton(place: Path, longest: int, count: int) -> Path | None:
@@ -169,7 +148,6 @@ def write_beton(place: Path, longest: int, count: int) -> Path | None:
         return None
     from ffcv.fields import IntField, RGBImageField
     from ffcv.writer import DatasetWriter
-    from torch.utils.data import Subset
     from torchvision.datasets import ImageFolder
 
     file = place / "images.beton"
@@ -182,7 +160,6 @@ def write_beton(place: Path, longest: int, count: int) -> Path | None:
 def ffcv(file: Path | None, workers: int = 1, mirror: bool = True) -> Work | None:
     if file is None:
         return None
-    import torch
     from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
     from ffcv.loader import Loader, OrderOption
     from ffcv.transforms import RandomHorizontalFlip, ToTensor
@@ -192,8 +169,7 @@ def ffcv(file: Path | None, workers: int = 1, mirror: bool = True) -> Work | Non
     loader = Loader(str(file), BATCH, workers, pipelines={"image": pipeline, "label": None}, **options)
 
     def work() -> None:
-        for _ in loader:
-            pass
+        deque(loader, maxlen=0)
         torch.set_num_threads(1)  # FFCV sets it
 
     return work
@@ -223,8 +199,11 @@ def evaluation(rounds: int) -> None:
 @contextmanager
 def packed_folder(max_size: int) -> Iterator[Path]:
     place = Path(tempfile.mkdtemp())
-    words = ["datamodule=imagefolder", f"datamodule.root={folder()}", f"out={place / 'packed'}", f"max_size={max_size}"]
-    words += ["quality=90", "datamodule.val_size=1"]  # all but one in one split
+    (place / "images").mkdir()
+    for split in ("train", "val"):  # a data set of one image a class has none to hold out
+        (place / "images" / split).symlink_to(folder())
+    words = ["datamodule=imagefolder", f"datamodule.root={place / 'images'}", f"out={place / 'packed'}"]
+    words += [f"max_size={max_size}", "quality=90"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-m", "lineage", "prepare", *words], check=True, cwd=place, env=environment)
     try:
@@ -235,14 +214,6 @@ def packed_folder(max_size: int) -> Iterator[Path]:
 
 def pool(workers: int, root: Path, interpolation: str = "bicubic", mirror: bool = True) -> Work:
     """Batches of all the images from worker processes; this process flips them."""
-    import torch
-
-    from lineage.datamodules.loading.loader import first_repetitions
-    from lineage.datamodules.loading.worker_pool import Job, Pool
-    from lineage.recipes.augment.geometry import flip_images
-    from lineage.recipes.augment.host import TrainCrop
-    from lineage.running.allocator import keep_freed_memory
-
     keep_freed_memory()  # as a run on a CPU does
     images = load_images(root)
     job = Job(images, TrainCrop(recipe("rsb_a2", interpolation=interpolation), seed=0))
@@ -305,34 +276,6 @@ def cores(rounds: int) -> None:
     compare(rounds, one=one, two=on_cores(2, lambda: in_processes(halves)))
 
 
-def memory(rounds: int) -> None:
-    """CPU time to fetch batches of 256 images of MNIST in memory, against steps of LeNet-5."""
-    import torch
-    from torch.nn import functional as F
-
-    from lineage.archs.catalogue import build
-    from lineage.datamodules.images import TensorImages
-    from lineage.datamodules.loading.loader import Request, Stream, first_repetitions
-    from lineage.datamodules.loading.worker_pool import Job
-
-    images = TensorImages(torch.randint(0, 256, (60_000, 1, 32, 32), dtype=torch.uint8), torch.arange(60_000) % 10)
-    device, network = torch.device("cpu"), build("lenet5", num_classes=10)
-    stream = Stream("train", Job(images, None), device, None, print)
-    batches = first_repetitions(torch.randperm(60_000)[:25_600]).split(256)
-    requests = [Request((0, i), sample_keys, 0, 1.0) for i, sample_keys in enumerate(batches)]
-    pixels, labels = torch.rand(256, 1, 32, 32), torch.arange(256) % 10
-
-    def fetch() -> None:
-        for _ in stream(iter(requests), len(requests)):
-            pass
-
-    def steps() -> None:
-        for _ in requests:
-            F.cross_entropy(network(pixels), labels).backward()
-
-    compare(rounds, cpu_seconds, fetch=fetch, steps=steps)
-
-
 def packed(rounds: int) -> None:
     """Shards of a short side of 186 px, which have as many pixels as FFCV's with a long side of 256, area; also without
     flips, in which FFCV is slow, and with two workers, by wall-clock time."""
@@ -348,4 +291,4 @@ def packed(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    command(__doc__, files, augmented, evaluation, packed, cores, memory, rounds=3)
+    command(__doc__, files, augmented, evaluation, packed, cores, rounds=3)

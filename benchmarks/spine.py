@@ -1,11 +1,9 @@
 """The time of runs, against bare PyTorch loops.
 
-python benchmarks/spine.py startup | lenet | resnet18 | preparation | logging    [--rounds 5]
+python benchmarks/spine.py startup | lenet | resnet18    [--rounds 5]
 
-`lenet` and `logging` read MNIST (from LINEAGE_DATA, or data/); the others need no data.
+`lenet` reads MNIST (from LINEAGE_DATA, or data/); the others need no data.
 """
-
-from __future__ import annotations
 
 import statistics
 import subprocess
@@ -16,7 +14,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import ROOT, command, compare, config, own_seconds, recipe
+import torch
+from harness import ROOT, command, compare, config, own_seconds
+from pytorch_lightning.callbacks import Callback, Timer
+from rich.console import Console
+from torch.nn import functional as F
+
+from lineage import assemble
+from lineage.archs.resnet import ResNet
+from lineage.datamodules.images import TensorImages
+from lineage.datamodules.sets.cifar import CIFAR10
+from lineage.reporting.clock import Clock
+from lineage.reporting.metric_rows import MetricRows
+from lineage.reporting.progress_bar import RunProgressBar
+from lineage.running.checkpoints import Checkpoints
+from lineage.running.ranks import Ranks
+from lineage.running.stopping import Stop
 
 
 def process(*words: str) -> None:
@@ -25,8 +38,8 @@ def process(*words: str) -> None:
 
 def startup(rounds: int) -> None:
     """--help against importing torch, and a whole default run."""
-    help_page, torch = partial(process, "train.py", "--help"), partial(process, "-c", "import torch")
-    compare(rounds, warm_up=False, help=help_page, import_torch=torch)
+    help_page, import_torch = partial(process, "train.py", "--help"), partial(process, "-c", "import torch")
+    compare(rounds, warm_up=False, help=help_page, import_torch=import_torch)
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
         process("train.py", f"runs={folder}", "run=run")
@@ -38,16 +51,6 @@ def startup(rounds: int) -> None:
 
 def build(*words: str, everything: bool = True) -> tuple[Any, Any, Any]:
     """Trainer, module and data of a command, with all the callbacks and loggers of a run, or with none."""
-    from rich.console import Console
-
-    from lineage import assemble
-    from lineage.reporting.clock import Clock
-    from lineage.reporting.metric_rows import MetricRows
-    from lineage.reporting.progress_bar import RunProgressBar
-    from lineage.running.checkpoints import Checkpoints
-    from lineage.running.ranks import Ranks
-    from lineage.running.stopping import Stop
-
     folder = Path(tempfile.mkdtemp())
     cfg = config(*words, f"runs={folder}", "run=run")
     callbacks: list[Any] = []
@@ -65,8 +68,6 @@ def build(*words: str, everything: bool = True) -> tuple[Any, Any, Any]:
 
 def fit_seconds(*words: str, everything: bool = True) -> float:
     """From the first step to the end of the last epoch: training, validation, metrics, logging and checkpoint."""
-    from pytorch_lightning.callbacks import Timer
-
     trainer, classifier, datamodule = build(*words, everything=everything)
     timer = Timer()
     trainer.callbacks.append(timer)
@@ -76,9 +77,6 @@ def fit_seconds(*words: str, everything: bool = True) -> float:
 
 def bare_epochs(*words: str) -> float:
     """The same in a bare loop on the same tensors: gather, normalise, forward, backward, step; then validation."""
-    import torch
-    from torch.nn import functional as F
-
     _, classifier, datamodule = build(*words, everything=False)
     network, settings = classifier.network, classifier.recipe
     network.to(memory_format=torch.contiguous_format)
@@ -108,25 +106,14 @@ LENET = ("experiment=lenet5_mnist", "recipe.epochs=1", "recipe.decay_epochs=[1]"
 
 
 def lenet(rounds: int) -> None:
-    """LeNet-5 on MNIST, batch 128, one epoch with validation."""
-    ours, bare = partial(fit_seconds, *LENET), partial(bare_epochs, *LENET)
-    compare(rounds, own_seconds, warm_up=False, lineage=ours, bare=bare)
-
-
-def logging(rounds: int) -> None:
-    """The same epoch with progress, metrics files, TensorBoard and checkpoints, and with none of them."""
-    everything, nothing = (partial(fit_seconds, *LENET, everything=chosen) for chosen in (True, False))
-    compare(rounds, own_seconds, warm_up=False, everything=everything, nothing=nothing)
+    """LeNet-5 on MNIST, batch 128, one epoch with validation: a run with progress, metrics files, TensorBoard and
+    checkpoints, against one with none of them, and against a bare loop."""
+    ours, silent = (partial(fit_seconds, *LENET, everything=chosen) for chosen in (True, False))
+    compare(rounds, own_seconds, warm_up=False, lineage=ours, silent=silent, bare=partial(bare_epochs, *LENET))
 
 
 def resnet18(rounds: int) -> None:
     """ResNet-18 with the CIFAR stem, 32x32, batch 64: a step of ours, of a plain fp32 loop, of a hand-tuned one."""
-    import torch
-    from torch.nn import functional as F
-
-    from lineage.archs.resnet import ResNet
-    from lineage.datamodules.images import TensorImages
-
     steps, size = 6, 64
     images = torch.randint(0, 256, (size * steps, 3, 32, 32), dtype=torch.uint8)
     labels = torch.arange(size * steps) % 10
@@ -149,8 +136,6 @@ def resnet18(rounds: int) -> None:
         return statistics.median(seconds[1:])
 
     def ours() -> float:
-        from pytorch_lightning.callbacks import Callback
-
         words = "arch=resnet18 datamodule=cifar10 datamodule.val_size=0 trainer=cpu trainer.limit_val_batches=0"
         words += f" recipe.epochs=1 recipe.batch_size={size} recipe.decay_epochs=[1]"
         seconds: list[float] = []
@@ -162,10 +147,8 @@ def resnet18(rounds: int) -> None:
             def on_train_batch_end(self, *_):
                 seconds.append(time.perf_counter() - self.began)
 
-        import lineage.datamodules.sets.cifar
-
         data = TensorImages(images, labels)
-        setattr(lineage.datamodules.sets.cifar.CIFAR10, "read", lambda self, share: (data, data))  # noqa: B010
+        CIFAR10.read = lambda self, share: (data, data)  # type: ignore[method-assign]
         trainer, classifier, datamodule = build(*words.split())
         trainer.callbacks.append(Steps())
         trainer.fit(classifier, datamodule=datamodule)
@@ -175,35 +158,5 @@ def resnet18(rounds: int) -> None:
     compare(rounds, own_seconds, warm_up=False, lineage=ours, tuned=tuned, plain_fp32=plain)
 
 
-def preparation(rounds: int) -> None:
-    """Pad-crop, flip and normalisation of a CIFAR batch of 128, against a whole ResNet-20 step."""
-    import torch
-    from torch.nn import functional as F
-
-    from lineage.archs.resnet import resnet_cifar
-    from lineage.datamodules.loading.loader import first_repetitions
-    from lineage.recipes.augment.device import DeviceAugmentation
-
-    augment = DeviceAugmentation(recipe("resnet_cifar"), seed=0, mean=[0.5] * 3, std=[0.25] * 3, crop_here=True)
-    images, labels = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8), torch.arange(128) % 10
-    keys = first_repetitions(torch.arange(128))
-    network = resnet_cifar(20, num_classes=10, shortcut="A", stem="cifar").to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, fused=True)
-
-    def prepare() -> Any:
-        return augment(images, keys).contiguous(memory_format=torch.channels_last)
-
-    batch = prepare()
-
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = network(batch)
-        F.cross_entropy(logits.float(), labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    compare(max(rounds, 20), preparation=prepare, resnet20_step=step)
-
-
 if __name__ == "__main__":
-    command(__doc__, startup, lenet, logging, resnet18, preparation, rounds=5, threads=None)
+    command(__doc__, startup, lenet, resnet18, rounds=5, threads=None)

@@ -1,64 +1,87 @@
-"""The time and memory that a recipe adds to a training step: python benchmarks/steps.py
+"""The time and memory of parts of a training step, against none or against a library's equal ones.
 
-python benchmarks/steps.py ingredients | average | memory    [--rounds 9]
+python benchmarks/steps.py ingredients | average | lamb | erasing | memory | recompute    [--rounds 9]
 """
-
-from __future__ import annotations
 
 import subprocess
 import sys
 from functools import partial
 from typing import Any
 
+import timm.optim
+import torch
 from harness import MEAN, ROOT, STD, command, compare, own_seconds, recipe
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lineage.archs import catalogue
+from lineage.datamodules.loading.loader import first_repetitions
+from lineage.recipes.augment.device import DeviceAugmentation
+from lineage.recipes.augment.erasing import erase, erasing_draws
+from lineage.recipes.augment.randomness import ImageDraws, normal_quantiles
+from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_loss
+from lineage.recipes.optim.averaging import Average
+from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups
 
 
 def ingredients(rounds: int) -> None:
     """Forward and backward pass of ResNet-50, 16 images of 64 px: RSB A2's mixing, targets and loss, against none."""
-    import torch
-
-    from lineage.archs import catalogue
-    from lineage.datamodules.loading.loader import first_repetitions
-    from lineage.recipes.augment.device import DeviceAugmentation
-    from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_loss
-
     images, labels = torch.randint(0, 256, (16, 3, 64, 64), dtype=torch.uint8), torch.arange(16)
+    key = MicroBatchKey(0, 1, 0)
+
+    def step(network: Any, chosen: Any, augment: Any) -> None:
+        keys = first_repetitions(labels)
+        options: dict[str, Any] = {"key": key, "memory_format": torch.contiguous_format}
+        micro_batch_loss(network, chosen, augment, images, labels, keys, num_classes=1000, **options)[0].backward()
+
     steps = {}
     for name, chosen in {"rsb_a2": recipe("rsb_a2"), "pytorch": recipe("pytorch", color_jitter=0.0)}.items():
-        torch.manual_seed(0)
-        network = catalogue.build("resnet50", 1000, 3, resolution=224)
+        network = catalogue.build("resnet50")
         augment = DeviceAugmentation(chosen, seed=0, mean=MEAN, std=STD, crop_here=False)
-
-        def step(network: Any, chosen: Any, augment: Any) -> None:
-            loss, _ = micro_batch_loss(
-                network, chosen, augment, images, labels, first_repetitions(labels), num_classes=1000,
-                key=MicroBatchKey(0, 1, 0), memory_format=torch.contiguous_format,
-            )  # fmt: skip
-            loss.backward()
-
         steps[name] = partial(step, network, chosen, augment)
     compare(rounds, **steps)
 
 
 def average(rounds: int) -> None:
     """100 updates of ResNet-20's exponential average, against one step of 128 images."""
-    import torch
-    from torch.nn import functional as F
-
-    from lineage.archs import catalogue
-    from lineage.recipes.optim.averaging import Average
-
-    network, wrn = catalogue.build("resnet_cifar", 10, 3), recipe("wrn", ema=0.999)
-    follower, images, labels = Average(wrn, network), torch.randn(128, 3, 32, 32), torch.arange(128) % 10
+    network = catalogue.build("resnet_cifar", num_classes=10)
+    follower, images = Average(recipe("wrn", ema=0.999), network), torch.randn(128, 3, 32, 32)
 
     def updates() -> None:
         for step in range(100):
             follower.after_step(network, step, 391)
 
     def resnet20_step() -> None:
-        F.cross_entropy(network(images), labels).backward()
+        F.cross_entropy(network(images), torch.arange(128) % 10).backward()
 
     compare(rounds, updates=updates, resnet20_step=resnet20_step)
+
+
+def lamb(rounds: int) -> None:
+    """RSB A2's LAMB on ResNet-50 against timm's, one tensor at a time (its default on a CPU) and foreach."""
+    rsb_a2, networks = recipe("rsb_a2"), [catalogue.build("resnet50") for _ in range(3)]
+    for parameter in (parameter for network in networks for parameter in network.parameters()):
+        parameter.grad = 1e-3 * torch.randn_like(parameter)
+    steps = {"lineage": build_optimizer(rsb_a2, networks[0]).step}
+    for network, name in zip(networks[1:], ("timm", "timm_foreach"), strict=True):
+        options: Any = {"max_grad_norm": 1.0, "foreach": name == "timm_foreach"}
+        steps[name] = timm.optim.Lamb(parameter_groups(network, rsb_a2), rsb_a2.lr, **options).step
+    compare(rounds, **steps)
+
+
+def erasing(rounds: int) -> None:
+    """Random erasing of 256 images of 224x224 by noise, with probability 0.25, against timm's."""
+    pixels, keys, quantiles = torch.randn(256, 3, 224, 224), first_repetitions(torch.arange(256)), normal_quantiles()
+
+    def ours(rsb_a2: Any, draw: ImageDraws) -> None:
+        erase(rsb_a2, draw(keys), pixels, quantiles)
+
+    for mode, theirs in (("pixel", "pixel"), ("constant", "const")):
+        rsb_a2 = recipe("rsb_a2", erasing_prob=0.25, erasing_mode=mode)
+        draw, other = ImageDraws(0, erasing_draws(rsb_a2)), RandomErasing(0.25, mode=theirs, device="cpu")
+        print(f" {mode}")
+        compare(rounds, lineage=partial(ours, rsb_a2, draw), timm=partial(other, pixels))
 
 
 EVALUATION = """
@@ -86,8 +109,34 @@ def memory(rounds: int) -> None:
         return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
     kept, given_back = partial(evaluation, True), partial(evaluation, False)
-    compare(max(rounds // 3, 3), own_seconds, warm_up=False, kept=kept, given_back=given_back)
+    compare(rounds, own_seconds, warm_up=False, kept=kept, given_back=given_back)
+
+
+def recompute(rounds: int) -> None:
+    """Activations that the backward pass needs, 2 images of 224 px: kept, or computed again."""
+    images = torch.randn(2, 3, 224, 224)
+    for name in ("resnet50", "mobilenet_v2", "densenet121"):
+        network = catalogue.build(name)
+        kept = activation_bytes(network, images)
+        network.checkpoint_gradients()
+        print(f"  {name:28s} {kept / 2**20:.1f} MiB, {activation_bytes(network, images) / 2**20:.1f} recomputed")
+
+
+def activation_bytes(network: nn.Module, images: Tensor) -> int:
+    """Bytes of the storages that autograd keeps for the backward pass, without parameters and input."""
+    given = {tensor.untyped_storage().data_ptr() for tensor in (images, *network.parameters(), *network.buffers())}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in given:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # it keeps the storage alive, so no other one gets its address
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        network(images)
+    return sum(kept.values())
 
 
 if __name__ == "__main__":
-    command(__doc__, ingredients, average, memory, rounds=9)
+    command(__doc__, ingredients, average, lamb, erasing, memory, recompute, rounds=9)
