@@ -24,6 +24,7 @@ from torch import Tensor
 
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, View
+from lineage.files import reason
 
 CHUNK = 32  # most images that a process makes at a time
 STREAMS = 3  # with batches at the same time: training, an evaluation, and statistics or the rest of another evaluation
@@ -70,6 +71,9 @@ class Pool:
         largest: bytes of the largest batch.
         ahead: batches of one job that are submitted before the first result is fetched.
         device: where batches go.
+
+    Raises:
+        DataError: the system lets no process start.
     """
 
     def __init__(self, jobs: Mapping[str, Job], workers: int, largest: int, ahead: int, device: torch.device) -> None:
@@ -80,13 +84,18 @@ class Pool:
         self.free = list(range(slots))  # used last in, first out: a slot that was never used takes no memory
         self.copying: deque[tuple[Any, int]] = deque()  # slots that are being copied to the device
         self.pending: dict[int, PendingBatch] = {}
-        tasks, self.tasks = context.Pipe(duplex=False)
-        self.results, results = context.Pipe(duplex=False)
-        locks = context.Lock(), context.Lock()
-        arguments = (self.jobs, self.memory, tasks, results, locks, os.getpid())
-        self.processes = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(workers)]
-        for process in self.processes:
-            process.start()
+        try:  # semaphores, descriptors or processes may be few
+            tasks, self.tasks = context.Pipe(duplex=False)
+            self.results, results = context.Pipe(duplex=False)
+            locks = context.Lock(), context.Lock()
+            arguments = (self.jobs, self.memory, tasks, results, locks, os.getpid())
+            self.processes = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(workers)]
+            for process in self.processes:
+                process.start()
+        except OSError as error:
+            for process in mp.active_children():
+                process.kill()
+            raise DataError(f"No worker processes ({reason(error)}): datamodule.workers=0 needs none.") from error
         tasks.close()
         results.close()
         self.pinned = device.type == "cuda" and _pin(self.memory)

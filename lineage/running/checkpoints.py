@@ -1,5 +1,6 @@
 """Checkpoints: written whole or not at all, at every epoch's end and every few minutes; read as data, never as code."""
 
+import errno
 import os
 import pickle
 import time
@@ -34,10 +35,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
                 torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # torch's word for a full disk
-                raise
+        except OSError as error:
             raise CheckpointError(cannot_write(path, error)) from error
+        except RuntimeError as error:
+            if "inline_container" not in str(error):  # torch's word for a full disk
+                raise
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise CheckpointError(cannot_write(path, full)) from error
 
 
 class Checkpoints(ModelCheckpoint):

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,8 @@ class Run:
             os.environ.pop("LINEAGE_RUN", None)
             if handler is not None:
                 logging.getLogger().removeHandler(handler)
-                handler.close()
+                with suppress(OSError):  # a full disk, which the exception that ends the run has told
+                    handler.close()
             lock.release()
 
     def _show_plan(
@@ -219,7 +220,8 @@ class Run:
 
 def open_log(path: Path) -> logging.Handler:
     """train.log: everything that is logged from here on, appended."""
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, encoding="utf-8", errors="surrogateescape")
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # of a full disk, metrics.csv tells
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     root = logging.getLogger()
     root.addHandler(handler)
