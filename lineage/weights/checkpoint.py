@@ -30,12 +30,14 @@ class SavedWeights(NamedTuple):
         arch: the network's arguments.
         preprocessing: of the images that the weights were trained on.
         classes: their names, in the order of the logits.
+        trained_on: the digest of the training images.
     """
 
     tensors: Tensors
     arch: Mapping[str, Any]
     preprocessing: Preprocessing | None
     classes: list[str] | None = None
+    trained_on: str | None = None
 
 
 def read_weights(path: Path) -> SavedWeights:
@@ -56,11 +58,11 @@ def read_weights(path: Path) -> SavedWeights:
     arch, values = content.get("arch"), content.get("preprocessing")
     preprocessing = preprocessing_from(values) if isinstance(values, Mapping) else timm_folder_preprocessing(path)
     states = [value for value in content.values() if isinstance(value, Mapping)]
-    classes = next((state["classes"] for state in states if "classes" in state), None)  # of the datamodule
+    data: Mapping[str, Any] = next((state for state in states if "classes" in state), {})  # the datamodule's
     arch = dict(arch) if isinstance(arch, Mapping) else {}
     if "_target_" in arch:
         arch["_target_"] = current_name(str(arch["_target_"]))
-    return SavedWeights(network_weights(content), arch, preprocessing, classes)
+    return SavedWeights(network_weights(content), arch, preprocessing, data.get("classes"), data.get("images"))
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """The names that timm has for our modules, in tables such as those of lineage/weights/torchvision_names.py."""
 
-from lineage.weights.torchvision_names import DENSENET, INCEPTION_V3, RESNET, VGG_FEATURES, conv_norm, each
+from lineage.weights.torchvision_names import DENSENET, INCEPTION_V3, RESNET, V3_STEM, VGG_FEATURES, conv_norm, each
 
 VGG = VGG_FEATURES | {"head.2": "pre_logits.fc1 7x7", "head.5": "pre_logits.fc2 1x1", "head.8": "head.fc"}
 
@@ -12,18 +12,12 @@ SE_RESNET = RESNET | {
     "stages.{s}.{b}.se.expand": "layer{s+1}.{b}.se_module.fc2",
     "head.linear": "last_linear",
 }
-PREACT_RESNET = {
-    "stem.0": "stem.conv",
-    "stages.{s}.{b}.act.norm": "stages.{s}.blocks.{b}.norm1",
-    "stages.{s}.{b}.branch.0": "stages.{s}.blocks.{b}.conv1",
-    "stages.{s}.{b}.branch.1.norm": "stages.{s}.blocks.{b}.norm2",
-    "stages.{s}.{b}.branch.2": "stages.{s}.blocks.{b}.conv2",
-    "stages.{s}.{b}.branch.3.norm": "stages.{s}.blocks.{b}.norm3",
-    "stages.{s}.{b}.branch.4": "stages.{s}.blocks.{b}.conv3",
-    "stages.{s}.{b}.shortcut": "stages.{s}.blocks.{b}.downsample.conv",
-    "last.norm": "norm",
-    "head.linear": "head.fc 1x1",
-}
+PREACT_RESNET = {"stem.0": "stem.conv", "last.norm": "norm", "head.linear": "head.fc 1x1"}
+for ours, theirs in {
+    "act.norm": "norm1", "branch.1.norm": "norm2", "branch.3.norm": "norm3",
+    "branch.0": "conv1", "branch.2": "conv2", "branch.4": "conv3", "shortcut": "downsample.conv",
+}.items():  # fmt: skip
+    PREACT_RESNET[f"stages.{{s}}.{{b}}.{ours}"] = f"stages.{{s}}.blocks.{{b}}.{theirs}"
 
 # ---- MobileNet, EfficientNet. The blocks of the first stage have no expansion.
 
@@ -89,66 +83,43 @@ INCEPTION_V4 = {
 V2_STEM = ("conv2d_1a", "conv2d_2a", "conv2d_2b", "conv2d_3b", "conv2d_4a")
 TO_MIXED_7A = [(f"branches.{i}.{{l}}", f"branch{i}.{{l}}") for i in (0, 1, 2)]
 INCEPTION_RESNET_V2 = {
-    **each(zip(("stem.0", "stem.1", "stem.2", "stem.4", "stem.5"), V2_STEM, strict=True)),
+    **each(zip(V3_STEM, V2_STEM, strict=True)),  # their stems are Inception v3's
     **each((f"stem.7.{ours}", f"mixed_5b.{theirs}") for ours, theirs in CHAINS),
     **each((f"stages.1.0.{ours}", f"mixed_6a.{theirs}") for ours, theirs in CHAINS),
     **each((f"stages.2.0.{ours}", f"mixed_7a.{theirs}") for ours, theirs in TO_MIXED_7A),
     **each([("stages.2.11", "conv2d_7b")]),
     "head.linear": "classif",
 }
-for ours, theirs in (
-    ("stages.0.{b}", "repeat.{b}"),
-    ("stages.1.{b}", "repeat_1.{b-1}"),
-    ("stages.2.10", "block8"),
-    ("stages.2.{b}", "repeat_2.{b-1}"),
-):
+for ours, theirs in {
+    "stages.0.{b}": "repeat.{b}", "stages.1.{b}": "repeat_1.{b-1}",
+    "stages.2.10": "block8", "stages.2.{b}": "repeat_2.{b-1}",
+}.items():  # fmt: skip
     INCEPTION_RESNET_V2 |= each((f"{ours}.branches.{mine}", f"{theirs}.{name}") for mine, name in CHAINS)
     INCEPTION_RESNET_V2[f"{ours}.project"] = f"{theirs}.conv2d"
 
 # ---- NASNet-A (6 @ 4032)
 
 SEPARABLE = {
-    0: "separable_1.depthwise_conv2d",
-    1: "separable_1.pointwise_conv2d",
-    2: "bn_sep_1",
-    4: "separable_2.depthwise_conv2d",
-    5: "separable_2.pointwise_conv2d",
-    6: "bn_sep_2",
-}
+    0: "separable_1.depthwise_conv2d", 1: "separable_1.pointwise_conv2d", 2: "bn_sep_1",
+    4: "separable_2.depthwise_conv2d", 5: "separable_2.pointwise_conv2d", 6: "bn_sep_2",
+}  # fmt: skip
+NASNET_INPUTS = {
+    "squeeze.0": "conv_1x1.conv", "squeeze.1": "conv_1x1.bn",
+    "previous.0": "conv_prev_1x1.conv", "previous.1": "conv_prev_1x1.bn",
+    "previous.even": "path_1.conv", "previous.odd": "path_2.conv", "previous.norm": "final_path_bn",
+}  # fmt: skip
 NASNET_A = {**each([("stem", "conv0")]), "head.linear": "last_linear"}
 for ours, theirs in {
-    "stages.0.0": "cell_stem_0",
-    "stages.1.0": "cell_stem_1",
-    "stages.1.{b}": "cell_{b-1}",
-    "stages.2.0": "reduction_cell_0",
-    "stages.2.{b}": "cell_{b+5}",
-    "stages.3.0": "reduction_cell_1",
-    "stages.3.{b}": "cell_{b+11}",
-}.items():
-    NASNET_A |= {
-        f"{ours}.squeeze.0": f"{theirs}.conv_1x1.conv",
-        f"{ours}.squeeze.1": f"{theirs}.conv_1x1.bn",
-        f"{ours}.previous.0": f"{theirs}.conv_prev_1x1.conv",
-        f"{ours}.previous.1": f"{theirs}.conv_prev_1x1.bn",
-        f"{ours}.previous.even": f"{theirs}.path_1.conv",
-        f"{ours}.previous.odd": f"{theirs}.path_2.conv",
-        f"{ours}.previous.norm": f"{theirs}.final_path_bn",
-    }
+    "stages.0.0": "cell_stem_0", "stages.1.0": "cell_stem_1", "stages.1.{b}": "cell_{b-1}",
+    "stages.2.0": "reduction_cell_0", "stages.2.{b}": "cell_{b+5}",
+    "stages.3.0": "reduction_cell_1", "stages.3.{b}": "cell_{b+11}",
+}.items():  # fmt: skip
+    NASNET_A |= {f"{ours}.{mine}": f"{theirs}.{name}" for mine, name in NASNET_INPUTS.items()}
     for side in ("left", "right"):
         mine, name = f"{ours}.combine.{{r}}.{side}.operation", f"{theirs}.comb_iter_{{r}}_{side}"
         NASNET_A |= {f"{mine}.{layer}": f"{name}.{part}" for layer, part in SEPARABLE.items()}
 
 TABLES = (
-    VGG,
-    RESNET,
-    SE_RESNET,
-    PREACT_RESNET,
-    DENSENET,
-    MOBILENET_V1,
-    MOBILENET,
-    XCEPTION,
-    INCEPTION_V3,
-    INCEPTION_V4,
-    INCEPTION_RESNET_V2,
-    NASNET_A,
-)
+    VGG, RESNET, SE_RESNET, PREACT_RESNET, DENSENET, MOBILENET_V1, MOBILENET, XCEPTION,
+    INCEPTION_V3, INCEPTION_V4, INCEPTION_RESNET_V2, NASNET_A,
+)  # fmt: skip

@@ -27,13 +27,10 @@ def each(pairs: Iterable[tuple[str, str]], kinds: tuple[str, str] = ("conv", "bn
 # ---- AlexNet, VGG. counterparts.py numbers VGG's layers through (`flat.{i}`), as theirs are.
 
 ALEXNET = {
-    "stem.0": "features.0",
-    "stages.0.0.conv": "features.3",
-    **{f"stages.1.{i}.conv": f"features.{6 + 2 * i}" for i in range(3)},
-    "head.3": "classifier.1",
-    "head.6": "classifier.4",
-    "head.8": "classifier.6",
-}
+    "stem.0": "features.0", "stages.0.0.conv": "features.3",
+    "stages.1.0.conv": "features.6", "stages.1.1.conv": "features.8", "stages.1.2.conv": "features.10",
+    "head.3": "classifier.1", "head.6": "classifier.4", "head.8": "classifier.6",
+}  # fmt: skip
 VGG_FEATURES = {"flat.{i}": "features.{i}"}
 VGG = VGG_FEATURES | {"head.2": "classifier.0", "head.5": "classifier.3", "head.8": "classifier.6"}
 
@@ -59,57 +56,39 @@ DENSENET = {
 
 # ---- MobileNet v2, EfficientNet. The blocks of the first stage have no expansion.
 
+NUMBERS = ("0", "1")
 MOBILENET_V2 = {
-    **conv_norm("stem", "features.0.0", "features.0.1"),
-    **conv_norm("stages.0.0.depthwise", "features.1.conv.0.0", "features.1.conv.0.1"),
+    **each([("stem", "features.0"), ("stages.0.0.depthwise", "features.1.conv.0"), ("last", "features.18")], NUMBERS),
     **conv_norm("stages.0.0.project", "features.1.conv.1", "features.1.conv.2"),
-    **conv_norm("last", "features.18.0", "features.18.1"),
     "head.linear": "classifier.1",
 }
 for stage, first in enumerate((2, 4, 7, 11, 14, 17), start=1):  # blocks before it, of 1, 2, 3, 4, 3, 3, 1; and the stem
     ours, theirs = f"stages.{stage}.{{b}}", f"features.{{b+{first}}}.conv"
-    MOBILENET_V2 |= {
-        **conv_norm(f"{ours}.expand", f"{theirs}.0.0", f"{theirs}.0.1"),
-        **conv_norm(f"{ours}.depthwise", f"{theirs}.1.0", f"{theirs}.1.1"),
-        **conv_norm(f"{ours}.project", f"{theirs}.2", f"{theirs}.3"),
+    MOBILENET_V2 |= each([(f"{ours}.expand", f"{theirs}.0"), (f"{ours}.depthwise", f"{theirs}.1")], NUMBERS)
+    MOBILENET_V2 |= conv_norm(f"{ours}.project", f"{theirs}.2", f"{theirs}.3")
+EFFICIENTNET = each([("stem", "features.0"), ("last", "features.8")], NUMBERS) | {"head.linear": "classifier.1"}
+for ours, theirs, depthwise in (  # its place in the block
+    ("stages.0.{b}", "features.1.{b}.block", 0),
+    ("stages.{s}.{b}", "features.{s+1}.{b}.block", 1),
+):
+    convolutions = {"expand": 0, "depthwise": depthwise, "project": depthwise + 2}
+    EFFICIENTNET |= {
+        **each(((f"{ours}.{name}", f"{theirs}.{place}") for name, place in convolutions.items()), NUMBERS),
+        f"{ours}.se.reduce": f"{theirs}.{depthwise + 1}.fc1",
+        f"{ours}.se.expand": f"{theirs}.{depthwise + 1}.fc2",
     }
-MBCONV = "features.{s+1}.{b}.block"
-EFFICIENTNET = {
-    **conv_norm("stem", "features.0.0", "features.0.1"),
-    **conv_norm("stages.0.{b}.depthwise", "features.1.{b}.block.0.0", "features.1.{b}.block.0.1"),
-    "stages.0.{b}.se.reduce": "features.1.{b}.block.1.fc1",
-    "stages.0.{b}.se.expand": "features.1.{b}.block.1.fc2",
-    **conv_norm("stages.0.{b}.project", "features.1.{b}.block.2.0", "features.1.{b}.block.2.1"),
-    **conv_norm("stages.{s}.{b}.expand", f"{MBCONV}.0.0", f"{MBCONV}.0.1"),
-    **conv_norm("stages.{s}.{b}.depthwise", f"{MBCONV}.1.0", f"{MBCONV}.1.1"),
-    "stages.{s}.{b}.se.reduce": f"{MBCONV}.2.fc1",
-    "stages.{s}.{b}.se.expand": f"{MBCONV}.2.fc2",
-    **conv_norm("stages.{s}.{b}.project", f"{MBCONV}.3.0", f"{MBCONV}.3.1"),
-    **conv_norm("last", "features.8.0", "features.8.1"),
-    "head.linear": "classifier.1",
-}
 
 # ---- Inception v3
 
 DOUBLE_3X3 = {f"2.{i}": f"branch3x3dbl_{i + 1}" for i in range(3)}
 FIGURE_5 = {"0.0": "branch1x1", "1.0": "branch5x5_1", "1.1": "branch5x5_2", **DOUBLE_3X3, "3.1": "branch_pool"}
-FIGURE_6 = {
-    "0.0": "branch1x1",
-    **{f"1.{i}": f"branch7x7_{i + 1}" for i in range(3)},
-    **{f"2.{i}": f"branch7x7dbl_{i + 1}" for i in range(5)},
-    "3.1": "branch_pool",
-}
+FIGURE_6 = {"0.0": "branch1x1", **{f"1.{i}": f"branch7x7_{i + 1}" for i in range(3)}, "3.1": "branch_pool"}
+FIGURE_6 |= {f"2.{i}": f"branch7x7dbl_{i + 1}" for i in range(5)}
 FIGURE_7 = {
-    "0.0": "branch1x1",
-    "1.0": "branch3x3_1",
-    "1.1.branches.0.0": "branch3x3_2a",
-    "1.1.branches.1.0": "branch3x3_2b",
-    "2.0": "branch3x3dbl_1",
-    "2.1": "branch3x3dbl_2",
-    "2.2.branches.0.0": "branch3x3dbl_3a",
-    "2.2.branches.1.0": "branch3x3dbl_3b",
-    "3.1": "branch_pool",
-}
+    "0.0": "branch1x1", "1.0": "branch3x3_1", "2.0": "branch3x3dbl_1", "2.1": "branch3x3dbl_2", "3.1": "branch_pool",
+    "1.1.branches.0.0": "branch3x3_2a", "1.1.branches.1.0": "branch3x3_2b",
+    "2.2.branches.0.0": "branch3x3dbl_3a", "2.2.branches.1.0": "branch3x3dbl_3b",
+}  # fmt: skip
 TO_17 = {"0.0": "branch3x3", **{f"1.{i}": f"branch3x3dbl_{i + 1}" for i in range(3)}}
 TO_8 = {"0.0": "branch3x3_1", "0.1": "branch3x3_2", **{f"1.{i}": f"branch7x7x3_{i + 1}" for i in range(4)}}
 MIXED = {
@@ -119,9 +98,10 @@ MIXED = {
     "stages.2.0": ("Mixed_7a", TO_8),
     **{f"stages.2.{i}": (f"Mixed_7{letter}", FIGURE_7) for i, letter in enumerate("bc", start=1)},
 }
-V3_STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3")
+V3_STEM = ("stem.0", "stem.1", "stem.2", "stem.4", "stem.5")
+THEIR_STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3")
 INCEPTION_V3 = {
-    **each(zip(("stem.0", "stem.1", "stem.2", "stem.4", "stem.5"), V3_STEM, strict=True)),
+    **each(zip(V3_STEM, THEIR_STEM, strict=True)),
     **each(
         (f"{ours}.branches.{branch}", f"{theirs}.{name}")
         for ours, (theirs, branches) in MIXED.items()
