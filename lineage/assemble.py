@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lineage.recipes.distillation import Teacher
     from lineage.recipes.evaluation import Evaluator
     from lineage.running.trainer import Trainer
+    from lineage.weights.checkpoint import SavedWeights
 
 EVALUATION_BATCH = 256  # most images of a forward pass without gradients
 
@@ -105,16 +106,20 @@ def teacher(cfg: DictConfig) -> Teacher:
     return Teacher(built.requires_grad_(False).eval(), own, student, notes)
 
 
-def data(cfg: DictConfig, *, share: bool = False) -> ImageDataModule:
+def data(cfg: DictConfig, *, share: bool = False, only_test: bool = False) -> ImageDataModule:
     """The data set, read and split.
 
     Args:
         share: whether the processes of this machine hold one copy.
+        only_test: whether they are for an evaluation of the weights, whose classes they are matched with.
 
     Raises:
         DataError: files are missing or damaged.
     """
     built = instantiate(cfg.datamodule)
+    saved = saved_weights(cfg) if only_test else None
+    if saved and len(saved.classes or ()) == built.num_classes:
+        built.only_test(saved.classes, saved.trained_on)
     built.load(share=share)
     return built
 
@@ -129,10 +134,16 @@ def class_names(cfg: DictConfig) -> list[str]:
 
 def classes_learned(cfg: DictConfig) -> list[str] | None:
     """Names of the classes that the weights tell apart, if they are a run's."""
+    saved = saved_weights(cfg)
+    return saved and saved.classes
+
+
+def saved_weights(cfg: DictConfig) -> SavedWeights | None:
+    """The file of weights, if they come from one."""
     from lineage.weights.checkpoint import read_weights
     from lineage.weights.preprocessing import LIBRARIES
 
-    return None if cfg.pretrained in (None, *LIBRARIES) else read_weights(Path(str(cfg.pretrained))).classes
+    return None if cfg.pretrained in (None, *LIBRARIES) else read_weights(Path(str(cfg.pretrained)))
 
 
 def trainer(
@@ -181,7 +192,6 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     data.connect_training(order, split, view, procedure.total_epochs)
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
-    taught = teacher(cfg) if procedure.distill else None
     return Classifier(
         network,
         procedure,
@@ -193,7 +203,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
         from_scratch=cfg.pretrained is None,
         channels_last=trainer.channels_last,
         exact=_has_float64(trainer),
-        teacher=taught,
+        teacher=teacher(cfg) if procedure.distill else None,
     )
 
 

@@ -110,8 +110,8 @@ def _sentence(failures: list[Failure], value: Any) -> str:
     """The failures joined by "or": null comes last, no verb stands twice, and "a number" includes a whole one."""
     words = {failure.words for failure in failures}
     implied = {"null", "a whole number"} if "a number" in words else {"null"}
-    told = [failure for failure in failures if failure.words not in implied] or failures
-    groups = groupby(told, lambda failure: failure.verb)
+    kept = [failure for failure in failures if failure.words not in implied] or failures
+    groups = groupby(kept, lambda failure: failure.verb)
     text = " or ".join(f"{verb} {' or '.join(failure.words for failure in same)}" for verb, same in groups)
     text += " or null" if "null" in words and len(words) > 1 else ""
     choices = [choice for failure in failures for choice in failure.choices]

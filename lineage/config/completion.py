@@ -64,7 +64,8 @@ def complete(cfg: DictConfig) -> DictConfig:
 def _expand_paths(cfg: DictConfig) -> None:
     """A folder may be called 2024, which Hydra reads as a number; ~ is the user's home. The root of the data is kept
     absolute, so that a run can be evaluated from another folder."""
-    for node, keys in ((cfg.datamodule, ("root", "name", "cache", "train_folder", "test_folder")), (cfg, ("out",))):
+    folders = ("root", "name", "cache", "train_folder", "val_folder", "test_folder")
+    for node, keys in ((cfg.datamodule, folders), (cfg, ("out",))):
         for key in keys:
             if node.get(key) is not None:
                 node[key] = os.path.expanduser(str(node[key]))

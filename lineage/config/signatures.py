@@ -112,15 +112,15 @@ def _function_signature(
         bound: the number of first arguments that a call does not give: self.
         ancestors: the bases of a constructor's class.
     """
-    told = node.args
-    positional = [*told.posonlyargs, *told.args]
-    defaults = [None] * (len(positional) - len(told.defaults)) + told.defaults + told.kw_defaults
-    named = zip([*positional, *told.kwonlyargs], defaults, strict=True)
+    parameters = node.args
+    positional = [*parameters.posonlyargs, *parameters.args]
+    defaults = [None] * (len(positional) - len(parameters.defaults)) + parameters.defaults + parameters.kw_defaults
+    named = zip([*positional, *parameters.kwonlyargs], defaults, strict=True)
     own = {a.arg: Argument(a.annotation, module, default is None) for a, default in islice(named, bound, None)}
     changed = not set(_decorators(node)) <= KEEP_ARGUMENTS
-    if told.kwarg is None:
+    if parameters.kwarg is None:
         return Signature(own, changed)
-    above = _handed_on(node, told.kwarg.arg, ancestors) if ancestors else Signature({}, open=True)
+    above = _handed_on(node, parameters.kwarg.arg, ancestors) if ancestors else Signature({}, open=True)
     return Signature({**own, **above.arguments, **own}, changed or above.open)  # its own first, whatever the base has
 
 

@@ -6,6 +6,7 @@ from lineage.config.checks import checks
 from lineage.config.completion import complete, with_run
 from lineage.config.derived import eval_preprocessing
 from lineage.doors import door
+from lineage.errors import UserError
 from lineage.running.parent import follow_parent
 
 
@@ -27,17 +28,19 @@ def run(cfg: DictConfig) -> None:
     out = console(quiet=not is_main_process())
     callbacks = [Ranks(cfg.trainer.timeout_s), RunProgressBar(out)]
     trainer = assemble.trainer(cfg, network, callbacks=callbacks)
-    data = assemble.data(cfg, share=trainer.world_size > 1)
+    data = assemble.data(cfg, share=trainer.world_size > 1, only_test=True)
     evaluator = assemble.evaluator(cfg, network, data, trainer)
     data.test = getattr(data, cfg.split)
+    if not len(data.test):
+        raise UserError(f"split={cfg.split}: there are no such images.")
 
     trainer.test(evaluator, datamodule=data, verbose=False)
     batches, batch = int(sum(trainer.num_test_batches)), min(trainer.max_per_device, assemble.EVALUATION_BATCH)
-    seen = min(len(data.test), batches * batch * trainer.world_size)  # trainer.limit_test_batches
-    of_all = f" of {len(data.test):,}" if seen < len(data.test) else ""
+    count = min(len(data.test), batches * batch * trainer.world_size)  # trainer.limit_test_batches
+    of_all = f" of {len(data.test):,}" if count < len(data.test) else ""
     rows = {
         "weights": str(cfg.pretrained),
-        "data": f"{seen:,}{of_all} images of split {cfg.split}, {eval_preprocessing(cfg).size}",
+        "data": f"{count:,}{of_all} images of split {cfg.split}, {eval_preprocessing(cfg).size}",
         **{
             name.replace("test_", f"{cfg.split}_"): f"{float(value):.6f}"
             for name, value in trainer.callback_metrics.items()

@@ -114,7 +114,7 @@ class Run:
             os.environ.pop("LINEAGE_RUN", None)
             if handler is not None:
                 logging.getLogger().removeHandler(handler)
-                with suppress(OSError):  # a full disk, which the exception that ends the run has told
+                with suppress(OSError):  # a full disk, which the exception that ends the run names
                     handler.close()
             lock.release()
 

@@ -32,8 +32,8 @@ def show_ranking(sweep: Path, runs: Path, stopped: bool = False) -> bool:
         screen.print(means_over_seeds(groups))
     for job in missing:
         log = job.folder / "train.log"
-        told = log.exists() and " Stopped by " in "".join(log.read_text().splitlines()[-1:])  # by trainer.max_time
-        how = "still running" if is_in_use(job.folder) else "not finished" if stopped or told else "failed"
+        timed_out = log.exists() and " Stopped by " in "".join(log.read_text().splitlines()[-1:])  # by trainer.max_time
+        how = "still running" if is_in_use(job.folder) else "not finished" if stopped or timed_out else "failed"
         line = f"{how}: {job.number} {job.folder.name}{f', see {log}' if log.exists() else ''}"
         screen.print(line, style="red", soft_wrap=True, highlight=False)
     name = sweep.relative_to(runs) if sweep.is_relative_to(runs) else sweep
