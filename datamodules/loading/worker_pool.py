@@ -93,8 +93,8 @@ class Pool:
             for process in self.processes:
                 process.start()
         except OSError as error:
-            for process in mp.active_children():
-                process.kill()
+            for child in mp.active_children():
+                child.kill()
             raise DataError(f"No worker processes ({reason(error)}): datamodule.workers=0 needs none.") from error
         tasks.close()
         results.close()
