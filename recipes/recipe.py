@@ -29,12 +29,9 @@ class Recipe(Objective, Averages, Augmentation, Regularization, Schedule, Optimi
         for name, annotation in ANNOTATIONS.items():
             if wrong := problem(annotation, getattr(self, name)):
                 raise RecipeError(f"recipe.{name}={as_yaml(getattr(self, name))}: {wrong}")
-        self.check_length()
-        self.check_optimization()
-        self.check_schedule()
-        self.check_augmentation()
-        self.check_averages()
-        self.check_objective()
+        for group in (Length, Optimization, Schedule, Augmentation, Averages, Objective):
+            for message in group.problems(self):
+                raise RecipeError(f"recipe.{message}")
 
 
 ANNOTATIONS: dict[str, Any] = get_type_hints(Recipe, include_extras=True)  # of all keys

@@ -1,10 +1,11 @@
 """Augmentation of the training images."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from lineage.recipes.keys.values import RecipeError, Share
+from lineage.recipes.keys.values import Share
 from lineage.text import as_yaml
 
 Crop = Annotated[str, Literal["none", "pad", "rrc", "scale_jitter"]]
@@ -44,72 +45,68 @@ class Augmentation:
     mix_partner: Partner  # reversed: the mirror place in the batch (timm); rolled: torchvision
     mix_per: MixPer  # one draw a step, or one for each micro-batch of a device
 
-    if TYPE_CHECKING:  # of other groups
+    if TYPE_CHECKING:  # of another group
         train_res: int = 0
 
-    def check_augmentation(self) -> None:
-        self._check_crop()
+    def problems(self) -> Iterator[str]:
+        yield from self._crop_problems()
         policies = [name for name in ("rand_augment", "auto_augment", "trivial_augment") if getattr(self, name)]
         if len(policies) > 1:
-            raise RecipeError(f"{' and '.join('recipe.' + name for name in policies)}: choose one.")
+            yield f"{' and recipe.'.join(policies)}: choose one."
         if self.rand_augment:
-            _check_rand_augment(self.rand_augment)
+            yield from (f"rand_augment={self.rand_augment}: {problem}" for problem in _rand_problems(self.rand_augment))
         if self.auto_augment:
-            _check_auto_augment(self.auto_augment)
+            yield from (f"auto_augment={self.auto_augment}: {problem}" for problem in _auto_problems(self.auto_augment))
         if self.hflip_alternating and self.hflip != 0.5:
-            raise RecipeError("recipe.hflip_alternating=true: it flips half of the images: set recipe.hflip=0.5.")
+            yield "hflip_alternating=true: it flips half of the images: set recipe.hflip=0.5."
 
-    def _check_crop(self) -> None:
-        pad, scale, ratio = self.crop == "pad", as_yaml(self.crop_scale), as_yaml(self.crop_ratio)
-        if pad != bool(self.crop_padding) or pad != (self.crop_padding_mode != "none"):
-            raise RecipeError(
-                f"recipe.crop={self.crop}, recipe.crop_padding={self.crop_padding}, "
-                f"recipe.crop_padding_mode={self.crop_padding_mode}: pad needs the other two, other crops have neither."
-            )
+    def _crop_problems(self) -> Iterator[str]:
+        pad, scale, mode = self.crop == "pad", as_yaml(self.crop_scale), self.crop_padding_mode
+        crop = f"crop={self.crop}"
+        if pad != bool(self.crop_padding) or pad != (mode != "none"):
+            yield f"{crop}, crop_padding={self.crop_padding}, crop_padding_mode={mode}: pad has the other two, alone."
         if (self.crop in ("rrc", "scale_jitter")) != (len(self.crop_scale) == 2):
-            raise RecipeError(f"recipe.crop={self.crop} with recipe.crop_scale={scale}: a range for rrc, scale_jitter.")
+            yield f"{crop} with recipe.crop_scale={scale}: a range for rrc, scale_jitter."
         if (self.crop == "rrc") != (len(self.crop_ratio) == 2):
-            raise RecipeError(f"recipe.crop={self.crop} with recipe.crop_ratio={ratio}: a range for rrc alone.")
-        for name in ("crop_scale", "crop_ratio"):
-            low_high = getattr(self, name)
-            if low_high and low_high[0] > low_high[1]:
-                raise RecipeError(f"recipe.{name}={as_yaml(low_high)}: a range [low,high].")
+            yield f"{crop} with recipe.crop_ratio={as_yaml(self.crop_ratio)}: a range for rrc alone."
+        for name, limits in (("crop_scale", self.crop_scale), ("crop_ratio", self.crop_ratio)):
+            if len(limits) not in (0, 2) or limits != sorted(limits):
+                yield f"{name}={as_yaml(limits)}: a range [low,high]."
         if self.crop == "rrc" and self.crop_scale[1] > 1:
-            raise RecipeError(f"recipe.crop_scale={scale}: shares of the area, at most 1.")
+            yield f"crop_scale={scale}: shares of the area, at most 1."
         if self.crop == "scale_jitter" and self.crop_scale[0] < self.train_res:
-            raise RecipeError(f"recipe.crop_scale={scale}: short sides of at least train_res={self.train_res}.")
+            yield f"crop_scale={scale}: short sides of at least train_res={self.train_res}."
 
 
-def _check_auto_augment(notation: str) -> None:
+def _auto_problems(notation: str) -> Iterator[str]:
     """timm's notation, v0 or v0-mstd0.5; timm itself skips a word without a number."""
     name, *words = notation.split("-")
     if name not in AUTO_AUGMENTS:
-        raise RecipeError(f"recipe.auto_augment={notation}: it is one of {', '.join(AUTO_AUGMENTS)}.")
+        yield f"it is one of {', '.join(AUTO_AUGMENTS)}."
     for word in words:
         if not re.fullmatch(r"mstd\d+(\.\d+)?", word):
-            raise RecipeError(f"recipe.auto_augment={notation}: {word} is not mstd and a number, {name}-mstd0.5.")
+            yield f"{word} is not mstd and a number, {name}-mstd0.5."
 
 
-def _check_rand_augment(notation: str) -> None:
+def _rand_problems(notation: str) -> Iterator[str]:
     """timm's notation, rand-m7-mstd0.5-inc1; timm itself skips a word that it does not know."""
     name, *words = notation.split("-")
     if name != "rand":
-        raise RecipeError(f"recipe.rand_augment={notation}: it begins with rand, as rand-m7-mstd0.5-inc1 does.")
+        yield "it begins with rand, as rand-m7-mstd0.5-inc1 does."
     kinds = [re.sub(r"[\d.]+$", "", word) for word in words]
-    for word, first in zip(words, kinds, strict=True):
-        kind = re.fullmatch(r"(mstd|mmax|m|n|p|inc)(\d+(?:\.\d+)?)", word)
-        if kind is None and word not in RAND_AUGMENT_SETS:
-            raise RecipeError(
-                f"recipe.rand_augment={notation}: {word} is none of m (magnitude), n (operations), mstd, mmax, p, inc, "
-                f"each with its number, {', '.join(RAND_AUGMENT_SETS)}."
+    for word, kind in zip(words, kinds, strict=True):
+        numbered = re.fullmatch(r"(mstd|mmax|m|n|p|inc)(\d+(\.\d+)?)", word)
+        if not numbered and word not in RAND_AUGMENT_SETS:
+            yield (
+                f"{word} is none of m (magnitude), n (operations), mstd, mmax, p, inc, each with its number, "
+                f"{', '.join(RAND_AUGMENT_SETS)}."
             )
-        if kind and kind.group(1) == "m" and float(kind.group(2)) > 30:
-            raise RecipeError(f"recipe.rand_augment={notation}: magnitudes go to 10, or somewhat above.")
-        if kinds.count(first) > 1:
-            raise RecipeError(f"recipe.rand_augment={notation}: {first} stands there twice.")
+        number = float(numbered[2]) if numbered else 0.0
+        if kind == "m" and number > 30:
+            yield "magnitudes go to 10, or somewhat above."
+        if kinds.count(kind) > 1:
+            yield f"{kind} stands there twice."
         if word == "n0":
-            raise RecipeError(
-                f"recipe.rand_augment={notation}: n0 is no operation; none at all is recipe.rand_augment=."
-            )
-        if kind and kind.group(1) == "p" and float(kind.group(2)) > 1:
-            raise RecipeError(f"recipe.rand_augment={notation}: {word} is a probability, at most 1.")
+            yield "n0 is no operation; none at all is recipe.rand_augment=."
+        if kind == "p" and number > 1:
+            yield f"{word} is a probability, at most 1."

@@ -1,10 +1,11 @@
 """Averages of the weights, used for validation and test, and the statistics of batch normalisation."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from lineage.recipes.keys.schedule import Schedule
-from lineage.recipes.keys.values import BelowOne, Rate, RecipeError
+from lineage.recipes.keys.values import BelowOne, Rate
 
 
 @dataclass(kw_only=True)
@@ -17,24 +18,21 @@ class Averages(Schedule):
     swa_lr: Rate = 0.0  # constant rate of these epochs; 0: the schedule's
     precise_bn: Annotated[int, "0 <= x <= 100000000"] = 0  # images to compute BN statistics from, for evaluations
 
-    def check_averages(self) -> None:
+    def problems(self) -> Iterator[str]:
         if self.ema and self.swa:
-            raise RecipeError("recipe.ema and recipe.swa: choose one.")
+            yield "ema and recipe.swa: choose one."
         for name in ("ema_every", "ema_ramp", "ema_warmup_copy"):
             if getattr(self, name) and not self.ema:
-                raise RecipeError(f"recipe.{name}: it acts on recipe.ema, which is 0.")
+                yield f"{name}: it acts on recipe.ema, which is 0."
         if self.ema_warmup_copy and not self.warmup_epochs:
-            raise RecipeError("recipe.ema_warmup_copy=true: it needs recipe.warmup_epochs.")
+            yield "ema_warmup_copy=true: it needs recipe.warmup_epochs."
         if self.swa > self.epochs:
-            raise RecipeError(f"recipe.swa={self.swa}: more epochs than recipe.epochs={self.epochs}.")
+            yield f"swa={self.swa}: more epochs than recipe.epochs={self.epochs}."
         if self.swa and self.cooldown_epochs:
-            raise RecipeError("recipe.swa and recipe.cooldown_epochs: both say how the training ends; choose one.")
+            yield "swa and recipe.cooldown_epochs: both say how the training ends; choose one."
         if self.swa_lr and not self.swa:
-            raise RecipeError("recipe.swa_lr: it is the rate of the last recipe.swa epochs: set recipe.swa.")
+            yield "swa_lr: it is the rate of the last recipe.swa epochs: set recipe.swa."
         if self.swa_lr and self.swa + self.warmup_epochs >= self.epochs:
-            raise RecipeError(
-                f"recipe.swa_lr={self.swa_lr:g}: it is the rate of the last swa={self.swa} epochs, and leaves none "
-                "between warm-up and them to the schedule; schedule=constant has one rate for all."
-            )
+            yield f"swa_lr={self.swa_lr:g}: warm-up and the last swa={self.swa} epochs leave none to the schedule."
         if self.swa and self.schedule == "plateau":
-            raise RecipeError("recipe.swa: the end of schedule plateau is not known in advance; choose another.")
+            yield "swa: the end of schedule plateau is not known in advance; choose another."

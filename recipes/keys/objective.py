@@ -1,11 +1,12 @@
 """What is minimised, and how the result is tested."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from lineage.recipes.keys.augmentation import Augmentation
 from lineage.recipes.keys.regularization import Regularization
-from lineage.recipes.keys.values import BelowOne, RecipeError, Share
+from lineage.recipes.keys.values import BelowOne, Share
 
 TestInterpolation = Annotated[str, Literal["", "bilinear", "bicubic", "area"]]
 Loss = Annotated[str, Literal["ce", "bce", "rbf"]]
@@ -34,24 +35,21 @@ class Objective(Augmentation, Regularization):
         """Whether images are mixed, by mixup or CutMix."""
         return bool(self.mixup_alpha or self.cutmix_alpha)
 
-    def check_objective(self) -> None:
+    def problems(self) -> Iterator[str]:
         for name in ("bce_threshold", "multi_hot"):
             if getattr(self, name) and self.loss != "bce":
-                raise RecipeError(f"recipe.{name}: it acts on loss bce alone; leave it out.")
+                yield f"{name}: it acts on loss bce alone; leave it out."
         if self.bce_threshold and (self.label_smoothing or self.multi_hot):
-            raise RecipeError("recipe.bce_threshold: it erases label_smoothing and multi_hot; choose one.")
+            yield "bce_threshold: it erases label_smoothing and multi_hot; choose one."
         if self.multi_hot and not self.mixes:
-            raise RecipeError("recipe.multi_hot=true: without mixup_alpha or cutmix_alpha no image has two classes.")
+            yield "multi_hot=true: without mixup_alpha or cutmix_alpha no image has two classes."
         if self.loss == "rbf" and (self.label_smoothing or self.mixes):
-            raise RecipeError("recipe.loss=rbf: it does not take smoothed or mixed labels.")
+            yield "loss=rbf: it does not take smoothed or mixed labels."
         if self.rbf_competition and self.loss != "rbf":
-            raise RecipeError("recipe.rbf_competition: it acts on loss rbf alone; set 0.")
+            yield "rbf_competition: it acts on loss rbf alone; set 0."
         if bool(self.distill) != bool(self.distill_share):
-            raise RecipeError(
-                "recipe.distill, recipe.distill_share: both or neither, hard and 0.5 for example, or soft, 0.5 and "
-                "distill_temperature=3."
-            )
+            yield "distill, distill_share: both or neither, such as hard and 0.5, or soft, 0.5, distill_temperature=3."
         if (self.distill == "soft") != bool(self.distill_temperature):
-            raise RecipeError("recipe.distill_temperature: distill soft needs it, 3 for example; otherwise 0.")
+            yield "distill_temperature: distill soft needs it, 3 for example; otherwise 0."
         if self.distill and self.loss == "rbf":
-            raise RecipeError("recipe.distill: loss rbf has no probabilities; choose ce or bce.")
+            yield "distill: loss rbf has no probabilities; choose ce or bce."

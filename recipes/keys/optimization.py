@@ -1,9 +1,10 @@
 """The optimiser and its groups of parameters."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from lineage.recipes.keys.values import BelowOne, Rate, RecipeError, Share
+from lineage.recipes.keys.values import BelowOne, Rate, Share
 
 # All but sgd are timm's.
 Optimizer = Annotated[str, Literal["sgd", "lamb", "adamw", "adam", "nadamw", "rmsproptf", "lars", "lion"]]
@@ -31,32 +32,27 @@ class Optimization:
     lookahead: BelowOne = 0.0  # decay of slow weights (arXiv 1907.08610) at the end
     lookahead_steps: Annotated[int, "0 <= x <= 1000"] = 0  # steps between two meetings with the slow weights
 
-    def check_optimization(self) -> None:
+    def problems(self) -> Iterator[str]:
         name = self.optimizer
         if self.nesterov and name != "sgd":
-            raise RecipeError(f"recipe.nesterov=true: {name} has no Nesterov momentum; sgd has.")
+            yield f"nesterov=true: {name} has no Nesterov momentum; sgd has."
         if self.nesterov and not self.momentum:
-            raise RecipeError("recipe.nesterov=true needs recipe.momentum above 0.")
+            yield "nesterov=true needs recipe.momentum above 0."
         if name in ("lamb", "adamw", "adam", "nadamw", "rmsproptf") and not (self.beta2 and self.eps):
-            raise RecipeError(f"recipe.beta2, recipe.eps: {name} needs both, 0.999 and 1e-8 for example.")
+            yield f"beta2, recipe.eps: {name} needs both, 0.999 and 1e-8 for example."
         if name == "lion" and not self.beta2:
-            raise RecipeError("recipe.beta2: lion needs it, 0.99 for example.")
+            yield "beta2: lion needs it, 0.99 for example."
         if name in ("sgd", "lars") and self.beta2:
-            raise RecipeError(f"recipe.beta2={self.beta2:g}: {name} does not use it; set 0.")
+            yield f"beta2={self.beta2:g}: {name} does not use it; set 0."
         if name in ("sgd", "lion") and self.eps:
-            raise RecipeError(f"recipe.eps={self.eps:g}: {name} does not use it; set 0.")
+            yield f"eps={self.eps:g}: {name} does not use it; set 0."
         if self.lamb_clip and name != "lamb":
-            raise RecipeError(f"recipe.lamb_clip: {name} is not lamb; recipe.grad_clip is for every optimiser.")
+            yield f"lamb_clip: {name} is not lamb; recipe.grad_clip is for every optimiser."
         if (name == "lars") != bool(self.lars_trust):
-            raise RecipeError(
-                f"recipe.lars_trust={self.lars_trust:g}: lars needs it, 0.001 for example, the others have none."
-            )
+            yield f"lars_trust={self.lars_trust:g}: lars needs it, 0.001 for example, the others have none."
         if (self.lr_scaling != "none") != bool(self.lr_batch):
-            raise RecipeError(
-                f"recipe.lr_scaling={self.lr_scaling}, recipe.lr_batch={self.lr_batch}: linear and sqrt need "
-                "the batch that lr is for, none has no such batch."
-            )
+            yield f"lr_scaling={self.lr_scaling}, lr_batch={self.lr_batch}: linear and sqrt need both, none needs 0."
         if bool(self.lookahead) != bool(self.lookahead_steps):
-            raise RecipeError("recipe.lookahead, recipe.lookahead_steps: both or neither, 0.774 and 5 for example.")
+            yield "lookahead, recipe.lookahead_steps: both or neither, 0.774 and 5 for example."
         if self.layer_decay and self.norm_bias_lr_factor:
-            raise RecipeError("recipe.layer_decay and recipe.norm_bias_lr_factor: choose one.")
+            yield "layer_decay and recipe.norm_bias_lr_factor: choose one."

@@ -1,11 +1,12 @@
 """The learning rate over training."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from lineage.recipes.keys.length import Length
 from lineage.recipes.keys.optimization import Optimization
-from lineage.recipes.keys.values import Epochs, Rate, RecipeError, Share
+from lineage.recipes.keys.values import Epochs, Rate, Share
 from lineage.text import as_yaml
 
 ScheduleName = Annotated[
@@ -30,60 +31,49 @@ class Schedule(Optimization, Length):
     after_warmup: bool = False  # the schedule begins where warm-up ends, and is shorter by it
     min_lr: Rate = 0.0  # linear, cosine: where they end
 
-    def check_schedule(self) -> None:
+    def problems(self) -> Iterator[str]:
         name, decays = self.schedule, as_yaml(self.decay_epochs)
         if name in ("step", "exponential") and len(self.decay_epochs) != 1:
-            raise RecipeError(f"recipe.decay_epochs={decays}: {name} needs one period, [30].")
+            yield f"decay_epochs={decays}: {name} needs one period, [30]."
         if name in ("multistep", "list"):
             if not self.decay_epochs or sorted(set(self.decay_epochs)) != self.decay_epochs:
-                raise RecipeError(f"recipe.decay_epochs={decays}: schedule {name} needs them in order, [30,60].")
+                yield f"decay_epochs={decays}: schedule {name} needs them in order, [30,60]."
             length = self.epochs - (self.warmup_epochs if self.after_warmup else 0)
             if self.decay_epochs[-1] >= length:
-                raise RecipeError(
-                    f"recipe.decay_epochs={decays}: the schedule's {length:g} epochs end before the last."
-                )
+                yield f"decay_epochs={decays}: the schedule's {length:g} epochs end before the last."
         decaying = name in ("step", "multistep", "exponential", "plateau")
         if decaying != bool(self.decay_rate):
-            raise RecipeError(
-                f"recipe.decay_rate={self.decay_rate:g}: step, multistep, exponential and plateau need a factor, 0.1 "
-                f"for example; {name} {'is one of them' if decaying else 'has none, 0'}."
-            )
+            need = "needs a factor, 0.1 for example" if decaying else "has none, 0"
+            yield f"decay_rate={self.decay_rate:g}: schedule {name} {need}."
         if name in ("constant", "linear", "cosine", "plateau") and self.decay_epochs:
-            raise RecipeError(f"recipe.decay_epochs={decays}: schedule {name} has none; [].")
+            yield f"decay_epochs={decays}: schedule {name} has none; []."
         if (name == "list") != bool(self.lrs):
-            raise RecipeError(f"recipe.lrs={as_yaml(self.lrs)}: rates for schedule list, and for it alone.")
+            yield f"lrs={as_yaml(self.lrs)}: rates for schedule list, and for it alone."
         if name == "list" and (len(self.lrs) != len(self.decay_epochs) + 1 or self.lrs[0] != self.lr):
-            raise RecipeError(
-                f"recipe.lrs={as_yaml(self.lrs)}: one more than decay_epochs={decays}, the first is lr={self.lr:g}."
-            )
+            yield f"lrs={as_yaml(self.lrs)}: one more than decay_epochs={decays}, the first is lr={self.lr:g}."
         if (name == "plateau") != bool(self.patience) or (name == "plateau") != bool(self.max_decays):
-            raise RecipeError(
-                "recipe.patience, recipe.max_decays: schedule plateau needs both, 5 and 3; others neither."
-            )
+            yield "patience, recipe.max_decays: schedule plateau needs both, 5 and 3; others neither."
         if self.min_lr and name not in ("linear", "cosine"):
-            raise RecipeError(f"recipe.min_lr={self.min_lr:g}: schedule {name} does not use it; set 0.")
+            yield f"min_lr={self.min_lr:g}: schedule {name} does not use it; set 0."
         if self.min_lr > self.lr:
-            raise RecipeError(f"recipe.min_lr={self.min_lr:g}: it is above recipe.lr={self.lr:g}.")
-        self._check_warmup()
+            yield f"min_lr={self.min_lr:g}: it is above recipe.lr={self.lr:g}."
+        yield from self._warmup_problems()
 
-    def _check_warmup(self) -> None:
+    def _warmup_problems(self) -> Iterator[str]:
         if self.warmup_epochs > self.epochs:
-            raise RecipeError(f"recipe.warmup_epochs={self.warmup_epochs:g}: longer than recipe.epochs={self.epochs}.")
+            yield f"warmup_epochs={self.warmup_epochs:g}: longer than recipe.epochs={self.epochs}."
         for name in ("warmup_lr", "warmup_factor", "after_warmup"):
             if getattr(self, name) and not self.warmup_epochs:
-                raise RecipeError(f"recipe.{name}={as_yaml(getattr(self, name))}: it needs recipe.warmup_epochs.")
+                yield f"{name}={as_yaml(getattr(self, name))}: it needs recipe.warmup_epochs."
         if self.after_warmup and self.warmup_epochs == self.epochs:
-            raise RecipeError("recipe.after_warmup=true: warm-up takes all epochs; nothing is left for the schedule.")
+            yield "after_warmup=true: warm-up takes all epochs; nothing is left for the schedule."
         if self.warmup_lr > self.lr:
-            raise RecipeError(f"recipe.warmup_lr={self.warmup_lr:g}: warm-up leads to recipe.lr={self.lr:g}, below it.")
+            yield f"warmup_lr={self.warmup_lr:g}: warm-up leads to recipe.lr={self.lr:g}, below it."
         if self.warmup_lr and self.warmup_factor:
-            raise RecipeError("recipe.warmup_lr and recipe.warmup_factor: choose one.")
+            yield "warmup_lr and recipe.warmup_factor: choose one."
         if self.warmup_epochs and not (self.warmup_lr or self.warmup_factor) and self.schedule_interval == "epoch":
-            raise RecipeError(
-                "recipe.warmup_lr=0: with schedule_interval=epoch the whole first epoch would have rate 0; "
-                "give a start, or recipe.schedule_interval=step."
-            )
+            yield "warmup_lr=0: the whole first epoch would have rate 0; give a start, or schedule_interval=step."
         if self.schedule == "plateau" and self.cooldown_epochs:
-            raise RecipeError("recipe.cooldown_epochs: the end of schedule plateau is not known in advance; set 0.")
+            yield "cooldown_epochs: the end of schedule plateau is not known in advance; set 0."
         if self.schedule == "plateau" and self.warmup_epochs:
-            raise RecipeError("recipe.warmup_epochs: schedule plateau has no warm-up; set 0.")
+            yield "warmup_epochs: schedule plateau has no warm-up; set 0."
