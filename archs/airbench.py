@@ -9,7 +9,8 @@ convolutions start as the identity on their first input channels, biases at 0; l
 """
 
 from collections.abc import Sequence
-from typing import Annotated, cast
+from itertools import pairwise
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,7 @@ from lineage.archs.network import Network, Stage
 class WhiteningConv(nn.Conv2d):
     """2x2 filters that make the patches of natural images uncorrelated, each twice, of either sign.
 
-    (B, C, H, W) -> (B, 8C, H - 1, W - 1). The filters are computed, see `start_from`; the bias starts at 0 and is
-    trained.
+    (B, C, H, W) -> (B, 8C, H - 1, W - 1). `start_from` computes the filters; the bias starts at 0 and is trained.
     """
 
     bias: nn.Parameter
@@ -68,9 +68,6 @@ class Scale(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * self.factor
 
-    def extra_repr(self) -> str:
-        return f"{self.factor:g}"
-
 
 class Airbench(Network):
     """Whitening, GELU, three groups, max pooling of what is left, linear without bias, 1/9.
@@ -82,7 +79,6 @@ class Airbench(Network):
 
     min_size = 17  # two pixels for the last convolution: 17 -> 16 -> 8 -> 4 -> 2
     images_to_start_from = 5000
-    classifiers = ("head.linear",)
 
     def __init__(
         self,
@@ -94,10 +90,8 @@ class Airbench(Network):
         super().__init__()
         self.whiten_bias_share = whiten_bias_share
         self.stem = nn.Sequential(WhiteningConv(in_channels), nn.GELU())
-        inputs = (8 * in_channels, *widths[:-1])
-        self.stages = nn.Sequential(
-            *(Stage(Group(channels, width)) for channels, width in zip(inputs, widths, strict=True))
-        )
+        channels = (8 * in_channels, *widths)
+        self.stages = nn.Sequential(*(Stage(Group(before, after)) for before, after in pairwise(channels)))
         self.last = nn.Identity()
         self.head = nn.Sequential()
         self.head.add_module("pool", nn.AdaptiveMaxPool2d(1))  # 3x3 at 32 pixels
@@ -118,10 +112,11 @@ class Airbench(Network):
 
     def start_from_data(self, images: Tensor) -> None:
         """Compute the whitening from the first normalised training images, (5000, C, H, W)."""
-        self._whitening().start_from(images)
+        self.whitening.start_from(images)
 
     def parameters_at_rest(self, share: float) -> list[nn.Parameter]:
-        return [self._whitening().bias] if share >= self.whiten_bias_share else []
+        return [self.whitening.bias] if share >= self.whiten_bias_share else []
 
-    def _whitening(self) -> WhiteningConv:
-        return cast(WhiteningConv, self.stem[0])  # type: ignore[index]
+    @property
+    def whitening(self) -> Any:
+        return self.get_submodule("stem.0")

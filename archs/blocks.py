@@ -12,9 +12,7 @@ class HeConv2d(nn.Conv2d):
     """Convolution that starts as He et al. 2015, arXiv 1502.01852: normal, of variance 2 / fan_out; bias zero."""
 
     def reset_parameters(self) -> None:
-        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        init_layer(self, partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu"))
 
 
 def same_padding(kernel_size: int | tuple[int, int]) -> tuple[int, int]:

@@ -5,7 +5,6 @@ operations in archs/operations.py, add up to the next.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from lineage.archs.operations import Norm, convolutions, fit
 from lineage.text import nearest
 
 Row = tuple[int, str, int, str]  # state, operation, state, operation
+State = tuple[Tensor, Tensor]  # a map in a cell, and its ReLU, which all convolutions that read the map share
 
 
 class Table(NamedTuple):
@@ -33,24 +33,22 @@ class Table(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Channels of h_i and of h_i-1, and the side of h_i-1 over that of h_i: 1 or 2; 0 in the first cell, which takes
-    h_i-1 as it is."""
+    """What a cell reads."""
 
-    channels: int
-    previous_channels: int
-    previous_stride: int
+    channels: int  # of h_i
+    previous_channels: int  # of h_i-1
+    previous_stride: int  # the side of h_i-1 over that of h_i, 1 or 2; 0 in the first cell, which takes h_i-1 as it is
 
 
 class Size(NamedTuple):
-    """Channels of each state of a cell, and its stride: 2 in a reduction cell."""
+    """The states that a cell makes."""
 
-    width: int
-    stride: int
+    width: int  # channels of each
+    stride: int  # 2 in a reduction cell
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What the cells of a network share: how they normalise, and what each operation is."""
+class Parts(NamedTuple):
+    """What the cells of a network share."""
 
     norm: Norm
     operations: Mapping[str, Callable[..., nn.Module]]
@@ -72,13 +70,6 @@ class ScheduledDropPath(DropPath):
         return x * (mask / self.keep).to(x.dtype)
 
 
-class State(NamedTuple):
-    """A map in a cell, and its ReLU, which all convolutions that read the map share."""
-
-    map: Tensor
-    rectified: Tensor
-
-
 class Edge(nn.Module):
     """A state under an operation, which drop path may leave out: (B, C, H, W) -> (B, width, H/stride, W/stride)."""
 
@@ -89,8 +80,8 @@ class Edge(nn.Module):
         self.operation, self.drop_path = operation, drop_path
 
     def forward(self, states: Sequence[State]) -> Tensor:
-        state = states[self.source]
-        return self.drop_path(self.operation(state.rectified if self.convolves else state.map))
+        x, rectified = states[self.source]
+        return self.drop_path(self.operation(rectified if self.convolves else x))
 
 
 class Combine(nn.Module):
@@ -118,11 +109,10 @@ class Cell(nn.Module):
         self.squeeze = convolutions(inputs.channels, size.width, 1, parts.norm)
         self.previous: nn.Module = nn.Identity()
         self.drop_path = ScheduledDropPath(drop_path)
-        channels = [size.width] * (2 + len(table.rows))
+        channels = [size.width, inputs.previous_channels] + [size.width] * len(table.rows)
         if inputs.previous_stride:
             self.previous = fit(inputs.previous_channels, size.width, inputs.previous_stride, parts.norm)
-        else:
-            channels[1] = inputs.previous_channels
+            channels[1] = size.width
         strides = [size.stride, size.stride] + [1] * len(table.rows)  # the two inputs alone are larger than the output
 
         def edge(row: int, source: int, name: str) -> Edge:
@@ -143,11 +133,11 @@ class Cell(nn.Module):
         states = [self.state(0, self.squeeze(current)), self.state(1, self.previous(previous))]
         for row, combine in enumerate(self.combine):
             states.append(self.state(row + 2, combine(states)))
-        out = torch.cat([fit(states[s].map) for s, fit in zip(self.concat, self.fit, strict=True)], dim=1)
+        out = torch.cat([fit(states[s][0]) for s, fit in zip(self.concat, self.fit, strict=True)], dim=1)
         return F.relu(out, inplace=True)
 
     def state(self, index: int, x: Tensor) -> State:
-        return State(x, F.relu(x) if index in self.convolved else x)
+        return x, F.relu(x) if index in self.convolved else x
 
 
 class CellStage(Stage):
@@ -157,8 +147,8 @@ class CellStage(Stage):
         skip: what the first cell, a reduction, read as h_i-1, the second reads again, not the first one's h_i.
     """
 
-    def __init__(self, *cells: Cell, skip: bool) -> None:
-        super().__init__(*cells)
+    def __init__(self, skip: bool) -> None:
+        super().__init__()
         self.skip = skip
 
     def forward(self, current: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]

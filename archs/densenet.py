@@ -10,7 +10,8 @@ DenseNet-BC (100, 12) 4.51 / 22.27, (250, 24) 3.62 / 17.60, (190, 40) 3.46 / 17.
 Initialisation as in the authors' Torch code: He's normal by fan-out, zero bias in the linear layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -51,15 +52,11 @@ class NormActConv(nn.Module):
 class DenseLayer(nn.Module):
     """1x1 to `bottleneck` x k maps (unless 0), 3x3 to k maps: several (B, C_i, H, W) -> (B, k, H, W)."""
 
-    def __init__(
-        self, in_channels: int, growth_rate: int, bottleneck: int, dropout: float, memory_efficient: bool
-    ) -> None:
+    def __init__(self, in_channels: int, growth_rate: int, bottleneck: int, conv: Callable[..., nn.Module]) -> None:
         super().__init__()
-        self.conv1: nn.Module | None = None
-        if bottleneck:
-            self.conv1 = NormActConv(in_channels, bottleneck * growth_rate, 1, dropout, memory_efficient)
-            in_channels = bottleneck * growth_rate
-        self.conv2 = NormActConv(in_channels, growth_rate, 3, dropout, memory_efficient)
+        width = bottleneck * growth_rate
+        self.conv1 = conv(in_channels, width, 1) if bottleneck else None
+        self.conv2 = conv(width or in_channels, growth_rate, 3)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.conv2(*inputs) if self.conv1 is None else self.conv2(self.conv1(*inputs))
@@ -115,19 +112,17 @@ class DenseNet(Network):
             self.stem = HeConv2d(in_channels, stem_channels, 3, padding=1, bias=False)
             self.min_size = 2 ** (len(depths) - 1)  # 4 -> 2 -> 1
 
-        blocks: list[DenseBlock] = []
-        channels = stem_channels
-        for depth in depths:
+        conv = partial(NormActConv, dropout=dropout, memory_efficient=memory_efficient)
+        self.stages, channels = nn.Sequential(), stem_channels
+        for index, depth in enumerate(depths):
             transition: nn.Module = nn.Identity()
-            if blocks:
+            if index > 0:
                 given, channels = channels, int(channels * compression)
-                convolution = NormActConv(given, channels, 1, dropout, memory_efficient)
-                transition = nn.Sequential(convolution, nn.AvgPool2d(2))
+                transition = nn.Sequential(conv(given, channels, 1), nn.AvgPool2d(2))
             inputs = [channels + i * growth_rate for i in range(depth)]
-            layers = [DenseLayer(width, growth_rate, bottleneck, dropout, memory_efficient) for width in inputs]
-            blocks.append(DenseBlock(transition, *layers))
+            layers = [DenseLayer(width, growth_rate, bottleneck, conv) for width in inputs]
+            self.stages.append(DenseBlock(transition, *layers))
             channels += depth * growth_rate
-        self.stages = nn.Sequential(*blocks)
         self.last = NormAct(channels)
         self.head = ClassifierHead(channels, num_classes)
         self.apply(self.initialise)

@@ -9,7 +9,7 @@ is as in the authors' release, TF-slim: widths, padding, drop path, auxiliary he
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -100,7 +100,7 @@ class NASNet(Network):
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
-        tables = CELLS[cells] if isinstance(cells, str) else cells
+        normal, reduction = CELLS[cells] if isinstance(cells, str) else cells
         norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
         parts = Parts(norm, PADDINGS[padding])
         conv = partial(ConvNormAct, eps=norm_eps, momentum=norm_momentum)
@@ -110,14 +110,25 @@ class NASNet(Network):
         else:
             self.stem = conv(in_channels, stem_channels, 3, act=None)
             self.min_size = 3  # 3 -> 2 -> 1
-        sizes = plan(repeats, features, len(tables[0].concat), stem)
+        sizes = plan(repeats, features, len(normal.concat), stem)
         rates = iter(drop_path_rates(drop_path, sum(map(len, sizes)) + 1)[1:])
-        self.stages = nn.Sequential(*cell_stages(tables, sizes, stem_channels, skip_reduction, parts, rates))
+        self.stages = nn.Sequential()
+        inputs = Inputs(stem_channels, stem_channels, 0)
+        for index, row in enumerate(sizes):
+            skip = skip_reduction and index >= len(sizes) - 2  # not the reductions of the stem
+            stage = CellStage(skip=skip)
+            for size in row:
+                table = reduction if size.stride == 2 else normal
+                stage.append(Cell(table, inputs, size, parts, next(rates)))
+                read_next = inputs.previous_channels if skip and len(stage) == 1 else inputs.channels
+                inputs = Inputs(size.width * len(table.concat), read_next, size.stride)
+            self.stages.append(stage)
         self.last = nn.Identity()
         self.head = ClassifierHead(features, num_classes, dropout)
-        heads = [AuxiliaryHead(features // 2, num_classes, aux_size, conv)] if aux_heads else []
-        self.aux_heads, self.aux_weights = nn.ModuleList(heads), (0.4,) * len(heads)
-        self.classifiers = ("head.linear", "aux_heads.0.4") if aux_heads else ("head.linear",)
+        self.aux_heads = nn.ModuleList()
+        if aux_heads:
+            self.aux_heads.append(AuxiliaryHead(features // 2, num_classes, aux_size, conv))
+            self.aux_weights, self.classifiers = (0.4,), ("head.linear", "aux_heads.0.4")
         self.apply(self.initialise)
 
     def initialise(self, module: nn.Module) -> None:
@@ -162,23 +173,6 @@ def plan(repeats: int, features: int, states: int, stem: str) -> list[list[Size]
     first, second, third = ([Size(width * 2**i, 1)] * repeats for i in range(3))
     later = [[Size(2 * width, 2), *second], [Size(4 * width, 2), *third]]
     return [first, *later] if stem == "cifar" else [[Size(width // 4, 2)], [Size(width // 2, 2), *first], *later]
-
-
-def cell_stages(
-    tables: tuple[Table, Table], sizes: list[list[Size]], stem_channels: int, skip_reduction: bool, parts: Parts,
-    drop_paths: Iterator[float],
-) -> Iterator[CellStage]:  # fmt: skip
-    normal, reduction = tables
-    inputs = Inputs(stem_channels, stem_channels, 0)
-    for stage, row in enumerate(sizes):
-        skip = skip_reduction and stage >= len(sizes) - 2  # not the reductions of the stem
-        cells = []
-        for size in row:
-            table = reduction if size.stride == 2 else normal
-            cells.append(Cell(table, inputs, size, parts, next(drop_paths)))
-            read_next = inputs.previous_channels if skip and len(cells) == 1 else inputs.channels
-            inputs = Inputs(size.width * len(table.concat), read_next, size.stride)
-        yield CellStage(*cells, skip=skip)
 
 
 VARIANTS: dict[str, dict[str, Any]] = {  # `NASNet(**VARIANTS["nasnet_a_large"])`

@@ -188,7 +188,7 @@ class Network(nn.Module):
         return []
 
 
-STATED = ("min_size", "notes", "aux_weights", "classifiers")
+DEFAULTS = {"min_size": 1, "notes": [], "aux_weights": ()}
 PARTS = {
     "stem": "a module from the image to the first maps",
     "stages": "an nn.Sequential of stages",
@@ -216,8 +216,9 @@ def check_contract(network: Any) -> None:
     for attribute, description in needed.items():
         if not hasattr(network, attribute):
             raise ArchitectureError(f"{kind}.{attribute} is missing: it should be {description}.")
-    for attribute, annotation in get_type_hints(Network, include_extras=True).items():
-        if attribute in STATED and (wrong := problem(annotation, getattr(network, attribute, ()))):
+    annotations = get_type_hints(Network, include_extras=True)
+    for attribute in (*DEFAULTS, "classifiers"):
+        if wrong := problem(annotations[attribute], getattr(network, attribute, ())):
             raise ArchitectureError(f"{kind}.{attribute}={as_yaml(getattr(network, attribute))}: {wrong}")
     modules = dict(network.named_modules())
     for name in getattr(network, "classifiers", ()):
@@ -229,9 +230,9 @@ def check_contract(network: Any) -> None:
 
 
 def _add_defaults(network: Any, classifiers: tuple[str, ...]) -> None:
-    for attribute, default in (("min_size", 1), ("notes", []), ("aux_weights", ())):
+    for attribute, default in DEFAULTS.items():
         if not hasattr(network, attribute):
-            setattr(network, attribute, default)
+            setattr(network, attribute, copy.copy(default))
     if type(network).forward is Network.forward and not hasattr(network, "last"):
         network.last = nn.Identity()
     stated = getattr(network, "classifiers", None)

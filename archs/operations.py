@@ -84,9 +84,6 @@ def fit(in_channels: int, out_channels: int, stride: int, norm: Norm) -> nn.Modu
     return identity(in_channels, out_channels, 1, norm)
 
 
-mean_pool = partial(F.avg_pool2d, count_include_pad=False)
-
-
 class Pool(nn.Module):
     """Maximum or mean over what is not padding; where widths change, a 1x1 after it.
 
@@ -112,6 +109,8 @@ class Pool(nn.Module):
         x = self.pool(x, self.kernel, self.stride, before, ceil_mode=True)
         return self.project(x)
 
+
+mean_pool = partial(F.avg_pool2d, count_include_pad=False)
 
 # Each takes (in_channels, out_channels, stride, norm).
 OPERATIONS: dict[str, Callable[..., nn.Module]] = {

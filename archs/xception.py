@@ -8,8 +8,7 @@ Initial weights as in the released (Keras) network: Glorot uniform. Its pooling 
 (TensorFlow's SAME); here, as in timm's port of its weights, on both.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,24 +18,16 @@ from lineage.archs.arguments import Channels, Classes, Momentum, Positive, Rate,
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, DepthwiseSeparable, DropPath, drop_path_rates, init_layer
 from lineage.archs.network import Network, Stage
 
+Flow = list[tuple[tuple[int, ...], int]]
 
-@dataclass(frozen=True)
-class Row:
-    """A module: the widths of its separable convolutions, the stride of its pooling and of its shortcut."""
-
-    widths: tuple[int, ...]
-    stride: int
-    relu_first: bool = True
-
-
-# Figure 5.
-ENTRY = [
-    Row((128, 128), 2, relu_first=False),  # (74, 74); the stem ends with one
-    Row((256, 256), 2),  # (37, 37)
-    Row((728, 728), 2),  # (19, 19)
+# Figure 5: the widths of a module's separable convolutions, the stride of its pooling and of its shortcut.
+ENTRY: Flow = [
+    ((128, 128), 2),  # (74, 74)
+    ((256, 256), 2),  # (37, 37)
+    ((728, 728), 2),  # (19, 19)
 ]
-MIDDLE = [Row((728, 728, 728), 1)] * 8  # (19, 19)
-EXIT = [Row((728, 1024), 2)]  # (10, 10)
+MIDDLE: Flow = [((728, 728, 728), 1)] * 8  # (19, 19)
+EXIT: Flow = [((728, 1024), 2)]  # (10, 10)
 LAST = (1536, 2048)  # separable convolutions after the modules, (10, 10)
 
 
@@ -44,22 +35,24 @@ class XceptionModule(nn.Module):
     """ReLU and separable 3x3, a few times, then pooling: (B, in, H, W) -> (B, widths[-1], H/stride, W/stride).
 
     Where shapes change, the shortcut is a 1x1 projection of the input before its ReLU. `norm` is the eps and momentum
-    of batch normalisation.
+    of batch normalisation; the first module has no first ReLU, since the stem ends with one.
     """
 
-    def __init__(self, in_channels: int, row: Row, drop_path: float, norm: Mapping[str, Any]) -> None:
+    def __init__(
+        self, in_channels: int, widths: Sequence[int], stride: int, drop_path: float, norm: dict[str, Any], first: bool
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = in_channels
-        for width in row.widths:
-            if layers or row.relu_first:
+        for width in widths:
+            if layers or not first:
                 layers.append(nn.ReLU(inplace=bool(layers)))  # the shortcut needs the module's input as it is
             layers.append(DepthwiseSeparable(channels, width, inner=False, act=None, **norm))
             channels = width
         self.shortcut: nn.Module = nn.Identity()
-        if row.stride > 1:
-            layers.append(nn.MaxPool2d(3, row.stride, padding=1))
-            self.shortcut = ConvNormAct(in_channels, channels, 1, row.stride, act=None, **norm)
+        if stride > 1:
+            layers.append(nn.MaxPool2d(3, stride, padding=1))
+            self.shortcut = ConvNormAct(in_channels, channels, 1, stride, act=None, **norm)
         self.layers = nn.Sequential(*layers)
         self.drop_path = DropPath(drop_path)
 
@@ -87,7 +80,7 @@ class Xception(Network):
         norm_momentum: Momentum = 0.01,
     ) -> None:
         super().__init__()
-        norm: Mapping[str, Any] = {"eps": norm_eps, "momentum": norm_momentum}
+        norm: dict[str, Any] = {"eps": norm_eps, "momentum": norm_momentum}
         conv = partial(ConvNormAct, padding=0, eps=norm_eps, momentum=norm_momentum)
         stem_stride = 2 if stem == "imagenet" else 1
         self.min_size = 3 + 2 * stem_stride  # the second 3x3 needs three pixels: 7 -> 3 -> 1, or 5 -> 3 -> 1
@@ -96,17 +89,16 @@ class Xception(Network):
             conv(32, 64, 3),  # (147, 147)
         )
         rates = iter(drop_path_rates(drop_path, len(ENTRY + MIDDLE + EXIT)))
-        flows: list[list[nn.Module]] = []
-        channels = 64
+        self.stages, channels = nn.Sequential(), 64
         for flow in (ENTRY, MIDDLE, EXIT):
-            flows.append([])
-            for row in flow:
-                flows[-1].append(XceptionModule(channels, row, next(rates), norm))
-                channels = row.widths[-1]
+            stage = Stage()
+            for widths, stride in flow:
+                stage.append(XceptionModule(channels, widths, stride, next(rates), norm, first=channels == 64))
+                channels = widths[-1]
+            self.stages.append(stage)
         for width in LAST:
-            flows[-1].append(DepthwiseSeparable(channels, width, inner=False, **norm))
+            stage.append(DepthwiseSeparable(channels, width, inner=False, **norm))
             channels = width
-        self.stages = nn.Sequential(*(Stage(*modules) for modules in flows))
         self.last = nn.Identity()
         self.head = ClassifierHead(channels, num_classes, dropout)
         self.apply(self.initialise)
