@@ -106,6 +106,15 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             DataError: files are missing or damaged.
         """
 
+    def only_test(self, classes: list[str], trained_on: str | None) -> None:
+        """Before `load`: these are data for an evaluation. Images in folders are matched by their classes' names, and
+        none is held out of other images than those of the training.
+
+        Args:
+            classes: those that the weights tell apart, in the order of their numbers.
+            trained_on: the digest of the images that they were trained on; None: unknown.
+        """
+
     def load(self, *, share: bool = False) -> None:
         """Read the files and set `train`, `val` and `test`.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -37,7 +39,14 @@ class InferredDataModule(EncodedDataModule):
         val_size: training images held out for validation; None: the data set's validation images, or a tenth of the
             training images if there are none.
         exif_rotation: whether to rotate a picture as its EXIF orientation says.
+
+    Attributes:
+        learned: in an evaluation, the names of the classes that the weights tell apart.
+        trained_on: in an evaluation, the digest of the images that they were trained on.
     """
+
+    learned: list[str] | None = None
+    trained_on: str | None = None
 
     def __init__(
         self,
@@ -74,6 +83,9 @@ class InferredDataModule(EncodedDataModule):
                 self.names = ()
         return super().class_names()
 
+    def only_test(self, classes: list[str], trained_on: str | None) -> None:
+        self.learned, self.trained_on = classes, trained_on
+
     def load(self, *, share: bool = False) -> None:
         super().load(share=share)
         if self.test_is_validation:
@@ -81,17 +93,53 @@ class InferredDataModule(EncodedDataModule):
 
     def read(self, share: bool) -> tuple[Images, Images] | tuple[Images, Images, Images]:
         splits = self.splits()
-        train = splits["train"]
-        if len(train.classes) != self.num_classes:
+        first = next(iter(splits.values()))
+        others = self.learned is not None and not self._are_those_of_training(splits)
+        if others:
+            splits = self._by_name(splits)
+            first = next(iter(splits.values()))
+        if len(first.classes) != self.num_classes:
             raise DataError(
-                f"{train.name} has {len(train.classes)} classes, and datamodule.num_classes={self.num_classes}: "
+                f"{first.name} has {len(first.classes)} classes, and datamodule.num_classes={self.num_classes}: "
                 "set it to null, and they are counted."
             )
-        self.names, used = train.classes, self._used(splits)
-        self.digest = train.digest
+        used = self._tested(splits) if others else self._used(splits)
+        self.names, self.digest = first.classes, first.digest
         self.notes = [self._summary(splits), *self._notes(splits, used)]
         images: list[Images] = list(self._in_memory(used, share) if self.resolution else map(self._encoded, used))
+        if others:
+            images = [part.subset((part.labels >= 0).nonzero()[:, 0]) for part in images]
+            images[0] = images[0] if "train" in splits else images[0].subset(torch.arange(0))
         return (images[0], images[1], images[2]) if len(images) == 3 else (images[0], images[1])
+
+    def _are_those_of_training(self, splits: dict[str, Split]) -> bool:
+        """Whether they are the images of the training, split in the same way."""
+        held_out = not self.has_validation and self.val_size > 0
+        return next(iter(splits.values())).digest == self.trained_on and (held_out or len(splits) > 1)
+
+    def _by_name(self, splits: dict[str, Split]) -> dict[str, Split]:
+        """The splits with the numbers that the weights' classes of the same names have; -1: the weights have none."""
+        learned, here = self.learned or [], next(iter(splits.values())).classes
+        numbers = {name: number for number, name in enumerate(learned)}
+        labels = numpy.array([numbers.get(name, -1) for name in here])
+        unknown = [name for name in here if name not in numbers]
+        if len(unknown) == len(here) == len(learned):
+            return splits  # by other names, perhaps of another language: the order counts, and a note says so
+        if len(unknown) == len(here):
+            place = printable(self.root)
+            raise DataError(f"{place} has the classes {listed(here)}, and the weights know {listed(learned)}.")
+        matched = {role: replace(split, labels=labels[split.labels], classes=learned) for role, split in splits.items()}
+        for role, split in matched.items():
+            if left_out := int((split.labels < 0).sum()):
+                note = f"{split.name}: {left_out:,} images are left out: the weights do not know {listed(unknown)}"
+                matched[role] = replace(split, notes=[*split.notes, note])
+        return matched
+
+    def _tested(self, splits: dict[str, Split]) -> list[Split]:
+        """Training, validation and test split of an evaluation of other images; nothing is held out of them."""
+        roles = [role for role in ("test", "val", "train") if role in splits]
+        self.test_is_validation = roles[0] == "val" and len(roles) > 1
+        return [splits[role if role in splits else roles[0]] for role in ("train", "val", "test")]
 
     def _used(self, splits: dict[str, Split]) -> list[Split]:
         """Training, validation and test split; or training and test, if validation images are held out."""
@@ -139,34 +187,38 @@ class InferredDataModule(EncodedDataModule):
     # ---- notes
 
     def _summary(self, splits: dict[str, Split]) -> str:
-        measured = cached_statistics(splits["train"], self.exif_rotation, None, self.channels)
+        first = next(iter(splits.values()))
+        measured = cached_statistics(first, self.exif_rotation, None, self.channels)
         size, colours = f" of {measured.sizes()}" if measured else "", "grey" if self.channels == 1 else "colour"
         if measured and self.resolution not in (None, measured.side):
             size += f", shown at {self.resolution}x{self.resolution}"
+        names = ", ".join(first.classes[:5]) + (", ..." if self.num_classes > 5 else "")
         mean, deviation = (", ".join(f"{value:.2f}" for value in values) for values in (self.mean, self.std))
         return (
-            f"{self.name}: {self.num_classes} classes, {sum(map(len, splits.values())):,} images{size}, {colours}; "
-            f"mean {mean}, deviation {deviation}" + (" (measured once, cached)" if measured else "")
+            f"{self.name}: {self.num_classes} classes ({names}), {sum(map(len, splits.values())):,} images{size}, "
+            f"{colours}; mean {mean}, deviation {deviation}" + (" (measured once, cached)" if measured else "")
         )
 
     def _notes(self, splits: dict[str, Split], used: list[Split]) -> list[str]:
         notes = [note for split in splits.values() for note in split.notes]
-        train = splits["train"]
+        train = next(iter(splits.values()))
         measured, counts = cached_statistics(train, self.exif_rotation, None, self.channels), train.counts()
         if measured and measured.unreadable:
             count = len(measured.unreadable)
             notes.append(f"{count} of the sampled images cannot be read: {measured.unreadable[0]}")
-        if counts.max() > IMBALANCE * counts.min():
+        if self.learned is None and counts.max() > IMBALANCE * counts.min():
             most, least = (f"{counts[i]:,} of {train.classes[i]}" for i in (counts.argmax(), counts.argmin()))
             notes.append(f"the classes are unequal: {most}, {least}")
-        for role, split in splits.items():
+        for split in splits.values():
             missing = [name for name, count in zip(split.classes, split.counts(), strict=True) if not count]
             if missing:
-                notes.append(f"{role} lacks {len(missing)} of the {len(train.classes)} classes: {listed(missing)}")
+                notes.append(
+                    f"{split.name} lacks {len(missing)} of the {len(train.classes)} classes: {listed(missing)}"
+                )
             if split not in used:
                 notes.append(f"{split.name} is not read: validation is datamodule.val_size={self.val_size}")
         if self.test_is_validation:
-            notes.append(f"the test set is the validation set: {printable(self.root)} has no test images")
+            notes.append(f"the test set is the validation set: {printable(self.root)} has no labelled test images")
         return notes
 
 

@@ -33,7 +33,7 @@ class Split:
 
     Attributes:
         name: its name in messages.
-        labels: (N,) int64, indices into `classes`.
+        labels: (N,) int64, indices into `classes`; -1: another class, that the weights of an evaluation do not know.
         classes: the classes of the training images.
         digest: changes when images are added, removed or renamed.
         cache: the folder for results that are kept between runs; None if it cannot be written.
@@ -55,7 +55,7 @@ class Split:
 
     def counts(self) -> numpy.ndarray:
         """(classes,) int64, the number of images of each class."""
-        return numpy.bincount(self.labels, minlength=len(self.classes))
+        return numpy.bincount(self.labels[self.labels >= 0], minlength=len(self.classes))
 
 
 def held_out(labels: numpy.ndarray, size: int, seed: int) -> numpy.ndarray:

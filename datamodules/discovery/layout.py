@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,68 +12,172 @@ import numpy
 
 from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.index import Index, open_index
-from lineage.datamodules.discovery.scanning import folders_of, printable
+from lineage.datamodules.discovery.scanning import class_folders, folders_of, other_files, printable
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.split import Split
 
 # Usual names of a split, in upper or lower case.
 NAMES = {
     "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
+    "val": ("val", "valid", "validation", "dev", "eval"),
     "test": ("test", "testing"),
 }
+MOST_SPLITS = 20  # folders that are compared; where there are more, only their names tell splits from classes
 
 
 def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
     """See statistics.infer_missing; `data` has the values of conf/datamodule/imagefolder.yaml. Raises DataError."""
-    return statistics.infer_missing(open_splits(Path(data["root"])), data)
+    given = {role: data[f"{role}_folder"] for role in NAMES}
+    return statistics.infer_missing(open_splits(Path(data["root"]), given), data)
 
 
-def split_folders(root: Path) -> dict[str, Path]:
-    """The folders of `train`, and of `val` and `test` if there are any. Without any, root itself is `train`.
+# ---- which folders are splits
+
+
+def split_folders(root: Path, given: Mapping[str, str | None], training: bool = True) -> dict[str, Path]:
+    """The folders of the splits, `train` first. Without any, root itself is `train`.
+
+    Args:
+        given: the folder of each split, below root; None: it is found by its name.
+        training: whether training images are needed.
 
     Raises:
-        DataError: there is no such folder, no training images, or two folders for one split.
+        DataError: there is no such folder, no training images, two folders for one split, or folders of which nobody
+            knows whether they are splits or classes.
     """
     if not root.is_dir():
         raise DataError(
             f"{printable(root.absolute())} is not a folder. Name the one that holds the images: datamodule.root=FOLDER"
         )
-    found = named_split_folders(root)
-    no_others = len(found) == len(folders_of(root))
-    if "train" in found and (no_others or folders_of(found["train"])):
-        return found
-    if found and "train" not in found and (no_others or any(map(folders_of, found.values()))):
-        raise DataError(f"{printable(root)} holds no training images: it has {listed(found)}, and no folder train.")
-    return {"train": root}
+    chosen = {role: name for role, name in given.items() if name is not None}
+    if not training:  # the folder of a test need not look like the one that the run was trained on
+        chosen = {role: name for role, name in chosen.items() if (root / name).is_dir()}
+    names = [name for name in folders_of(root) if name not in chosen.values()]
+    candidates = _candidates(names)
+    if chosen.get("train") == ".":
+        candidates = {}
+    elif not chosen and not _are_splits(root, names, candidates, training):
+        return {"train": root}
+    for role, several in candidates.items():
+        if role not in chosen and len(several) > 1:
+            raise DataError(
+                f"{printable(root)} holds {listed(several)}: which of them is {role}? Rename or remove the other, or "
+                f"give datamodule.{role}_folder=NAME."
+            )
+    found = {role: several[0] for role, several in candidates.items()} | chosen
+    if training and "train" not in found:
+        raise DataError(
+            f"{printable(root)} holds no training images: it has {listed(found.values())}, and no folder train. "
+            "Another name is datamodule.train_folder=NAME."
+        )
+    return {role: _unwrapped(root / found[role]) for role in NAMES if role in found}
 
 
 def named_split_folders(root: Path) -> dict[str, Path]:
-    """The folders in root that are named like a split. Raises DataError: there are two for one split."""
+    """The folders in root that have a usual name of a split, by role."""
+    usual = {name: role for role, names in NAMES.items() for name in names}
+    return {usual[name.lower()]: root / name for name in reversed(folders_of(root)) if name.lower() in usual}
+
+
+def roles_in(name: str) -> list[str]:
+    """The splits that the words of a name mean: seg_train, train2017, TrainingSet and trainset mean train."""
+    words = [re.sub("(sets?|data|images)$", "", word.lower()) for word in re.findall("[A-Z]?[a-z]+|[A-Z]+", name)]
+    return [role for word in words for role, names in NAMES.items() if word in names]
+
+
+def _candidates(names: list[str]) -> dict[str, list[str]]:
+    """The names that mean a split, by role: its usual names or, without any, those with a word that is one."""
     found = {}
-    for split, names in NAMES.items():
-        candidates = [name for name in folders_of(root) if name.lower() in names]
-        if len(candidates) > 1:
-            raise DataError(
-                f"{printable(root)} holds {listed(candidates)}: which of them is {split}? Rename or remove the other."
-            )
-        if candidates:
-            found[split] = root / candidates[0]
-    return found
+    for role, usual in NAMES.items():
+        exact = [name for name in names if name.lower() in usual]
+        found[role] = exact or [name for name in names if set(roles_in(name)) == {role}]
+    return {role: several for role, several in found.items() if several}
 
 
-def open_splits(root: Path) -> dict[str, Split]:
+def _are_splits(root: Path, names: list[str], candidates: Mapping[str, list[str]], training: bool) -> bool:
+    """Whether the folders in root are splits; otherwise they are classes. Raises DataError: they may be either."""
+    named = [name for several in candidates.values() for name in several]
+    compared = names if len(names) <= MOST_SPLITS else named
+    inside = {name: class_folders(_unwrapped(root / name)) for name in compared}
+    if named and len(named) == len(names):
+        return True
+    usual = any(name.lower() in NAMES[role] for role, several in candidates.items() for name in several)
+    if "train" in candidates:
+        most = max(len(inside[name]) for name in candidates["train"])
+        if most and any(name.lower() in NAMES["train"] for name in candidates["train"]) or most > 1 and len(named) > 1:
+            return True
+    elif usual and any(inside[name] for name in named):
+        return True
+    first = max(inside.values(), key=len, default=[])
+    alike = [name for name in names if len({*inside.get(name, ())} & {*first}) > max(len(inside.get(name, ())) / 2, 1)]
+    if len(alike) > 1 and 2 * len(alike) >= len(names):
+        raise DataError(
+            f"{printable(root)} holds {listed(alike)}, each with folders such as {listed(first[:2])}: are they splits "
+            f"or classes?\nSplits: datamodule.train_folder={printable(alike[0])} datamodule.test_folder="
+            f"{printable(alike[1])}. Classes: datamodule.train_folder=."
+        )
+    return False
+
+
+def _unwrapped(folder: Path) -> Path:
+    """seg_train/seg_train for seg_train, if that is all it holds: the same name, or a name of the same split."""
+    below = class_folders(folder)
+    same = len(below) == 1 and (below[0] == folder.name or roles_in(below[0]) == roles_in(folder.name) != [])
+    return folder / below[0] if same else folder
+
+
+# ---- the splits
+
+
+def open_splits(root: Path, given: Mapping[str, str | None], training: bool = True) -> dict[str, Split]:
     """The splits, `train` first.
+
+    Args:
+        given: see split_folders.
+        training: whether they train a network; a test needs no training images, and no image of each class.
 
     Raises:
         DataError: a class has no training image, there is only one class, or another split has a class that train
             lacks.
     """
-    indices = {name: open_index(folder) for name, folder in split_folders(root).items()}
+    folders = split_folders(root, given, training)
+    notes = _layout_notes(root, folders)
+    known = folders_of(folders["train"]) if "train" in folders else []
+    if "test" in folders and given["test"] is None and len(folders) > 1 and _is_unlabelled(folders["test"], known):
+        notes.append(f"{printable(folders.pop('test'))} is not read: its images are in no folder of a class")
+    indices = {role: open_index(folder) for role, folder in folders.items()}
+    if training:
+        _check_training(indices)
+        classes = indices["train"].classes
+    else:
+        classes = sorted({name for index in indices.values() for name in index.classes}, key=os.fsencode)
+    first, *_ = indices
+    return {role: _split(index, classes, notes if role == first else []) for role, index in indices.items()}
+
+
+def _layout_notes(root: Path, folders: Mapping[str, Path]) -> list[str]:
+    """Which folders are which split, unless they have the usual names; and which are none."""
+    if list(folders.values()) == [root]:
+        return []
+    names = {role: os.path.relpath(folder, root) for role, folder in folders.items()}
+    others = sorted({*folders_of(root)} - {name.split(os.sep)[0] for name in names.values()})
+    notes = [", ".join(f"{role} is {printable(name)}" for role, name in names.items())]
+    if all(name.lower() in NAMES[role] for role, name in names.items()):
+        notes = []
+    return [*notes, *([f"not read in {printable(root)}: {listed(others)}"] if others else [])]
+
+
+def _is_unlabelled(folder: Path, classes: list[str]) -> bool:
+    """Whether the images of a test lie in no class folder, as those of a competition."""
+    below = folders_of(folder)
+    return not below or (len(below) == 1 and below[0] not in classes)
+
+
+def _check_training(indices: Mapping[str, Index]) -> None:
     train = indices["train"]
     place = printable(train.folder)
     if empty_classes(train):
-        raise DataError(f"{place} has class folders without an image: {listed(empty_classes(train))}.")
+        raise DataError(f"{place} has class folders without an image: {described_empty(train)}.")
     if len(train.classes) < 2:
         only = train.folder / train.classes[0]
         hint = f" Is it datamodule.root={printable(only)}?" if folders_of(only) else ""
@@ -85,18 +191,26 @@ def open_splits(root: Path) -> dict[str, Split]:
                 f"{printable(index.folder)} has classes that {place} lacks: {listed(more)}.\n"
                 "A class is a folder of the same name in both."
             )
-    return {name: _split(index, train.classes) for name, index in indices.items()}
 
 
-def _split(index: Index, classes: list[str]) -> Split:
+def _split(index: Index, classes: list[str], notes: list[str]) -> Split:
     labels, names = labels_among(index, classes), list(map(printable, classes))
     place = printable(index.folder)
-    return Split(place, index, labels, names, index.digest, index.cache, index.stamp, index.notes())
+    return Split(place, index, labels, names, index.digest, index.cache, index.stamp, [*index.notes(), *notes])
 
 
 def empty_classes(index: Index) -> list[str]:
     used = set(numpy.unique(index.labels).tolist())
     return [name for label, name in enumerate(index.classes) if label not in used]
+
+
+def described_empty(index: Index) -> str:
+    """The class folders without an image, and what they hold instead: bee (12 .heic)."""
+    described = []
+    for name in empty_classes(index):
+        others = [f"{count:,} {ending or 'other'}" for ending, count in other_files(index.folder, name).most_common(2)]
+        described.append(f"{printable(name)} ({', '.join(others)})" if others else printable(name))
+    return listed(described)
 
 
 def labels_among(index: Index, classes: list[str]) -> numpy.ndarray:

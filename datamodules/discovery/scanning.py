@@ -10,6 +10,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 import numpy
@@ -20,6 +21,8 @@ from lineage.files import reason
 ENDINGS = set(b".jpg .jpeg .jpe .jfif .png .webp .bmp .ppm .pgm .gif .tif .tiff".split())
 # Added by macOS, Synology, Windows and Linux; the names of others begin with a dot.
 SYSTEM_FOLDERS = {b"__macosx", b"@eadir", b"system volume information", b"$recycle.bin", b"lost+found"}
+THUMBNAILS = {b"thumbs", b"thumbnails"}  # no classes if they hold no image
+MOST_STRAY = 100  # images beside class folders; a folder of more is a class
 # A folder that changed less than 0.1 s before it was read may change again and keep its modification time: the clocks
 # of file systems are coarse.
 TICK_NS = 100_000_000
@@ -68,11 +71,12 @@ def scan(folder: Path) -> Scan:
         )
     if not classes:
         raise DataError(f"{printable(folder)} holds no class folder: it needs a folder of images for each class.")
-    for label, name in enumerate(classes):
-        result.classes.append(os.fsdecode(name))
+    for name in classes:
         own = _images_of_class(root, name, result)
-        result.images += own
-        result.labels += [label] * len(own)
+        if own or name.lower() not in THUMBNAILS:
+            result.labels += [len(result.classes)] * len(own)
+            result.classes.append(os.fsdecode(name))
+            result.images += own
     return result
 
 
@@ -84,6 +88,19 @@ def files_of(folder: Path) -> list[bytes]:
 def folders_of(folder: Path) -> list[str]:
     """The sorted names of the folders in a folder, without hidden ones. Raises DataError: it cannot be read."""
     return [os.fsdecode(name) for name in _entries(os.fsencode(folder), b"", Scan())[1]]
+
+
+def class_folders(folder: Path) -> list[str]:
+    """As folders_of, or none, soon, if it holds many images itself."""
+    images, folders = _entries(os.fsencode(folder), b"", Scan(), MOST_STRAY)
+    return [] if len(images) > MOST_STRAY else [os.fsdecode(name) for name in folders]
+
+
+def other_files(folder: Path, name: str) -> Counter[str]:
+    """The number of files that are no images below a class folder, by their ending."""
+    result = Scan()
+    _images_of_class(os.fsencode(folder), os.fsencode(name), result)
+    return result.others
 
 
 def printable(name: bytes | str | Path) -> str:
@@ -114,8 +131,9 @@ def _identity(folder: bytes) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _entries(root: bytes, folder: bytes, result: Scan) -> tuple[list[bytes], list[bytes]]:
-    """The images and the folders in a folder, sorted, as paths relative to root. Other files are counted."""
+def _entries(root: bytes, folder: bytes, result: Scan, most: float = inf) -> tuple[list[bytes], list[bytes]]:
+    """The images and the folders in a folder, sorted, as paths relative to root. Other files are counted. It stops at
+    more than `most` images."""
     place, images, folders = os.path.join(root, folder), [], []
     try:
         changed = os.stat(place).st_mtime_ns
@@ -128,6 +146,8 @@ def _entries(root: bytes, folder: bytes, result: Scan) -> tuple[list[bytes], lis
                     continue
                 if ending in ENDINGS and not _is(entry.is_dir):  # broken links too: an error is raised on reading
                     images.append(folder + name)
+                    if len(images) > most:
+                        break
                 elif _is(entry.is_dir):
                     folders.append(folder + name)
                 elif _is(entry.is_file):

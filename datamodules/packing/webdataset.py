@@ -22,7 +22,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy
 
-from lineage.datamodules.discovery.layout import NAMES, listed
+from lineage.datamodules.discovery.layout import NAMES, listed, roles_in
 from lineage.datamodules.discovery.scanning import ENDINGS, printable
 from lineage.datamodules.discovery.user_cache import cache_of, locked, store
 from lineage.datamodules.errors import DataError
@@ -100,8 +100,7 @@ def open_tars(root: str, cache: str | None) -> dict[str, Split]:
 
 def _roles(root: str, names: list[str]) -> list[str]:
     """The split of each tar, from the last word in its path that names one; train if no path has such a word."""
-    meanings = {word: role for role, words in NAMES.items() for word in words}
-    found = [[meanings[w] for w in re.split(r"[^a-z]+", name.lower()) if w in meanings] for name in names]
+    found = list(map(roles_in, names))
     unclear = [name for name, roles in zip(names, found, strict=True) if not roles]
     if len(unclear) == len(names):
         return ["train"] * len(names)

@@ -11,11 +11,24 @@ from lineage.datamodules.split import Split
 
 
 class ImageFolder(InferredDataModule):
-    """ROOT/{train,val,test}/CLASS/*, or ROOT/CLASS/*. Classes are numbered in the order of their names."""
+    """ROOT/{train,val,test}/CLASS/*, or ROOT/CLASS/*. Classes are numbered in the order of their names.
 
-    def __init__(self, *, root: str, **options: Any) -> None:
+    Args:
+        train_folder, val_folder, test_folder: below root; None: the folder with a name of the split. "." is root.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        train_folder: str | None = None,
+        val_folder: str | None = None,
+        test_folder: str | None = None,
+        **options: Any,
+    ) -> None:
         self.folder = Path(root)
+        self.given = {"train": train_folder, "val": val_folder, "test": test_folder}
         super().__init__(name="imagefolder", root=root, **options)
 
     def splits(self) -> dict[str, Split]:
-        return open_splits(self.folder)
+        return open_splits(self.folder, self.given, training=self.learned is None)

@@ -14,7 +14,13 @@ import torch
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.discovery.ground_truth import classes_of
 from lineage.datamodules.discovery.index import Index, index_of, open_index
-from lineage.datamodules.discovery.layout import empty_classes, labels_among, listed, named_split_folders
+from lineage.datamodules.discovery.layout import (
+    described_empty,
+    empty_classes,
+    labels_among,
+    listed,
+    named_split_folders,
+)
 from lineage.datamodules.discovery.scanning import files_of, folders_of, printable
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
@@ -119,10 +125,10 @@ class ImageNet(EncodedDataModule):
     def _why_no_training(self, train: Index | None) -> str | None:
         if train is None:
             return f"{printable(self.root.absolute())} holds no folder train: there is nothing to train on."
-        place, classes, empty = printable(train.folder), len(train.classes), empty_classes(train)
+        place, classes, empty = printable(train.folder), len(train.classes), described_empty(train)
         if classes != self.num_classes:
             return f"{place} has {classes} class folders: set datamodule.num_classes={classes}."
-        return f"{place} has class folders without an image: {listed(empty)}." if empty else None
+        return f"{place} has class folders without an image: {empty}." if empty else None
 
 
 @cache

@@ -10,7 +10,9 @@ import pytest
 import torch
 from conftest import composed
 from data_sets import sizes
-from doors import cold
+from doors import ROOT, cold
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 from PIL import Image
 from scipy.io import savemat
 
@@ -79,6 +81,136 @@ def test_usual_names_of_splits(tmp_path, splits, words, expected, one_set):
     assert datamodule.val.samples is None or not seen & set(datamodule.val.samples.tolist())
 
 
+SPLITS_OF_PEOPLE = {  # A: of two classes; B: of one; /: images in no class folder; sizes and a note
+    "training_set/A test_set/A": ([9, 1, 10], "train is training_set, test is test_set"),
+    "seg_train/seg_train/A seg_test/seg_test/A seg_pred/seg_pred/": (
+        [9, 1, 10],
+        "not read in ROOT: seg_pred",
+    ),
+    "train2017/A val2017/A": ([10, 10, 10], "train is train2017, val is val2017"),
+    "Train_png/A Test_png/A": ([9, 1, 10], "train is Train_png, test is Test_png"),
+    "TrainSet/A validation-images/A my-test-images/A": (
+        [10, 10, 10],
+        "val is validation-images, test is my-test",
+    ),
+    "trainset/A devset/B": ([10, 5, 5], "val is devset"),
+    "train/train/A test/test/A": ([9, 1, 10], "train is train/train, test is test/test"),
+    "train/A train_aug/A test/A": ([9, 1, 10], "not read in ROOT: train_aug"),
+    "MNIST_TRAIN/A MNIST_TEST/": ([9, 1, 1], "train is MNIST_TRAIN"),
+    "train/A test/": ([9, 1, 1], "ROOT/test is not read: its images are in no folder of a class"),
+    "train/A val/A test/test/": ([10, 10, 10], "ROOT/test/test is not read"),
+    "train/A val/A test/unlabeled/": ([10, 10, 10], "ROOT/test is not read"),
+    "train/A val/A $RECYCLE.BIN/ lost+found/": ([10, 10, 10], "ROOT has no labelled test images"),
+}
+
+
+@pytest.mark.parametrize("places", SPLITS_OF_PEOPLE)
+def test_splits_that_people_name_themselves(tmp_path, places):
+    for place in places.split():
+        draw(tmp_path / "data" / place[:-1], *classes(5, *{"A": ["ant", "bee"], "B": ["bee"], "/": ["."]}[place[-1]]))
+    datamodule = loaded("imagefolder", tmp_path / "data")
+    expected, note = SPLITS_OF_PEOPLE[places]
+    assert datamodule.class_names() == ["ant", "bee"] and sizes(datamodule) == expected
+    assert any(note.replace("ROOT", f"{tmp_path}/data") in found for found in datamodule.notes), datamodule.notes
+
+
+@pytest.mark.parametrize(
+    ("places", "hint"),
+    [
+        ("fold1 fold2 fold3", "fold1, fold2, fold3"),
+        ("a b", "datamodule.train_folder=a datamodule.test_folder=b. Classes: datamodule.train_folder=."),
+        ("a b notes", "holds a, b, each with folders such as ant, bee"),
+        ("trainA trainB testA", "holds trainA, trainB: which of them is train"),
+        ("test_a val_a", "holds no training images"),
+        ("train_a fold2", "are they splits or classes"),
+    ],
+)
+def test_folders_that_may_be_splits_or_classes_are_asked_about(tmp_path, places, hint):
+    first, second, *_ = places.split()
+    for place in places.split():
+        draw(tmp_path / "data" / place, *(classes(3, "ant", "bee") if place != "notes" else classes(1, ".")))
+    with pytest.raises(DataError) as raised:
+        loaded("imagefolder", tmp_path / "data")
+    assert hint in str(raised.value) and str(raised.value).count("\n") <= 1
+    splits = loaded(
+        "imagefolder", tmp_path / "data", f"train_folder={first}", f"test_folder={second}", "val_folder=null"
+    )
+    assert splits.class_names() == ["ant", "bee"] and len(splits.test) == 6
+    whole = loaded("imagefolder", tmp_path / "data", "train_folder=.")
+    assert whole.class_names() == sorted(places.split())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["cats/2019/1.png", "cats/2020/1.png", "cats/2.png", "dogs/1.png", "dogs/2.png", "emus/1.png"],
+        ["bullet_train/1.png", "steam_train/1.png", "bus/1.png", "test_tube/1.png"],
+        ["n01/images/1.png", "n01/images/2.png", "n02/images/1.png", "n02/images/2.png"],
+        ["bus/1.png", "car/1.png", "train/1.png"],
+    ],
+)
+def test_what_people_mean_as_classes_stays_classes(tmp_path, names):
+    datamodule = loaded(
+        "imagefolder", draw(tmp_path / "data", *names, *(name.replace(".png", "_.png") for name in names))
+    )
+    assert datamodule.class_names() == sorted({name.split("/")[0] for name in names})
+
+
+def test_other_endings_and_folders_of_systems(tmp_path):
+    draw(tmp_path / "a", *classes(2, "ant", ending="jpe"), *classes(3, "bee", ending="JFIF"))
+    for folder in ("System Volume Information", "thumbs"):
+        (tmp_path / "a" / folder).mkdir()
+    assert loaded("imagefolder", tmp_path / "a").class_names() == ["ant", "bee"]
+    draw(tmp_path / "b", *classes(2, "ant", "bee"))
+    for name in ("cat/1.heic", "cat/2.HEIC", "cat/notes.txt", "dog/1.npy", "emu/"):
+        (tmp_path / "b" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "b" / name).touch() if name[-1] != "/" else (tmp_path / "b" / name).mkdir()
+    with pytest.raises(DataError, match=r"without an image: cat \(2 .heic, 1 .txt\), dog \(1 .npy\), emu\."):
+        loaded("imagefolder", tmp_path / "b")
+
+
+# ---- other images for an evaluation
+
+
+def evaluated(root: Path, learned: list[str], trained_on: str | None = None, **options: Any) -> Any:
+    """The data of an evaluation of a run whose images were measured."""
+    node: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "datamodule" / "imagefolder.yaml"))
+    node |= {"root": str(root), "num_classes": len(learned), "channels": 1, "mean": [0.5], "std": [0.2], **options}
+    datamodule = get_class(node.pop("_target_"))(**node)
+    datamodule.only_test(learned, trained_on)
+    datamodule.load()
+    return datamodule
+
+
+@pytest.mark.parametrize("splits", ["/", "test", "val", "train", "train test", "train val", "eval_2"])
+def test_an_evaluation_tests_all_images_and_classes_by_name(tmp_path, splits):
+    for split in splits.split():
+        draw(tmp_path / "data" / split.strip("/"), *classes(4, "bee", "dog"))
+    for val_size in (None, 3, 500):
+        datamodule = evaluated(tmp_path / "data", ["ant", "bee", "cat", "dog"], val_size=val_size)
+        assert datamodule.test.labels.tolist() == [1] * 4 + [3] * 4
+        assert datamodule.class_names() == ["ant", "bee", "cat", "dog"]
+        assert any("lacks 2 of the 4 classes: ant, cat" in note for note in datamodule.notes)
+
+
+def test_classes_that_the_weights_do_not_know(tmp_path):
+    draw(tmp_path / "data", *classes(4, "bee", "emu"))
+    datamodule = evaluated(tmp_path / "data", ["ant", "bee"])
+    assert datamodule.test.labels.tolist() == [1] * 4
+    assert any("4 images are left out: the weights do not know emu" in note for note in datamodule.notes)
+    with pytest.raises(DataError, match="has the classes bee, emu, and the weights know ant, cat, dog"):
+        evaluated(tmp_path / "data", ["ant", "cat", "dog"])
+    other = evaluated(tmp_path / "data", ["Biene", "Emu"])  # reporting.notes.class_notes says what this means
+    assert len(other.test) == 8 and other.class_names() == ["bee", "emu"]
+
+
+def test_an_evaluation_of_the_images_of_the_training_tests_those_that_were_held_out(tmp_path):
+    trained = loaded("imagefolder", draw(tmp_path / "data", *classes(10, "ant", "bee")))
+    (tmp_path / "data").rename(tmp_path / "moved")
+    again = evaluated(tmp_path / "moved", ["ant", "bee"], trained.digest, val_size=trained.val_size)
+    assert torch.equal(again.test.samples, trained.test.samples) and len(again.test) == 2
+
+
 def test_a_class_may_be_called_like_a_split(tmp_path):
     datamodule = loaded("imagefolder", draw(tmp_path / "vehicles", *classes(4, "bus", "car", "train")))
     assert datamodule.class_names() == ["bus", "car", "train"]
@@ -116,13 +248,19 @@ def test_unequal_classes_are_noted_and_labels_follow_the_training_folder(tmp_pat
     datamodule = loaded("imagefolder", tmp_path / "data")
     assert datamodule.val.labels.tolist() == [1, 1, 2]
     summary, unequal, lacks, _ = datamodule.notes
-    assert summary.startswith("imagefolder: 3 classes, 18 images of 20x30 to 34x30 (median 27x30), grey; mean 0.03, ")
-    assert unequal == "the classes are unequal: 12 of cat, 1 of ant" and lacks == "val lacks 1 of the 3 classes: ant"
+    assert summary.startswith(
+        "imagefolder: 3 classes (ant, bee, cat), 18 images of 20x30 to 34x30 (median 27x30), grey; mean 0.03, "
+    )
+    assert (
+        unequal == "the classes are unequal: 12 of cat, 1 of ant"
+        and lacks == f"{tmp_path}/data/val lacks 1 of the 3 classes: ant"
+    )
 
 
 def test_given_values_replace_inferred_ones(tmp_path):
     draw(tmp_path / "data", *classes(4, "ant", "bee"), level=51)
     data = {"root": tmp_path / "data", "exif_rotation": True, "channels": None, "resolution": None}
+    data |= {"train_folder": None, "val_folder": None, "test_folder": None}
     found = infer_missing(data)
     assert (found["num_classes"], found["channels"], found["resolution"], found["val_size"]) == (2, 1, None, 1)
     assert found["mean"] == [pytest.approx((51 + 3.5) / 255, abs=1e-4)]

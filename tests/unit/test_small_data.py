@@ -152,7 +152,7 @@ def test_photographs_with_words_for_labels(package, tmp_path):
     assert sizes(datamodule) == [12, 4, 4] and datamodule.test is datamodule.val
     assert datamodule.class_names() == ["cat", "dog", "emu"] and datamodule.train.labels[:3].tolist() == [2, 0, 1]
     assert datamodule.val.labels.tolist() == [1] * 4 and datamodule.resolution is None
-    assert any("no test images" in note for note in datamodule.notes)
+    assert any("no labelled test images" in note for note in datamodule.notes)
     assert isinstance(datamodule.train, EncodedImages)
     assert datamodule.train.open(3).size == (50, 43) and datamodule.train.open(10).size == (30, 60)
     with pytest.raises(OSError, match="has no image"):
