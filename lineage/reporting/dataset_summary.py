@@ -32,12 +32,9 @@ def augmentation(recipe: Recipe) -> str:
     """The augmentation that a recipe turns on, as it stands in its file."""
     names = [*(field.name for field in fields(Augmentation)), "repeated_aug", "progressive_res"]
     values = {name: getattr(recipe, name) for name in names}
-    acting = {
-        name: value
-        for name, value in values.items()
-        if value not in (0, "", [], "none") and any(values[other] for other in DEPENDS_ON.get(name, (name,)))
-    }
-    return " ".join(f"{name}={as_yaml(value)}" for name, value in acting.items()) or "none"
+    on = [name for name in names if values[name] not in (0, "", [], "none")]
+    acting = [name for name in on if any(values[other] for other in DEPENDS_ON.get(name, (name,)))]
+    return " ".join(f"{name}={as_yaml(values[name])}" for name in acting) or "none"
 
 
 def statistics(data: ImageDataModule) -> dict[str, str]:

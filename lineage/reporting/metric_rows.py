@@ -48,27 +48,25 @@ class MetricRows(Callback):
             self.console.print(line, highlight=False, soft_wrap=True)
 
     def write(self, trainer: pl.Trainer, row: Mapping[str, float]) -> None:
+        self._tell(trainer, "log_metrics", row, trainer.global_step)
+
+    def close(self, trainer: pl.Trainer) -> None:
+        self._tell(trainer, "finalize", "success")
+
+    def _tell(self, trainer: pl.Trainer, method: str, *arguments: Any) -> None:
+        """Call a method of each logger."""
         for logger in trainer.loggers:
+            name = type(logger).__name__
             try:
-                logger.log_metrics(row, trainer.global_step)  # type: ignore[arg-type]
+                getattr(logger, method)(*arguments)
             except UserError:  # from metrics.csv: the disk is full, so the run cannot be saved either
                 raise
             except Exception as error:  # a dashboard's client may raise anything
-                self._report_once(type(logger).__name__, error)
-
-    def close(self, trainer: pl.Trainer) -> None:
-        for logger in trainer.loggers:
-            try:
-                logger.finalize("success")
-            except Exception as error:
-                self._report_once(type(logger).__name__, error)
-
-    def _report_once(self, name: str, error: Exception) -> None:
-        if name not in self.failed:
-            self.failed.add(name)
-            line = f"{name} failed ({reason(error)}); the run goes on."
-            log.warning(line)
-            self.console.print(line, style="red", highlight=False, soft_wrap=True)
+                if name not in self.failed:
+                    self.failed.add(name)
+                    line = f"{name} failed ({reason(error)}); the run goes on."
+                    log.warning(line)
+                    self.console.print(line, style="red", highlight=False, soft_wrap=True)
 
 
 def _rate(trainer: pl.Trainer) -> float:

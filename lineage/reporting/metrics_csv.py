@@ -30,13 +30,7 @@ class MetricsCSV(Logger):
         self.path = Path(folder) / "metrics.csv"
         self.columns: list[str] = []
 
-    @property
-    def name(self) -> str:
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        return ""
+    name, version = "csv", ""
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing to do: config.yaml has them."""

@@ -60,12 +60,11 @@ def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, max_per_
             f"micro-batches of {images}: {share} has no other divisor up to trainer.max_per_device={max_per_device}; "
             f"recipe.batch_size={near} has"
         )
-    if images == 1:
-        mixes = [f"recipe.{name}" for name in ("mixup_alpha", "cutmix_alpha") if cfg.recipe[name]]
-        if mixes:
-            notes.append(f"{' and '.join(mixes)} mix nothing: a micro-batch of one image has no partner")
-        if batch_norms(network):
-            notes.append("batch normalisation sees each image alone: micro-batches are of one image")
+    mixes = " and ".join(f"recipe.{name}" for name in ("mixup_alpha", "cutmix_alpha") if cfg.recipe[name])
+    if images == 1 and mixes:
+        notes.append(f"{mixes} mix nothing: a micro-batch of one image has no partner")
+    if images == 1 and batch_norms(network):
+        notes.append("batch normalisation sees each image alone: micro-batches are of one image")
     return notes
 
 
@@ -138,11 +137,9 @@ def _schedule_notes(recipe: Recipe, steps_per_epoch: int) -> list[str]:
 def _averaging_notes(recipe: Recipe, steps_per_epoch: int) -> list[str]:
     """Which weights are evaluated, and whether too much of the initial weights remains in their average."""
     notes = []
-    if recipe.ema or recipe.swa:
-        kind = "ema" if recipe.ema else "swa"
-        notes.append(
-            f"val_top1, best.ckpt and the test use the averaged weights (recipe.{kind}); val_raw_top1 does not"
-        )
+    if average := "ema" if recipe.ema else "swa" if recipe.swa else "":
+        evaluated = f"val_top1, best.ckpt and the test use the averaged weights (recipe.{average})"
+        notes.append(f"{evaluated}; val_raw_top1 does not")
     if recipe.precise_bn > steps_per_epoch * recipe.batch_size:
         notes.append(f"recipe.precise_bn={recipe.precise_bn} uses fewer images: an epoch has no more")
     share = remaining_initial_weight(recipe, recipe.total_epochs * steps_per_epoch, steps_per_epoch)
@@ -155,23 +152,22 @@ def _averaging_notes(recipe: Recipe, steps_per_epoch: int) -> list[str]:
 
 
 def _size_notes(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[str]:
-    recipe, side = cfg.recipe, cfg.datamodule.resolution
+    recipe, side, published = cfg.recipe, cfg.datamodule.resolution, cfg.published.resolution
     if not one_size:
-        published, notes = cfg.published.resolution, []
-        if recipe.test_res != published:
-            notes.append(f"{arch} was published at {published}, and is tested at {recipe.test_res}")
-        if recipe.train_res != published:
-            notes.append(f"{arch} was published at {published}, and is trained at {recipe.train_res}")
-        return notes
-    unused = ["test_res"] if recipe.test_res != side else []
+        sizes = {"tested": recipe.test_res, "trained": recipe.train_res}
+        return [
+            f"{arch} was published at {published}, and is {verb} at {size}"
+            for verb, size in sizes.items()
+            if size != published
+        ]
     relative = recipe.crop == "scale_jitter" or recipe.progressive_res  # their sizes are fractions of train_res
-    if recipe.train_res != side and not relative:
-        unused.insert(0, "train_res")
-    if recipe.test_crop_ratio != 1:
-        unused.append("test_crop_ratio")
-    if recipe.crop in ("none", "pad") and not (recipe.rand_augment or recipe.auto_augment):
-        unused.append("interpolation")
-    if recipe.test_interpolation:
-        unused.append("test_interpolation")
-    settings, verb = ", ".join(f"recipe.{name}={recipe[name]}" for name in unused), "does" if len(unused) == 1 else "do"
-    return [f"{settings} {verb} not apply: {data} keeps its {side}x{side}"] if unused else []
+    unused = {
+        "train_res": recipe.train_res != side and not relative,
+        "test_res": recipe.test_res != side,
+        "test_crop_ratio": recipe.test_crop_ratio != 1,
+        "interpolation": recipe.crop in ("none", "pad") and not (recipe.rand_augment or recipe.auto_augment),
+        "test_interpolation": recipe.test_interpolation,
+    }
+    settings = [f"recipe.{name}={recipe[name]}" for name, is_unused in unused.items() if is_unused]
+    verb = "does" if len(settings) == 1 else "do"
+    return [f"{', '.join(settings)} {verb} not apply: {data} keeps its {side}x{side}"] if settings else []

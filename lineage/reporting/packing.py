@@ -25,11 +25,10 @@ def check(data: ImageDataModule, console: Console) -> int:
         found = inspect(splits, advance)
     for fault in found.faults:
         console.print(Text(f"{fault.name}: {fault.reason}", style="red"), soft_wrap=True)
-    unusual = ", ".join(f"{count:,} {name}" for name, count in sorted(found.unusual.items()))
     rows = {
         "images": _counts(found.images),
         "unreadable": f"{len(found.faults):,}",
-        "unusual": unusual or "none",
+        "unusual": _counts(dict(sorted(found.unusual.items()))) or "none",
         "time": _speed(sum(found.images.values()), time.monotonic() - start),
     }
     show_plan(console, rows, [*data.notes, *found.notes])
@@ -65,8 +64,8 @@ def pack(data: ImageDataModule, cfg: DictConfig, console: Console) -> None:
     show_plan(console, rows, data.notes)
 
 
-def _counts(images: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {split}" for split, count in images.items())
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 def _speed(count: int, seconds: float) -> str:

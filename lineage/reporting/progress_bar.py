@@ -1,6 +1,7 @@
 """The progress bar on a terminal: epoch, steps, loss, last validation, speed and time left; in a test, batches."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,6 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lineage.reporting.clock import Clock
+
+
+def bar_columns(title: str, *more: TextColumn) -> tuple[Any, ...]:
+    return TextColumn(title), BarColumn(bar_width=12), MofNCompleteColumn(), *more, TimeRemainingColumn(compact=True)
 
 
 class RunProgressBar(ProgressBar):
@@ -24,23 +29,11 @@ class RunProgressBar(ProgressBar):
         """Lightning calls it on all ranks but the first, whose consoles are quiet already."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if not (trainer.is_global_zero and self.console.is_terminal):
-            return
-        self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=12),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]} val {task.fields[top1]} {task.fields[speed]} images/s"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
-            console=self.console,
-            refresh_per_second=4,
-        )
+        values = TextColumn("loss {task.fields[loss]} val {task.fields[top1]} {task.fields[speed]} images/s")
+        columns = (*bar_columns("epoch {task.fields[epoch]}", values), TextColumn("left"))
         steps = int(trainer.num_training_batches) * (trainer.max_epochs or 1)
-        self.task = self.progress.add_task(
-            "", total=steps, completed=trainer.global_step, epoch="1", loss="-", top1="-", speed="-"
-        )
-        self.progress.start()
+        start: dict[str, Any] = {"completed": trainer.global_step, "epoch": "1", "loss": "-", "top1": "-", "speed": "-"}
+        self._open(trainer, columns, total=steps, **start)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         if self.progress is not None and time.monotonic() - self.updated_at > 0.25:
@@ -65,31 +58,21 @@ class RunProgressBar(ProgressBar):
         )
 
     def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if trainer.is_global_zero and self.console.is_terminal:
-            columns = (
-                TextColumn("test"),
-                BarColumn(bar_width=12),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(compact=True),
-            )
-            self.progress = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
-            self.task = self.progress.add_task("", total=sum(map(int, trainer.num_test_batches)))
-            self.progress.start()
+        self._open(trainer, bar_columns("test"), transient=True, total=sum(map(int, trainer.num_test_batches)))
 
     def on_test_batch_end(self, *_: Any) -> None:
         if self.progress is not None:
             self.progress.advance(self.task)
 
-    def on_test_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._close()
+    def _open(self, trainer: pl.Trainer, columns: Iterable[Any], transient: bool = False, **task: Any) -> None:
+        if trainer.is_global_zero and self.console.is_terminal:
+            self.progress = Progress(*columns, console=self.console, transient=transient, refresh_per_second=4)
+            self.task = self.progress.add_task("", **task)
+            self.progress.start()
 
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._close()
-
-    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        self._close()
-
-    def _close(self) -> None:
+    def _close(self, *_: Any) -> None:
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
+
+    on_train_end = on_test_end = on_exception = _close  # type: ignore[assignment]

@@ -37,10 +37,8 @@ def git_state() -> dict[str, Any]:
 
 def _git(*arguments: str) -> str | None:
     """The output of a git command in this package's folder; None if it fails."""
-    command, folder = ["git", *arguments], Path(__file__).parent
+    options: dict[str, Any] = {"cwd": Path(__file__).parent, "capture_output": True, "text": True, "timeout": 10}
     try:
-        return subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
+        return subprocess.run(["git", *arguments], check=True, **options).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

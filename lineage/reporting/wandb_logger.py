@@ -15,10 +15,8 @@ def build(project: str, folder: str) -> WandbLogger:
     """
     offline = os.environ.get("WANDB_MODE") != "online" and not has_key()
     if offline:
-        print(
-            "wandb: no key on this machine, so the run stays offline; afterwards: wandb sync "
-            + str(Path(folder) / "wandb" / "*run-*")
-        )
+        pattern = Path(folder) / "wandb" / "*run-*"
+        print(f"wandb: no key on this machine, so the run stays offline; afterwards: wandb sync {pattern}")
     earlier = sorted(path.name.rpartition("-")[2] for path in Path(folder).glob("wandb/*run-*-*"))
     name = str(Path(folder).resolve())
     return WandbLogger(

@@ -45,11 +45,10 @@ def torchvision_weights(name: str) -> Any:
     """A member of that enumeration: "resnet50" is the model's default, "resnet50.IMAGENET1K_V1" another."""
     model, _, version = name.partition(".")
     every = torchvision_models(model)
-    try:
-        return getattr(every, version or "DEFAULT")
-    except AttributeError as error:
-        known = ", ".join(weights.name for weights in every)
-        raise ArchitectureError(f"torchvision has no weights {name}. Of this model it has: {known}.") from error
+    if weights := getattr(every, version or "DEFAULT", None):
+        return weights
+    known = ", ".join(weights.name for weights in every)
+    raise ArchitectureError(f"torchvision has no weights {name}. Of this model it has: {known}.")
 
 
 def from_torchvision(name: str) -> Weights:

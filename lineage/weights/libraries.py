@@ -41,10 +41,7 @@ class Model:
 def to_timm(state_dict: Mapping[str, Tensor]) -> Tensors:
     """Our weights with timm's names and shapes: `timm_model.load_state_dict(to_timm(network.state_dict()))`.
 
-    Auxiliary heads, which only training uses, are left out.
-
-    Raises:
-        ArchitectureError: timm has no such network.
+    Auxiliary heads, which only training uses, are left out. Raises ArchitectureError: timm has no such network.
     """
     return _renamed(state_dict, "timm")
 
@@ -80,11 +77,8 @@ def write_timm(model: Model, folder: Path, images: Tensor) -> tuple[Tensor, str]
     tensors = dict(model.network.state_dict()) if is_timm_model(model.network) else to_timm(model.network.state_dict())
     _load_all(tensors, theirs, f"timm's {name}")
     none = {"test_input_size": None, "test_crop_pct": None, "tag": "", "fixed_input_size": False}
-    config = {
-        "label_names": model.labels,
-        "pretrained_cfg": to_timm_config(model.preprocessing) | none,
-        "model_args": options,
-    }
+    pretrained = to_timm_config(model.preprocessing) | none
+    config = {"label_names": model.labels, "pretrained_cfg": pretrained, "model_args": options}
     save_for_hf(theirs, str(folder), model_config=config, safe_serialization=True)
     with errors_in_a_line(f"timm's {name}"):
         loaded = timm.create_model(f"local-dir:{folder}", pretrained=True)

@@ -1,7 +1,5 @@
 """How images are preprocessed before a network evaluates them: mean, deviation, resolution, crop and interpolation."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -60,7 +58,7 @@ class Preprocessing:
         """Resolution, crop and interpolation as text."""
         return f"{self.resolution} px, crop {self.crop:.4g}, {self.interpolation}"
 
-    def differences(self, other: Preprocessing) -> str:
+    def differences(self, other: "Preprocessing") -> str:
         """The values of `other` that differ from these, as text; "" if none does."""
         texts = {
             f"{other.resolution} px": self.resolution == other.resolution,

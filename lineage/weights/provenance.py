@@ -58,7 +58,7 @@ def library_names(network: nn.Module, library: str | None) -> dict[str, str] | N
     """A library's names for the network's tensors, as `their_names`; `library` None stands for this project."""
     own = network.state_dict()
     if library is None or (library == "timm" and is_timm_model(network)):
-        return {name: name for name in own}
+        return dict(zip(own, own, strict=True))
     return their_names(own, library)
 
 
@@ -108,10 +108,10 @@ def torchvision_preprocessing(name: str) -> Preprocessing:
     """
     weights, model = torchvision_weights(name), name.partition(".")[0]
     transform = weights.transforms()
-    google = model == "inception_v3"
+    mean, std = ((0.5,) * 3,) * 2 if model == "inception_v3" else (tuple(transform.mean), tuple(transform.std))
     return Preprocessing(
-        mean=(0.5,) * 3 if google else tuple(transform.mean),
-        std=(0.5,) * 3 if google else tuple(transform.std),
+        mean=mean,
+        std=std,
         resolution=transform.crop_size[0],
         crop=transform.crop_size[0] / transform.resize_size[0],
         interpolation=transform.interpolation.value,
@@ -125,8 +125,8 @@ def release_with_file_name(path: Path, library: str, name: str) -> str | None:
     if library == "timm":
         import timm
 
-        tags = timm.list_pretrained(f"{model}.*")
-        urls: dict[str, Any] = {tag: getattr(timm.get_pretrained_cfg(tag), "url", None) for tag in tags}
+        releases = map(timm.get_pretrained_cfg, tags := timm.list_pretrained(f"{model}.*"))
+        urls: dict[str, Any] = {tag: release.url for tag, release in zip(tags, releases, strict=True) if release}
     else:
         urls = {f"{model}.{weights.name}": weights.url for weights in torchvision_models(model)}
     return next((tag for tag, url in urls.items() if url and Path(url).name == path.name), None)

@@ -33,14 +33,9 @@ FREE_ARGUMENTS = (
 
 
 def load(
-    network: nn.Module,
-    pretrained: str,
-    arch: Mapping[str, Any],
-    published: Mapping[str, Any],
-    preprocessing: Preprocessing | None,
-    *,
-    new_head: bool = True,
-) -> list[str]:
+    network: nn.Module, pretrained: str, arch: Mapping[str, Any], published: Mapping[str, Any],
+    preprocessing: Preprocessing | None, *, new_head: bool = True,
+) -> list[str]:  # fmt: skip
     """Fill the network with weights.
 
     Args:
@@ -60,17 +55,14 @@ def load(
     """
     releases = available_releases(published)
     weights = _find(network, pretrained, releases)
+    title = f"The weights of {weights.title} are"
     for key, value in releases.get(weights.library or "", {}).items():
         if key != "name" and _comparable(arch.get(key)) != _comparable(value):
-            raise ArchitectureError(
-                f"The weights of {weights.title} are {weights.library}'s and need arch.{key}={as_yaml(value)}."
-            )
+            raise ArchitectureError(f"{title} {weights.library}'s and need arch.{key}={as_yaml(value)}.")
     for key, value in weights.arch.items():
         if key in arch and key not in FREE_ARGUMENTS and _comparable(arch[key]) != _comparable(value):
-            raise ArchitectureError(
-                f"The weights of {weights.title} are of another network: of arch.{key}={as_yaml(value)}, "
-                f"and this one has arch.{key}={as_yaml(arch[key])}."
-            )
+            here, there = (f"arch.{key}={as_yaml(values[key])}" for values in (arch, weights.arch))
+            raise ArchitectureError(f"{title} of another network: of {there}, and this one has {here}.")
     origin = f"starts from the weights of {weights.title}{_preprocessing_clause(weights, preprocessing)}"
     return [origin, *fill(network, weights, new_head)]
 
@@ -149,7 +141,10 @@ def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[st
             how = "summed" if channels == 1 else "repeated"
             notes.append(f"{module}: filters for {value.shape[1]} channels are {how}, to {channels}")
         else:
-            reason = _misfit(network, name, tensor, their_name, value)
+            reason = f"they have no {their_name} for {name}."
+            if value is not None:
+                hint = " Try arch.stem=imagenet." if name.startswith("stem") and hasattr(network, "stem") else ""
+                reason = f"{name} is {tuple(tensor.shape)}, and {tuple(value.shape)} there.{hint}"
             raise ArchitectureError(f"The weights of {weights.title} are of another network: {reason}")
     notes += _unused_notes(network, unused, classifiers, weights.title)
     with torch.no_grad():
@@ -181,22 +176,14 @@ def _is_classifier(tensors: Mapping[str, Tensor], network: nn.Module) -> bool:
 
 def _head_note(module: str, tensor: Tensor, value: Tensor | None, title: str, new_head: bool) -> str:
     """A sentence about a classifier that the weights lack. Raises ArchitectureError if it may not stay as it is."""
-    here = f"{tensor.shape[0]:,}"
-    if not new_head:
-        there = "no classifier" if value is None else f"a classifier of {value.shape[0]:,} classes"
-        raise ArchitectureError(
-            f"The weights of {title} have {there}, and the data have {here}: "
-            "evaluation needs weights with a classifier for these data."
-        )
-    there = "no classifier" if value is None else f"{value.shape[0]:,}"
-    return f"{module} is new: {here} classes, and {there} in the weights"
-
-
-def _misfit(network: nn.Module, name: str, tensor: Tensor, their_name: str, value: Tensor | None) -> str:
-    if value is None:
-        return f"they have no {their_name} for {name}."
-    hint = " Try arch.stem=imagenet." if name.startswith("stem") and hasattr(network, "stem") else ""
-    return f"{name} is {tuple(tensor.shape)}, and {tuple(value.shape)} there.{hint}"
+    here, there = f"{tensor.shape[0]:,}", "no classifier" if value is None else f"{value.shape[0]:,}"
+    if new_head:
+        return f"{module} is new: {here} classes, and {there} in the weights"
+    there = there if value is None else f"a classifier of {there} classes"
+    raise ArchitectureError(
+        f"The weights of {title} have {there}, and the data have {here}: "
+        "evaluation needs weights with a classifier for these data."
+    )
 
 
 def _classifiers(network: nn.Module) -> set[str]:
@@ -221,5 +208,4 @@ def _repeat_channels(weight: Tensor, channels: int) -> Tensor:
     if channels == 1:
         return weight.sum(dim=1, keepdim=True)
     given = weight.shape[1]
-    repeated = weight.repeat(1, -(-channels // given), 1, 1)[:, :channels]
-    return repeated * (given / channels)
+    return weight.repeat(1, -(-channels // given), 1, 1)[:, :channels] * (given / channels)
