@@ -35,8 +35,7 @@ from lineage.datamodules.loading.loader import first_repetitions
 from lineage.datamodules.loading.worker_pool import Job, Pool
 from lineage.datamodules.packing.shards import Packing
 from lineage.recipes.augment.geometry import flip_images
-from lineage.recipes.augment.host import EvalCrop, TrainCrop
-from lineage.recipes.augment.pipeline import build_augmentation
+from lineage.recipes.augment.host import EvalCrop, TrainCrop, build_augmentation
 from lineage.running.allocator import keep_freed_memory
 
 COUNT, BATCH, SIDE = 1000, 64, 224

@@ -15,8 +15,7 @@ from lineage.datamodules.decoding.decoding import Decoded
 from lineage.datamodules.decoding.resampling import resize_and_crop_by_pillow
 from lineage.recipes.augment.boxes import resized_size
 from lineage.recipes.augment.device import DeviceAugmentation
-from lineage.recipes.augment.host import HostAugmentation, TrainCrop
-from lineage.recipes.augment.pipeline import build_augmentation
+from lineage.recipes.augment.host import HostAugmentation, TrainCrop, build_augmentation
 from lineage.recipes.mixing import draw_mix, mix_images
 from lineage.recipes.recipe import Recipe
 

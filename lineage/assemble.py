@@ -23,8 +23,7 @@ from lineage.config.derived import eval_preprocessing, eval_size, pretrained_pre
 from lineage.datamodules.loading.order import EpochOrder, check_last_step, split_batch
 from lineage.errors import UserError
 from lineage.recipes.augment.device import Normalise
-from lineage.recipes.augment.host import EvalCrop
-from lineage.recipes.augment.pipeline import build_augmentation
+from lineage.recipes.augment.host import EvalCrop, build_augmentation
 from lineage.recipes.recipe import Recipe, RecipeError
 
 if TYPE_CHECKING:

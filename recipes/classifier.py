@@ -37,7 +37,8 @@ class Classifier(TrainingState):
                 chunk, the number of the micro-batch within the step, over all devices; weight, its share of the step's
                 mean loss, times the number of devices, over which DDP averages gradients.
         """
-        step, optimizer, network = self.global_step, self._optimizer(), self.network
+        optimizer: Any = self.optimizers()
+        step, network = self.global_step, self.network
         progress = step / self.total_steps
         self._set_learning_rate(step)
         if hasattr(network, "set_progress"):
@@ -77,7 +78,7 @@ class Classifier(TrainingState):
             loss = loss.detach()
             total = total + loss * weight
             count = torch.full_like(correct, len(labels))
-            self.epoch_sums += torch.stack((loss.to(self.sum_dtype) * count, correct.to(self.sum_dtype), count))
+            self.epoch_sums += torch.stack((loss.to(self.sum_dtype) * count, correct, count))
         return total
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -92,17 +93,13 @@ class Classifier(TrainingState):
     def _set_learning_rate(self, step: int) -> None:
         step = min(step, self.total_steps - 1)
         rate = learning_rate(self.recipe, step, self.steps_per_epoch, self.plateau.decays)
-        for group in self._optimizer().param_groups:
+        optimizer: Any = self.optimizers()
+        for group in optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
-
-    def _optimizer(self) -> Any:
-        return self.optimizers()
 
     def _no_gradient_sync(self) -> Any:
         model: Any = self.trainer.strategy.model
         return model.no_sync() if hasattr(model, "no_sync") else nullcontext()
-
-    # ---- metrics
 
     def step_loss(self) -> float:
         """The loss of the last step."""
@@ -127,8 +124,6 @@ class Classifier(TrainingState):
         self.log_dict(self.train_metrics, logger=False)
         if self.trainer.current_epoch + 1 == self.recipe.total_epochs:
             self.refresh_statistics()  # in case there was no validation
-
-    # ---- validation
 
     def evaluated_networks(self, stage: str) -> Mapping[str, nn.Module]:
         """The average, if there is one; validation looks at the trained weights too."""

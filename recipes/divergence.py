@@ -21,12 +21,12 @@ class LossMonitor:
         """Raise Diverged if the loss of this step, or of an earlier one, is not finite."""
         self.last = loss
         if loss.device.type != "cuda":
-            return self._check(loss, step)
+            return _check(loss, step)
         if self.pending is not None:
             copy, arrival, copied_step = self.pending
             if not arrival.query():
                 return
-            self._check(copy, copied_step)
+            _check(copy, copied_step)
         copy = torch.empty((), dtype=loss.dtype, pin_memory=True)
         copy.copy_(loss, non_blocking=True)
         arrival = torch.cuda.Event()
@@ -38,10 +38,10 @@ class LossMonitor:
         if self.last is not None and not torch.isfinite(self.last):
             raise Diverged("The loss is no longer finite: training has diverged, and is not saved.")
 
-    @staticmethod
-    def _check(loss: Tensor, step: int) -> None:
-        if not torch.isfinite(loss):
-            raise Diverged(
-                f"The loss is {float(loss)} at step {step + 1}: training has diverged. "
-                "Try a lower recipe.lr, a warm-up (recipe.warmup_epochs) or recipe.grad_clip=1."
-            )
+
+def _check(loss: Tensor, step: int) -> None:
+    if not torch.isfinite(loss):
+        raise Diverged(
+            f"The loss is {float(loss)} at step {step + 1}: training has diverged. "
+            "Try a lower recipe.lr, a warm-up (recipe.warmup_epochs) or recipe.grad_clip=1."
+        )

@@ -63,18 +63,12 @@ class TrainingState(Evaluator):
         self.epoch_sums = torch.zeros(3, dtype=self.sum_dtype)  # loss, correct, images: this device, this epoch
         self.train_metrics: dict[str, float] = {}
 
-    # ---- devices
-
     def on_fit_start(self) -> None:
-        self._move_to_device()
         self.epoch_sums = self.epoch_sums.to(self.device)
+        self.on_test_start()
 
     def on_test_start(self) -> None:
-        self._move_to_device()
-
-    def _move_to_device(self) -> None:
-        parts: list[Any] = [*self.averages, *self.lookaheads, *self.teachers]
-        for part in parts:
+        for part in (*self.averages, *self.lookaheads, *self.teachers):
             part.to(self.device)
 
     def on_train_start(self) -> None:
@@ -98,18 +92,16 @@ class TrainingState(Evaluator):
         for lookahead in self.lookaheads:
             lookahead.restart(self.network)
 
-    # ---- statistics of batch normalisation
-
     def refresh_statistics(self) -> None:
         """Before an evaluation: recompute them where the recipe says so, and average them over devices (timm's
         `--dist-bn reduce`)."""
-        recipe = self.recipe
-        if self.statistics_are_stale and recipe.precise_bn:
-            self._recompute(self.network)
-        if self.statistics_are_stale and (recipe.precise_bn or recipe.swa):
-            for average in self.averages:
-                if recipe.precise_bn or average.count:
-                    self._recompute(average.network)
+        if self.statistics_are_stale:
+            averages = [average for average in self.averages if self.recipe.swa and average.count]
+            if self.recipe.precise_bn:
+                self._recompute(self.network)
+                averages = self.averages
+            for average in averages:
+                self._recompute(average.network)
         if self.trainer.world_size > 1:
             for buffer in self._statistics():
                 buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
@@ -136,8 +128,6 @@ class TrainingState(Evaluator):
         buffers = [b for network in networks for b in network.buffers() if b.is_floating_point()]
         return buffers + [buffer for lookahead in self.lookaheads for buffer in lookahead.statistics()]
 
-    # ---- checkpoints
-
     def _parts(self) -> dict[str, Sequence[Average | Lookahead]]:
         return {"averages": self.averages, "lookaheads": self.lookaheads}
 
@@ -151,9 +141,9 @@ class TrainingState(Evaluator):
         checkpoint["teachers"] = [teacher.digest for teacher in self.teachers]
         checkpoint["stopped_early"] = bool(self.trainer.should_stop)
         if self.trainer.world_size > 1:  # Lightning saves the buffers of the first device only
-            mine = torch.cat([buffer.flatten() for buffer in self._statistics()] or [self.epoch_sums[:0]])
-            gathered = [torch.empty_like(mine) for _ in range(self.trainer.world_size)]
-            dist.all_gather(gathered, mine)
+            own = torch.cat([buffer.flatten() for buffer in self._statistics()] or [self.epoch_sums[:0]])
+            gathered = [torch.empty_like(own) for _ in range(self.trainer.world_size)]
+            dist.all_gather(gathered, own)
             checkpoint["statistics"] = torch.stack(gathered).cpu()  # (devices, values)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -162,13 +152,12 @@ class TrainingState(Evaluator):
             raise RecipeError(
                 "The teacher's weights are no longer those that this run began with: start a new run, run=NAME."
             )
-        first = self.trainer.is_global_zero  # which goes on with the sums of all devices
-        self.epoch_sums = checkpoint["epoch_sums"].to(self.epoch_sums.dtype) * first
+        self.epoch_sums = checkpoint["epoch_sums"].to(self.epoch_sums.dtype)
+        self.epoch_sums *= self.trainer.is_global_zero  # the first device goes on with the sums of all
         self.train_metrics = checkpoint["train_metrics"]
         self.saved_statistics = checkpoint.get("statistics")
         for name, parts in self._parts().items():
             for part, state in zip(parts, checkpoint[name], strict=True):
                 part.load_state_dict(state)
         self.plateau.load_state_dict(checkpoint["plateau"])
-        if checkpoint["stopped_early"]:
-            self.trainer.should_stop = True
+        self.trainer.should_stop |= checkpoint["stopped_early"]

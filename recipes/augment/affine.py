@@ -18,14 +18,9 @@ ONE = 2.0**15  # weights are integer multiples of 1 / ONE
 
 
 def shift_image(
-    image: Image.Image,
-    amount: float,
-    *,
-    resample: Image.Resampling,
-    fillcolor: tuple[int, ...],
-    unit: str,
-    vertical: bool = False,
-) -> Image.Image:
+    image: Image.Image, amount: float, *, resample: Image.Resampling, fillcolor: tuple[int, ...], unit: str,
+    vertical: bool,
+) -> Image.Image:  # fmt: skip
     """Shear or translate an RGB image horizontally.
 
     Args:
@@ -33,7 +28,7 @@ def shift_image(
         resample: bilinear or bicubic.
         fillcolor: of pixels that are read outside the image.
         unit: "pixels"; "width", the width of the image; "rows", pixels for each row below the top edge, for a shear.
-        vertical: swap the axes.
+        vertical: shear or translate it vertically instead.
     """
     if vertical:
         image = image.transpose(Image.Transpose.TRANSPOSE)

@@ -75,13 +75,9 @@ def random_erasing(draws: Tensor, height: int, width: int, scale: Sequence[float
 def cutout(draws: Tensor, height: int, width: int, side: int) -> Tensor:
     """Cutout (DeVries and Taylor 2017, arXiv 1708.04552): a square around any pixel, clipped at the image's border."""
     y, x = double(draws).unbind(1)
-    (top, bottom), (left, right) = (
-        (start.clamp(min=0), (start + side).clamp(max=length))
-        for start, length in (
-            (torch.floor(y * height) - side // 2, height),
-            (torch.floor(x * width) - side // 2, width),
-        )
-    )
+    top, left = torch.floor(y * height) - side // 2, torch.floor(x * width) - side // 2
+    bottom, right = (top + side).clamp(max=height), (left + side).clamp(max=width)
+    top, left = top.clamp(min=0), left.clamp(min=0)
     return torch.stack((top, left, bottom - top, right - left), dim=1)
 
 

@@ -16,9 +16,9 @@ NOISE_CHUNK = 2**23  # random numbers made at once on a device, so that they fit
 
 def erasing_draws(recipe: Recipe) -> dict[str, int]:
     """How many random numbers an image needs, by name."""
-    counts = {"erased": 1, "erasing": 4 * TRIES} if recipe.erasing_prob else {}
-    noise = {"noise": 2} if recipe.erasing_prob and recipe.erasing_mode == "pixel" else {}
-    return {**counts, **noise, **({"cutout": 2} if recipe.cutout else {})}
+    noise = 2 if recipe.erasing_mode == "pixel" else 0
+    counts = {"erased": 1, "erasing": 4 * TRIES, "noise": noise} if recipe.erasing_prob else {}
+    return {name: count for name, count in {**counts, "cutout": 2 * bool(recipe.cutout)}.items() if count}
 
 
 def erase(recipe: Recipe, draws: dict[str, Tensor], pixels: Tensor, quantiles: Tensor) -> Tensor:

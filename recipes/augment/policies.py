@@ -23,8 +23,10 @@ def per_image_operation(recipe: Recipe, mean: Sequence[float]) -> PerImage | Non
     operations: list[PerImage] = []
     if recipe.rand_augment or recipe.auto_augment:
         operations.append(timm_policy(recipe, tuple(geometry.fill_colour(mean).tolist())))
-    if recipe.trivial_augment:
-        operations.append(trivial_augment(recipe))
+    if recipe.trivial_augment:  # Mueller and Hutter 2021, arXiv 2103.10158; empty pixels are black
+        from torchvision.transforms import InterpolationMode, TrivialAugmentWide
+
+        operations.append(TrivialAugmentWide(interpolation=InterpolationMode(rotation_filter(recipe))))
     if recipe.color_jitter:
         operations.append(ColorJitter(recipe.color_jitter))
     return functools.partial(_apply_all, operations) if operations else None
@@ -66,13 +68,6 @@ def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
 
 
 REPLACEMENTS = {**AFFINE_OPERATIONS, "posterize": posterize}  # by the names of timm's functions
-
-
-def trivial_augment(recipe: Recipe) -> PerImage:
-    """torchvision's TrivialAugmentWide (Mueller and Hutter 2021, arXiv 2103.10158); empty pixels are black."""
-    from torchvision.transforms import InterpolationMode, TrivialAugmentWide
-
-    return TrivialAugmentWide(interpolation=InterpolationMode(rotation_filter(recipe)))
 
 
 def rotation_filter(recipe: Recipe) -> str:

@@ -40,7 +40,7 @@ def resize_matrix(
     widening = scale.clamp(min=1)
     centre = (torch.arange(target, device=start.device)[:, None] + 0.5) * scale
     x = (pixels - start - centre + 0.5) * (1 / widening)
-    weights = _bicubic(x) if interpolation == "bicubic" else _bilinear(x)
+    weights = _bicubic(x) if interpolation == "bicubic" else (1 - x.abs()).clamp(min=0)
     if interpolation == "area":  # Pillow's rounding decides which side a pixel on the edge belongs to
         low, high = (torch.floor(centre + side * widening + 0.5) for side in (-0.5, 0.5))
         covered = double((pixels - start >= low) & (pixels - start < high) & (x > -0.5) & (x <= 0.5))
@@ -49,10 +49,6 @@ def resize_matrix(
         weights = weights * ((pixels >= start) & (pixels < start + length))
     weights = weights / weights.sum(dim=2, keepdim=True) * ONE
     return torch.trunc(weights + torch.where(weights < 0, -0.5, 0.5))
-
-
-def _bilinear(x: Tensor) -> Tensor:
-    return (1 - x.abs()).clamp(min=0)
 
 
 def _bicubic(x: Tensor) -> Tensor:

@@ -45,11 +45,9 @@ class Average:
 
     @torch.no_grad()
     def _update(self, network: nn.Module, weight: float) -> None:
-        if self._pairs is None:
-            self._pairs = _pair(self.network, network)
-        mine, others, counters = self._pairs
-        torch._foreach_lerp_(mine, others, weight)
-        for counter, other in counters:
+        averages, others, counters = self._pairs = self._pairs or _pair(self.network, network)
+        torch._foreach_lerp_(averages, others, weight)
+        for counter, other in counters:  # integers are copied
             counter.copy_(other)
 
     def state_dict(self) -> dict:
@@ -77,14 +75,9 @@ def remaining_initial_weight(recipe: Recipe, steps: int, steps_per_epoch: int) -
     return recipe.ema**updates
 
 
-def _pair(mine: nn.Module, other: nn.Module) -> tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]:
-    """The tensors of two equal networks: floats of the first, floats of the second, and pairs of integers, which are
-    copied instead of averaged."""
-    pairs = list(zip(_tensors(mine), _tensors(other), strict=True))
+def _pair(first: nn.Module, second: nn.Module) -> tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]:
+    """The tensors of two equal networks: floats of the first, floats of the second, and pairs of integers."""
+    tensors = ([*network.parameters(), *network.buffers()] for network in (first, second))
+    pairs = list(zip(*tensors, strict=True))
     floats = [pair for pair in pairs if pair[0].is_floating_point()]
-    counters = [pair for pair in pairs if not pair[0].is_floating_point()]
-    return [a for a, _ in floats], [b for _, b in floats], counters
-
-
-def _tensors(network: nn.Module) -> list[Tensor]:
-    return [*network.parameters(), *network.buffers()]
+    return [a for a, _ in floats], [b for _, b in floats], [pair for pair in pairs if not pair[0].is_floating_point()]

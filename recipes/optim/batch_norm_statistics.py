@@ -63,16 +63,15 @@ def recompute(network: nn.Module, training_modes: Sequence[bool], batches: Itera
     modes = [(module, module.training) for module in network.modules()]
     for (module, _), training in zip(modes, training_modes, strict=True):
         module.training = training
-    layers = [layer for layer in batch_norms(network) if layer.training]
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
+    momenta = {layer: layer.momentum for layer in batch_norms(network) if layer.training}
+    for layer in momenta:
         layer.reset_running_stats()
         layer.momentum = None  # a cumulative mean
     count = 0
     for images in batches:
         network(images)
         count += 1
-    for layer, momentum in zip(layers, momenta, strict=True):
+    for layer, momentum in momenta.items():
         layer.momentum = momentum
     for module, training in modes:
         module.training = training

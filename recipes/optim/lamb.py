@@ -20,10 +20,8 @@ class Lamb(timm.optim.Lamb):
     def step(self, closure: Any = None) -> Any:
         if any(p.device.type != "cpu" for group in self.param_groups for p in group["params"]):
             return super().step(closure)
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
         clipping = self._get_clip_grad_norm()
         clipping = None if clipping is None else clipping.float()  # the fused kernel expects float32
         for group in self.param_groups:

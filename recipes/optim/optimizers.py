@@ -64,15 +64,8 @@ def parameter_kind(module: nn.Module, name: str, parameter: nn.Parameter) -> str
 
 def weight_decay(recipe: Recipe, kind: str) -> float:
     """The weight decay of a kind of parameters."""
-    decays = {
-        "weight": True,
-        "depthwise": not recipe.no_decay_depthwise,
-        "bias": recipe.decay_bias,
-        "scale": recipe.decay_norm,
-        "norm_weight": recipe.decay_norm,
-        "norm_bias": recipe.decay_norm,
-    }
-    return recipe.weight_decay if decays[kind] else 0.0
+    decays = {"weight": True, "depthwise": not recipe.no_decay_depthwise, "bias": recipe.decay_bias}
+    return recipe.weight_decay if decays.get(kind, recipe.decay_norm) else 0.0
 
 
 def layer_scales(network: nn.Module, layer_decay: float) -> dict[str, float]:
@@ -94,7 +87,8 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
     groups = parameter_groups(network, recipe)
     if recipe.optimizer == "sgd":
         # Fused SGD undoes fp16's scale in its own step, which is too late where gradients are clipped.
-        fused = _can_fuse(network) and not recipe.grad_clip
+        can_fuse = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in network.parameters())
+        fused = can_fuse and not recipe.grad_clip
         return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)
     betas = (recipe.momentum, recipe.beta2)
     if recipe.optimizer == "lamb":
@@ -103,17 +97,11 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
         return Lamb(groups, recipe.lr, betas=betas, eps=recipe.eps, max_grad_norm=recipe.lamb_clip or None)
     from timm.optim import create_optimizer_v2
 
-    eps = {"eps": recipe.eps}
-    options: dict[str, dict[str, Any]] = {
-        "adamw": {"betas": betas, **eps},
-        "adam": {"betas": betas, **eps},
-        "nadamw": {"betas": betas, **eps},
-        "rmsproptf": {"momentum": recipe.momentum, "alpha": recipe.beta2, **eps},  # eps inside the root
-        "lars": {"momentum": recipe.momentum, "trust_coeff": recipe.lars_trust, **eps},
-        "lion": {"betas": betas},
-    }
-    return create_optimizer_v2(groups, opt=recipe.optimizer, lr=recipe.lr, **options[recipe.optimizer])
-
-
-def _can_fuse(network: nn.Module) -> bool:
-    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in network.parameters())
+    options: dict[str, Any] = {"betas": betas, "eps": recipe.eps}  # of adam, adamw and nadamw
+    if recipe.optimizer == "rmsproptf":  # eps is inside the root
+        options = {"momentum": recipe.momentum, "alpha": recipe.beta2, "eps": recipe.eps}
+    elif recipe.optimizer == "lars":
+        options = {"momentum": recipe.momentum, "trust_coeff": recipe.lars_trust, "eps": recipe.eps}
+    elif recipe.optimizer == "lion":
+        options = {"betas": betas}
+    return create_optimizer_v2(groups, opt=recipe.optimizer, lr=recipe.lr, **options)

@@ -101,14 +101,13 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, decays: int =
     if recipe.schedule_interval == "step":
         warmup = Fraction(math.floor(warmup))
     start = warmup if recipe.after_warmup else 0
-    time = Time(max(now - start, 0), end - start, per_epoch, decays)
-    if now >= warmup or recipe.warmup_factor:
-        rate = SCHEDULES[recipe.schedule](recipe, time)
-    else:
-        rate = recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * float(now / warmup)
-    if now < warmup and recipe.warmup_factor:
-        alpha = float(now / warmup)
-        rate *= recipe.warmup_factor * (1 - alpha) + alpha
+    rate = SCHEDULES[recipe.schedule](recipe, Time(max(now - start, 0), end - start, per_epoch, decays))
+    if now < warmup:
+        share = float(now / warmup)
+        if recipe.warmup_factor:
+            rate *= recipe.warmup_factor * (1 - share) + share
+        else:
+            rate = recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * share
     return rate * rate_scale(recipe)
 
 
@@ -133,8 +132,7 @@ class Plateau:
 
     def __init__(self, recipe: Recipe) -> None:
         self.patience, self.max_decays = recipe.patience, recipe.max_decays
-        self.decays = self.waited = 0
-        self.best = -math.inf
+        self.decays, self.waited, self.best = 0, 0, -math.inf
 
     @property
     def ended(self) -> bool:

@@ -1,5 +1,6 @@
 """Augmentation is a function of the sample key, and equals timm's and torchvision's for the same random numbers."""
 
+import inspect
 import random
 
 import numpy
@@ -10,16 +11,17 @@ from distributions import uniform
 from photographs import apply_view, make_keys, photographs
 from PIL import Image
 from replaying import Replayed
+from timm.data import create_transform, random_erasing
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.transforms import InterpolationMode, RandomErasing, TrivialAugmentWide, functional
 
 from lineage.recipes.augment import boxes, erasing, policies
 from lineage.recipes.augment.device import EIGENVALUES, EIGENVECTORS
-from lineage.recipes.augment.host import EvalCrop
-from lineage.recipes.augment.pipeline import build_augmentation
+from lineage.recipes.augment.host import EvalCrop, build_augmentation
 from lineage.recipes.augment.policies import apply_operation, per_image_operation
 from lineage.recipes.augment.randomness import key_hash, normal_noise, normal_quantiles, reseed_python
-from lineage.recipes.augment.views import average_views
+from lineage.recipes.evaluation import average_views
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 AUGMENTED = {
@@ -147,22 +149,13 @@ def test_an_alternating_flip_is_drawn_once():
 )  # fmt: skip
 @pytest.mark.parametrize("affine", ["timm's", "ours"])
 def test_policies_and_jitter_equal_timms(key, value, affine, monkeypatch):
-    from timm.data import create_transform
-
     if affine == "timm's":
         monkeypatch.setattr(policies, "REPLACEMENTS", {"posterize": policies.posterize})
     recipe, policy = recipe_of("rsb_a2", rand_augment=""), value if key != "color_jitter" else None
     setattr(recipe, key, value)
     operation = per_image_operation(recipe, MEAN)
-    _, theirs, _ = create_transform(
-        224,
-        is_training=True,
-        auto_augment=policy,
-        color_jitter=0.4,
-        interpolation="bicubic",
-        mean=tuple(MEAN),
-        separate=True,
-    )
+    options = {"auto_augment": policy, "color_jitter": 0.4, "interpolation": "bicubic", "mean": tuple(MEAN)}
+    _, theirs, _ = create_transform(224, is_training=True, separate=True, **options)
     images, away = [image.resize((224, 224)) for image in photographs()[:4]], []
     for sample in range(24):
         image, key_of_image = images[sample % 4], (1, sample, 0)
@@ -177,8 +170,6 @@ def test_policies_and_jitter_equal_timms(key, value, affine, monkeypatch):
 
 
 def jitter_of_torchvision(image: Image.Image, strength: float) -> Image.Image:
-    from torchvision.transforms import functional
-
     operations = [functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation]
     random.shuffle(operations)
     for operation in operations:
@@ -187,8 +178,6 @@ def jitter_of_torchvision(image: Image.Image, strength: float) -> Image.Image:
 
 
 def test_trivial_augment_equals_torchvisions():
-    from torchvision.transforms import InterpolationMode, TrivialAugmentWide
-
     operation = per_image_operation(recipe_of("wrn", trivial_augment=True), MEAN)
     theirs = TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR)
     for sample in range(40):
@@ -217,11 +206,6 @@ def test_lighting_equals_alexnets():
 
 @pytest.mark.parametrize("mode", ["pixel", "constant"])
 def test_erased_boxes_equal_timms_and_torchvisions_for_the_same_draws(mode, monkeypatch):
-    import inspect
-
-    from timm.data import random_erasing
-    from torchvision.transforms import RandomErasing
-
     (low, high), (narrow, wide) = erasing.RANGES[mode]
     recipe, shape = recipe_of("wrn", erasing_prob=0.6, erasing_mode=mode), (200, 3, 24, 40)
     draws = {name: uniform(0, name, make_keys(200), count) for name, count in erasing.erasing_draws(recipe).items()}
@@ -271,9 +255,6 @@ def test_views_equal_airbenchs():
 
     padded = F.pad(images, (1,) * 4, "reflect")
     shifted = torch.stack([mirrored(padded[:, :, 0:8, 0:8]), mirrored(padded[:, :, 2:10, 2:10])]).mean(0)
-    for views, expected in (
-        ("", network(images)),
-        ("flip", mirrored(images)),
-        ("flip_translate", 0.5 * mirrored(images) + 0.5 * shifted),
-    ):
+    both = 0.5 * mirrored(images) + 0.5 * shifted
+    for views, expected in {"": network(images), "flip": mirrored(images), "flip_translate": both}.items():
         torch.testing.assert_close(average_views(views, network, images), expected)
