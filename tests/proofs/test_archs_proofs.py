@@ -35,9 +35,7 @@ def test_intermediates(compared):
     checks.check_intermediates(compared)
 
 
-@pytest.mark.parametrize(
-    "config", {family(config): config for config in reversed(configs()) if config != "timm"}.values()
-)
+@pytest.mark.parametrize("config", ONE_A_FILE)
 def test_recomputation(config):
     checks.check_recomputation(config)
 

@@ -3,11 +3,12 @@
 import numpy
 import pytest
 import torch
-from conftest import composed, recipe_of
+from conftest import recipe_of
 from distributions import distance_from_uniform, distance_of_samples
-from omegaconf import OmegaConf
 from photographs import SAMPLES
 from PIL import Image
+from timm.data import create_transform
+from timm.data.mixup import cutmix_bbox_and_lam
 
 from lineage.datamodules.decoding.decoding import open_image
 from lineage.recipes.augment.host import EvalCrop
@@ -18,14 +19,11 @@ pytestmark = pytest.mark.proofs
 
 @pytest.mark.parametrize(("size", "ratio", "interpolation"), [(224, 0.95, "bicubic"), (224, 224 / 232, "bilinear")])
 def test_evaluation_shows_what_timm_shows_of_a_thousand_photographs(size, ratio, interpolation):
-    from timm.data import create_transform
-
     if not SAMPLES.is_dir():
         pytest.skip("no photographs: set LINEAGE_DATA to a folder that holds imagenet-sample/train")
     theirs = create_transform(size, interpolation=interpolation, crop_pct=ratio, normalize=False)
-    view = EvalCrop(
-        recipe_of("rsb_a2", test_res=size, test_crop_ratio=ratio, test_interpolation=interpolation), exact=True
-    )
+    recipe = recipe_of("rsb_a2", test_res=size, test_crop_ratio=ratio, test_interpolation=interpolation)
+    view = EvalCrop(recipe, exact=True)
     for path in sorted(SAMPLES.rglob("*.JPEG")):
         picture = open_image(path.read_bytes(), 3, rotate=False)
         (cut,) = view.crops(torch.zeros(1, 3), torch.tensor([picture.size]))
@@ -35,15 +33,10 @@ def test_evaluation_shows_what_timm_shows_of_a_thousand_photographs(size, ratio,
 
 @pytest.mark.parametrize("side", [32, 224])
 def test_shares_and_boxes_are_distributed_as_in_theory_and_in_timm(side):
-    from timm.data.mixup import cutmix_bbox_and_lam
-
     count, theirs = 30_000, numpy.random.RandomState(0)
     numpy.random.seed(0)
     alphas = ((0.1, 0.0), (1.0, 0.0), (0.0, 1.0))
-    words = [
-        ("recipe=rsb_a2", f"recipe.mixup_alpha={mixup}", f"recipe.cutmix_alpha={cutmix}") for mixup, cutmix in alphas
-    ]
-    recipes = [OmegaConf.to_object(composed(*of_one).recipe) for of_one in words]
+    recipes = [recipe_of("rsb_a2", mixup_alpha=mixup, cutmix_alpha=cutmix) for mixup, cutmix in alphas]
     sharp, flat = (torch.tensor([draw_mix(one, side, side, 0, i).lam for i in range(count)]) for one in recipes[:2])
     assert distance_of_samples(sharp, torch.from_numpy(theirs.beta(0.1, 0.1, count)).float()) < 1.63
     assert distance_from_uniform(flat) < 1.63  # Beta(1, 1)

@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from doors import command, start
+from doors import finished, start
 from runs.states import assert_same_run, saves
 
 pytestmark = pytest.mark.proofs
@@ -41,15 +41,13 @@ def test_a_run_goes_on_with(name, tmp_path):
     words = (*COMMON.split(), *MECHANISMS[name].split())
     if "teacher=taught" in words:
         short = ("arch=lenet5", "recipe.epochs=1", "trainer=cpu", "recipe.decay_epochs=[0.5]")
-        assert command(tmp_path, "train", *short, "run=taught").returncode == 0
-    done = command(tmp_path, "train", *words, "run=whole")
-    assert done.returncode == 0, done.stderr
+        finished(tmp_path, "train", *short, "run=taught")
+    finished(tmp_path, "train", *words, "run=whole")
     for count in (9, 11):  # of 6 epochs of 8 steps the second; and again, later in the run
         run = start(tmp_path, "train", *words, "run=killed")
         written = saves(tmp_path / "runs" / "killed")
         run.wait_for(lambda written=written, count=count: written() >= count)
         run.kill()
         assert run.wait().returncode == 128 + signal.SIGKILL
-    done = command(tmp_path, "train", *words, "run=killed")
-    assert done.returncode == 0 and "continues" in done.stdout, done.stderr
+    assert "continues" in finished(tmp_path, "train", *words, "run=killed").stdout
     assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "killed")

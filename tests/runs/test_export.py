@@ -23,9 +23,9 @@ def model(
 ) -> Model:
     """A network after a step of batch normalisation, so that none of its tensors is all ones or zeros."""
     torch.manual_seed(0)
-    network = build(" ".join([config, *(f"arch.{key}={value}" for key, value in arguments.items())]), num_classes=3,
-                    channels=len(preprocessing.mean))  # fmt: skip
-    network.train()(torch.randn(4, len(preprocessing.mean), preprocessing.resolution, preprocessing.resolution))
+    words, channels = [f"arch.{key}={value}" for key, value in arguments.items()], len(preprocessing.mean)
+    network = build(" ".join([config, *words]), num_classes=3, channels=channels)
+    network.train()(torch.randn(4, channels, preprocessing.resolution, preprocessing.resolution))
     return Model(network.eval(), arguments, published or {}, preprocessing, LABELS)
 
 
@@ -42,9 +42,8 @@ def test_timm(tmp_path, channels):
     import timm
 
     preprocessing = PREPROCESSING if channels == 3 else Preprocessing((0.3,), (0.3,), 64, 1.0, "bilinear")
-    exported = model(
-        "mobilenet_v2", preprocessing, {"timm": {"name": "mobilenetv2_100", "norm_eps": 1e-5}}, norm_eps=1e-3
-    )
+    published = {"timm": {"name": "mobilenetv2_100", "norm_eps": 1e-5}}
+    exported = model("mobilenet_v2", preprocessing, published, norm_eps=1e-3)
     export(exported, "timm", tmp_path / "folder")
     back = timm.create_model(f"local-dir:{tmp_path}/folder", pretrained=True).eval()
     assert logit_difference(back, exported) < 1e-5
@@ -109,7 +108,7 @@ RESNET = {"timm": {"name": "resnet18"}, "torchvision": {"name": "resnet18"}}
             "resnet18",
             "timm",
             {"timm": {"name": "resnet18", "ceil_pool": True}},
-            "its network has arch.ceil_pool=True, and this one has None",
+            "ceil_pool=True, and this one has None",
         ),
     ],
 )

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
-from doors import ROOT, Done, command, results
+from doors import ROOT, command, finished, refused, results
 
 CHOICES = "arch=mine recipe=mine datamodule=blobs trainer=cpu logger=none".split()
 
@@ -18,14 +19,13 @@ def repository(tmp_path_factory) -> Path:
     """A copy of the example in which a run has been trained."""
     folder = tmp_path_factory.mktemp("own") / "repository"
     shutil.copytree(ROOT / "examples" / "own_repository", folder)
-    done = own(folder, "train", *CHOICES, "run=first")
-    assert done.returncode == 0, done.stderr
+    own(folder, "train", *CHOICES, "run=first")
     return folder
 
 
-def own(folder: Path, verb: str, *words: str) -> Done:
+def own(folder: Path, verb: str, *words: str, run: Any = finished) -> Any:
     """A command in the repository, whose package is on PYTHONPATH."""
-    return command(folder, verb, "--config-dir", "conf", *words, PYTHONPATH=str(folder))
+    return run(folder, verb, "--config-dir", "conf", *words, PYTHONPATH=str(folder))
 
 
 def test_it_learns(repository):
@@ -43,32 +43,28 @@ def test_it_learns(repository):
     ],
 )
 def test_a_wrong_value_is_a_line(repository, words, sentence):
-    done = own(repository, "train", *CHOICES, words)
-    assert done.returncode == 1 and sentence in done.stderr and len(done.stderr.splitlines()) <= 2
+    assert sentence in own(repository, "train", *CHOICES, words, run=refused)
 
 
 def test_a_stopped_run_goes_on(repository):
-    stopped = own(repository, "train", *CHOICES, "trainer.max_time=00:00:00:00", "run=stopped")
+    stopped = own(repository, "train", *CHOICES, "trainer.max_time=00:00:00:00", "run=stopped", run=command)
     assert stopped.returncode == 124, stopped.stderr
-    assert own(repository, "train", *CHOICES, "run=stopped").returncode == 0
+    own(repository, "train", *CHOICES, "run=stopped")
     whole, resumed = (results(repository / "runs" / name) for name in ("first", "stopped"))
     assert all(whole[key] == resumed[key] for key in ("test_loss", "val_loss", "train_loss", "steps"))
 
 
 def test_a_sweep(repository):
-    done = own(repository, "train", "-m", *CHOICES, "recipe.epochs=1", "seed=0,1", "run=s")
-    assert done.returncode == 0 and "seed-1" in done.stdout, done.stdout + done.stderr
+    assert "seed-1" in own(repository, "train", "-m", *CHOICES, "recipe.epochs=1", "seed=0,1", "run=s").stdout
 
 
 def test_other_doors_trust_the_package(repository):
-    again = own(repository, "evaluate", "run=first", "trainer=cpu")
-    assert again.returncode == 0, again.stderr
-    assert f"{results(repository / 'runs' / 'first')['test_top1']:.6f}" in again.stdout
-    exported = own(repository, "export", "run=first", "to=safetensors", "output=mine.safetensors")
-    assert exported.returncode == 0 and (repository / "mine.safetensors").exists(), exported.stderr
+    top1 = results(repository / "runs" / "first")["test_top1"]
+    assert f"{top1:.6f}" in own(repository, "evaluate", "run=first", "trainer=cpu").stdout
+    own(repository, "export", "run=first", "to=safetensors", "output=mine.safetensors")
+    assert (repository / "mine.safetensors").exists()
     words = "teacher=first recipe.distill=soft recipe.distill_share=0.5 recipe.distill_temperature=2".split()
-    student = own(repository, "train", *CHOICES, *words, "recipe.epochs=1", "run=student")
-    assert student.returncode == 0, student.stderr
+    own(repository, "train", *CHOICES, *words, "recipe.epochs=1", "run=student")
 
 
 PLAIN = """
@@ -91,26 +87,23 @@ def test_a_module_of_torch_alone(repository):
     (repository / "mypkg" / "plain.py").write_text(PLAIN)
     (repository / "conf" / "arch" / "plain.yaml").write_text(ARCH)
     words = "arch=plain recipe=mine recipe.epochs=1 datamodule=blobs trainer=cpu logger=none".split()
-    done = own(repository, "train", *words, "run=plain")
-    assert done.returncode == 0, done.stderr
-    again = own(repository, "evaluate", "run=plain", "trainer=cpu")
-    assert f"{results(repository / 'runs' / 'plain')['test_top1']:.6f}" in again.stdout, again.stderr
-    assert own(repository, "export", "run=plain", "to=safetensors", "output=p.safetensors").returncode == 0
-    done = own(repository, "train", *words, "arch._target_=mypkg.plain.Broken", "run=broken")
-    assert done.returncode == 1 and "Broken.classifiers=[head]: there is no layer head" in done.stderr
+    own(repository, "train", *words, "run=plain")
+    top1 = results(repository / "runs" / "plain")["test_top1"]
+    assert f"{top1:.6f}" in own(repository, "evaluate", "run=plain", "trainer=cpu").stdout
+    own(repository, "export", "run=plain", "to=safetensors", "output=p.safetensors")
+    said = own(repository, "train", *words, "arch._target_=mypkg.plain.Broken", "run=broken", run=refused)
+    assert "Broken.classifiers=[head]: there is no layer head" in said
     assert not (repository / "runs" / "broken").exists()
 
 
 def test_a_package_that_nobody_named_is_refused(repository):
     """The run's own config cannot name it either."""
-    folder = repository / "runs" / "foreign"
+    folder, package = repository / "runs" / "foreign", {"PYTHONPATH": str(repository)}
     shutil.copytree(repository / "runs" / "first", folder, dirs_exist_ok=True)
     assert "plugins:\n- mypkg" in (folder / "config.yaml").read_text()
     for verb in ("evaluate", "export"):
-        done = command(repository, verb, "run=foreign", PYTHONPATH=str(repository))
-        assert done.returncode == 1 and "plugins=[mypkg]" in done.stderr
-    done = command(repository, "evaluate", "run=foreign", "plugins=[mypkg]", "trainer=cpu", PYTHONPATH=str(repository))
-    assert done.returncode == 0, done.stderr
+        assert "plugins=[mypkg]" in refused(repository, verb, "run=foreign", **package)
+    finished(repository, "evaluate", "run=foreign", "plugins=[mypkg]", "trainer=cpu", **package)
 
 
 IN_PYTHON = """
@@ -142,13 +135,10 @@ def test_in_a_new_environment(repository, tmp_path):
     python = environment / "bin" / "python"
     site = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
     (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")  # without what its own .pth files add
-    pip = [python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--ignore-installed"]
-    done = subprocess.run([*pip, source, repository], **run)
-    assert done.returncode == 0, done.stderr
     variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    evaluate = [environment / "bin" / "lineage", "evaluate", "run=first", "trainer=cpu"]
-    done = subprocess.run(evaluate, env=variables, **run)  # trusted by the entry point
-    assert done.returncode == 0, done.stderr
-    done = subprocess.run([python, "-c", IN_PYTHON], env=variables, **run)
-    assert done.returncode == 0, done.stderr
+    pip = [python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--ignore-installed"]
+    evaluate = [environment / "bin" / "lineage", "evaluate", "run=first", "trainer=cpu"]  # trusted by the entry point
+    for line in ([*pip, source, repository], evaluate, [python, "-c", IN_PYTHON]):
+        done = subprocess.run(line, env=variables, **run)
+        assert done.returncode == 0, done.stderr
     assert str(environment) in done.stdout and "starts from the weights of runs/first" in done.stdout

@@ -4,6 +4,9 @@ import errno
 import json
 import os
 import sys
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -73,10 +76,7 @@ def test_a_planted_link_is_not_followed(tmp_path, place):
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys, code):
-    def flock(*_):
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr("fcntl.flock", mock.Mock(side_effect=OSError(code, os.strerror(code))))
     lock = files.Lock(tmp_path / "run")
     lock.acquire()
     lock.release()
@@ -120,6 +120,15 @@ def test_what_cannot_be_read_is_not_damaged(tmp_path, monkeypatch, error):
     monkeypatch.undo()
     (tmp_path / "last.ckpt").write_bytes(b"PK\x03\x04cut short")
     assert checkpoints.to_continue(tmp_path).step == 3
+
+
+def test_a_run_that_goes_on_knows_from_whose_weights_it_started(tmp_path):
+    said = ["starts from the weights of mine.pt"]
+    state: dict[str, Any] = {"state_dict": {}, "optimizer_states": [], "loops": {}, "global_step": 3, "callbacks": {}}
+    module: Any = SimpleNamespace(network=SimpleNamespace(notes=said))
+    checkpoints.Checkpoints(tmp_path, minutes=0, steps=0, facts={}).on_save_checkpoint(None, module, state)
+    torch.save(state, tmp_path / checkpoints.LAST)
+    assert checkpoints.to_continue(tmp_path).notes == said
 
 
 def test_a_stream_that_is_full(tmp_path):

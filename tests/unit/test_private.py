@@ -7,31 +7,32 @@ import sys
 import pytest
 import torch
 from conftest import composed
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from lightning_fabric.strategies.launchers.subprocess_script import _hydra_subprocess_cmd
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
+from pytorch_lightning.strategies.launchers import subprocess_script
+from torch.nn.parallel import DistributedDataParallel
+
+from lineage.running.ranks import observe_children
 
 
 def test_running_trainer():
     for supported in (torch.cpu._is_avx512_bf16_supported, torch.cpu._is_amx_tile_supported):
         assert isinstance(supported(), bool)
-    from torch.nn.parallel import DistributedDataParallel
-
     words = inspect.signature(DistributedDataParallel.__init__).parameters
     assert "forward_sync_buffers" in words or "broadcast_buffers" in words
 
 
 def test_running_ranks():
-    from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
-
-    launcher = _SubprocessScriptLauncher.__new__(_SubprocessScriptLauncher)
-    launcher.__init__(None, 2, 1)
-    assert launcher.procs == []
-    from pytorch_lightning.strategies.launchers import subprocess_script
-
-    assert "_launch_process_observer(self.procs)" in inspect.getsource(subprocess_script._SubprocessScriptLauncher)
-    from lineage.running.ranks import observe_children
-
-    assert subprocess_script._launch_process_observer is observe_children
+    """Lightning starts a rank with sys.argv and hydra.run.dir; the environment passes the run's name."""
+    launcher = subprocess_script._SubprocessScriptLauncher
+    lone = launcher.__new__(launcher)
+    lone.__init__(None, 2, 1)
+    assert lone.procs == [] and subprocess_script._launch_process_observer is observe_children
+    source, command = inspect.getsource(launcher), inspect.getsource(_hydra_subprocess_cmd)
+    assert "_launch_process_observer(self.procs)" in source and "os.environ.copy()" in source
+    assert "sys.argv[1:]" in command and "hydra.run.dir=" in command
 
 
 def test_recipes_randomness():
@@ -40,21 +41,11 @@ def test_recipes_randomness():
 
 
 def test_hydra_plugins_sweeper():
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # Hydra imports it anew when a command begins
 
     parsed = OverridesParser.create().parse_overrides(["a=1,2", "b=3"])
     assert BasicSweeper.split_arguments(parsed, None) == [[["a=1", "b=3"], ["a=2", "b=3"]]]
     assert BasicSweeper(None, {"c": "4"})._parse_config() == ["c=4"]
-
-
-def test_lightnings_way_to_start_a_rank():
-    """With sys.argv and hydra.run.dir; lineage/running/run.py passes the run's name in the environment."""
-    from lightning_fabric.strategies.launchers import subprocess_script
-
-    source = inspect.getsource(subprocess_script._hydra_subprocess_cmd)
-    assert "sys.argv[1:]" in source and "hydra.run.dir=" in source
-    assert "os.environ.copy()" in inspect.getsource(subprocess_script._SubprocessScriptLauncher)
 
 
 @pytest.mark.parametrize(

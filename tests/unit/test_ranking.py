@@ -10,12 +10,8 @@ from lineage.errors import UserError
 from lineage.sweeps.jobs import check_distinct, find_run, make_jobs, save_jobs
 from lineage.sweeps.ranking import by_seed, means_over_seeds, show_ranking
 
-JOBS = {
-    ("recipe=wrn", "seed=0"): 0.5,
-    ("recipe=wrn", "seed=1"): 0.7,
-    ("recipe=rsb_a2", "seed=0"): 0.9,
-    ("recipe=rsb_a2", "seed=1"): 0.9,
-}
+TOP1 = {"recipe=wrn": (0.5, 0.7), "recipe=rsb_a2": (0.9, 0.9)}
+JOBS = {(recipe, f"seed={seed}"): top1 for recipe, values in TOP1.items() for seed, top1 in enumerate(values)}
 
 
 def finished(folder, results):
@@ -43,17 +39,14 @@ def test_means_and_deviations_over_seeds_are_ranked(tmp_path):
     assert other == "2 0.6000 ± 0.1414 0.5000 ± 0.1414 1.0000 ± 0.0000 2 recipe=wrn".split()  # 0.2 / sqrt(2)
 
 
-def test_a_sweep_with_one_seed_has_one_table(tmp_path, capsys):
-    sweep, _ = finished(tmp_path, {words: top1 for words, top1 in JOBS.items() if "seed=0" in words})
-    assert show_ranking(sweep, tmp_path)
-    assert capsys.readouterr().out.count("val top-1") == 1
-
-
 def test_a_sweep_over_seeds_ends_in_their_means(tmp_path, capsys):
-    sweep, _ = finished(tmp_path, JOBS)
-    assert show_ranking(sweep, tmp_path)
-    out = capsys.readouterr().out
-    assert out.count("val top-1") == 2 and "0.6000 ± 0.1414" in out.split("val top-1")[2]
+    one_seed = {words: top1 for words, top1 in JOBS.items() if "seed=0" in words}
+    tables = []
+    for jobs in (one_seed, JOBS):
+        sweep, _ = finished(tmp_path / str(len(jobs)), jobs)
+        assert show_ranking(sweep, sweep.parent)
+        tables.append(capsys.readouterr().out.split("val top-1")[1:])
+    assert [len(found) for found in tables] == [1, 2] and "0.6000 ± 0.1414" in tables[1][1]
 
 
 def test_a_number_is_that_of_a_job_and_no_word_of_a_name(tmp_path):
@@ -78,8 +71,7 @@ def test_a_job_that_its_time_stopped_has_not_failed(tmp_path, capsys):
     (job,) = make_jobs(sweep, [["seed=0"]])
     save_jobs(sweep, [job])
     job.folder.mkdir()
-    (job.folder / "train.log").write_text(
-        "2026-11-28 begun\n2026-11-28 Stopped by trainer.max_time=00:00:10:00 at step 3, saved.\n"
-    )
+    stopped = "2026-11-28 begun\n2026-11-28 Stopped by trainer.max_time=00:00:10:00 at step 3, saved.\n"
+    (job.folder / "train.log").write_text(stopped)
     assert not show_ranking(sweep, tmp_path)
     assert "not finished: 1 seed-0" in capsys.readouterr().out
