@@ -1,1 +1,1 @@
-"""Lineage's launcher for Hydra's sweeps."""
+"""Lineage's plugins, which Hydra finds in packages under `hydra_plugins`; that name is its rule."""

@@ -1,7 +1,4 @@
-"""The launcher of sweeps: each job is a process of its own, so nothing leaks from one to the next, and DDP works.
-
-Hydra finds launchers in packages under `hydra_plugins`; the name is its rule.
-"""
+"""The launcher of sweeps: each job is a process of its own, so nothing leaks from one to the next, and DDP works."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +9,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-ConfigStore.instance().store(
-    group="hydra/launcher", name="processes", node={"_target_": "hydra_plugins.lineage.launcher.Processes"}
-)
+PROCESSES = {"_target_": "hydra_plugins.lineage.launcher.Processes"}
+ConfigStore.instance().store(group="hydra/launcher", name="processes", node=PROCESSES)
 
 
 class Processes(Launcher):
-    """Runs what lineage/sweeps/processes.py says. The sweeper has checked the jobs
-    (hydra_plugins/lineage/sweeper.py)."""
+    """Runs the jobs, which the sweeper (sweeper.py) has checked, by lineage/sweeps/processes.py."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from lineage.config.checks import check_sweeper

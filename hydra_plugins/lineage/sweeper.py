@@ -1,8 +1,5 @@
 """The sweeper of grids: Hydra's own, which checks every job before the first is launched, and ranks them at the end,
-whoever launches them (hydra/launcher=processes, joblib, submitit_slurm, ...).
-
-Hydra finds sweepers in packages under `hydra_plugins`; the name is its rule.
-"""
+whoever launches them (hydra/launcher=processes, joblib, submitit_slurm, ...)."""
 
 import sys
 import time
@@ -16,11 +13,10 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-ConfigStore.instance().store(
-    group="hydra/sweeper",
-    name="grid",
-    node={"_target_": "hydra_plugins.lineage.sweeper.Grid", "max_batch_size": None, "params": None},
-)
+from lineage.errors import Stopped, UserError
+
+GRID = {"_target_": "hydra_plugins.lineage.sweeper.Grid", "max_batch_size": None, "params": None}
+ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GRID)
 
 
 class Grid(BasicSweeper):
@@ -33,7 +29,6 @@ class Grid(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from lineage.config.checks import checks, is_under_torchrun
-        from lineage.errors import Stopped, UserError
         from lineage.files import Lock
         from lineage.running.directory import is_name
         from lineage.sweeps.jobs import check_distinct, make_jobs, save_jobs
@@ -44,9 +39,7 @@ class Grid(BasicSweeper):
         if config.hydra.job.config_name != "train":
             raise UserError(f"{config.hydra.job.config_name} has no sweeps: -m is for train.")
         if is_under_torchrun():
-            raise UserError(
-                "A sweep starts its jobs itself, each on trainer.devices: python train.py -m, without torchrun."
-            )
+            raise UserError("A sweep starts its jobs itself, each on trainer.devices: run it without torchrun.")
         parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
         _check_grid(parsed, config.hydra)
         if not is_name(str(config.run)):
@@ -75,8 +68,6 @@ class Grid(BasicSweeper):
 
 def _check_grid(overrides: list[Override], hydra: DictConfig) -> None:
     """Refuse what a sweep has one of, and numbers of jobs that are none. Raises UserError."""
-    from lineage.errors import UserError
-
     for override in overrides:
         if override.is_sweep_override() and override.key_or_group in ("run", "runs"):
             raise UserError(f"{override.key_or_group}: a sweep has one; its jobs' directories are named by overrides.")
