@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from lineage.files import write_whole
 
@@ -85,12 +85,9 @@ def _paint(sheet: Image.Image, draw: ImageDraw.ImageDraw, pair: Pair, corner: tu
 def fitted(pixels: numpy.ndarray) -> Image.Image:
     """(H, W, 3) uint8 as an image that fits a cell: a pixel becomes a square, or larger images are reduced."""
     image = Image.fromarray(numpy.ascontiguousarray(pixels))
-    side = max(image.size)
-    if side > CELL:
-        size = (round(image.width * CELL / side), round(image.height * CELL / side))
-        return image.resize(size, Image.Resampling.LANCZOS)
-    times = CELL // side
-    return image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
+    if max(image.size) > CELL:
+        return ImageOps.contain(image, (CELL, CELL), Image.Resampling.LANCZOS)
+    return ImageOps.scale(image, CELL // max(image.size), Image.Resampling.NEAREST)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:

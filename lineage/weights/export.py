@@ -23,17 +23,12 @@ from lineage.weights.checkpoint import read_weights
 from lineage.weights.libraries import Model, errors_in_a_line, write_timm, write_torchvision
 from lineage.weights.preprocessing import to_timm_config
 
+ANY_BATCH = ({0: torch.export.Dim("batch")},)  # dimension 0 of the images may have any size
 TOLERANCE = 1e-5  # of max |a - b| / max |b| of float32 logits
 
 
 def export(model: Model, to: str, output: Path) -> str:
-    """Write the network to a file; for timm, to a folder.
-
-    Args:
-        to: one of FORMATS.
-
-    Returns:
-        How it was loaded again, in words.
+    """Write the network to a file, for timm to a folder, in one of FORMATS; tells how it was loaded again.
 
     Raises:
         ArchitectureError: the library has no such network, or cannot take it; what is loaded again gives other
@@ -83,15 +78,8 @@ def _onnx(model: Model, file: Path, images: Tensor) -> tuple[Tensor, str]:
             import onnxscript  # noqa: F401  # torch.onnx needs it
         except ImportError as error:
             raise ArchitectureError("to=onnx needs three packages: pip install onnx onnxscript onnxruntime") from error
-        program: Any = torch.onnx.export(
-            model.network,
-            (images[:2],),
-            dynamo=True,
-            verbose=False,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
+        options: dict[str, Any] = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": ANY_BATCH}
+        program: Any = torch.onnx.export(model.network, (images[:2],), dynamo=True, verbose=False, **options)
     metadata = {"labels": model.labels, **to_timm_config(model.preprocessing)}
     program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
     program.save(str(file))
@@ -102,7 +90,7 @@ def _onnx(model: Model, file: Path, images: Tensor) -> tuple[Tensor, str]:
 def _torch_export(model: Model, file: Path, images: Tensor) -> tuple[Tensor, str]:
     """For batches of any size; the archive's extra file metadata.json has preprocessing and labels."""
     with errors_in_a_line("torch.export"):
-        program = torch.export.export(model.network, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        program = torch.export.export(model.network, (images[:2],), dynamic_shapes=ANY_BATCH)
     metadata = json.dumps({"labels": model.labels, "preprocessing": asdict(model.preprocessing)})
     torch.export.save(program, file, extra_files={"metadata.json": metadata})
     return torch.export.load(file).module()(images), "torch.export.load(FILE).module()"

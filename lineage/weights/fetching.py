@@ -15,20 +15,13 @@ from lineage.weights.preprocessing import Preprocessing
 
 
 class Weights(NamedTuple):
-    """Weights that a library released, or those of a file.
+    """Weights that a library released, or those of a file."""
 
-    Attributes:
-        title: names them in messages.
-        library: whose names the tensors have; None: this project's.
-        arch: the arguments of the network, if a run's checkpoint states them.
-        preprocessing: of the images that the weights were trained on; None: unknown.
-    """
-
-    title: str
+    title: str  # names them in messages
     tensors: Tensors
-    library: str | None = None
-    arch: Mapping[str, Any] = MappingProxyType({})
-    preprocessing: Preprocessing | None = None
+    library: str | None = None  # whose names the tensors have; None: this project's
+    arch: Mapping[str, Any] = MappingProxyType({})  # the network's arguments, if a run's checkpoint states them
+    preprocessing: Preprocessing | None = None  # of the images that they were trained on; None: unknown
 
 
 def torchvision_models(model: str) -> Any:

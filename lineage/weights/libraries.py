@@ -22,20 +22,13 @@ WITH_TIMM_ARGUMENTS = ("mobilenet", "efficientnet")
 
 @dataclass(frozen=True)
 class Model:
-    """A network in evaluation mode, and what its users need to know.
-
-    Attributes:
-        arch: the network's arguments.
-        published: by library the name of the same network there, and the arguments that it has there.
-        preprocessing: of the images.
-        labels: a name for each class.
-    """
+    """A network in evaluation mode, and what its users need to know."""
 
     network: nn.Module
-    arch: Mapping[str, Any]
-    published: Mapping[str, Any]
-    preprocessing: Preprocessing
-    labels: list[str]
+    arch: Mapping[str, Any]  # its arguments
+    published: Mapping[str, Any]  # by library: the name of the same network there, and its arguments there
+    preprocessing: Preprocessing  # of the images
+    labels: list[str]  # a name for each class
 
 
 def to_timm(state_dict: Mapping[str, Tensor]) -> Tensors:

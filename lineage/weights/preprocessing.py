@@ -41,14 +41,13 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         numbers = [*self.mean, *self.std, self.crop]
-        valid = all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
-        valid = valid and all(0 <= m <= 1 for m in self.mean) and all(0 < s <= 1 for s in self.std)
-        valid = valid and len(self.mean) == len(self.std) and 0 < self.crop <= 1
+        valid = all(isinstance(number, int | float) and 0 <= number <= 1 for number in numbers)  # false for nan too
+        valid = valid and all(number > 0 for number in (*self.std, self.crop)) and len(self.mean) == len(self.std)
         if not (valid and isinstance(self.resolution, int) and 1 <= self.resolution <= 8192):
             raise ArchitectureError(f"The weights' preprocessing is damaged: {asdict(self)}.")
         if self.interpolation not in INTERPOLATIONS:
-            known = ", ".join(INTERPOLATIONS)
-            raise ArchitectureError(f"The weights need interpolation={self.interpolation}; available are {known}.")
+            known = f"available are {', '.join(INTERPOLATIONS)}"
+            raise ArchitectureError(f"The weights need interpolation={self.interpolation}; {known}.")
 
     def __str__(self) -> str:
         return f"{self.size}, mean {_numbers(self.mean)}, std {_numbers(self.std)}"

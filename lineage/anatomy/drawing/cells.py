@@ -17,20 +17,14 @@ class Operation:
     """What is applied to a state, the node `source`, before it is added to another."""
 
     source: int
-    layers: tuple[Node, ...]
-
-    @property
-    def main(self) -> Node | None:
-        """The layer that names it; None: the identity."""
-        return max(self.layers, key=lambda node: (node.kind in ("max", "avg"), node.kernel), default=None)
+    main: Node | None  # the layer that names it; None: the identity
 
     @property
     def text(self) -> str:
-        main = self.main
-        if main is None:
+        if self.main is None:
             return "identity"
-        word = main.kind if main.kind in ("max", "avg") else "sep" if main.depthwise else "conv"
-        return f"{word} {kernel_text(main)}"
+        word = self.main.kind if self.main.kind in ("max", "avg") else "sep" if self.main.depthwise else "conv"
+        return f"{word} {kernel_text(self.main)}"
 
 
 @dataclass(frozen=True)
@@ -46,8 +40,7 @@ class Cell:
 
 def find_cells(anatomy: Anatomy) -> list[Cell]:
     """The last cell of each kind."""
-    found: dict[str, Cell] = {}
-    before = 0
+    found, before = dict[str, Cell](), 0
     for block in (block for row in anatomy.rows if not row.auxiliary for block in row.blocks):
         if block.kind == "Cell":
             cell = read_cell(block, before)
@@ -67,7 +60,7 @@ def read_cell(block: Block, before: int) -> Cell:
         while own[index].kind not in ("add", "concat") and reads.count(index) == 1 and own[index].inputs[0] in own:
             layers.insert(0, own[index])
             index = own[index].inputs[0]
-        return Operation(index, tuple(layers))
+        return Operation(index, max(layers, key=lambda node: (node.kind in ("max", "avg"), node.kernel), default=None))
 
     table = {node.index: tuple(map(operation, node.inputs)) for node in sums}
     operations = [one for row in table.values() for one in row]

@@ -7,6 +7,7 @@ the same room in any font. The ground is white, also on dark screens.
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 1280, 720
@@ -122,5 +123,5 @@ def png(svg: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "font.ttf"
         file.write_bytes(font.font_bytes)
-        options = {"width": WIDTH, "skip_system_fonts": True, "font_files": [str(file)]}
+        options: dict[str, Any] = {"width": WIDTH, "skip_system_fonts": True, "font_files": [str(file)]}
         return bytes(resvg_py.svg_to_bytes(svg_string=svg.replace("\u00d7", "x"), **options))

@@ -1,6 +1,6 @@
 """A network on one page of a lecture: its layers to scale, their kernels in colour, captions, and a key."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from lineage.anatomy.drawing.labels import place_texts
 from lineage.anatomy.drawing.layout import Band, Drawing, lay_out
 from lineage.anatomy.drawing.page import FONT, HEIGHT, INK, LINE, MARGIN, SOFT, WIDTH, Box, Page, number, png, width_of
 from lineage.anatomy.drawing.placing import Frame, Shape, Wire
-from lineage.anatomy.graph import Node
 from lineage.anatomy.table import Anatomy
 from lineage.files import write_whole
 
@@ -55,7 +54,8 @@ def draw(anatomy: Anatomy, title: str) -> Page:
     for cell in found:
         right, bottom = cells.paint_cell(page, cell, left, TOP)
         left, top = right + 60, max(top, bottom + 16)
-    rows = key.rows([*drawn_nodes(anatomy), *(node for cell in found for node in cell.nodes)])
+    drawn = [node for block in anatomy.blocks for node in (block.nodes[-1:] if block.is_cell else block.nodes)]
+    rows = key.rows([*drawn, *(node for cell in found for node in cell.nodes)])
 
     def floor_above(lines: int) -> float:
         return HEIGHT - len(rows) * key.ROW - 14 - lines * LINE - 10
@@ -73,12 +73,6 @@ def draw(anatomy: Anatomy, title: str) -> Page:
             paint_links(page, drawing.by_node()[block.nodes[-1].index].box, floor)
     key.paint(page, rows, drawing.scale)
     return page
-
-
-def drawn_nodes(anatomy: Anatomy) -> Iterator[Node]:
-    """The nodes that are drawn; of cells the last one."""
-    for block in anatomy.blocks:
-        yield from block.nodes[-1:] if block.is_cell else block.nodes
 
 
 def paint_band(page: Page, band: Band, top: float, floor: float, shaded: bool) -> None:
