@@ -8,16 +8,15 @@ from typing import cast
 import numpy
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from docs.procedures import NAMES, PICTURES, recipe, resolution
 from lineage.datamodules.decoding.decoding import Decoded
 from lineage.datamodules.decoding.resampling import resize_and_crop_by_pillow
 from lineage.recipes.augment.boxes import resized_size
-from lineage.recipes.augment.device import DeviceAugmentation
-from lineage.recipes.augment.host import HostAugmentation, TrainCrop, build_augmentation
+from lineage.recipes.augment.host import TrainCrop, build_augmentation
 from lineage.recipes.mixing import draw_mix, mix_images
-from lineage.recipes.recipe import Recipe
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # ImageNet's
 SMALL = 32  # pixels of photographs for a procedure of small images
@@ -25,49 +24,35 @@ DRAWS = 32  # over which the strength is averaged
 SIZE, COLUMNS, ROWS, SIDE, LABEL = (1280, 720), 6, 5, 104, 24  # of the picture, in pixels
 
 
-def photographs() -> list[numpy.ndarray]:
-    """scikit-learn's two: china.jpg and flower.jpg, (427, 640, 3) uint8."""
-    from sklearn.datasets import load_sample_images
-
-    return list(load_sample_images().images)
-
-
 def draws(name: str, count: int) -> tuple[Tensor, Tensor]:
-    """`count` draws of the first photograph, and the plain photograph as in an evaluation.
+    """`count` draws of a photograph, mixed with another one if the recipe mixes, and the plain photograph.
 
     Returns:
         (count, 3, side, side) and (3, side, side) float32, normalised.
     """
     own = replace(recipe(name), train_res=resolution(name), test_res=resolution(name))
-    pair = photographs()
+    pair = load_sample_images().images  # china.jpg and flower.jpg, (427, 640, 3) uint8
     small = own.crop in ("pad", "none")
     size = (SMALL if small else own.train_res,) * 2
     whole = resized_size(640, 427, size[0])[::-1]
     plain = [resize_and_crop_by_pillow(pixels, whole, size, own.interpolation) for pixels in pair]
     host, augment = build_augmentation(own, one_size=small, seed=0, mean=MEAN, std=STD)
-    found = [draw(own, plain if small else pair, host, augment, i) for i in range(count)]
+    found = []
+    for number in range(count):
+        sample_keys, images = torch.tensor([[number, sample, 0] for sample in range(2)]), plain
+        if isinstance(host, TrainCrop):
+            crops = host.crops(sample_keys, torch.tensor([pixels.shape[:2] for pixels in pair]))
+            images = [Decoded(pixels).crop_resize(crop) for pixels, crop in zip(pair, crops, strict=True)]
+        pixels = augment(batch_of(images) if host is None else host(batch_of(images), sample_keys), sample_keys)
+        mix = draw_mix(own, pixels.shape[2], pixels.shape[3], 0, number)
+        if mix is not None:
+            pixels = mix_images(pixels, mix._replace(partner="reversed"))  # of two images, the other one
+        found.append(pixels[0])
     return torch.stack(found), augment.normalise(batch_of(plain)[0])
 
 
 def batch_of(pictures: Sequence[numpy.ndarray]) -> Tensor:
     return torch.from_numpy(numpy.stack(pictures)).permute(0, 3, 1, 2)
-
-
-def draw(
-    own: Recipe, pair: Sequence[numpy.ndarray], host: HostAugmentation | TrainCrop | None, augment: DeviceAugmentation,
-    number: int,
-) -> Tensor:  # fmt: skip
-    """One draw of the first of two photographs, mixed with the second if the recipe mixes."""
-    sample_keys = torch.tensor([[number, sample, 0] for sample in range(2)])
-    if isinstance(host, TrainCrop):
-        crops = host.crops(sample_keys, torch.tensor([pixels.shape[:2] for pixels in pair]))
-        pair = [Decoded(pixels).crop_resize(crop) for pixels, crop in zip(pair, crops, strict=True)]
-    images = batch_of(pair) if host is None else host(batch_of(pair), sample_keys)
-    pixels = augment(images, sample_keys)
-    mix = draw_mix(own, pixels.shape[2], pixels.shape[3], 0, number)
-    if mix is not None:
-        pixels = mix_images(pixels, mix._replace(partner="reversed"))  # of two images, the other one
-    return pixels[0]
 
 
 def strength(name: str) -> float:

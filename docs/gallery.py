@@ -9,19 +9,8 @@ import re
 
 from hydra import compose, initialize_config_dir
 
-from docs.papers import (
-    DRAWINGS,
-    ERRORS,
-    ROOT,
-    Entry,
-    Family,
-    Number,
-    counted,
-    entries,
-    families,
-    numbers,
-    written_by_hand,
-)
+from docs import papers
+from docs.papers import ERRORS, ROOT, Entry, Family, counted, families, numbers
 from lineage import assemble
 from lineage.anatomy.cost import SkipInitialisation
 from lineage.anatomy.drawing.svg import draw, write
@@ -51,7 +40,7 @@ def page() -> str:
     """The text of docs/architectures.md."""
     contents = [f"- [{family.title}](#{anchor(family.title)})" for family in families()]
     sections = [section(family) for family in families()]
-    return "\n".join([written_by_hand(PAGE), *contents, "", "\n".join(sections)])
+    return "\n".join([papers.written_by_hand(PAGE), *contents, "", "\n".join(sections)])
 
 
 def anchor(title: str) -> str:
@@ -101,7 +90,7 @@ def article(entry: Entry) -> str:
     return "\n".join([*lines, ""])
 
 
-def paper_numbers(entry: Entry) -> list[tuple[str, Number]]:
+def paper_numbers(entry: Entry) -> list[tuple[str, papers.Number]]:
     """The paper's numbers of an entry, also at smaller resolutions, each with its condition."""
     rows = [row for row in counted()[entry.network] if row["config"] in numbers()]
     pairs = {row["config"]: "" if i == 0 else f"at {row['input_size']} pixels" for i, row in enumerate(rows)}
@@ -153,9 +142,9 @@ def is_current(entry: Entry) -> bool:
 
 def main() -> None:
     PAGE.write_text(page())
-    for file in set(DRAWINGS.glob("*.svg")) - {entry.drawing for entry in entries()}:
+    for file in set(papers.DRAWINGS.glob("*.svg")) - {entry.drawing for entry in papers.entries()}:
         file.unlink()
-    for entry in entries():
+    for entry in papers.entries():
         if not is_current(entry):
             write(anatomy(entry.network), entry.name, [entry.drawing])
             print(entry.drawing.relative_to(ROOT))

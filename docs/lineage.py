@@ -3,13 +3,12 @@
 Errors, years and ideas are the papers' (tests/golden/papers.csv, docs/papers.yaml); operations are counted here.
 """
 
-import csv
 import math
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from docs.papers import GOLDEN, ROOT, Family, families, numbers
+from docs.papers import ROOT, Family, counted, families, numbers
 from lineage.anatomy.drawing.page import INK, SOFT, WIDTH, Box, Page, Point, overlap, png, width_of
 
 FILES = (ROOT / "docs" / "lineage.svg", ROOT / "docs" / "lineage.png")
@@ -22,18 +21,18 @@ NAMES = {
     "inception_v3": "Inception v3", "inception_v4": "Inception v4", "preact_resnet": "Pre-act ResNet",
     "wideresnet": "WRN", "senet": "SE", "mobilenet_v1": "MobileNet", "mobilenet_v2": "MobileNet v2",
 }  # fmt: skip
-HUES = {  # of plain networks, Inception, small and searched networks
-    "lenet": "#444444", "alexnet": "#444444", "vgg": "#444444", "googlenet": "#d55e00", "bn_inception": "#d55e00",
-    "inception_v3": "#d55e00", "inception_v4": "#d55e00", "xception": "#d55e00", "mobilenet_v1": "#7b4b94",
-    "mobilenet_v2": "#7b4b94", "nasnet": "#b07d00", "efficientnet": "#b07d00",
-}  # fmt: skip  # all others are residual networks
+HUES = {
+    **dict.fromkeys(("lenet", "alexnet", "vgg"), "#444444"),
+    **dict.fromkeys(("googlenet", "bn_inception", "inception_v3", "inception_v4", "xception"), "#d55e00"),
+    **dict.fromkeys(("mobilenet_v1", "mobilenet_v2"), "#7b4b94"),
+    **dict.fromkeys(("nasnet", "efficientnet"), "#b07d00"),
+}  # of families; all others are residual networks
 RESIDUAL = "#0072b2"
 
 
 class Disc(NamedTuple):
     """A network; the disc's area is its multiply-adds. It is `hollow` if the paper prints only its top-5 error."""
 
-    network: str
     x: float
     y: float
     radius: float
@@ -75,32 +74,23 @@ def similar_top1(top5: float) -> float:
     return min(known, key=lambda pair: abs(pair[0] - top5))[1]
 
 
-def counted() -> dict[str, float]:
-    """Millions of multiply-adds, by network, at the resolution of its first row."""
-    with open(GOLDEN / "architectures.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["macs"]]
-    return {row["config"]: float(row["macs"]) for row in reversed(rows)}
-
-
 def radius_of(millions: float) -> float:
     return 5.2 * math.sqrt(millions / 1000)
 
 
 def discs(family: Family, x: float) -> Iterator[Disc]:
-    macs = counted()
     for entry in family.entries:
-        if entry.network not in macs:
+        millions = next((float(row["macs"]) for row in counted()[entry.network] if row["macs"]), None)
+        if millions is None:
             continue
+        errors = {quantity: printed(entry.network, quantity) for quantity in (*RANGES, "top5_error")}
         for quantity in RANGES:
-            error = printed(entry.network, quantity)
-            if error is not None:
-                error = 10 * error if quantity == "mnist_error" else error
-                y = height(quantity, error)
-                yield Disc(entry.network, x, y, radius_of(macs[entry.network]), quantity != "top1_error", False)
-        top5 = printed(entry.network, "top5_error")
-        if top5 is not None and printed(entry.network, "top1_error") is None:
-            y = height("top1_error", similar_top1(top5))
-            yield Disc(entry.network, x, y, radius_of(macs[entry.network]), False, True)
+            if (error := errors[quantity]) is not None:
+                y = height(quantity, 10 * error if quantity == "mnist_error" else error)
+                yield Disc(x, y, radius_of(millions), small=quantity != "top1_error", hollow=False)
+        if errors["top5_error"] is not None and errors["top1_error"] is None:
+            y = height("top1_error", similar_top1(errors["top5_error"]))
+            yield Disc(x, y, radius_of(millions), small=False, hollow=True)
 
 
 def place(page: Page, text: str, spots: list[tuple[float, float, str]], taken: list[Box], size: float) -> Box | None:
@@ -164,7 +154,7 @@ def paint_axes(page: Page, place_of: dict[str, float]) -> None:
     for year, middles in years.items():
         page.path(f"M{middles[0] - half + 4:.1f} {y - 18:.1f} H{middles[-1] + half - 4:.1f}", INK, 2)
         page.write(str(year), (middles[0] + middles[-1]) / 2, y + 4, "middle", TICK)
-    x, y = LEFT, HEIGHT - 30
+    y = HEIGHT - 30
     page.write("area: multiply-adds", 24, y + 7, size=TICK, ink=SOFT)
     x = 24 + width_of("area: multiply-adds", TICK) + 34
     for text, millions in (("0.5 G", 500.0), ("5 G", 5000.0), ("25 G", 25000.0)):
@@ -196,9 +186,8 @@ def on_curve(curve: tuple[Point, Point, Point], t: float) -> Point:
 def paint_arrow(page: Page, start: Disc, end: Disc, hue: str) -> None:
     (x0, y0), (x1, y1), (x2, y2) = bend(start, end)
     page.path(f"M{x0:.1f} {y0:.1f} Q{x1:.1f} {y1:.1f} {x2:.1f} {y2:.1f}", hue, 1.8, opacity="0.55")
-    angle = math.atan2(y2 - y1, x2 - x1)
-    wings = [(x2 - 11 * math.cos(angle + turn), y2 - 11 * math.sin(angle + turn)) for turn in (-0.4, 0.4)]
-    (xa, ya), (xb, yb) = wings
+    angles = [math.atan2(y2 - y1, x2 - x1) + turn for turn in (-0.4, 0.4)]
+    (xa, ya), (xb, yb) = [(x2 - 11 * math.cos(angle), y2 - 11 * math.sin(angle)) for angle in angles]
     page.path(f"M{xa:.1f} {ya:.1f} L{x2:.1f} {y2:.1f} L{xb:.1f} {yb:.1f}", hue, 1.8)
 
 
