@@ -26,9 +26,8 @@ class PortingError(AssertionError):
 
 def owned(module: nn.Module) -> dict[str, Tensor]:
     """The parameters and batch normalisation statistics that the module itself holds, not its children."""
-    tensors = {name: p for name, p in module._parameters.items() if p is not None}
-    statistics = {name: b for name, b in module._buffers.items() if b is not None and name in STATISTICS}
-    return tensors | statistics
+    statistics = {name: buffer for name, buffer in module.named_buffers(recurse=False) if name in STATISTICS}
+    return dict(module.named_parameters(recurse=False)) | statistics
 
 
 def executed(network: nn.Module, image: Sequence[int], skip: type[nn.Module] | None = None) -> list[str]:
@@ -37,12 +36,9 @@ def executed(network: nn.Module, image: Sequence[int], skip: type[nn.Module] | N
     The pass runs on the meta device, so it costs nothing and changes no statistics; in training mode, so auxiliary
     heads are in it. `image` is the shape of the input. Modules of type `skip` are left out, with all they contain.
     """
-    skipped = [name for name, m in network.named_modules() if skip and isinstance(m, skip)]
-    names = {
-        m: name
-        for name, m in network.named_modules()
-        if owned(m) and not any(name == s or name.startswith(f"{s}.") for s in skipped)
-    }
+    skipped = tuple(f"{name}." for name, m in network.named_modules() if skip and isinstance(m, skip))
+    modules = {name: m for name, m in network.named_modules() if owned(m)}
+    names = {m: name for name, m in modules.items() if not f"{name}.".startswith(skipped)}
     calls: list[str] = []
     hooks = [m.register_forward_pre_hook(lambda module, _: calls.append(names[module])) for m in names]
     tensors = [*network.named_parameters(), *network.named_buffers()]
@@ -86,13 +82,9 @@ def reordered(names: Sequence[str], order: Order) -> list[str]:
     return names
 
 
-def same_weights(ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
+def same_weights(a: torch.Size, b: torch.Size) -> bool:
     """Equal, or a linear layer against the convolution that covers its whole input: (O, I x K x K) and (O, I, K, K)."""
-    if ours == theirs:
-        return True
-    a, b = torch.Size(ours), torch.Size(theirs)
-    linear_and_conv = {len(a), len(b)} == {2, 4}
-    return linear_and_conv and a[0] == b[0] and a.numel() == b.numel()
+    return a == b or ({len(a), len(b)} == {2, 4} and a[0] == b[0] and a.numel() == b.numel())
 
 
 def pairs(
@@ -117,7 +109,7 @@ def pairs(
     our_modules, their_modules = dict(ours.named_modules()), dict(oracle.named_modules())
     for index, (our_name, their_name) in enumerate(zip(our_names, their_names, strict=False)):
         a, b = owned(our_modules[our_name]), owned(their_modules[their_name])
-        if set(a) != set(b) or not all(same_weights(tuple(a[key].shape), tuple(b[key].shape)) for key in a):
+        if set(a) != set(b) or not all(same_weights(a[key].shape, b[key].shape) for key in a):
             shapes = [{key: tuple(tensor.shape) for key, tensor in side.items()} for side in (a, b)]
             raise PortingError(f"module {index}: our {our_name} {shapes[0]}, the oracle's {their_name} {shapes[1]}")
     if len(our_names) != len(their_names):
@@ -128,13 +120,15 @@ def pairs(
 
 
 @torch.no_grad()
-def port(ours: nn.Module, oracle: nn.Module, image: Sequence[int], **options) -> None:
-    """Copy the oracle's parameters and statistics into our network; the options are those of `pairs`."""
+def port(ours: nn.Module, oracle: nn.Module, image: Sequence[int], **options) -> list[tuple[str, str]]:
+    """Copy the oracle's parameters and statistics into our network; arguments and result are those of `pairs`."""
     our_modules, their_modules = dict(ours.named_modules()), dict(oracle.named_modules())
-    for our_name, their_name in pairs(ours, oracle, image, **options):
+    mapping = pairs(ours, oracle, image, **options)
+    for our_name, their_name in mapping:
         a, b = owned(our_modules[our_name]), owned(their_modules[their_name])
         for key, tensor in a.items():
             tensor.copy_(b[key].reshape(tensor.shape))
+    return mapping
 
 
 @torch.no_grad()
@@ -147,9 +141,7 @@ def randomise(network: nn.Module, images: Tensor, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
     for module in network.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is None:
-                continue
+        for name, parameter in module.named_parameters(recurse=False):
             if isinstance(module, _BatchNorm) and name == "weight":
                 parameter.copy_(torch.rand(parameter.shape, generator=generator) + 0.5)
             elif name == "bias":
@@ -217,10 +209,7 @@ def disagreement(ours: nn.Module, oracle: nn.Module, images: Tensor, **options) 
             if isinstance(module, _BatchNorm):
                 module.momentum = 0.1  # how fast statistics follow is the training's choice, not the network's
     randomise(oracle, images)
-    port(ours, oracle, images.shape, **options)
-    mapping = pairs(ours, oracle, images.shape, **options)
-
-    result = {}
+    mapping, result = port(ours, oracle, images.shape, **options), {}
     (a, grad_a), (b, grad_b) = (logits_and_gradient(n.eval(), images) for n in (ours, oracle))
     result["eval"] = worst(a, b)
     result["gradient"] = difference(grad_a, grad_b)

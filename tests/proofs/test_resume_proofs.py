@@ -1,10 +1,8 @@
 """Every mechanism of the recipes beside a kill: the run that goes on ends as one that was left alone."""
 
-import signal
-
 import pytest
-from doors import finished, start
-from runs.states import assert_same_run, saves
+from doors import finished
+from runs.states import assert_same_run, kill_once_saved
 
 pytestmark = pytest.mark.proofs
 
@@ -44,10 +42,6 @@ def test_a_run_goes_on_with(name, tmp_path):
         finished(tmp_path, "train", *short, "run=taught")
     finished(tmp_path, "train", *words, "run=whole")
     for count in (9, 11):  # of 6 epochs of 8 steps the second; and again, later in the run
-        run = start(tmp_path, "train", *words, "run=killed")
-        written = saves(tmp_path / "runs" / "killed")
-        run.wait_for(lambda written=written, count=count: written() >= count)
-        run.kill()
-        assert run.wait().returncode == 128 + signal.SIGKILL
+        kill_once_saved(tmp_path / "runs" / "killed", count, *words)
     assert "continues" in finished(tmp_path, "train", *words, "run=killed").stdout
     assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "killed")

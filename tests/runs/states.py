@@ -1,10 +1,11 @@
 """What is compared of two runs."""
 
 import csv
+import signal
 from pathlib import Path
 
 import torch
-from doors import results
+from doors import Command, results, start
 
 from lineage.running.checkpoints import read
 
@@ -56,13 +57,21 @@ def assert_same_run(a: Path, b: Path) -> None:
     assert {k: v for k, v in one.items() if k not in left_out} == {k: v for k, v in other.items() if k not in left_out}
 
 
-def saves(folder: Path):
-    """A function that counts how often last.ckpt was written so far, as seen at each call."""
-    last, seen = folder / "checkpoints" / "last.ckpt", {}
+def saved(folder: Path, count: int, *words: str, **environment: str) -> Command:
+    """A training run of name `folder.name` that has just written last.ckpt for the count-th time."""
+    run = start(folder.parents[1], "train", *words, f"run={folder.name}", **environment)
+    last, seen = folder / "checkpoints" / "last.ckpt", set()
 
-    def count() -> int:
+    def is_saved() -> bool:
         if last.exists():
-            seen[last.stat().st_mtime_ns] = True
-        return len(seen)
+            seen.add(last.stat().st_mtime_ns)
+        return len(seen) >= count
 
-    return count
+    run.wait_for(is_saved)
+    return run
+
+
+def kill_once_saved(folder: Path, count: int, *words: str) -> None:
+    run = saved(folder, count, *words)
+    run.kill()
+    assert run.wait().returncode == 128 + signal.SIGKILL

@@ -8,10 +8,10 @@ import subprocess
 import time
 
 import pytest
-from doors import finished, refused, results, start
+from doors import finished, refused, results
 from processes import children
 from runs.pictures import write_folders
-from runs.states import SHORT, rows, saves
+from runs.states import SHORT, rows, saved
 
 from lineage.running.checkpoints import read
 
@@ -69,9 +69,7 @@ def test_a_bad_file_seen_in_a_worker(tmp_path):
 
 def test_a_killed_worker(tmp_path):
     write_folders(tmp_path / "data", count=200)
-    run = start(tmp_path, "train", *FOLDERS, f"datamodule.root={tmp_path}/data", "run=a")
-    written = saves(tmp_path / "runs" / "a")
-    run.wait_for(lambda: written() >= 1)
+    run = saved(tmp_path / "runs" / "a", 1, *FOLDERS, f"datamodule.root={tmp_path}/data")
     run.wait_for(lambda: bool(children(run.pid)))
     deadline = time.monotonic() + 60
     while run.process.exitcode is None and time.monotonic() < deadline:

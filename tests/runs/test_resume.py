@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 from doors import command, finished, refused, results, start
-from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, flat, rows, saves
+from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, flat, kill_once_saved, rows, saved
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
@@ -44,11 +44,7 @@ def test_a_run_leaves_what_it_should(whole):
 
 def test_killed_without_warning(tmp_path, whole):
     for count in (2, 4):  # in the middle of the first epoch; then of the second
-        run = start(tmp_path, "train", *EVERYTHING, "run=b")
-        written = saves(tmp_path / "runs" / "b")
-        run.wait_for(lambda written=written, count=count: written() >= count)
-        run.kill()
-        assert run.wait().returncode == 128 + signal.SIGKILL
+        kill_once_saved(tmp_path / "runs" / "b", count, *EVERYTHING)
     done = finished(tmp_path, "train", *EVERYTHING, "run=b", "datamodule.workers=0")  # nor do workers matter
     assert "continues" in done.stdout
     assert_same_run(whole, tmp_path / "runs" / "b")
@@ -90,9 +86,7 @@ def test_requeued_by_slurm(tmp_path, whole):
         "SLURM_JOB_ID": "42", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_LOCALID": "0",
         "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "localhost", "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
     }  # fmt: skip
-    run = start(tmp_path, "train", *EVERYTHING, "run=b", **job)
-    written = saves(folder)
-    run.wait_for(lambda: written() >= 3)
+    run = saved(folder, 3, *EVERYTHING, **job)
     run.kill(signal.SIGUSR1, group=False)
     done = run.wait()
     assert done.returncode == 128 + signal.SIGUSR1, done.stderr
@@ -117,11 +111,7 @@ def test_a_pair_killed(tmp_path):
     """Each of two processes has its own BN statistics within an epoch, and gets its own back."""
     words = (*EVERYTHING, *PAIR, "datamodule.workers=0")
     finished(tmp_path, "train", *words, "run=whole")
-    run = start(tmp_path, "train", *words, "run=killed")
-    written = saves(tmp_path / "runs" / "killed")
-    run.wait_for(lambda: written() >= 3)
-    run.kill()
-    run.wait()
+    kill_once_saved(tmp_path / "runs" / "killed", 3, *words)
     assert "continues" in finished(tmp_path, "train", *words, "run=killed").stdout
     assert_same_run(tmp_path / "runs" / "whole", tmp_path / "runs" / "killed")
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from doors import ROOT, command, error_message, finished, refused, results, start
 from processes import children, is_gone
-from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, rows, saves
+from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, rows, saved
 
 from lineage.running.checkpoints import read
 
-LONG = (*SHORT, *PAIR, "recipe.epochs=500", "run=pair", "trainer.checkpoint_steps=1")
+LONG = (*SHORT, *PAIR, "recipe.epochs=500", "trainer.checkpoint_steps=1")
 
 
 def other_rank(pid: int) -> int:
@@ -32,9 +32,7 @@ def other_rank(pid: int) -> int:
 @pytest.fixture(params=[60])
 def pair(tmp_path, request):
     """A run of two ranks that has begun to save, and the other rank's process; the parameter is trainer.timeout_s."""
-    run = start(tmp_path, "train", *LONG, f"trainer.timeout_s={request.param}")
-    written = saves(tmp_path / "runs" / "pair")
-    run.wait_for(lambda: written() >= 2)
+    run = saved(tmp_path / "runs" / "pair", 2, *LONG, f"trainer.timeout_s={request.param}")
     other = other_rank(run.pid)
     yield run, other
     for pid in (run.pid, other):
@@ -111,9 +109,7 @@ def test_two_processes_take_the_steps_of_one_with_two_micro_batches(tmp_path):
 
 def test_a_run_is_one_commands(tmp_path):
     words = (*SHORT, "recipe.epochs=500", "run=a")
-    run = start(tmp_path, "train", *words)
-    written = saves(tmp_path / "runs" / "a")
-    run.wait_for(lambda: written() >= 1)
+    run = saved(tmp_path / "runs" / "a", 1, *words)
     assert f"in use by process {run.pid}" in refused(tmp_path, "train", *words)
     run.kill()
     run.wait()

@@ -15,16 +15,18 @@ from lineage.recipes.augment import boxes, resizing
 from lineage.recipes.evaluation import Evaluator
 
 RESNET = ("arch=resnet_cifar", "arch.depth=8")
-SMALL = ("recipe.epochs=1", "recipe.schedule=constant", "recipe.decay_epochs=[]")
-SMALL += ("recipe.decay_rate=0", "trainer=cpu", "datamodule.val_size=1341", "trainer.limit_val_batches=1")
+SMALL = tuple(
+    "recipe.epochs=1 recipe.schedule=constant recipe.decay_epochs=[] recipe.decay_rate=0 trainer=cpu "
+    "datamodule.val_size=1341 trainer.limit_val_batches=1".split()
+)
 
 
-def fitted(*words: str, arch=RESNET, inside=nullcontext, precision=None):
+def fitted(*words: str, arch=RESNET, inside=None, precision=None):
     """The classifier after three steps of 32 images, of 96."""
     classifier, data, trainer = assembled(*arch, *SMALL, "recipe.batch_size=32", *words)
     if precision is not None:
         trainer.strategy.precision_plugin = precision
-    with inside():
+    with inside or nullcontext():
         trainer.fit(classifier, datamodule=data)
     return classifier
 
@@ -33,13 +35,17 @@ def weights(network: torch.nn.Module) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
-class NoFloat64(TorchDispatchMode):
-    """Fails where a tensor is float64, which Apple's GPUs do not have."""
+class Types(TorchDispatchMode):
+    """The types of the tensors that operations make, with one operation of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[torch.dtype, object] = {}
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         result = function(*arguments, **(keywords or {}))
-        for tensor in result if isinstance(result, tuple | list) else [result]:
-            assert not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float64, function
+        tensors = result if isinstance(result, tuple | list) else [result]
+        self.seen |= {tensor.dtype: function for tensor in tensors if isinstance(tensor, torch.Tensor)}
         return result
 
 
@@ -48,7 +54,10 @@ def test_a_device_without_float64_trains_and_validates(monkeypatch):
     for module in (boxes, resizing):
         monkeypatch.setattr(module, "double", torch.Tensor.float)  # as on such a device
     words = "rand_augment='' ema=0.9 warmup_epochs=0 warmup_lr=0 repeated_aug=0 erasing_prob=0.5"
-    fitted("recipe=rsb_a2", *(f"recipe.{word}" for word in words.split()), inside=NoFloat64)
+    types = Types()
+    found = fitted("recipe=rsb_a2", *(f"recipe.{word}" for word in words.split()), inside=types)
+    assert torch.float32 in types.seen and torch.float64 not in types.seen, types.seen  # Apple's GPUs have no float64
+    assert found.global_step == 3 and "val_top1" in found.trainer.callback_metrics
 
 
 def test_a_loss_summed_over_the_step_is_the_mean_times_its_images():

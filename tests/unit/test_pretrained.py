@@ -35,21 +35,14 @@ CASES = [compared for compared in cases() if compared.source != "pytorchcv"]
 TO = {"timm": libraries.to_timm, "torchvision": libraries.to_torchvision}
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, 0.875, "bilinear")
 MEMBERS = [  # of each family; its largest networks, AlexNet and NASNet are left to the proofs
-    case("vgg11", "timm", "vgg11"),
-    case("resnet18", "torchvision", "resnet18"),
-    case("se_resnet50", "timm", "legacy_seresnet50"),
-    case("preact_resnet18", "timm", "resnetv2_18"),
-    case("preact_resnet50", "timm", "resnetv2_50"),
-    case("densenet121", "torchvision", "densenet121"),
-    case("mobilenet_v1", "timm", "mobilenetv1_100"),
-    case("mobilenet_v2", "torchvision", "mobilenet_v2"),
-    case("mobilenet_v2", "timm", "mobilenetv2_100"),
-    case("efficientnet_b0", "torchvision", "efficientnet_b0"),
-    case("efficientnet_b0", "timm", "efficientnet_b0"),
-    case("xception", "timm", "legacy_xception"),
-    case("inception_v3", "timm", "inception_v3"),
-    case("inception_v4", "timm", "inception_v4"),
-]
+    case("vgg11", "timm", "vgg11"), case("resnet18", "torchvision", "resnet18"),
+    case("se_resnet50", "timm", "legacy_seresnet50"), case("preact_resnet18", "timm", "resnetv2_18"),
+    case("preact_resnet50", "timm", "resnetv2_50"), case("densenet121", "torchvision", "densenet121"),
+    case("mobilenet_v1", "timm", "mobilenetv1_100"), case("mobilenet_v2", "torchvision", "mobilenet_v2"),
+    case("mobilenet_v2", "timm", "mobilenetv2_100"), case("efficientnet_b0", "torchvision", "efficientnet_b0"),
+    case("efficientnet_b0", "timm", "efficientnet_b0"), case("xception", "timm", "legacy_xception"),
+    case("inception_v3", "timm", "inception_v3"), case("inception_v4", "timm", "inception_v4"),
+]  # fmt: skip
 
 
 def load(network: nn.Module, file: Path | str, published: Mapping | None = None, **options) -> list[str]:

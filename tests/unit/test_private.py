@@ -1,8 +1,6 @@
 """Private names of other projects that our modules use: an upgrade that changes one fails here."""
 
 import inspect
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -69,6 +67,6 @@ def test_running_errors(act, error, words):
 
 def test_torch_says_what_running_errors_reads():
     """That there is no compiler."""
-    program = "import torch._inductor.exc as e; print(e.InvalidCxxCompiler())"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "C++ compiler" in done.stdout, done.stderr
+    from torch._inductor.exc import InvalidCxxCompiler  # slow to import
+
+    assert "C++ compiler" in str(InvalidCxxCompiler())
