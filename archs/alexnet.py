@@ -8,8 +8,6 @@ convolution; response normalisation after the first and the second. The paper wr
 227. `variant=2014` is the single tower of "One weird trick for parallelizing convolutional neural networks" (Krizhevsky
 2014, arXiv 1404.5997) as torchvision has it, whose weights need it, 61,100,840 parameters: 64-192-384-256-256 maps, no
 normalisation.
-
-Initialisation: 2012 as in section 5 of the paper; 2014 as the released weights were, torch's default.
 """
 
 from functools import partial
@@ -35,7 +33,6 @@ class AlexNet(Network):
     """Convolutions of 11x11/4, 5x5 and three of 3x3, 3x3/2 pooling after 1, 2 and 5, two dense layers of 4096, linear.
 
     Args:
-        variant: 2012 (two towers, response normalisation, 227 pixels) or 2014 (one tower, 224 pixels).
         stem: "imagenet" is 11x11/4; "cifar" is 5x5/1, for small images.
         dropout: probability at both dense layers (0.5 in the paper): after each in 2012, before each in 2014.
     """
@@ -88,13 +85,12 @@ class AlexNet(Network):
             classifier(4096, num_classes),
         )  # fmt: skip
         self.apply(self.initialise)
-        layers = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-        for number, layer in enumerate(layers, start=1):
-            # Biases 1 where ReLUs would start dead otherwise: convolutions 2, 4, 5 and the hidden dense layers.
-            if paper and number in (2, 4, 5, 6, 7) and layer.bias is not None:
-                nn.init.ones_(layer.bias)
+        if paper:  # biases 1 where ReLUs would start dead otherwise: convolutions 2, 4, 5 and the hidden dense layers
+            biases = [parameter for name, parameter in self.named_parameters() if name.endswith("bias")]
+            for number in (2, 4, 5, 6, 7):
+                nn.init.ones_(biases[number - 1])
 
     def initialise(self, module: nn.Module) -> None:
-        """2012: weights of deviation 0.01, biases 0."""
+        """2012 as in section 5: weights of deviation 0.01, biases 0. 2014 as the released weights: torch's own."""
         if self.paper:
             init_layer(module, partial(nn.init.normal_, std=0.01))

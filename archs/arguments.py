@@ -1,4 +1,13 @@
-"""What an argument of a network may be, and the error of one that does not describe a network."""
+"""What an argument of a network may be, and the error of one that does not describe a network.
+
+These words mean the same in every family, which says only what differs:
+
+    num_classes, in_channels    of the logits and of the images; of 0 classes a network returns its features
+    stem                        "imagenet" is the paper's; "cifar", one 3x3 or a stride less, is for small images
+    dropout                     the probability before the classifier
+    drop_path                   stochastic depth of the last block; linear from 0 at the first
+    norm_eps, norm_momentum     of batch normalisation
+"""
 
 from typing import Annotated, Literal
 
@@ -7,8 +16,8 @@ from lineage.errors import UserError
 
 # lineage/config/signatures.py reads these types from the source, so that a command is refused before torch is imported.
 Count = Annotated[int, "x >= 1"]
-Classes = Annotated[int, "0 <= x <= 1000000"]  # 0: features in place of logits
-Channels = Annotated[int, "1 <= x <= 1024"]  # of the images
+Classes = Annotated[int, "0 <= x <= 1000000"]
+Channels = Annotated[int, "1 <= x <= 1024"]
 Multiplier = Annotated[float, "0 < x <= 32"]
 Rate = Annotated[float, "0 <= x < 1"]  # a probability of dropping
 Momentum = Annotated[float, "0 < x <= 1"]  # the share of the new value

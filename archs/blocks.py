@@ -1,11 +1,14 @@
 """The bricks that several families share. The contract of every network is `class Network`: archs/network.py."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 
 class HeConv2d(nn.Conv2d):
@@ -28,17 +31,10 @@ class ConvNormAct(nn.Sequential):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int] = 3,
-        stride: int = 1,
-        padding: int | tuple[int, int] | None = None,
-        groups: int = 1,
-        act: type[nn.Module] | None = nn.ReLU,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-    ) -> None:
+        self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int] = 3, stride: int = 1,
+        padding: int | tuple[int, int] | None = None, groups: int = 1,
+        act: type[nn.Module] | None = nn.ReLU, eps: float = 1e-5, momentum: float = 0.1,
+    ) -> None:  # fmt: skip
         super().__init__()
         padding = same_padding(kernel_size) if padding is None else padding
         self.conv = HeConv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
@@ -51,14 +47,9 @@ class ConvAct(nn.Sequential):
     """Convolution with bias, ReLU: (B, in, H, W) -> (B, out, H/stride, W/stride). `padding=None` is "same"."""
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int = 1,
-        padding: int | tuple[int, int] | None = None,
-        groups: int = 1,
-    ) -> None:
+        self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int], stride: int = 1,
+        padding: int | tuple[int, int] | None = None, groups: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
         padding = same_padding(kernel_size) if padding is None else padding
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups)
@@ -73,15 +64,9 @@ class DepthwiseSeparable(nn.Sequential):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int = 1,
-        inner: bool = True,
-        act: type[nn.Module] | None = nn.ReLU,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-    ) -> None:
+        self, in_channels: int, out_channels: int, stride: int = 1, inner: bool = True,
+        act: type[nn.Module] | None = nn.ReLU, eps: float = 1e-5, momentum: float = 0.1,
+    ) -> None:  # fmt: skip
         super().__init__()
         conv = partial(ConvNormAct, act=act, eps=eps, momentum=momentum)
         if inner:
@@ -193,17 +178,10 @@ class InvertedResidual(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int,
-        drop_path: float,
-        expansion: int,
-        conv: Callable[..., nn.Module],
-        kernel_size: int = 3,
-        *,
-        gate: Callable[[int, int], nn.Module] | None = None,
-    ) -> None:
+        self, in_channels: int, out_channels: int, stride: int, drop_path: float,
+        expansion: int, conv: Callable[..., nn.Module], kernel_size: int = 3,
+        *, gate: Callable[[int, int], nn.Module] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         inner = in_channels * expansion
         self.expand = conv(in_channels, inner, 1) if expansion > 1 else nn.Identity()
@@ -241,3 +219,30 @@ class ClassifierHead(nn.Sequential):
         if dropout:
             self.dropout = nn.Dropout(dropout)
         self.linear = classifier(in_channels, num_classes)
+
+
+def recompute(run: Callable[..., Any], *inputs: Any) -> Any:
+    """`run(*inputs)`, a module or its method: the graph keeps the inputs only, the backward pass runs it again.
+
+    The results are the same, bit for bit, in less memory and more time: dropout and stochastic depth draw the same
+    again, batch normalisation moves its running statistics once. Source: Chen et al. 2016, arXiv 1604.06174.
+    """
+    module = run if isinstance(run, nn.Module) else getattr(run, "__self__")  # noqa: B009  # of a method
+    if torch.compiler.is_compiling():  # a compiled graph takes no contexts, and updates the statistics once
+        return checkpoint(run, *inputs, use_reentrant=False)
+    # The contexts of the forward pass and of its repetition.
+    return checkpoint(run, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), statistics_kept(module)))
+
+
+@contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Batch normalisation as in training, of momentum 0: its running mean and variance stay as they are."""
+    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum, norm.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, batches

@@ -81,7 +81,6 @@ class BNInception(Inception):
     """Stem, ten Inception modules in three stages, average pooling, linear.
 
     Args:
-        stem: "imagenet" is GoogLeNet's, to an eighth of the image; "cifar" is one 3x3, for small images.
         se: Squeeze-and-Excitation on the output of each module.
     """
 

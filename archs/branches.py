@@ -13,7 +13,7 @@ from lineage.archs.blocks import ClassifierHead, ConvNormAct, SqueezeExcite
 from lineage.archs.network import Network, Stage
 
 Layers = Sequence[Any] | Mapping[str, Any]  # of a Chain
-LAYER = re.compile(r"(?:(max|avg|lrn|se)|(\d+)x(\d+) (\d+))( /2)?( V| C)?")
+LAYER = re.compile(r"(?:(max|avg|mean|lrn|se)|(\d+)x(\d+) (\d+))( /2)?( V| C)?")
 
 
 class FitMaxPool(nn.Module):
@@ -29,38 +29,38 @@ class FitMaxPool(nn.Module):
 class Chain(Stage):
     """Layers in a row, written as in the figures of the Inception papers; `out_channels` is the last one's.
 
-    A layer is "1x7 192", a convolution to 192 channels as `conv` makes it; "max" or "avg", 3x3 pooling; "lrn", local
-    response normalisation; "se", Squeeze-and-Excitation; a list of branches (see Branches), each again such a row; or a
-    tuple, which is a row itself. "/2" is stride 2. "V" is valid, without padding, and "C" too, but rounded up as in
-    Caffe; other layers keep the resolution, or half of it, rounded up. A mapping in place of the row names its layers.
+    A row is a sequence, or a mapping from names, of layers:
+
+        "1x7 192"               a convolution to 192 channels, as `conv` makes it
+        "max", "avg", "mean"    3x3 pooling; "avg" counts the zeros of its padding, "mean" does not
+        "lrn", "se"             local response normalisation, Squeeze-and-Excitation
+        [row, row, ...]         branches (see Branches)
+        (layer, layer, ...)     a row in a row
+
+    "/2" is stride 2. "V" is valid, without padding, and so is "C", but rounded up as in Caffe; other layers keep the
+    resolution, or half of it, rounded up.
 
     Raises:
         ArchitectureError: a layer is none of these.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        layers: Layers,
-        conv: Callable[..., nn.Module] = ConvNormAct,
-        count_include_pad: bool = True,
-    ) -> None:
+    def __init__(self, in_channels: int, layers: Layers, conv: Callable[..., nn.Module] = ConvNormAct) -> None:
         super().__init__()
         self.out_channels = in_channels
         for name, layer in layers.items() if isinstance(layers, Mapping) else enumerate(layers):
             if isinstance(layer, str):
-                module = self.read(layer, conv, count_include_pad)
+                module = self.read(layer, conv)
             else:
                 kind = Chain if isinstance(layer, tuple) else Branches
-                module = kind(self.out_channels, layer, conv, count_include_pad)
+                module = kind(self.out_channels, layer, conv)
                 self.out_channels = module.out_channels
             self.add_module(str(name), module)
 
-    def read(self, layer: str, conv: Callable[..., nn.Module], count_include_pad: bool) -> nn.Module:
+    def read(self, layer: str, conv: Callable[..., nn.Module]) -> nn.Module:
         if not (match := LAYER.fullmatch(layer)):
             raise ArchitectureError(
-                f'"{layer}" is no layer: those are "3x3 32" (a convolution to 32 channels), "max", "avg", "lrn" and '
-                '"se", then "/2" (stride 2), then "V" (without padding) or "C" (without padding, rounded up).'
+                f'"{layer}" is no layer. A layer is "3x3 32" (to 32 channels), "max", "avg", "mean", "lrn" '
+                'or "se", then "/2" (stride 2), then "V" (without padding) or "C" (without padding, rounded up).'
             )
         kind, height, width, channels, halved, border = match.groups()
         stride, padding = 2 if halved else 1, 0 if border else 1
@@ -68,8 +68,8 @@ class Chain(Stage):
             return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
         if kind == "se":
             return SqueezeExcite(self.out_channels, self.out_channels // 16)
-        if kind == "avg":
-            return nn.AvgPool2d(3, stride, padding, count_include_pad=count_include_pad)
+        if kind in ("avg", "mean"):
+            return nn.AvgPool2d(3, stride, padding, count_include_pad=kind == "avg")
         if kind == "max":
             return FitMaxPool() if halved and padding else nn.MaxPool2d(3, stride, padding, ceil_mode=border == " C")
         in_channels, self.out_channels = self.out_channels, int(channels)
@@ -83,15 +83,9 @@ class Branches(nn.Module):
     `[["1x1 64"], ["1x1 96", "3x3 128"], ["1x1 16", "5x5 32"], ["max", "1x1 32"]]` is GoogLeNet's 3a.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        table: Sequence[Sequence],
-        conv: Callable[..., nn.Module] = ConvNormAct,
-        count_include_pad: bool = True,
-    ) -> None:
+    def __init__(self, in_channels: int, table: Sequence, conv: Callable[..., nn.Module] = ConvNormAct) -> None:
         super().__init__()
-        chains = [Chain(in_channels, row, conv, count_include_pad) for row in table]
+        chains = [Chain(in_channels, row, conv) for row in table]
         self.branches = nn.ModuleList(chains)
         self.out_channels = sum(chain.out_channels for chain in chains)
 
@@ -108,21 +102,14 @@ class Inception(Network):
     """
 
     def __init__(
-        self,
-        stem: Layers,
-        stages: Sequence[Layers],
-        conv: Callable[..., nn.Module],
-        num_classes: int,
-        in_channels: int,
-        dropout: float,
-        aux: nn.Module | None = None,
-        count_include_pad: bool = True,
-    ) -> None:
+        self, stem: Layers, stages: Sequence[Layers], conv: Callable[..., nn.Module],
+        num_classes: int, in_channels: int, dropout: float, aux: nn.Module | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.stem = Chain(in_channels, stem, conv, count_include_pad)
+        self.stem = Chain(in_channels, stem, conv)
         self.stages, channels = nn.Sequential(), self.stem.out_channels
         for layers in stages:
-            stage = Chain(channels, layers, conv, count_include_pad)
+            stage = Chain(channels, layers, conv)
             self.stages.append(stage)
             channels = stage.out_channels
         self.aux: Any = aux

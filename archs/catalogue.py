@@ -10,6 +10,7 @@ import fnmatch
 import inspect
 import typing
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -77,9 +78,6 @@ def build(
     return network
 
 
-# ---- the file
-
-
 def configured(name: str, resolution: int | None, arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arguments in conf/arch/NAME.yaml, computed from these, and `published`. Raises ArchitectureError: no file."""
     if name not in names():
@@ -103,20 +101,14 @@ def _resolved(arch: DictConfig) -> dict[str, Any]:
     """The arguments in a file, without those that it takes from a run."""
     values = {}
     for key in arch:
-        try:
-            value = arch[key]
-        except InterpolationKeyError:
-            continue
-        if key != "_target_":
-            values[str(key)] = _container(value)
+        with suppress(InterpolationKeyError):
+            values[str(key)] = _container(arch[key])
+    del values["_target_"]
     return values
 
 
 def _container(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-# ---- its class
 
 
 def target(name: str) -> Callable[..., Network]:
@@ -130,8 +122,6 @@ def parameters(name: str) -> list[str]:
     """Names of the arguments of a network."""
     return list(inspect.signature(target(name)).parameters)
 
-
-# ---- what the files compute with
 
 # ${if_equal:${arch.variant},2012,227,224}
 OmegaConf.register_new_resolver("if_equal", lambda a, b, then, other: then if str(a) == str(b) else other, replace=True)

@@ -143,8 +143,7 @@ class Cell(nn.Module):
 class CellStage(Stage):
     """Cells in a row, each on the outputs of the two before it; returns those of the last two.
 
-    Args:
-        skip: what the first cell, a reduction, read as h_i-1, the second reads again, not the first one's h_i.
+    `skip`: what the first cell, a reduction, read as h_i-1, the second reads again, not the first one's h_i.
     """
 
     def __init__(self, skip: bool) -> None:

@@ -7,7 +7,6 @@ CIFAR-100+ errors in Table 2: DenseNet (L=40, k=12) 5.24 / 24.42, (100, 12) 4.10
 DenseNet-BC (100, 12) 4.51 / 22.27, (250, 24) 3.62 / 17.60, (190, 40) 3.46 / 17.18.
 
 "B" is a 1x1 convolution to 4k maps in each layer, "C" halves the maps in each transition; all ImageNet networks are BC.
-Initialisation as in the authors' Torch code: He's normal by fan-out, zero bias in the linear layer.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from lineage.archs.arguments import Channels, Classes, Count, Rate, Stem, checked
-from lineage.archs.blocks import ClassifierHead, ConvNormAct, HeConv2d, NormAct
+from lineage.archs.blocks import ClassifierHead, ConvNormAct, HeConv2d, NormAct, recompute
 from lineage.archs.network import Network, Stage
-from lineage.archs.recompute import recompute
 
 
 class NormActConv(nn.Module):
@@ -85,7 +83,6 @@ class DenseNet(Network):
         stem_channels: maps of the first convolution (2k in BC networks, 16 in plain ones).
         bottleneck: maps of the 1x1 convolution in multiples of k; 0 leaves it out.
         compression: theta, the share of maps that a transition keeps.
-        stem: "imagenet" is 7x7/2, BN, ReLU and 3x3/2 pooling; "cifar" is one 3x3.
         dropout: probability after every convolution but the first (0.2 in the paper, where data are not augmented).
         memory_efficient: recompute concatenations, normalisations and ReLUs in the backward pass.
     """
@@ -128,6 +125,7 @@ class DenseNet(Network):
         self.apply(self.initialise)
 
     def initialise(self, module: nn.Module) -> None:
+        """Over He's normal of the convolutions, as in the authors' Torch code."""
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
 
@@ -145,14 +143,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def densenet_bc(
     depth: Annotated[int, "x >= 10 and x % 6 == 4"],
     growth_rate: Count,
-    num_classes: Classes = 10,
-    in_channels: Channels = 3,
-    stem: Stem = "cifar",
-    bottleneck: Annotated[int, "x >= 0"] = 4,
-    compression: Annotated[float, "0 < x <= 1"] = 0.5,
-    dropout: Rate = 0.0,
-    memory_efficient: bool = False,
-) -> DenseNet:
+    num_classes: Classes = 10, in_channels: Channels = 3, stem: Stem = "cifar",
+    bottleneck: Annotated[int, "x >= 0"] = 4, compression: Annotated[float, "0 < x <= 1"] = 0.5,
+    dropout: Rate = 0.0, memory_efficient: bool = False,
+) -> DenseNet:  # fmt: skip
     """DenseNet-BC for CIFAR: 6n + 4 layers in three blocks, 2k maps from the stem."""
     return DenseNet(
         growth_rate, [(depth - 4) // 6] * 3, 2 * growth_rate, num_classes, in_channels, stem, bottleneck, compression,
@@ -164,14 +158,10 @@ def densenet_bc(
 def densenet_cifar(
     depth: Annotated[int, "x >= 7 and x % 3 == 1"],
     growth_rate: Count,
-    num_classes: Classes = 10,
-    in_channels: Channels = 3,
-    stem: Stem = "cifar",
-    bottleneck: Annotated[int, "x >= 0"] = 0,
-    compression: Annotated[float, "0 < x <= 1"] = 1.0,
-    dropout: Rate = 0.0,
-    memory_efficient: bool = False,
-) -> DenseNet:
+    num_classes: Classes = 10, in_channels: Channels = 3, stem: Stem = "cifar",
+    bottleneck: Annotated[int, "x >= 0"] = 0, compression: Annotated[float, "0 < x <= 1"] = 1.0,
+    dropout: Rate = 0.0, memory_efficient: bool = False,
+) -> DenseNet:  # fmt: skip
     """The plain DenseNet for CIFAR: 3n + 4 layers in three blocks, 16 maps from the stem."""
     return DenseNet(
         growth_rate, [(depth - 4) // 3] * 3, 16, num_classes, in_channels, stem, bottleneck, compression, dropout,

@@ -77,9 +77,7 @@ class EfficientNet(Network):
     Args:
         width_mult, depth_mult: of channels (to multiples of 8) and of layers per stage (rounded up).
         phi: the paper's compound coefficient, on top of them.
-        stem: the first convolution's stride is 2 in "imagenet", 1 in "cifar".
         drop_path: block i of n, from 0, is dropped with probability drop_path * i / n (0.2 in the release).
-        norm_eps, norm_momentum: of batch normalisation.
     """
 
     def __init__(
@@ -138,9 +136,9 @@ def compare_published(phi: float) -> str:
         name: [ours / theirs for ours, theirs in zip(formula, row, strict=True)] for name, row in PUBLISHED.items()
     }
     name = min(ratios, key=lambda name: sum(math.log(ratio) ** 2 for ratio in ratios[name]))
-    words = zip(("width", "depth", "resolution"), ratios[name], strict=True)
-    apart = ", ".join(f"{word} {ratio - 1:+.1%}" for word, ratio in words)
+    wider, deeper, larger = (ratio - 1 for ratio in ratios[name])
     return (
         f"phi={phi:g} is width {width:.3f}, depth {depth:.3f}, {resolution:.0f} pixels; "
-        f"from {name}, the nearest published network: {apart}."
+        f"from {name}, the nearest published network: "
+        f"width {wider:+.1%}, depth {deeper:+.1%}, resolution {larger:+.1%}."
     )

@@ -89,9 +89,7 @@ class GoogLeNet(Inception):
     """Stem, nine Inception modules in three stages, average pooling, linear.
 
     Args:
-        stem: "imagenet" is Table 1's, to an eighth of the image; "cifar" is one 3x3, for small images.
         aux_heads: classifiers on 4a and 4d, in training only; their losses weigh 0.3.
-        dropout: before the classifier (0.4 in the paper).
         aux_dropout: in the auxiliary heads (0.7 in the paper).
     """
 

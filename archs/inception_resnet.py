@@ -89,7 +89,7 @@ V2_RELEASED = Plan(
     stem={
         "imagenet": [
             *V3_STEMS["imagenet"],  # (192, 35, 35)
-            [["1x1 96"], ["1x1 48", "5x5 64"], ["1x1 64", "3x3 96", "3x3 96"], ["avg", "1x1 64"]],  # (320, 35, 35)
+            [["1x1 96"], ["1x1 48", "5x5 64"], ["1x1 64", "3x3 96", "3x3 96"], ["mean", "1x1 64"]],  # (320, 35, 35)
         ],
         "cifar": ["3x3 320"],
     },
@@ -124,29 +124,18 @@ class InceptionResNet(Network):
     """Stem, three stages of residual Inception blocks with reductions between, average pooling, linear.
 
     Args:
-        plan: V1, V2_PAPER or V2_RELEASED.
-        stem: "imagenet" is the plan's, to an eighth of the image; "cifar" is one 3x3, for small images.
         scale: of the residual branches in A, B, C.
         se: Squeeze-and-Excitation at the end of each residual branch.
-        drop_path: stochastic depth of the last block; linear from 0 at the first.
-        dropout: before the classifier (0.2 in the paper).
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        scale: Sequence[Positive] = (0.17, 0.10, 0.20),
-        se: bool = False,
-        drop_path: Rate = 0.0,
-        dropout: Rate = 0.0,
-    ) -> None:
+        self, plan: Plan, num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
+        scale: Sequence[Positive] = (0.17, 0.10, 0.20), se: bool = False, drop_path: Rate = 0.0, dropout: Rate = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         conv = partial(ConvNormAct, eps=0.001)
         self.min_size = MIN_SIZES[stem]
-        self.stem = Chain(in_channels, plan.stem[stem], conv, count_include_pad=False)
+        self.stem = Chain(in_channels, plan.stem[stem], conv)
         channels = self.stem.out_channels
 
         rates = iter(drop_path_rates(drop_path, sum(plan.depths)))
@@ -174,27 +163,17 @@ class InceptionResNet(Network):
 
 @checked
 def inception_resnet_v1(
-    num_classes: Classes = 1000,
-    in_channels: Channels = 3,
-    stem: Stem = "imagenet",
-    scale: Sequence[Positive] = (0.17, 0.10, 0.20),
-    se: bool = False,
-    drop_path: Rate = 0.0,
-    dropout: Rate = 0.0,
-) -> InceptionResNet:
+    num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
+    scale: Sequence[Positive] = (0.17, 0.10, 0.20), se: bool = False, drop_path: Rate = 0.0, dropout: Rate = 0.0,
+) -> InceptionResNet:  # fmt: skip
     return InceptionResNet(V1, num_classes, in_channels, stem, scale, se, drop_path, dropout)
 
 
 @checked
 def inception_resnet_v2(
     variant: Literal["released", "paper"] = "released",
-    num_classes: Classes = 1000,
-    in_channels: Channels = 3,
-    stem: Stem = "imagenet",
-    scale: Sequence[Positive] = (0.17, 0.10, 0.20),
-    se: bool = False,
-    drop_path: Rate = 0.0,
-    dropout: Rate = 0.0,
-) -> InceptionResNet:
+    num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
+    scale: Sequence[Positive] = (0.17, 0.10, 0.20), se: bool = False, drop_path: Rate = 0.0, dropout: Rate = 0.0,
+) -> InceptionResNet:  # fmt: skip
     plan = V2_RELEASED if variant == "released" else V2_PAPER
     return InceptionResNet(plan, num_classes, in_channels, stem, scale, se, drop_path, dropout)

@@ -7,24 +7,19 @@ together (Figure 10). Top-1 error in Table 3, single crop: 23.4.
 No public implementation exists: the paper leaves the widths to a model.txt in its source archive, which is not in
 circulation. Chosen here, so that every shape is the one printed:
 
-- Stem, Table 1 literally: 3x3/2, 3x3, 3x3 padded, pool, 3x3, 3x3/2, 3x3; "padded" is said of the third only, and the
-  sizes then fit, except that the last 3x3 (35x35x192 to 35x35x288) has to be padded too.
+- Stem, Table 1 literally: "padded" is said of the third 3x3 only, and the sizes then fit, except that the last one
+  (35x35x192 to 35x35x288) has to be padded too.
 - "3 x Inception" at 35x35x288: three of Figure 5.
 - "5 x Inception" at 17x17x768: Figure 10 brings 35x35x288 there, then five of Figure 6 with n = 7. Section 6 reduces
   the grid to 17x17 with 768 filters, "followed by 5 instances of the factorized inception modules", as it reduces to
   8x8x1280 before "two Inception modules". `figure_6_modules=4` counts the reduction among the five, as v3 has it.
 - "2 x Inception": Figure 10 brings 17x17x768 to the 8x8x1280 printed, then two of Figure 7 give 8x8x2048.
-- Widths inside modules are not printed: they are Inception v3's, which give 288, 768, 1280 and 2048. In Figure 6 both
-  factorised branches keep c = 128, 160, 160, 192 until their last layer; a fifth module is one more of 160. The second
-  Figure 10 puts 1x7 and 7x1 in front of its double branch's strided 3x3.
-- "Pool" is 3x3 averaging with the padding counted inside modules, maximum in stem and Figure 10, as in v3.
-- Batch normalisation (epsilon 0.001) and ReLU after every convolution, which has no bias. No auxiliary head: the shapes
-  of Table 1 do not say where.
-- Initial weights as in Google's release of v3: normal of deviation 0.1, truncated at two of them.
+- Widths inside modules are not printed: they are Inception v3's, which give 288, 768, 1280 and 2048; a fifth module of
+  Figure 6 is one more of 160. So are pooling, batch normalisation and initial weights.
+- No auxiliary head: the shapes of Table 1 do not say where.
 
-So it has 25,954,248 parameters and 6.35 billion operations at 299; 24,263,240 and 5.86 with four. The printed 3.8
-belongs to Table 3's variant with a 7x7 stem, which is never drawn. The 42 layers of section 6 fit neither: the longest
-path has 54 with five and 49 with four.
+The printed 3.8 billion operations belong to Table 3's variant with a 7x7 stem, which is never drawn. The 42 layers of
+section 6 fit neither: the longest path has 54 with five and 49 with four.
 """
 
 from functools import partial
@@ -64,7 +59,6 @@ class InceptionV2(Inception):
     """Stem, three stages of Inception modules, average pooling, linear.
 
     Args:
-        stem: "imagenet" is Table 1's, to an eighth of the image; "cifar" is one 3x3, for small images.
         figure_6_modules: 5, after the reduction to 17x17 (section 6), or 4, where the reduction counts as the first.
     """
 

@@ -100,9 +100,7 @@ class InceptionV3(Inception):
     """Stem, three stages of Inception modules, average pooling, linear.
 
     Args:
-        stem: "imagenet" goes to an eighth of the image; "cifar" is one 3x3, for small images.
         aux_heads: a classifier on the second stage, in training only; its loss weighs 0.4.
-        dropout: before the classifier (0.2 in the release).
     """
 
     def __init__(

@@ -32,21 +32,21 @@ A = [  # Figure 4
     ["1x1 96"],
     ["1x1 64", "3x3 96"],
     ["1x1 64", "3x3 96", "3x3 96"],
-    ["avg", "1x1 96"],
+    ["mean", "1x1 96"],
 ]  # 4 * 96 = 384
 
 B = [  # Figure 5
     ["1x1 384"],
     ["1x1 192", "1x7 224", "7x1 256"],
     ["1x1 192", "7x1 192", "1x7 224", "7x1 224", "1x7 256"],
-    ["avg", "1x1 128"],
+    ["mean", "1x1 128"],
 ]  # 384 + 256 + 256 + 128 = 1024
 
 C = [  # Figure 6
     ["1x1 256"],
     ["1x1 384", [["1x3 256"], ["3x1 256"]]],
     ["1x1 384", "3x1 448", "1x3 512", [["1x3 256"], ["3x1 256"]]],
-    ["avg", "1x1 256"],
+    ["mean", "1x1 256"],
 ]  # 6 * 256 = 1536
 
 
@@ -69,12 +69,7 @@ STAGES: list[list] = [
 
 
 class InceptionV4(Inception):
-    """Stem, three stages of Inception modules, average pooling, linear.
-
-    Args:
-        stem: "imagenet" is Figure 3, to an eighth of the image; "cifar" is one 3x3, for small images.
-        dropout: before the classifier (0.2 in the paper).
-    """
+    """Stem, three stages of Inception modules, average pooling, linear."""
 
     def __init__(
         self,
@@ -83,8 +78,7 @@ class InceptionV4(Inception):
         stem: Stem = "imagenet",
         dropout: Rate = 0.0,
     ) -> None:
-        conv = partial(ConvNormAct, eps=0.001)
-        super().__init__(STEMS[stem], STAGES, conv, num_classes, in_channels, dropout, count_include_pad=False)
+        super().__init__(STEMS[stem], STAGES, partial(ConvNormAct, eps=0.001), num_classes, in_channels, dropout)
         self.min_size = MIN_SIZES[stem]
 
     def initialise(self, module: nn.Module) -> None:

@@ -113,9 +113,7 @@ class LeNet5(Network):
     """LeNet-5 on 32x32 images (28x28 digits centred); a larger image gives several C5 columns, which are averaged.
 
     Args:
-        variant: "modern" or "1998".
-        squash_convolutions: in 1998, squash after C1 and C3 as well (sections II-A and II-B); without, each is linear
-            up to its subsampling.
+        squash_convolutions: in 1998, squash after C1 and C3 too; without, each is linear up to its subsampling.
 
     Raises:
         ArchitectureError: `squash_convolutions` is false, and the variant is not 1998.

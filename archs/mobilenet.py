@@ -54,9 +54,7 @@ class MobileNetV1(MobileNet):
 
     Args:
         width_mult: alpha, 1.0, 0.75, 0.5 or 0.25 in the paper, where it leaves multiples of 8; others are rounded.
-        stem: the first convolution's stride is 2 in "imagenet", 1 in "cifar".
         act: "relu" as in the paper, "relu6" as in TF-slim's and timm's weights.
-        norm_eps, norm_momentum: of batch normalisation.
     """
 
     def __init__(
@@ -105,9 +103,6 @@ class MobileNetV2(MobileNet):
 
     Args:
         width_mult: of all channels, rounded to multiples of 8; the last 1280 only grow with it.
-        stem: the first convolution's stride is 2 in "imagenet", 1 in "cifar".
-        drop_path: stochastic depth of the last block; linear from 0 at the first.
-        norm_eps, norm_momentum: of batch normalisation.
     """
 
     def __init__(

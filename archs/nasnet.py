@@ -71,14 +71,12 @@ class NASNet(Network):
     Args:
         cells: a name in CELLS, or two tables, the normal cell's and the reduction cell's.
         repeats, features: N and F of NASNet-A (N @ F).
-        stem: "imagenet" is 3x3/2 and two reduction cells, a quarter and half as wide as the next one; "cifar" is 3x3.
-        stem_channels: of the 3x3.
+        stem: "imagenet" is 3x3/2, of `stem_channels`, and two reduction cells, a quarter and half as wide as the next.
         skip_reduction: what a reduction read as h_i-1, the cell after it reads again, not the reduction's h_i.
         aux_heads: a second classifier before the last reduction, in training; its loss weighs 0.4.
         aux_size: side of the map there at the paper's resolution.
         padding: "same" is TensorFlow's; "timm" also counts the zeros in its means of stride 2.
         drop_path: of the last cell at the end of training; cell i of n, from 1, has i / n of it. See `set_progress`.
-        norm_eps, norm_momentum: of batch normalisation.
     """
 
     def __init__(
@@ -175,13 +173,12 @@ def plan(repeats: int, features: int, states: int, stem: str) -> list[list[Size]
     return [first, *later] if stem == "cifar" else [[Size(width // 4, 2)], [Size(width // 2, 2), *first], *later]
 
 
-VARIANTS: dict[str, dict[str, Any]] = {  # `NASNet(**VARIANTS["nasnet_a_large"])`
-    "nasnet_a_mobile": {"repeats": 4, "features": 1056},  # Table 3
-    "nasnet_a_large": {
-        "repeats": 6, "features": 4032, "stem_channels": 96, "skip_reduction": True, "aux_size": 21,
-    },  # Table 2
+# Tables 3, 2 and 1: `NASNet(**VARIANTS["nasnet_a_large"])`.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "nasnet_a_mobile": {"repeats": 4, "features": 1056},
+    "nasnet_a_large": {"repeats": 6, "features": 4032, "stem_channels": 96, "skip_reduction": True, "aux_size": 21},
     "nasnet_a_cifar": {
         "repeats": 6, "features": 768, "num_classes": 10, "stem": "cifar", "stem_channels": 96, "aux_size": 16,
         "norm_eps": 1e-5,
-    },  # Table 1
+    },
 }  # fmt: skip

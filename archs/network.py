@@ -33,8 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from lineage.archs.arguments import ArchitectureError, checked
-from lineage.archs.blocks import classifier
-from lineage.archs.recompute import recompute
+from lineage.archs.blocks import classifier, recompute
 from lineage.constraints import problem
 from lineage.text import as_yaml
 
@@ -62,11 +61,8 @@ class Stage(nn.Sequential):
 
 def stack(
     blocks: Sequence[Callable[[int, int, int, float], nn.Module]],
-    channels: Sequence[int],
-    depths: Sequence[int],
-    strides: Sequence[int],
-    drop_paths: Iterable[float],
-) -> nn.Sequential:
+    channels: Sequence[int], depths: Sequence[int], strides: Sequence[int], drop_paths: Iterable[float],
+) -> nn.Sequential:  # fmt: skip
     """Stages of blocks in a row: `depths` of each of `blocks`, of which the first has the stride.
 
     Args:

@@ -87,8 +87,7 @@ def fit(in_channels: int, out_channels: int, stride: int, norm: Norm) -> nn.Modu
 class Pool(nn.Module):
     """Maximum or mean over what is not padding; where widths change, a 1x1 after it.
 
-    Args:
-        count_zeros: at stride 2 the zeros of the padding are in the mean.
+    `count_zeros` takes the zeros of the padding into a mean of stride 2.
     """
 
     def __init__(

@@ -7,7 +7,6 @@ CIFAR-10 errors in the paper: ResNet-110 6.37, ResNet-164 5.46, ResNet-1001 4.92
 The ImageNet networks are timm's `resnetv2`: no BN and ReLU between the 7x7 convolution and its pooling, since the first
 unit brings its own; fb.resnet.torch and pytorchcv have them there (pytorchcv thus counts 128 parameters more). Stride 2
 is in the 3x3, as in timm and pytorchcv; the authors' Torch code has it in the first 1x1 (`stride_in_1x1`).
-Initialisation as in that code: He's normal by fan-out, zero bias in the linear layer.
 """
 
 from collections.abc import Sequence
@@ -34,15 +33,9 @@ class PreActUnit(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int,
-        drop_path: float,
-        bottleneck: bool,
-        shortcut: Shortcut,
-        stride_in_1x1: bool,
-    ) -> None:
+        self, in_channels: int, out_channels: int, stride: int, drop_path: float,
+        bottleneck: bool, shortcut: Shortcut, stride_in_1x1: bool,
+    ) -> None:  # fmt: skip
         super().__init__()
         width = out_channels // 4 if bottleneck else out_channels
         self.act = NormAct(in_channels)
@@ -77,15 +70,12 @@ class PreActResNet(Network):
     """Stem without BN, stages of units (stride 2 into each stage but the first), BN-ReLU, average pooling, linear.
 
     Args:
-        block: "basic" or "bottleneck".
         depths, widths: units and width of each stage.
-        stem: "imagenet" is 7x7/2 and 3x3/2 pooling; "cifar" is one 3x3.
         shortcut: "A" (zero padding) or "B" (projection) where shapes change.
         share_first: the first BN-ReLU of the network comes before the paths split, so the first sum adds activated
             maps (appendix of the paper, implementation details); false is timm and pytorchcv. Only basic blocks
             differ: the first bottleneck has a projection.
         stride_in_1x1: stride 2 in the first 1x1 (authors' code) instead of the 3x3 (timm, pytorchcv).
-        drop_path: stochastic depth of the last unit; linear from 0 at the first.
         zero_init_last: start each residual branch at zero: its last convolution, since no BN ends it.
     """
 
@@ -129,6 +119,7 @@ class PreActResNet(Network):
                 nn.init.zeros_(module.branch[-1].weight)  # type: ignore[arg-type]
 
     def initialise(self, module: nn.Module) -> None:
+        """Over He's normal of the convolutions, as in the authors' Torch code."""
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
 
@@ -144,17 +135,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @checked
 def preact_resnet_cifar(
     depth: Annotated[int, "x >= 8 and (x % 6 == 2 or x % 9 == 2)"],
-    block: Literal["paper", "basic", "bottleneck"] = "paper",
-    shortcut: Literal["paper", "A", "B"] = "paper",
-    num_classes: Classes = 10,
-    in_channels: Channels = 3,
-    stem: Stem = "cifar",
-    share_first: bool = True,
-    stride_in_1x1: bool = False,
-    drop_path: Rate = 0.0,
-    dropout: Rate = 0.0,
-    zero_init_last: bool = False,
-) -> PreActResNet:
+    block: Literal["paper", "basic", "bottleneck"] = "paper", shortcut: Literal["paper", "A", "B"] = "paper",
+    num_classes: Classes = 10, in_channels: Channels = 3, stem: Stem = "cifar",
+    share_first: bool = True, stride_in_1x1: bool = False,
+    drop_path: Rate = 0.0, dropout: Rate = 0.0, zero_init_last: bool = False,
+) -> PreActResNet:  # fmt: skip
     """Three stages of widths 16, 32, 64: 6n + 2 layers of basic blocks or 9n + 2 of bottlenecks.
 
     "paper" is basic with option A up to 110 layers and bottleneck with option B above (164, 1001).

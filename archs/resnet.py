@@ -93,15 +93,12 @@ class ResNet(Network):
     """Stem, stages of blocks (stride 2 into each stage but the first), average pooling, linear.
 
     Args:
-        block: "basic" or "bottleneck".
         depths, widths: blocks and width of each stage.
-        stem: "imagenet" is 7x7/2 and 3x3/2 pooling; "cifar" is one 3x3.
         shortcut: "A" (zero padding) or "B" (projection) where shapes change.
         groups, base_width: cardinality and width per group at 64 channels (ResNeXt); 1 and 64 in ResNet. They and
             the next are of bottlenecks only.
         stride_in_1x1: stride 2 in the first 1x1 as in the paper; false is "v1.5" (torchvision, timm), in the 3x3.
         se: Squeeze-and-Excitation at the end of each residual branch.
-        drop_path: stochastic depth of the last block; linear from 0 at the first.
         zero_init_last: start each residual branch at zero (Goyal et al. 2017, arXiv 1706.02677).
         ceil_pool: pool the stem without padding and round up, as Caffe (SENet's released weights); else pad by 1.
     """
@@ -164,15 +161,9 @@ VARIANTS |= {f"se_{name}": VARIANTS[name] | SE for name in ("resnet50", "resnet1
 @checked
 def resnet_cifar(
     depth: Annotated[int, "x >= 8 and x % 6 == 2"],
-    num_classes: Classes = 10,
-    in_channels: Channels = 3,
-    stem: Stem = "cifar",
-    shortcut: Shortcut = "A",
-    se: bool = False,
-    drop_path: Rate = 0.0,
-    dropout: Rate = 0.0,
-    zero_init_last: bool = False,
-) -> ResNet:
+    num_classes: Classes = 10, in_channels: Channels = 3, stem: Stem = "cifar", shortcut: Shortcut = "A",
+    se: bool = False, drop_path: Rate = 0.0, dropout: Rate = 0.0, zero_init_last: bool = False,
+) -> ResNet:  # fmt: skip
     """The CIFAR ResNet of section 4.2: 6n + 2 layers, three stages of widths 16, 32, 64."""
     return ResNet(
         "basic", [(depth - 2) // 6] * 3, (16, 32, 64), num_classes, in_channels, stem, shortcut, se=se,

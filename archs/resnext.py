@@ -13,8 +13,7 @@ from lineage.archs.arguments import Channels, Classes, Count, Rate, Shortcut, St
 from lineage.archs.resnet import VARIANTS as RESNETS
 from lineage.archs.resnet import ResNet
 
-# `ResNet(**VARIANTS["resnext50_32x4d"])`. The gated ones pool as in the weights that the authors of arXiv 1709.01507
-# released.
+# `ResNet(**VARIANTS["resnext50_32x4d"])`. The gated ones pool as in the weights released with arXiv 1709.01507.
 VARIANTS = {
     "resnext50_32x4d": RESNETS["resnet50"] | {"groups": 32, "base_width": 4},
     "resnext101_32x4d": RESNETS["resnet101"] | {"groups": 32, "base_width": 4},
@@ -26,18 +25,11 @@ VARIANTS |= {f"se_{name}": VARIANTS[name] | SE for name in ("resnext50_32x4d", "
 
 @checked
 def resnext29(
-    cardinality: Count = 8,
-    base_width: Count = 64,
-    num_classes: Classes = 10,
-    in_channels: Channels = 3,
-    stem: Stem = "cifar",
-    shortcut: Shortcut = "B",
-    stride_in_1x1: bool = False,
-    se: bool = False,
-    drop_path: Rate = 0.0,
-    dropout: Rate = 0.0,
-    zero_init_last: bool = False,
-) -> ResNet:
+    cardinality: Count = 8, base_width: Count = 64,
+    num_classes: Classes = 10, in_channels: Channels = 3, stem: Stem = "cifar", shortcut: Shortcut = "B",
+    stride_in_1x1: bool = False, se: bool = False,
+    drop_path: Rate = 0.0, dropout: Rate = 0.0, zero_init_last: bool = False,
+) -> ResNet:  # fmt: skip
     """Three stages of three bottlenecks, 64 maps from the stem; `cardinality` groups of `base_width` at 64 channels."""
     return ResNet(
         "bottleneck", (3, 3, 3), (64, 128, 256), num_classes, in_channels, stem, shortcut, cardinality, base_width,

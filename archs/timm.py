@@ -15,11 +15,7 @@ from lineage.text import nearest
 
 @checked
 def create(
-    model_name: str,
-    num_classes: Classes = 1000,
-    in_channels: Channels = 3,
-    drop_path: Rate = 0.0,
-    dropout: Rate = 0.0,
+    model_name: str, num_classes: Classes = 1000, in_channels: Channels = 3, drop_path: Rate = 0.0, dropout: Rate = 0.0
 ) -> nn.Module:
     """Build a timm model.
 
@@ -35,19 +31,17 @@ def create(
         raise ArchitectureError(f"arch.model_name={model_name}: timm has no such model.{near}")
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:
-        network = timm.create_model(
+        network: Any = timm.create_model(
             model_name, num_classes=num_classes, in_chans=in_channels, drop_rate=dropout, **options
         )
     except TypeError as error:
         if "drop_path_rate" not in str(error):
             raise
         raise ArchitectureError(f"timm's {name} has no stochastic depth: set arch.drop_path=0.") from error
-    # timm does not state it. At 17 pixels the last of the usual five strides of two still reads two.
-    contract: Any = network
-    contract.min_size = 17
-    contract.notes = []
-    contract.checkpoint_gradients = partial(checkpoint_gradients, network)
-    contract.parameter_layers = partial(parameter_layers, network)
+    network.min_size = 17  # timm states none; at 17 pixels the last of the usual five strides of two still reads two
+    network.notes = []
+    network.checkpoint_gradients = partial(checkpoint_gradients, network)
+    network.parameter_layers = partial(parameter_layers, network)
     return network
 
 

@@ -46,8 +46,6 @@ class WideResNet(Network):
         depth: number of convolutions, 6n + 4.
         widen_factor: k.
         dropout: probability between the two convolutions of a block (0.3 in the paper's best CIFAR results).
-        stem: "cifar" is one 3x3; "imagenet" is 7x7/2 and 3x3/2 pooling, for larger images.
-        drop_path: stochastic depth of the last block; linear from 0 at the first.
     """
 
     def __init__(

@@ -65,8 +65,6 @@ class Xception(Network):
 
     Args:
         stem: two unpadded 3x3 convolutions; the first has stride 2 in "imagenet", 1 in "cifar".
-        drop_path: stochastic depth of the last module; linear from 0 at the first.
-        norm_eps, norm_momentum: of batch normalisation.
     """
 
     def __init__(
