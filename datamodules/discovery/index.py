@@ -104,13 +104,13 @@ class Index:
         return notes
 
 
-def read_regular_file(path: bytes | str) -> bytes:
-    """Read a file, without waiting if it is a pipe. Raises OSError."""
+def read_regular_file(path: bytes | str, most: int = -1) -> bytes:
+    """Read a file, or its first `most` bytes, without waiting if it is a pipe. Raises OSError."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(file, "rb", buffering=0) as opened:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
-        return opened.read()
+        return opened.read(most)
 
 
 def open_index(folder: Path) -> Index:

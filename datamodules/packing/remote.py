@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import re
+import sys
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -14,12 +15,16 @@ from typing import Any
 
 from filelock import FileLock
 
+from lineage.datamodules.discovery.index import read_regular_file
 from lineage.datamodules.discovery.user_cache import cache_folder
 from lineage.datamodules.errors import DataError
 from lineage.files import cannot_write, reason, replacing
 
+MOST_BYTES, MOST_S = 2**24, 60  # of a description or a list of names
+SAY_EVERY_S = 30  # how much of a file has come
 PAUSES_S = (1, 5, 25)  # before a fetch is tried again: training for a week outlives a short failure of the network
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+HTTP = ("http://", "https://")
 VERSION_KEYS = ("mtime", "LastModified", "last_modified", "ETag", "etag")  # one of them changes with a file
 
 
@@ -70,20 +75,34 @@ def place_of(root: str, cache: str | None, version: bytes) -> Place:
 
 
 def read_small(root: str, name: str) -> bytes | None:
-    """A file's content; None if there is no such file. Raises DataError: it cannot be read."""
+    """A file's content; None if there is no such file. Raises DataError: it cannot be read, or is not small."""
     try:
-        if not is_remote(root):
-            return (Path(root) / name).read_bytes()
-        import fsspec
-
-        with fsspec.open(f"{root.rstrip('/')}/{name}", "rb") as file:
-            return file.read()
+        content = (
+            _read_remote(f"{root.rstrip('/')}/{name}")
+            if is_remote(root)
+            else read_regular_file(os.path.join(root, name), MOST_BYTES + 1)
+        )
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+        return content
     except (FileNotFoundError, NotADirectoryError) as error:
         if error.__cause__ is None or isinstance(error.__cause__, FileNotFoundError):
             return None
         raise DataError(f"{root}/{name} cannot be read ({reason(error.__cause__)}).") from None  # no answer
     except Exception as error:  # each protocol's package raises its own
-        raise DataError(f"{root}/{name} cannot be read ({reason(error)}).") from None
+        why = f"it has not come in {MOST_S} s" if isinstance(error, TimeoutError) else reason(error)
+        raise DataError(f"{root}/{name} cannot be read ({why}).") from None
+
+
+def _read_remote(url: str) -> bytes:
+    """As much of a file as tells whether it is small."""
+    import fsspec
+
+    content = bytearray()
+    with fsspec.open(url, "rb", **_timeouts(url, MOST_S)) as file:
+        while len(content) <= MOST_BYTES and (part := file.read(MOST_BYTES + 1 - len(content))):
+            content += part
+    return bytes(content)
 
 
 def list_tars(root: str) -> dict[str, tuple[int, str]]:
@@ -103,6 +122,8 @@ def list_tars(root: str) -> dict[str, tuple[int, str]]:
 def _list_remote(root: str) -> dict[str, tuple[int, str]]:
     import fsspec
 
+    if root.startswith(HTTP):
+        read_small(root, "")  # a page that lists the files; it has an end
     try:
         system, path = fsspec.core.url_to_fs(root)
         return {
@@ -130,10 +151,11 @@ def _fetch(url: str, path: Path, size: int, stale: int | None) -> None:
             with replacing(path) as file:
                 for pause in (*PAUSES_S, None):
                     try:
-                        system.get_file(source, file.name)
+                        system.get_file(source, file.name, callback=_progress(url, size))
                         break
                     except Exception as error:
-                        if pause is None or isinstance(error, FileNotFoundError) or _is_of_disk(error, path):
+                        final = isinstance(error, FileNotFoundError | DataError)
+                        if pause is None or final or _is_of_disk(error, path):
                             raise
                         time.sleep(pause)
                 fetched = os.path.getsize(file.name)
@@ -148,13 +170,30 @@ def _fetch(url: str, path: Path, size: int, stale: int | None) -> None:
         raise DataError(f"{url} cannot be fetched ({why}). The same command goes on once it can.") from None
 
 
-def _timeouts(url: str) -> dict[str, Any]:
+def _progress(url: str, size: int) -> Any:
+    """What fsspec calls with the bytes that have come: it says so now and then, and ends what grows too large."""
+    from fsspec.callbacks import Callback
+
+    said = time.monotonic()
+
+    def on_bytes(_: int | None, fetched: int) -> None:
+        nonlocal said
+        if fetched > size:
+            raise DataError(f"{url} has more than {size:,} bytes: copy it again.")
+        if time.monotonic() > said + SAY_EVERY_S:
+            said = time.monotonic()
+            print(f"fetching {url}: {fetched:,} of {size:,} bytes ...", file=sys.stderr, flush=True)
+
+    return Callback(hooks={"progress": on_bytes})
+
+
+def _timeouts(url: str, total: float | None = None) -> dict[str, Any]:
     """An HTTP transfer may take as long as bytes come; by default it ends after five minutes, and begins anew."""
-    if not url.startswith(("http://", "https://")):
+    if not url.startswith(HTTP):
         return {}
     import aiohttp
 
-    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)}}
+    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=total, sock_connect=30, sock_read=60)}}
 
 
 def _is_of_disk(error: Exception, path: Path) -> bool:

@@ -111,7 +111,7 @@ class Packing:
         try:
             self.facts: dict[str, Any] = json.loads(text or b"")
             version = self.facts["version"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise DataError(f"{file} is missing or damaged: pack again, or copy it again.") from None
         if version != VERSION:
             raise DataError(f"{root} is a packing of version {version}, and version {VERSION} is read: pack again.")
@@ -156,4 +156,6 @@ def _is_whole(facts: Mapping[str, Any]) -> bool:
     kinds = {"classes": list, "channels": int, "mean": list, "std": list, "mirror": bool, "exif_rotation": bool}
     if not all(isinstance(facts.get(key), kind) for key, kind in {**kinds, "images": dict, "files": dict}.items()):
         return False
-    return {"train", "test"} <= facts["images"].keys() <= set(SPLITS)
+    numbers = [*facts["images"].values(), *facts["files"].values()]
+    known = {"train", "test"} <= facts["images"].keys() <= set(SPLITS) and isinstance(facts.get("crc32", {}), dict)
+    return known and all(type(n) is int and n > 0 for n in numbers) and all(type(n) is str for n in facts["classes"])

@@ -1,5 +1,6 @@
 """Packed data: anybody reads what was written; damage is reported; a windowed order."""
 
+import contextlib
 import io
 import json
 import os
@@ -7,7 +8,11 @@ import pickle
 import shutil
 import subprocess
 import tarfile
+import threading
+import time
 import zlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import fsspec
 import numpy
@@ -398,6 +403,84 @@ def test_a_damaged_copy_is_fetched_again(tmp_path, small, cache):
     broken(copy, offset, b"?")
     with pytest.raises(OSError, match="checksum differs"):  # of the origin too
         other.train.blobs.read(7)
+
+
+class Foreign(BaseHTTPRequestHandler):
+    """Answers without end from /endless/, a byte at a time from /slow/, and shards without end from /grown/."""
+
+    protocol_version = "HTTP/1.1"
+    folder = Path()
+
+    def do_GET(self):
+        kind, _, name = self.path.strip("/").partition("/")
+        if not (self.folder / name).is_file():
+            return self.send_error(404)
+        content, whole = (self.folder / name).read_bytes(), kind == "grown" and not name.endswith(".tar")
+        self.send_response(200)
+        self.send_header(*("Content-Length", str(len(content))) if whole else ("Connection", "close"))
+        self.end_headers()
+        with contextlib.suppress(OSError):  # when nobody listens any more
+            self.wfile.write(content if whole and self.command == "GET" else b"")
+            while not whole and self.command == "GET":
+                self.wfile.write(b"[" if kind == "slow" else bytes(2**16))
+                time.sleep(0.05 if kind == "slow" else 0)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(small, monkeypatch):
+    monkeypatch.setattr(Foreign, "folder", small)
+    monkeypatch.setattr(remote, "MOST_S", 1)
+    monkeypatch.setattr(remote, "MOST_BYTES", 2**20)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("endless", "dataset.json cannot be read .it has more than 1,048,576 bytes"), ("slow", "has not come in 1 s")],
+)
+def test_a_description_at_a_url_has_an_end(server, kind, reason):
+    with pytest.raises(DataError, match=reason):
+        Packing(f"{server}/{kind}")
+
+
+def test_a_shard_that_grows_is_ended_while_it_comes(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(remote, "SAY_EVERY_S", -1)
+    data = opened("packed", f"{server}/grown", f"datamodule.cache={tmp_path / 'kept'}")
+    with pytest.raises(DataError, match="train-000000.tar has more than .* bytes: copy it again"):
+        data.train.blobs.read(0)
+    assert not list((tmp_path / "kept").rglob("*.part"))
+    assert f"fetching {server}/grown/index/train/label.npy: " in capsys.readouterr().err
+
+
+DESCRIPTIONS = {
+    "nested": "[" * 100_000,
+    "text": '{"version": 1, "classes": [1, 2]}',
+    "checksums in a list": ("crc32", None, []),
+    "a class that is no word": ("classes", 0, 7),
+    "a size that is a word": ("files", "train-000000.tar", "a"),
+    "no images": ("images", "train", 0),
+    "a large file": " " * 2**25,
+}
+
+
+@pytest.mark.parametrize("kind", DESCRIPTIONS)
+def test_a_foreign_description_is_data(tmp_path, small, kind):
+    file = shutil.copytree(small, tmp_path / "copy") / "dataset.json"
+    facts, change = json.loads(file.read_text()), DESCRIPTIONS[kind]
+    if isinstance(change, tuple):
+        key, place, value = change
+        facts[key] = value if place is None else {**facts[key], place: value} if place else [value, "bee"]
+    file.write_text(change if isinstance(change, str) else json.dumps(facts))
+    with pytest.raises(DataError, match="damaged|more than"):
+        Packing(str(file.parent))
 
 
 def test_a_cache_that_cannot_be_written_is_named(small):
