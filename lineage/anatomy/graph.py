@@ -23,7 +23,7 @@ class Window(NamedTuple):
         return self.last - self.first + 1
 
 
-Field = tuple[Window, Window] | None  # the receptive field in height and width; None: the whole image
+Field = tuple[Window, ...] | None  # the receptive field in height and width; None: the whole image
 Pair = tuple[int, int]  # of height and width
 
 
@@ -31,11 +31,10 @@ def slide(field: Field, kernel: Pair, stride: Pair, padding: Pair = (0, 0), dila
     """The field after a convolution or pooling with `padding` pixels before the first."""
     if field is None:
         return None
-    height, width = (
+    return tuple(
         Window(window.jump * s, window.first - p * window.jump, window.last + ((k - 1) * d - p) * window.jump)
         for window, k, s, p, d in zip(field, kernel, stride, padding, dilation, strict=True)
     )
-    return height, width
 
 
 def union(fields: Sequence[Field]) -> Field:
@@ -43,11 +42,10 @@ def union(fields: Sequence[Field]) -> Field:
     local = [field for field in fields if field is not None]
     if len(local) < len(fields):
         return None
-    height, width = (
+    return tuple(
         Window(max(w.jump for w in side), min(w.first for w in side), max(w.last for w in side))
         for side in zip(*local, strict=True)
     )
-    return height, width
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,7 @@ class Trace(ShapesOnly):
         if name in ("convolution", "max_pool2d_with_indices", "avg_pool2d"):
             return self.convolution_or_pooling(name, source, args, out)
         if name == "_adaptive_avg_pool2d" and given[0].shape != out.shape:
-            height, width = (math.ceil(a / b) for a, b in zip(given[0].shape[2:], out.shape[2:], strict=True))
-            step = (height, width)
+            step: Any = tuple(math.ceil(a / b) for a, b in zip(given[0].shape[2:], out.shape[2:], strict=True))
             return self.add_node("avg", out, source.nodes, slide(source.field, step, step), kernel=step, stride=step)
         if name == "mean" and len(args) > 1 and len(args[1]) > 1 and given[0].numel() > out.numel():
             return self.add_node("avg", out, source.nodes, None, kernel=tuple(given[0].shape[-2:]))

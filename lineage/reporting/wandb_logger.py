@@ -13,8 +13,7 @@ def build(project: str, folder: str) -> WandbLogger:
 
     Without a key it works offline, where wandb would ask for one.
     """
-    offline = os.environ.get("WANDB_MODE") != "online" and not has_key()
-    if offline:
+    if offline := os.environ.get("WANDB_MODE") != "online" and not has_key():
         pattern = Path(folder) / "wandb" / "*run-*"
         print(f"wandb: no key on this machine, so the run stays offline; afterwards: wandb sync {pattern}")
     earlier = sorted(path.name.rpartition("-")[2] for path in Path(folder).glob("wandb/*run-*-*"))

@@ -36,18 +36,16 @@ def number_vgg_layers(modules: Iterable[str]) -> dict[str, str]:
     torchvision counts all layers of a VGG through. Our stages end with a ReLU and a pooling, which have no weights but
     count there: "stages.0.0" of VGG-11 is flat.3, after the stem's convolution, its ReLU and its pooling.
     """
-    names, start, last = {}, 0, 0
-    stage = None
-    for module in modules:
-        match = re.fullmatch(r"(stem|stages\.\d+)\.(\d+)", module)
-        if match is None:
-            names[module] = module
-            continue
-        if stage is not None and match[1] != stage:
-            start += last + 3  # the last layer with weights, its ReLU, the pooling
-        stage, last = match[1], int(match[2])
-        names[module] = f"flat.{start + last}"
-    return names if {"head.2", "head.5", "head.8"} <= set(names) else {module: module for module in modules}
+    names = {module: module for module in modules}
+    if not names.keys() >= {"head.2", "head.5", "head.8"}:
+        return names
+    start, last, stage = 0, 0, "stem"
+    for module in names:
+        if match := re.fullmatch(r"(stem|stages\.\d+)\.(\d+)", module):
+            start += last + 3 if match[1] != stage else 0  # the last layer with weights, its ReLU, the pooling
+            stage, last = match[1], int(match[2])
+            names[module] = f"flat.{start + last}"
+    return names
 
 
 def _pattern(ours: str) -> re.Pattern[str]:

@@ -103,8 +103,7 @@ def paint_cell(page: Page, cell: Cell, left: float, top: float) -> Point:
                 wires += [(places[operation.source], (x, y)), ((x + column, y), (x + column + 22, middle))]
                 boxes.append((operation, x, y))
     right = start + max(level.values()) * step - 20
-    for index in cell.outputs:
-        wires.append((places[index], (right, places[index][1])))
+    wires += [(places[index], (right, places[index][1])) for index in cell.outputs]
     for (x0, y0), (x1, y1) in wires:
         bend = (x1 - x0) / 2 if x1 - x0 < step else 40
         page.path(f"M{x0:.1f} {y0:.1f} C{x0 + bend:.1f} {y0:.1f} {x1 - bend:.1f} {y1:.1f} {x1:.1f} {y1:.1f}", SOFT)
