@@ -6,6 +6,7 @@ counted from the networks.
 
 import functools
 import re
+from collections.abc import Iterator
 
 from hydra import compose, initialize_config_dir
 
@@ -67,39 +68,34 @@ def descent(family: Family) -> str:
 def article(entry: Entry) -> str:
     """A network: its drawing, the paper's numbers beside ours, what differs and why."""
     look, first = anatomy(entry.network), counted()[entry.network][0]
-    data = first["dataset"]
-    lines = [
-        f"### {entry.name}",
-        "",
-        f"![{entry.name}, drawn to scale]({entry.drawing.relative_to(PAGE.parent).as_posix()})",
-        "",
-        f"    lineage describe arch={entry.network} datamodule={data}",
-        "",
-        "| | paper | here |",
-        "|---|---|---|",
-        f"| parameters | {printed(entry, 'params')} | {parameters(entry)} |",
-        f"| multiply-adds | {printed(entry, 'macs') or printed(entry, 'connections')} | {multiply_adds(entry)} |",
-        f"| layers, longest path | | {look.depth} |",
-        f"| receptive field | | {look.field} pixels of {first['input_size']} |",
-        *(f"| {title} error | {text} | |" for quantity, title in ERRORS.items() if (text := printed(entry, quantity))),
-    ]
-    lines += [f"| source | {sources(entry)} | |"] if sources(entry) else []
-    page = "\n".join(lines)
-    lines += ["", *(line for mark, line in FOOTNOTES.items() if mark in page)] if "†" in page or "‡" in page else []
-    lines += ["", entry.notes] if entry.notes else []
-    return "\n".join([*lines, ""])
+    page = f"""### {entry.name}
+
+![{entry.name}, drawn to scale]({entry.drawing.relative_to(PAGE.parent).as_posix()})
+
+    lineage describe arch={entry.network} datamodule={first["dataset"]}
+
+| | paper | here |
+|---|---|---|
+| parameters | {printed(entry, "params")} | {parameters(entry)} |
+| multiply-adds | {printed(entry, "macs") or printed(entry, "connections")} | {multiply_adds(entry)} |
+| layers, longest path | | {look.depth} |
+| receptive field | | {look.field} pixels of {first["input_size"]} |
+"""
+    errors = {title: printed(entry, quantity) for quantity, title in ERRORS.items()}
+    page += "".join(f"| {title} error | {text} | |\n" for title, text in errors.items() if text)
+    sources = dict.fromkeys(number.source for _, number in paper_numbers(entry) if number.source)
+    page += f"| source | {'; '.join(sources)} | |\n" if sources else ""
+    footnotes = [line for mark, line in FOOTNOTES.items() if mark in page]
+    return "\n".join([page, *(f"{text}\n" for text in ("\n".join(footnotes), entry.notes) if text)])
 
 
-def paper_numbers(entry: Entry) -> list[tuple[str, papers.Number]]:
+def paper_numbers(entry: Entry) -> Iterator[tuple[str, papers.Number]]:
     """The paper's numbers of an entry, also at smaller resolutions, each with its condition."""
-    rows = [row for row in counted()[entry.network] if row["config"] in numbers()]
-    pairs = {row["config"]: "" if i == 0 else f"at {row['input_size']} pixels" for i, row in enumerate(rows)}
-    return [
-        (", ".join(filter(None, (size, number.note))), number)
-        for config, size in pairs.items()
-        for number in numbers()[config]
-        if number.quantity != "none"
-    ]
+    rows = {row["config"]: row["input_size"] for row in counted()[entry.network] if row["config"] in numbers()}
+    for i, (config, size) in enumerate(rows.items()):
+        for number in numbers()[config]:
+            if number.quantity != "none":
+                yield ", ".join(filter(None, (f"at {size} pixels" if i else "", number.note))), number
 
 
 def printed(entry: Entry, quantity: str) -> str:
@@ -110,29 +106,23 @@ def printed(entry: Entry, quantity: str) -> str:
     return ", ".join(f"{text} ({when})" if when else text for when, text in found)
 
 
-def sources(entry: Entry) -> str:
-    return "; ".join(dict.fromkeys(number.source for _, number in paper_numbers(entry) if number.source))
-
-
 def parameters(entry: Entry) -> str:
     """Our counts: for each data set if they differ, and for the networks that share the drawing."""
-    rows = {row["dataset"]: f"{int(row['params']):,}" for row in counted()[entry.network]}
     found: dict[str, str] = {}
-    for dataset, number in rows.items():
-        found.setdefault(number, dataset)
+    for row in counted()[entry.network]:
+        found.setdefault(f"{int(row['params']):,}", row["dataset"])
     texts = [number if len(found) == 1 else f"{number} ({dataset})" for number, dataset in found.items()]
     texts += [f"{int(row['params']):,} (`{network}`)" for network in entry.also for row in counted()[network]]
     return "; ".join(texts)
 
 
 def multiply_adds(entry: Entry) -> str:
-    rows = {row["input_size"]: row["macs"] for row in reversed(counted()[entry.network])}
-    rows = dict(reversed(rows.items()))  # the first data set of each size
-    texts = []
-    for size, macs in rows.items():
-        millions = float(macs) if macs else anatomy(entry.network).macs / 1e6
-        texts.append(f"{millions:,.{3 if millions < 10 else 1}f} M at {size} pixels")
-    return "; ".join(texts)
+    found: dict[str, str] = {}
+    for row in counted()[entry.network]:
+        millions = float(row["macs"]) if row["macs"] else anatomy(entry.network).macs / 1e6
+        text = f"{millions:,.{3 if millions < 10 else 1}f} M at {row['input_size']} pixels"
+        found.setdefault(row["input_size"], text)
+    return "; ".join(found.values())
 
 
 def is_current(entry: Entry) -> bool:
