@@ -12,10 +12,9 @@ from lineage.recipes.augment.randomness import reseed
 from lineage.recipes.distillation import Teacher
 from lineage.recipes.divergence import LossMonitor
 from lineage.recipes.evaluation import Evaluator
-from lineage.recipes.optim.averaging import Average
+from lineage.recipes.optim.averaging import Average, Lookahead
 from lineage.recipes.optim.batch_norm_statistics import AccumulatedBatchNorm, batch_norms, recompute
-from lineage.recipes.optim.finetuning import prepare_finetuning
-from lineage.recipes.optim.lookahead import Lookahead
+from lineage.recipes.optim.optimizers import prepare_finetuning
 from lineage.recipes.optim.schedules import Plateau
 from lineage.recipes.recipe import Recipe, RecipeError
 

@@ -53,7 +53,7 @@ class DeviceAugmentation(nn.Module):
         self.normalise = Normalise(mean, std)
         self.recipe, self.crop_here = recipe, crop_here
         self.lighting = recipe.pca_lighting if len(mean) == 3 else 0.0  # grey images have no principal components
-        counts = {**({"lighting": 3} if self.lighting else {}), **erasing_draws(recipe)}
+        counts = {"lighting": 3 * bool(self.lighting), **erasing_draws(recipe)}
         self.draw = crop_and_flip_draws(recipe, seed, **counts) if crop_here else ImageDraws(seed, counts)
         self.register_buffer("fill", fill_colour(mean), persistent=False)
         components = torch.tensor(EIGENVALUES) * torch.tensor(EIGENVECTORS)  # (3, 3), one a column

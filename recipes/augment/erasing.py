@@ -16,9 +16,9 @@ NOISE_CHUNK = 2**23  # random numbers made at once on a device, so that they fit
 
 def erasing_draws(recipe: Recipe) -> dict[str, int]:
     """How many random numbers an image needs, by name."""
-    noise = 2 if recipe.erasing_mode == "pixel" else 0
-    counts = {"erased": 1, "erasing": 4 * TRIES, "noise": noise} if recipe.erasing_prob else {}
-    return {name: count for name, count in {**counts, "cutout": 2 * bool(recipe.cutout)}.items() if count}
+    erases = bool(recipe.erasing_prob)
+    noise = erases and recipe.erasing_mode == "pixel"
+    return {"erased": 1 * erases, "erasing": 4 * TRIES * erases, "noise": 2 * noise, "cutout": 2 * bool(recipe.cutout)}
 
 
 def erase(recipe: Recipe, draws: dict[str, Tensor], pixels: Tensor, quantiles: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ def crop_and_flip_draws(recipe: Recipe, seed: int, **more: int) -> ImageDraws:
     """The random numbers of crop and flip for each image, and `more`: counts by name."""
     counts = {"crop": CROP_DRAWS[recipe.crop], "flip": int(recipe.hflip > 0), **more}
     once = ["flip"] if recipe.hflip_alternating else []
-    return ImageDraws(seed, {name: count for name, count in counts.items() if count}, once)
+    return ImageDraws(seed, counts, once)
 
 
 def flip_mask(recipe: Recipe, draws: dict[str, Tensor], epoch: Tensor) -> Tensor | None:

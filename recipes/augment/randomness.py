@@ -34,7 +34,7 @@ class ImageDraws(nn.Module):
 
     Args:
         seed: of the run.
-        counts: how many numbers for each name.
+        counts: how many numbers for each name; names with none are left out.
         once: names whose numbers are the same in all epochs.
     """
 
@@ -43,7 +43,7 @@ class ImageDraws(nn.Module):
 
     def __init__(self, seed: int, counts: Mapping[str, int], once: Collection[str] = ()) -> None:
         super().__init__()
-        self.counts = dict(counts)
+        self.counts = counts = {name: count for name, count in counts.items() if count}
         strides = torch.tensor([key_hash(name) | 1 for name in ("epoch", "sample", "repetition")])
         columns = [torch.arange(1, count + 1) * GOLDEN + key_hash(seed, name) for name, count in counts.items()]
         changing = [name not in once for name, count in counts.items() for _ in range(count)]

@@ -1,4 +1,5 @@
-"""Averages of the weights: exponential (EMA) and equal (SWA). Where there is one, validation and test use it."""
+"""Averages of the weights: exponential (EMA) and equal (SWA), which validation and test use, and Lookahead, which
+replaces the trained weights."""
 
 import copy
 import math
@@ -24,7 +25,7 @@ class Average:
         self.recipe = recipe
         self.count = 0  # updates so far; of SWA, epochs
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
-        self._pairs: tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]] | None = None
+        self._pairs: tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]] | None = None  # see _update
 
     def to(self, device: torch.device) -> None:
         self.network.to(device)
@@ -45,9 +46,13 @@ class Average:
 
     @torch.no_grad()
     def _update(self, network: nn.Module, weight: float) -> None:
-        averages, others, counters = self._pairs = self._pairs or _pair(self.network, network)
+        if self._pairs is None:
+            buffers = zip(self.network.buffers(), network.buffers(), strict=True)
+            counters = [pair for pair in buffers if not pair[0].is_floating_point()]
+            self._pairs = _float_tensors(self.network), _float_tensors(network), counters
+        averages, others, counters = self._pairs
         torch._foreach_lerp_(averages, others, weight)
-        for counter, other in counters:  # integers are copied
+        for counter, other in counters:
             counter.copy_(other)
 
     def state_dict(self) -> dict:
@@ -75,9 +80,46 @@ def remaining_initial_weight(recipe: Recipe, steps: int, steps_per_epoch: int) -
     return recipe.ema**updates
 
 
-def _pair(first: nn.Module, second: nn.Module) -> tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]:
-    """The tensors of two equal networks: floats of the first, floats of the second, and pairs of integers."""
-    tensors = ([*network.parameters(), *network.buffers()] for network in (first, second))
-    pairs = list(zip(*tensors, strict=True))
-    floats = [pair for pair in pairs if pair[0].is_floating_point()]
-    return [a for a, _ in floats], [b for _, b in floats], [pair for pair in pairs if not pair[0].is_floating_point()]
+def _float_tensors(network: nn.Module) -> list[Tensor]:
+    """Parameters, then buffers."""
+    return [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
+
+
+class Lookahead:
+    """Every `lookahead_steps` steps: slow = d slow + (1 - d) weights, then weights = slow.
+
+    As in airbench94 (arXiv 2404.00498, section 3.4), d = lookahead (t / T)^3 grows over the T steps, buffers are
+    included, and after the last step weights = slow once more. In Zhang et al. 2019 (arXiv 1907.08610) d is constant.
+    """
+
+    def __init__(self, recipe: Recipe, network: nn.Module) -> None:
+        self.decay, self.every = recipe.lookahead, recipe.lookahead_steps
+        self.parameters = sum(parameter.is_floating_point() for parameter in network.parameters())
+        self.slow = [tensor.detach().clone() for tensor in _float_tensors(network)]
+
+    def to(self, device: torch.device) -> None:
+        self.slow = [tensor.to(device) for tensor in self.slow]
+
+    def statistics(self) -> list[Tensor]:
+        """The slow buffers, which differ between devices."""
+        return self.slow[self.parameters :]
+
+    @torch.no_grad()
+    def restart(self, network: nn.Module) -> None:
+        """Set the slow weights to the network's present ones."""
+        torch._foreach_copy_(self.slow, _float_tensors(network))
+
+    @torch.no_grad()
+    def after_step(self, network: nn.Module, step: int, total_steps: int) -> None:
+        """Update both after step `step`, counted from 0, if one is due."""
+        done, weights = step + 1, _float_tensors(network)
+        if done % self.every == 0:
+            torch._foreach_lerp_(self.slow, weights, 1 - self.decay * (done / total_steps) ** 3)
+        if done % self.every == 0 or done == total_steps:
+            torch._foreach_copy_(weights, self.slow)
+
+    def state_dict(self) -> dict:
+        return {"slow": self.slow}
+
+    def load_state_dict(self, state: dict) -> None:
+        torch._foreach_copy_(self.slow, state["slow"])

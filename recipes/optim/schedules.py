@@ -101,13 +101,12 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, decays: int =
     if recipe.schedule_interval == "step":
         warmup = Fraction(math.floor(warmup))
     start = warmup if recipe.after_warmup else 0
+    if now < warmup and not recipe.warmup_factor:
+        return (recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * float(now / warmup)) * rate_scale(recipe)
     rate = SCHEDULES[recipe.schedule](recipe, Time(max(now - start, 0), end - start, per_epoch, decays))
     if now < warmup:
         share = float(now / warmup)
-        if recipe.warmup_factor:
-            rate *= recipe.warmup_factor * (1 - share) + share
-        else:
-            rate = recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * share
+        rate *= recipe.warmup_factor * (1 - share) + share
     return rate * rate_scale(recipe)
 
 

@@ -12,9 +12,8 @@ from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
 from lineage.recipes.keys.optimization import Optimizer
-from lineage.recipes.optim.finetuning import prepare_finetuning
-from lineage.recipes.optim.lookahead import Lookahead
-from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups
+from lineage.recipes.optim.averaging import Lookahead
+from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups, prepare_finetuning
 from lineage.recipes.recipe import RecipeError
 
 BETAS = {"betas": (0.9, 0.999), "eps": 1e-6}
