@@ -51,6 +51,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         largest: the largest short side of all images, in pixels; None: unknown.
         window: images among which an epoch's order is random before it moves on; 0: all of them.
         skipped: images that were left out because they cannot be read, with the reason.
+        learned: in an evaluation, the names of the classes that the weights tell apart, to which folders are matched.
+        trained_on: in an evaluation, the digest of the images of the training: of others, none is held out.
         held_out: a digest of which training images are held out for validation; None: no image is.
     """
 
@@ -58,6 +60,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     largest: int | None = None
     window = 0
     held_out: str | None = None
+    learned: list[str] | None = None
+    trained_on: str | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -104,15 +108,6 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
         Raises:
             DataError: files are missing or damaged.
-        """
-
-    def only_test(self, classes: list[str], trained_on: str | None) -> None:
-        """Before `load`: these are data for an evaluation. Images in folders are matched by their classes' names, and
-        none is held out of other images than those of the training.
-
-        Args:
-            classes: those that the weights tell apart, in the order of their numbers.
-            trained_on: the digest of the images that they were trained on; None: unknown.
         """
 
     def load(self, *, share: bool = False) -> None:

@@ -39,14 +39,7 @@ class InferredDataModule(EncodedDataModule):
         val_size: training images held out for validation; None: the data set's validation images, or a tenth of the
             training images if there are none.
         exif_rotation: whether to rotate a picture as its EXIF orientation says.
-
-    Attributes:
-        learned: in an evaluation, the names of the classes that the weights tell apart.
-        trained_on: in an evaluation, the digest of the images that they were trained on.
     """
-
-    learned: list[str] | None = None
-    trained_on: str | None = None
 
     def __init__(
         self,
@@ -82,9 +75,6 @@ class InferredDataModule(EncodedDataModule):
             except DataError:  # the data have been moved
                 self.names = ()
         return super().class_names()
-
-    def only_test(self, classes: list[str], trained_on: str | None) -> None:
-        self.learned, self.trained_on = classes, trained_on
 
     def load(self, *, share: bool = False) -> None:
         super().load(share=share)

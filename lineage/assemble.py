@@ -118,7 +118,7 @@ def data(cfg: DictConfig, *, share: bool = False, only_test: bool = False) -> Im
     built = instantiate(cfg.datamodule)
     saved = saved_weights(cfg) if only_test else None
     if saved and len(saved.classes or ()) == built.num_classes:
-        built.only_test(saved.classes, saved.trained_on)
+        built.learned, built.trained_on = saved.classes, saved.trained_on
     built.load(share=share)
     return built
 

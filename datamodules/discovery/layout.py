@@ -52,19 +52,11 @@ def split_folders(root: Path, given: Mapping[str, str | None], training: bool = 
     chosen = {role: name for role, name in given.items() if name is not None}
     if not training:  # the folder of a test need not look like the one that the run was trained on
         chosen = {role: name for role, name in chosen.items() if (root / name).is_dir()}
-    names = [name for name in folders_of(root) if name not in chosen.values()]
+    names = [] if chosen.get("train") == "." else [name for name in folders_of(root) if name not in chosen.values()]
     candidates = _candidates(names)
-    if chosen.get("train") == ".":
-        candidates = {}
-    elif not chosen and not _are_splits(root, names, candidates, training):
+    if not chosen and not _are_splits(root, names, candidates):
         return {"train": root}
-    for role, several in candidates.items():
-        if role not in chosen and len(several) > 1:
-            raise DataError(
-                f"{printable(root)} holds {listed(several)}: which of them is {role}? Rename or remove the other, or "
-                f"give datamodule.{role}_folder=NAME."
-            )
-    found = {role: several[0] for role, several in candidates.items()} | chosen
+    found = _only_one_each(root, {role: several for role, several in candidates.items() if role not in chosen}) | chosen
     if training and "train" not in found:
         raise DataError(
             f"{printable(root)} holds no training images: it has {listed(found.values())}, and no folder train. "
@@ -74,9 +66,16 @@ def split_folders(root: Path, given: Mapping[str, str | None], training: bool = 
 
 
 def named_split_folders(root: Path) -> dict[str, Path]:
-    """The folders in root that have a usual name of a split, by role."""
-    usual = {name: role for role, names in NAMES.items() for name in names}
-    return {usual[name.lower()]: root / name for name in reversed(folders_of(root)) if name.lower() in usual}
+    """The folders in root that are named like a split, by role. Raises DataError: there are two for one split."""
+    return {role: root / name for role, name in _only_one_each(root, _candidates(folders_of(root))).items()}
+
+
+def _only_one_each(root: Path, candidates: Mapping[str, list[str]]) -> dict[str, str]:
+    for role, several in candidates.items():
+        if len(several) > 1:
+            place = printable(root)
+            raise DataError(f"{place} holds {listed(several)}: which of them is {role}? datamodule.{role}_folder=NAME.")
+    return {role: name for role, (name,) in candidates.items()}
 
 
 def roles_in(name: str) -> list[str]:
@@ -94,19 +93,16 @@ def _candidates(names: list[str]) -> dict[str, list[str]]:
     return {role: several for role, several in found.items() if several}
 
 
-def _are_splits(root: Path, names: list[str], candidates: Mapping[str, list[str]], training: bool) -> bool:
+def _are_splits(root: Path, names: list[str], candidates: Mapping[str, list[str]]) -> bool:
     """Whether the folders in root are splits; otherwise they are classes. Raises DataError: they may be either."""
     named = [name for several in candidates.values() for name in several]
-    compared = names if len(names) <= MOST_SPLITS else named
-    inside = {name: class_folders(_unwrapped(root / name)) for name in compared}
+    inside = {name: class_folders(_unwrapped(root / name)) for name in (names if len(names) <= MOST_SPLITS else named)}
     if named and len(named) == len(names):
         return True
-    usual = any(name.lower() in NAMES[role] for role, several in candidates.items() for name in several)
-    if "train" in candidates:
-        most = max(len(inside[name]) for name in candidates["train"])
-        if most and any(name.lower() in NAMES["train"] for name in candidates["train"]) or most > 1 and len(named) > 1:
-            return True
-    elif usual and any(inside[name] for name in named):
+    train = candidates.get("train", named)
+    most = max((len(inside[name]) for name in train), default=0)
+    usual = any(name.lower() in words for name in train for words in NAMES.values())
+    if (most and usual) or (most > 1 and len(named) > 1):
         return True
     first = max(inside.values(), key=len, default=[])
     alike = [name for name in names if len({*inside.get(name, ())} & {*first}) > max(len(inside.get(name, ())) / 2, 1)]
@@ -160,11 +156,10 @@ def _layout_notes(root: Path, folders: Mapping[str, Path]) -> list[str]:
     if list(folders.values()) == [root]:
         return []
     names = {role: os.path.relpath(folder, root) for role, folder in folders.items()}
-    others = sorted({*folders_of(root)} - {name.split(os.sep)[0] for name in names.values()})
-    notes = [", ".join(f"{role} is {printable(name)}" for role, name in names.items())]
-    if all(name.lower() in NAMES[role] for role, name in names.items()):
-        notes = []
-    return [*notes, *([f"not read in {printable(root)}: {listed(others)}"] if others else [])]
+    others = {*folders_of(root)} - {name.split(os.sep)[0] for name in names.values()}
+    note = ", ".join(f"{role} is {printable(name)}" for role, name in names.items())
+    note += f"; not read: {listed(sorted(others))}" if others else ""
+    return [] if not others and all(name.lower() in NAMES[role] for role, name in names.items()) else [note]
 
 
 def _is_unlabelled(folder: Path, classes: list[str]) -> bool:

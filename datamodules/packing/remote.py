@@ -76,12 +76,16 @@ def place_of(root: str, cache: str | None, version: bytes) -> Place:
 
 def read_small(root: str, name: str) -> bytes | None:
     """A file's content; None if there is no such file. Raises DataError: it cannot be read, or is not small."""
+    import fsspec
+
     try:
-        content = (
-            _read_remote(f"{root.rstrip('/')}/{name}")
-            if is_remote(root)
-            else read_regular_file(os.path.join(root, name), MOST_BYTES + 1)
-        )
+        if not is_remote(root):
+            content = read_regular_file(os.path.join(root, name), MOST_BYTES + 1)
+        else:
+            url, content = f"{root.rstrip('/')}/{name}", b""
+            with fsspec.open(url, "rb", **_timeouts(url, MOST_S)) as file:
+                while len(content) <= MOST_BYTES and (part := file.read(MOST_BYTES + 1 - len(content))):
+                    content += part
         if len(content) > MOST_BYTES:
             raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
         return content
@@ -92,17 +96,6 @@ def read_small(root: str, name: str) -> bytes | None:
     except Exception as error:  # each protocol's package raises its own
         why = f"it has not come in {MOST_S} s" if isinstance(error, TimeoutError) else reason(error)
         raise DataError(f"{root}/{name} cannot be read ({why}).") from None
-
-
-def _read_remote(url: str) -> bytes:
-    """As much of a file as tells whether it is small."""
-    import fsspec
-
-    content = bytearray()
-    with fsspec.open(url, "rb", **_timeouts(url, MOST_S)) as file:
-        while len(content) <= MOST_BYTES and (part := file.read(MOST_BYTES + 1 - len(content))):
-            content += part
-    return bytes(content)
 
 
 def list_tars(root: str) -> dict[str, tuple[int, str]]:

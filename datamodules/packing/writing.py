@@ -28,7 +28,7 @@ from lineage.datamodules.loading.parallel import parallel_map
 from lineage.datamodules.packing.inspection import chunks, encoded_splits
 from lineage.datamodules.packing.shards import COLUMNS, DESCRIPTION, SPLITS, VERSION, index_name, shard_name
 from lineage.datamodules.packing.storing import Settings, Stored, store
-from lineage.files import cannot_write, remove_temporary, replacing
+from lineage.files import cannot_write, read_json, remove_temporary, replacing
 
 Advance = Callable[[int], None]  # is told how many more images are done
 
@@ -93,7 +93,7 @@ def _is_finished(out: Path, made: dict[str, Any]) -> bool:
     file, facts = out / DESCRIPTION, {"made": made}
     if any(not path.name.startswith((".lock", f"{DESCRIPTION}.")) for path in out.iterdir()):
         try:
-            facts = dict(json.loads(file.read_bytes()))
+            facts = dict(read_json(file))
             before = dict(facts["made"])
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             raise DataError(f"{out} holds something else than a packed data set: name another, out=DIR.") from None

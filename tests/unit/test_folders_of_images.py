@@ -85,7 +85,7 @@ SPLITS_OF_PEOPLE = {  # A: of two classes; B: of one; /: images in no class fold
     "training_set/A test_set/A": ([9, 1, 10], "train is training_set, test is test_set"),
     "seg_train/seg_train/A seg_test/seg_test/A seg_pred/seg_pred/": (
         [9, 1, 10],
-        "not read in ROOT: seg_pred",
+        "not read: seg_pred",
     ),
     "train2017/A val2017/A": ([10, 10, 10], "train is train2017, val is val2017"),
     "Train_png/A Test_png/A": ([9, 1, 10], "train is Train_png, test is Test_png"),
@@ -95,7 +95,7 @@ SPLITS_OF_PEOPLE = {  # A: of two classes; B: of one; /: images in no class fold
     ),
     "trainset/A devset/B": ([10, 5, 5], "val is devset"),
     "train/train/A test/test/A": ([9, 1, 10], "train is train/train, test is test/test"),
-    "train/A train_aug/A test/A": ([9, 1, 10], "not read in ROOT: train_aug"),
+    "train/A train_aug/A test/A": ([9, 1, 10], "not read: train_aug"),
     "MNIST_TRAIN/A MNIST_TEST/": ([9, 1, 1], "train is MNIST_TRAIN"),
     "train/A test/": ([9, 1, 1], "ROOT/test is not read: its images are in no folder of a class"),
     "train/A val/A test/test/": ([10, 10, 10], "ROOT/test/test is not read"),
@@ -177,7 +177,7 @@ def evaluated(root: Path, learned: list[str], trained_on: str | None = None, **o
     node: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "datamodule" / "imagefolder.yaml"))
     node |= {"root": str(root), "num_classes": len(learned), "channels": 1, "mean": [0.5], "std": [0.2], **options}
     datamodule = get_class(node.pop("_target_"))(**node)
-    datamodule.only_test(learned, trained_on)
+    datamodule.learned, datamodule.trained_on = learned, trained_on
     datamodule.load()
     return datamodule
 
