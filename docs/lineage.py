@@ -93,14 +93,16 @@ def discs(family: Family, x: float) -> Iterator[Disc]:
             yield Disc(x, y, radius_of(millions), small=False, hollow=True)
 
 
-def place(page: Page, text: str, spots: list[tuple[float, float, str]], taken: list[Box], size: float) -> Box | None:
-    """The box of the first spot that is free; None if none is."""
+def write_where_free(
+    page: Page, text: str, spots: list[tuple[float, float, str]], taken: list[Box], size: float, hue: str, bold: bool
+) -> None:
+    """Write a text at the first spot, x, y and anchor, that is free, if there is one."""
     for x, y, anchor in spots:
         box = page.box_of(text, x, y, anchor, size)
         if box[0] > LEFT - 20 and box[2] < WIDTH - 4 and not any(overlap(box, other) for other in taken):
             taken.append(box)
-            return box
-    return None
+            page.write(text, box[0], box[3] - 0.22 * size, size=size, ink=hue, bold=bold, halo=True)
+            return
 
 
 def draw() -> Page:
@@ -201,9 +203,7 @@ def write_name(page: Page, text: str, found: list[Disc], end: Disc, taken: list[
             spots.append((end.x + shift, top.y - top.radius - 8 - 12 * step, anchor))
     for dx in (end.radius + 6, -end.radius - 6):
         spots += [(end.x + dx, end.y + dy, "start" if dx > 0 else "end") for dy in (8, -8, 24, -24, 40, -40)]
-    box = place(page, text, spots, taken, NAME)
-    if box is not None:
-        page.write(text, box[0], box[3] - 0.22 * NAME, size=NAME, ink=hue, bold=True, halo=True)
+    write_where_free(page, text, spots, taken, NAME, hue, bold=True)
 
 
 def write_idea(page: Page, text: str, start: Disc, end: Disc, taken: list[Box], hue: str) -> None:
@@ -213,16 +213,10 @@ def write_idea(page: Page, text: str, start: Disc, end: Disc, taken: list[Box], 
     shifts.sort(key=lambda shift: math.hypot(0.3 * shift[0], shift[1]))
     along = [on_curve(curve, t) for t in (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8)]
     spots = [(x + dx, y + 6 + dy, "middle") for dx, dy in shifts for x, y in along]
-    box = place(page, text, spots, taken, IDEA)
-    if box is not None:
-        page.write(text, box[0], box[3] - 0.22 * IDEA, size=IDEA, ink=hue, halo=True)
-
-
-def main() -> None:
-    text = draw().svg()
-    FILES[0].write_text(text)
-    FILES[1].write_bytes(png(text))
+    write_where_free(page, text, spots, taken, IDEA, hue, bold=False)
 
 
 if __name__ == "__main__":
-    main()
+    text = draw().svg()
+    FILES[0].write_text(text)
+    FILES[1].write_bytes(png(text))

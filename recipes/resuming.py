@@ -67,7 +67,8 @@ class TrainingState(Evaluator):
         self.on_test_start()
 
     def on_test_start(self) -> None:
-        for part in (*self.averages, *self.lookaheads, *self.teachers):
+        parts: list[Any] = [*self.averages, *self.lookaheads, *self.teachers]
+        for part in parts:
             part.to(self.device)
 
     def on_train_start(self) -> None:
