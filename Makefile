@@ -24,7 +24,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: .venv/installed
+docs: .venv/installed-dev
 	$(BIN)/python -m docs.gallery
 	$(BIN)/python -m docs.lineage
 	$(BIN)/python -m docs.augmentation
