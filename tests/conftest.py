@@ -16,7 +16,8 @@ from runs.states import EVERYTHING, SHORT
 from lineage.config import schema  # noqa: F401
 from lineage.recipes.recipe import Recipe
 
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="lineage-cache-")  # indices are kept there
+CACHE = tempfile.mkdtemp(prefix="lineage-cache-")
+os.environ |= {"XDG_CACHE_HOME": CACHE, "HF_HOME": f"{CACHE}/hf", "HF_HUB_OFFLINE": "1"}  # of indices and weights
 torch.set_num_threads(1)  # two threads on busy cores wait for each other
 
 

@@ -3,8 +3,6 @@
 import functools
 import os
 import re
-import subprocess
-import sys
 import urllib.error
 from collections.abc import Mapping
 from pathlib import Path
@@ -343,20 +341,13 @@ def old_name(key: str) -> str:
     return re.sub(r"(denselayer.*\.(?:norm|conv))([12])\.", r"\1.\2.", key)
 
 
-def in_cache(folder: Path, repository: str, state: dict) -> None:
+def in_cache(repository: str, state: dict) -> None:
     """Write weights into the cache of the hub's client."""
-    place = folder / "hub" / f"models--{repository.replace('/', '--')}"
+    place = Path(os.environ["HF_HOME"]) / "hub" / f"models--{repository.replace('/', '--')}"
     (place / "snapshots" / "0").mkdir(parents=True)
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text("0")
     save_file(state, place / "snapshots" / "0" / "model.safetensors")
-
-
-def with_cache(folder: Path, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """A command that finds these files, in a new process, since the hub's client reads HF_HOME on import."""
-    place = {"HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    line = [sys.executable, "-m", "lineage", verb, *words]
-    return subprocess.run(line, cwd=folder, env=os.environ | place, capture_output=True, text=True, timeout=300)
 
 
 def test_fine_tuning(tmp_path):
@@ -364,10 +355,9 @@ def test_fine_tuning(tmp_path):
     and another network start from its checkpoint."""
     torch.manual_seed(0)
     theirs = timm.create_model("mobilenetv2_100", num_classes=1000)
-    in_cache(tmp_path / "hf", "timm/mobilenetv2_100.ra_in1k", theirs.state_dict())
+    in_cache("timm/mobilenetv2_100.ra_in1k", theirs.state_dict())
     words = ["arch=mobilenet_v2", "freeze=stages.3", "trainer=debug", "recipe.batch_size=64", "recipe.lr=0.01"]
-    done = with_cache(tmp_path, "train", *words, "pretrained=timm", "run=a")
-    assert done.returncode == 0, done.stderr
+    finished(tmp_path, "train", *words, "pretrained=timm", "run=a")
     notes = " ".join(results(tmp_path / "runs/a")["notes"])
     started, new = "starts from the weights of timm's mobilenetv2_100.ra_in1k", "head.linear is new: 10 classes"
     for sentence in (started, new, "stem.conv: filters for 3 channels are summed, to 1", "frozen up to stages.3"):
@@ -388,15 +378,13 @@ def test_fine_tuning(tmp_path):
 def test_released_weights_evaluate(tmp_path):
     """evaluate.py without a run, with timm's weights; a classifier of random weights is refused."""
     network = timm.create_model("resnet10t", num_classes=1000)
-    in_cache(tmp_path / "hf", "timm/resnet10t.c3_in1k", network.state_dict())
+    in_cache("timm/resnet10t.c3_in1k", network.state_dict())
     torch.save(network.state_dict(), tmp_path / "weights.pth")
     words = ["arch=timm", "arch.model_name=resnet10t", "trainer=debug"]
     said = refused(tmp_path, "evaluate", *words, "pretrained=weights.pth")
     assert "evaluation needs weights with a classifier for these data" in said
     words += ["pretrained=timm", "datamodule.num_classes=1000", "resolution=32"]
-    done = with_cache(tmp_path, "evaluate", *words)
-    assert done.returncode == 0, done.stderr
-    said = " ".join(done.stdout.split())
+    said = " ".join(finished(tmp_path, "evaluate", *words).stdout.split())
     assert "starts from the weights of timm's resnet10t.c3_in1k, which expect 224 px, crop 0.95, bicubic" in said
     assert "; here 32 px" in said
 
