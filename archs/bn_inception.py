@@ -16,7 +16,7 @@ from torch import nn
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
 from lineage.archs.blocks import ConvNormAct
-from lineage.archs.branches import Inception
+from lineage.archs.branches import Inception, Table
 
 STEMS = {
     "imagenet": [
@@ -30,9 +30,7 @@ STEMS = {
 }
 
 
-def inception(
-    one: int, reduce: int, three: int, reduce_double: int, double: int, pool: str, proj: int
-) -> list[list[str]]:
+def inception(one: int, reduce: int, three: int, reduce_double: int, double: int, pool: str, proj: int) -> Table:
     """A row of Figure 5; without 1x1 and projection a module has stride 2."""
     if not one:
         return [

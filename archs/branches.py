@@ -12,6 +12,7 @@ from lineage.archs.arguments import ArchitectureError
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, SqueezeExcite
 from lineage.archs.network import Network, Stage
 
+Table = list[list[str]]  # of Branches
 Layers = Sequence[Any] | Mapping[str, Any]  # of a Chain
 LAYER = re.compile(r"(?:(max|avg|mean|lrn|se)|(\d+)x(\d+) (\d+))( /2)?( V| C)?")
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
 from lineage.archs.blocks import ConvAct, classifier
-from lineage.archs.branches import Inception
+from lineage.archs.branches import Inception, Table
 
 STEMS = {
     "imagenet": [
@@ -34,7 +34,7 @@ STEMS = {
 }
 
 
-def inception(one: int, reduce3: int, three: int, reduce5: int, five: int, proj: int) -> list[list[str]]:
+def inception(one: int, reduce3: int, three: int, reduce5: int, five: int, proj: int) -> Table:
     """Figure 2b."""
     return [
         [f"1x1 {one}"],

@@ -22,14 +22,12 @@ from torch import Tensor, nn
 
 from lineage.archs.arguments import Channels, Classes, Positive, Rate, Stem, checked
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates, init_layer
-from lineage.archs.branches import Branches, Chain
+from lineage.archs.branches import Branches, Chain, Table
 from lineage.archs.inception_v3 import MIN_SIZES
 from lineage.archs.inception_v3 import STEMS as V3_STEMS
 from lineage.archs.inception_v4 import STEMS as V4_STEMS
 from lineage.archs.inception_v4 import reduction_a
 from lineage.archs.network import Network, Stage
-
-Table = list[list[str]]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, init_layer, truncated_normal_
-from lineage.archs.branches import Inception
+from lineage.archs.branches import Inception, Table
 
 STEMS: dict[str, list] = {
     "imagenet": [
@@ -36,7 +36,7 @@ STEMS: dict[str, list] = {
 MIN_SIZES = {"imagenet": 75, "cifar": 7}
 
 
-def figure_5(pool: int) -> list[list[str]]:
+def figure_5(pool: int) -> Table:
     """As released: 5x5 in the middle, where Figure 5 has 3x3."""
     return [
         ["1x1 64"],
@@ -46,7 +46,7 @@ def figure_5(pool: int) -> list[list[str]]:
     ]  # 64 + 64 + 96 + pool
 
 
-def figure_6(c: int) -> list[list[str]]:
+def figure_6(c: int) -> Table:
     return [
         ["1x1 192"],
         [f"1x1 {c}", f"1x7 {c}", "7x1 192"],

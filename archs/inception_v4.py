@@ -13,7 +13,7 @@ from torch import nn
 
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
 from lineage.archs.blocks import ConvNormAct
-from lineage.archs.branches import Inception
+from lineage.archs.branches import Inception, Table
 from lineage.archs.inception_v3 import MIN_SIZES
 
 STEMS: dict[str, list] = {
@@ -50,7 +50,7 @@ C = [  # Figure 6
 ]  # 6 * 256 = 1536
 
 
-def reduction_a(k: int, l: int, m: int, n: int) -> list[list[str]]:  # noqa: E741  # as Table 1 calls them
+def reduction_a(k: int, l: int, m: int, n: int) -> Table:  # noqa: E741  # as Table 1 calls them
     """Figure 7: to n + m + what it reads."""
     return [[f"3x3 {n} /2 V"], [f"1x1 {k}", f"3x3 {l}", f"3x3 {m} /2 V"], ["max /2 V"]]
 

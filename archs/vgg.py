@@ -65,11 +65,8 @@ class VGG(Network):
     ) -> None:
         super().__init__()
         self.min_size = 2 ** len(depths)  # 32: five poolings
-        inputs = [in_channels, *widths[:-1]]
-        self.stem, *stages = (
-            stage(channels, width, depth, batch_norm, se)
-            for channels, width, depth in zip(inputs, widths, depths, strict=True)
-        )
+        rows = zip((in_channels, *widths[:-1]), widths, depths, strict=True)
+        self.stem, *stages = (stage(channels, width, depth, batch_norm, se) for channels, width, depth in rows)
         self.stages = Stage(*stages)
         self.last = nn.Identity()
         self.head = nn.Sequential(

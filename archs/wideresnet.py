@@ -67,11 +67,9 @@ class WideResNet(Network):
             self.stem = HeConv2d(in_channels, 16, 3, padding=1, bias=False)
             self.min_size = 5  # 5 -> 3 -> 2
 
-        blocks_per_stage = (depth - 4) // 6
+        n = (depth - 4) // 6  # blocks in each stage
         channels = (16, 16 * widen_factor, 32 * widen_factor, 64 * widen_factor)
-        rates = drop_path_rates(drop_path, 3 * blocks_per_stage)
-        self.stages = stack(
-            [partial(WideBlock, dropout=dropout)] * 3, channels, [blocks_per_stage] * 3, (1, 2, 2), rates
-        )
+        rates = drop_path_rates(drop_path, 3 * n)
+        self.stages = stack([partial(WideBlock, dropout=dropout)] * 3, channels, [n] * 3, (1, 2, 2), rates)
         self.last = NormAct(channels[-1])
         self.head = ClassifierHead(channels[-1], num_classes)
