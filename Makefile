@@ -14,7 +14,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS)
 
 test-arch: .venv/installed-dev
-	$(BIN)/python -m pytest -q -k "$(NAME)" tests/unit/test_archs.py tests/unit/test_checks.py tests/unit/test_paper_defaults.py
+	$(BIN)/python -m pytest -q -k "$(NAME)" tests/unit/archs tests/unit/config/test_checks.py
 
 proofs: .venv/installed-dev
 	$(BIN)/python -m pytest -q -m proofs -n 2 $(ARGS)

@@ -66,7 +66,7 @@ def user_sentence(error: BaseException, verb: str = "train", words: Sequence[str
     return _library_sentence(error)
 
 
-# ---- libraries: by the words of their exceptions, since their classes say less (tests/unit/test_checks.py raises them)
+# ---- libraries: by the words of their exceptions, since their classes say less (tests/unit/config/test_checks.py raises them)
 
 LIBRARY_SENTENCES = (
     (r"InvalidCxxCompiler|No working C\+\+ compiler|Failed to find C compiler|No such file or directory: 'g?cc'",

@@ -10,9 +10,9 @@ import numpy
 import pytest
 from doors import command, results
 from PIL import Image
-from unit.test_shards import cache as cache  # a fixture
-from unit.test_shards import encoded, opened
-from unit.test_shards import picture as smooth_picture
+from unit.data.test_shards import cache as cache  # a fixture
+from unit.data.test_shards import encoded, opened
+from unit.data.test_shards import picture as smooth_picture
 
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.packing.shards import infer_missing, open_splits

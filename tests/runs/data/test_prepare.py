@@ -12,7 +12,7 @@ from doors import cold, command, results, start
 from PIL import Image
 from processes import children
 from runs.pictures import write_folders
-from unit.test_shards import contents, encoded, folder, picture, rotated
+from unit.data.test_shards import contents, encoded, folder, picture, rotated
 
 FOLDER = ("datamodule=imagefolder", "datamodule.root=data", "datamodule.val_size=0")
 PACK = (*FOLDER, "out=out")
