@@ -19,8 +19,8 @@ import lineage
 from lineage.config import messages, schema  # noqa: F401  # schema: the types of the config
 from lineage.config.checks import check_hydra_overrides
 from lineage.errors import Finished, UserError
-from lineage.reporting.streams import guard_streams
 from lineage.running.directory import is_main_process
+from lineage.streams import guard_streams
 from lineage.text import nearest
 
 CONF = Path(lineage.__file__).parent / "conf"
