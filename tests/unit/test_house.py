@@ -17,7 +17,7 @@ FLOORS = (
     ("weights", "anatomy", "analysis"),
     ("archs", "datamodules", "recipes"),
     ("constraints",),
-    ("files", "pillow", "plugins", "renames", "text"),
+    ("files", "streams", "pillow", "plugins", "renames", "text"),
     ("errors",),
 )
 LEVEL = {room: len(FLOORS) - level for level, floor in enumerate(FLOORS) for room in floor}

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from lineage import files
 from lineage.errors import UserError
 from lineage.renames import current_name
-from lineage.reporting.streams import Stream
+from lineage.streams import Stream
 from lineage.running import checkpoints, directory
 
 GOOD = {"arch": {"_target_": "archs.lenet.LeNet5"}, "datamodule": {"_target_": "datamodules.folders.ImageFolder"}}
