@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from lineage import files
 from lineage.errors import UserError
 from lineage.renames import current_name
-from lineage.streams import Stream
 from lineage.running import checkpoints, directory
+from lineage.streams import Stream
 
 GOOD = {"arch": {"_target_": "archs.lenet.LeNet5"}, "datamodule": {"_target_": "datamodules.folders.ImageFolder"}}
 GOOD |= {"recipe": {"lr": 1e-3}, "seed": 0}
