@@ -72,7 +72,7 @@ def held_out(labels: numpy.ndarray, size: int, seed: int) -> numpy.ndarray:
     if size > most:
         raise DataError(
             f"datamodule.val_size={size}: of {total:,} training images in {total - most:,} classes at most {most:,} "
-            "can be held out, since every class keeps one."
+            "can be held out, since every class keeps one.\nAdd images, or validation images of their own."
         )
     classes, keys = numpy.split(numpy.random.PCG64(seed).random_raw(len(counts) + total), [len(counts)])
     shares, remainders = numpy.divmod(counts * size, total)

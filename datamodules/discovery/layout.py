@@ -153,7 +153,7 @@ def open_splits(root: Path, given: Mapping[str, str | None], training: bool = Tr
 
 def _layout_notes(root: Path, folders: Mapping[str, Path]) -> list[str]:
     """Which folders are which split, unless they have the usual names; and which are none."""
-    if list(folders.values()) == [root]:
+    if root in folders.values():
         return []
     names = {role: os.path.relpath(folder, root) for role, folder in folders.items()}
     others = {*folders_of(root)} - {name.split(os.sep)[0] for name in names.values()}

@@ -19,7 +19,7 @@ def test_letters_need_no_other_words(tmp_path):
             Image.new("L", (28, 28), 60 * i + k).save(tmp_path / "data" / letter / f"{k}.png")
     words = [*WORDS.split(), "run=a"]
     done = command(tmp_path, "train", *words, **cache)
-    assert done.returncode == 0 and "4 classes (a, b, c, d), 80 images of 28x28, shown at 32x32" in done.stdout, done.stderr
+    assert done.returncode == 0 and "(a, b, c, d), 80 images of 28x28, shown at 32x32" in done.stdout, done.stderr
     found = results(tmp_path / "runs" / "a")
     done = command(tmp_path, "evaluate", "run=a", "trainer=cpu", **cache)
     assert f"test_loss  {found['test_loss']:.6f}" in done.stdout, done.stderr
@@ -57,6 +57,11 @@ def test_photographs_and_every_verb(tmp_path):
         os.rename(tmp_path / "data" / split / "ant", tmp_path / "data" / split / "cow")
     done = command(tmp_path, "evaluate", "run=a", "trainer=cpu", **cache)
     assert "6 images are left out: the weights do not know cow" in " ".join(done.stdout.split()), done.stderr
+    for place in ("moved/test", "bare"):  # other images, of one of the classes: all are tested
+        shutil.copytree(tmp_path / "data" / "train" / "bee", tmp_path / place / "bee")
+        root = f"datamodule.root={tmp_path / place.split('/')[0]}"
+        done = command(tmp_path, "evaluate", "run=a", root, "trainer=cpu", **cache)
+        assert "6 images of split test" in done.stdout and "1 of the 2 classes: ant" in done.stdout, done.stderr
     shutil.move(tmp_path / "data", tmp_path / "elsewhere")
     done = command(tmp_path, "export", "run=a", "to=safetensors", "output=b.safetensors", **cache)
     assert "ant, bee" in done.stdout, done.stderr

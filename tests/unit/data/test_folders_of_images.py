@@ -137,7 +137,7 @@ def test_folders_that_may_be_splits_or_classes_are_asked_about(tmp_path, places,
     )
     assert splits.class_names() == ["ant", "bee"] and len(splits.test) == 6
     whole = loaded("imagefolder", tmp_path / "data", "train_folder=.")
-    assert whole.class_names() == sorted(places.split())
+    assert whole.class_names() == sorted(places.split()) and "not read" not in " ".join(whole.notes)
 
 
 @pytest.mark.parametrize(
