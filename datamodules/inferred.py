@@ -96,6 +96,8 @@ class InferredDataModule(EncodedDataModule):
         used = self._tested(splits) if others else self._used(splits)
         self.names, self.digest = first.classes, first.digest
         self.notes = [self._summary(splits), *self._notes(splits, used)]
+        if others and list(splits) == ["train"]:
+            self.notes.append("all images are tested, since they are not those of the training, or not only those")
         images: list[Images] = list(self._in_memory(used, share) if self.resolution else map(self._encoded, used))
         if others:
             images = [part.subset((part.labels >= 0).nonzero()[:, 0]) for part in images]

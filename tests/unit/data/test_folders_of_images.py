@@ -191,6 +191,8 @@ def test_an_evaluation_tests_all_images_and_classes_by_name(tmp_path, splits):
         assert datamodule.test.labels.tolist() == [1] * 4 + [3] * 4
         assert datamodule.class_names() == ["ant", "bee", "cat", "dog"]
         assert any("lacks 2 of the 4 classes: ant, cat" in note for note in datamodule.notes)
+        whole = any("all images are tested" in note for note in datamodule.notes)
+        assert whole == (splits in ("/", "train"))
 
 
 def test_classes_that_the_weights_do_not_know(tmp_path):
