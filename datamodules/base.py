@@ -1,7 +1,5 @@
 """The base class of all data sets: their properties, a validation split with its own seed, and loaders."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from abc import ABC, abstractmethod

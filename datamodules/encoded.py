@@ -1,7 +1,5 @@
 """The base class of data sets of encoded images, some of which may be unreadable."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The error of data that cannot be used. Imports no torch."""
 
-from __future__ import annotations
-
 from lineage.errors import UserError
 
 

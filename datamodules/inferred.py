@@ -1,7 +1,5 @@
 """The base class of data sets whose YAML may leave properties null: they are inferred from the images."""
 
-from __future__ import annotations
-
 import os
 from abc import abstractmethod
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The base class of data sets that fit in memory, as one uint8 tensor of images of one size."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A split of a data set as it is found on disk or in a table: encoded images, labels and classes. No torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,8 +6,6 @@ on average, more only where bicubic overshoots. Training uses these. Evaluation 
 accuracies were measured with.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -3,8 +3,6 @@
 ImageNet comes with a development kit, Kaggle's copy with a table, and other copies with a list. All are read here.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -4,8 +4,6 @@ It is one file that processes map, so that ranks and workers share one copy; a m
 until one of the folders that it was made of changes.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The layout of a folder of images, and the values that conf/datamodule/imagefolder.yaml leaves null. No torch."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Mapping

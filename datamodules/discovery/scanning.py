@@ -3,8 +3,6 @@
 Names are bytes, as in the file system: they need not be UTF-8.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import time

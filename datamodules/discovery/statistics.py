@@ -3,8 +3,6 @@
 They are measured once and kept in the user's cache, until an image of the sample changes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import struct

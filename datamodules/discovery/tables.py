@@ -1,7 +1,5 @@
 """Image classification sets of the Hugging Face Hub, or saved by its package `datasets`. No torch."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import logging

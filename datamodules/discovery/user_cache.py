@@ -1,7 +1,5 @@
 """The user's cache: results about folders of images that are computed once, kept outside these folders. No torch."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """Which image is used when: the order of an epoch as a function of (seed, epoch), and its split over devices."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

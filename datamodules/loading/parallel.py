@@ -1,7 +1,5 @@
 """Work over many images on all cores, before a run begins. No torch."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -5,8 +5,6 @@ map the same pages. No other user can replace it, and a kill leaves no file behi
 if something else starts the ranks, each rank has its own copy.
 """
 
-from __future__ import annotations
-
 import json
 import mmap
 import os

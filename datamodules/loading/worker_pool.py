@@ -4,8 +4,6 @@ A micro-batch is submitted in chunks, so that all processes work on the next one
 submission. Images are written in place, in memory that is pinned if there is a GPU, and copied to it asynchronously.
 """
 
-from __future__ import annotations
-
 import math
 import mmap
 import multiprocessing as mp

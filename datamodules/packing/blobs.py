@@ -1,7 +1,5 @@
 """Encoded images in tars, read one by one at their places. Imports no torch."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Reads every image of a data set once, as training will: unreadable and unusual ones, and duplicates across splits."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import warnings

@@ -1,7 +1,5 @@
 """Where packed data lie: a folder, or a URL that fsspec reads, whose files are fetched when first read. No torch."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -10,8 +10,6 @@ Any tool reads the shards, and the webdataset package as a stream. Validation ha
 images. Tars that others packed have no dataset.json and are read by webdataset.py.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zlib

@@ -5,8 +5,6 @@ matters since training resizes once more. JPEG with colours at half the resoluti
 the quickest to decode. A small JPEG file keeps its bytes. All images are decoded once, so what is packed can be read.
 """
 
-from __future__ import annotations
-
 import io
 from typing import NamedTuple
 

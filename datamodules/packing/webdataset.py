@@ -7,8 +7,6 @@ They are indexed once, from their headers, and the index is kept in the user's c
 then one read. Layout: https://github.com/webdataset/webdataset; img2dataset and timm's data sets on the Hub follow it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -4,8 +4,6 @@ Until all shards are finished a record lies beside each finished one, DIR/train-
 keeps the shards that are whole, of the same files and of the same settings, and makes the others again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

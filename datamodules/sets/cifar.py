@@ -1,7 +1,5 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 50,000 + 10,000 colour images of 32x32."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import pickle

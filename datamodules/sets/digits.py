@@ -1,7 +1,5 @@
 """The 1,797 handwritten digits of 8x8 pixels that scikit-learn ships (the test set of UCI optdigits)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Downloads through torchvision, which checks their checksums."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Image classification sets of the Hugging Face Hub, or folders that its package `datasets` has saved."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from lineage.datamodules.discovery.tables import load_splits

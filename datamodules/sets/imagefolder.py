@@ -1,7 +1,5 @@
 """Any folder of images with one folder for each class."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -3,8 +3,6 @@
 The labels of its test images are secret, so papers use its validation images as the test set.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

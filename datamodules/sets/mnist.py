@@ -1,7 +1,5 @@
 """MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 60,000 + 10,000 of 28x28."""
 
-from __future__ import annotations
-
 import gzip
 import zlib
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A packed data set, by lineage prepare or by others in WebDataset's layout, in a folder or at any URL of fsspec's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 

@@ -1,7 +1,5 @@
 """Street View House Numbers (Netzer et al. 2011), cropped digits: 73,257 + 26,032 colour images of 32x32."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

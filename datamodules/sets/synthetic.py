@@ -1,7 +1,5 @@
 """Random images of any size, to measure how fast a machine trains without waiting for data."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import torch

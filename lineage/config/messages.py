@@ -66,8 +66,7 @@ def user_sentence(error: BaseException, verb: str = "train", words: Sequence[str
     return _library_sentence(error)
 
 
-# ---- libraries: by the words of their exceptions, since their classes say less (tests/unit/config/test_checks.py raises them)
-
+# By the words of their exceptions, since their classes say less; tests/unit/config/test_checks.py raises them.
 LIBRARY_SENTENCES = (
     (r"InvalidCxxCompiler|No working C\+\+ compiler|Failed to find C compiler|No such file or directory: 'g?cc'",
      "trainer.compile=true needs a C++ compiler, and none was found: install one, or set trainer.compile=false."),

@@ -5,8 +5,8 @@ from doors import command, results
 from runs.pictures import write_folders
 from short import RECIPES, arch_of, shortened
 
-# Together they have crops of both kinds, policies, all ways of mixing, repetitions, averages and statistics of all kinds,
-# several optimisers and losses.
+# Together they have crops of both kinds, policies, all ways of mixing, repetitions, averages and statistics of all
+# kinds, several optimisers and losses.
 OFTEN = ["fams", "resnet", "rsb_a1", "torchvision_v2", "sgd_step"]
 
 
