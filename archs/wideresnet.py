@@ -46,6 +46,7 @@ class WideResNet(Network):
         depth: number of convolutions, 6n + 4.
         widen_factor: k.
         dropout: probability between the two convolutions of a block (0.3 in the paper's best CIFAR results).
+        zero_init_last: start each residual branch at zero: its last convolution, since no BN ends it.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class WideResNet(Network):
         in_channels: Channels = 3,
         stem: Stem = "cifar",
         drop_path: Rate = 0.0,
+        zero_init_last: bool = False,
     ) -> None:
         super().__init__()
         if stem == "imagenet":
@@ -71,5 +73,9 @@ class WideResNet(Network):
         channels = (16, 16 * widen_factor, 32 * widen_factor, 64 * widen_factor)
         rates = drop_path_rates(drop_path, 3 * n)
         self.stages = stack([partial(WideBlock, dropout=dropout)] * 3, channels, [n] * 3, (1, 2, 2), rates)
+        if zero_init_last:
+            for block in self.modules():
+                if isinstance(block, WideBlock):
+                    nn.init.zeros_(block.conv2.weight)
         self.last = NormAct(channels[-1])
         self.head = ClassifierHead(channels[-1], num_classes)

@@ -81,10 +81,10 @@ def _argument_notes(cfg: DictConfig, arch: str) -> list[str]:
         notes.append("recipe.zero_init_last=true does not apply: the pretrained weights replace the initial ones")
     for name, why in NETWORK_ARGUMENTS.items():
         if cfg.recipe[name] and name not in cfg.arch:
-            notes.append(f"recipe.{name}={cfg.recipe[name]} does not apply to {arch}: {why}")
+            notes.append(f"recipe.{name}={as_yaml(cfg.recipe[name])} does not apply to {arch}: {why}")
     for name, value in (cfg.published.get(cfg.pretrained) or {}).items() if cfg.pretrained else ():
         if name != "name":
-            notes.append(f"arch.{name}={value}, as {cfg.pretrained}'s weights need it")
+            notes.append(f"arch.{name}={as_yaml(value)}, as {cfg.pretrained}'s weights need it")
     return notes
 
 
@@ -100,7 +100,7 @@ def _layer_notes(cfg: DictConfig, network: nn.Module, arch: str) -> list[str]:
         reasons |= {name: why for name in ("dropout", "drop_path") if name in cfg.arch}
         reasons["layer_decay"] = "recipe.finetune trains the last layer alone"
     return [
-        f"recipe.{name}={cfg.recipe[name]} does not apply to {arch}: {why}"
+        f"recipe.{name}={as_yaml(cfg.recipe[name])} does not apply to {arch}: {why}"
         for name, why in reasons.items()
         if why and cfg.recipe[name]
     ]
@@ -110,7 +110,9 @@ def _data_notes(cfg: DictConfig, data: str) -> list[str]:
     recipe, datamodule, notes = cfg.recipe, cfg.datamodule, []
     for name in ("hflip", "test_views"):
         if recipe[name] and not datamodule.mirror:
-            notes.append(f"recipe.{name}={recipe[name]} is off: a mirrored image of {data} is not of its class")
+            notes.append(
+                f"recipe.{name}={as_yaml(recipe[name])} is off: a mirrored image of {data} is not of its class"
+            )
     if recipe.pca_lighting and datamodule.channels != 3:
         notes.append(f"recipe.pca_lighting={recipe.pca_lighting} is off: {data} has no colour")
     if datamodule.get("max_errors") and datamodule.on_error == "fail":
@@ -168,6 +170,6 @@ def _size_notes(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[s
         "interpolation": recipe.crop in ("none", "pad") and not (recipe.rand_augment or recipe.auto_augment),
         "test_interpolation": recipe.test_interpolation,
     }
-    settings = [f"recipe.{name}={recipe[name]}" for name, is_unused in unused.items() if is_unused]
+    settings = [f"recipe.{name}={as_yaml(recipe[name])}" for name, is_unused in unused.items() if is_unused]
     verb = "does" if len(settings) == 1 else "do"
     return [f"{', '.join(settings)} {verb} not apply: {data} keeps its {side}x{side}"] if settings else []

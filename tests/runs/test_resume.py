@@ -259,6 +259,21 @@ def test_curves_do_not_run_backwards(tmp_path):
     assert shown == [[1, 2, 3, 4, 5, 4, 5, 6], [1, 2, 3, 4, 5, 6]]
 
 
+def test_curves_after_the_clock_was_put_back(tmp_path):
+    """TensorBoard reads files in the order of their names, which begin with the time."""
+    for step in (0, 3):
+        logger = TensorBoard(str(tmp_path), name="", version="")
+        if step:
+            (file,) = tmp_path.glob("events.*")
+            file.rename(file.with_name("events.out.tfevents.9999999999.a.host.1.0"))
+            logger.keep_until(step)
+        for number in range(step + 1, step + 4):
+            logger.log_metrics({"loss": float(step)}, step=number)
+        logger.finalize("success")
+    found = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
+    assert [(event.step, event.value) for event in found] == [(1, 0), (2, 0), (3, 0), (4, 3), (5, 3), (6, 3)]
+
+
 def test_weights_that_a_run_started_from_may_go(tmp_path, short):
     (short / "checkpoints" / "last.ckpt").rename(tmp_path / "w.ckpt")
     words = (*SHORT, "pretrained=w.ckpt", "freeze=stem")

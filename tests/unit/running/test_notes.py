@@ -9,12 +9,13 @@ from lineage.reporting.notes import batch_notes, resolution_notes, what_does_not
 
 PACKED = "datamodule=packed datamodule.root=a datamodule.num_classes=10 datamodule.channels=3 "
 NOTED = {
-    "recipe.no_decay_depthwise=true": "no_decay_depthwise=True does not apply to a: it trains no depthwise",
-    "recipe.norm_bias_lr_factor=64": "norm_bias_lr_factor=64.0 does not apply to a: it trains no biases of norm",
+    "recipe.no_decay_depthwise=true": "no_decay_depthwise=true does not apply to a: it trains no depthwise",
+    "recipe.norm_bias_lr_factor=64": "norm_bias_lr_factor=64 does not apply to a: it trains no biases of norm",
     "recipe.precise_bn=64": "precise_bn=64 does not apply to a: it has no batch normalisation",
     "arch=resnet18 recipe.finetune=classifier recipe.drop_path=0.1": "recipe.finetune leaves all but the classifier in",
     "arch=resnet18 recipe.finetune=classifier recipe.layer_decay=0.7": "layer_decay=0.7 does not apply to a: rec",
     "arch=resnet18 recipe.zero_init_last=true pretrained=timm": "zero_init_last=true does not apply: the pretrained",
+    "arch=vgg11 recipe.zero_init_last=true": "zero_init_last=true does not apply to a: it has no residual branch",
     "recipe.test_interpolation=bicubic": "recipe.test_interpolation=bicubic do not apply: b keeps its 32x32",
     "recipe.train_res=64": "recipe.train_res=64",
     "arch=resnet18 recipe.precise_bn=100000": "precise_bn=100000 uses fewer images",
@@ -28,6 +29,7 @@ SILENT = {
     "arch=mobilenet_v1 recipe.no_decay_depthwise=true": "no_decay_depthwise",
     "arch=resnet18 recipe.norm_bias_lr_factor=64": "norm_bias_lr_factor",
     "arch=resnet18 recipe.precise_bn=64": "precise_bn",
+    "arch=wideresnet arch.depth=10 recipe.zero_init_last=true": "zero_init_last",
     "arch=resnet18 recipe.drop_path=0.1": "drop_path",
     "arch=resnet18 recipe.train_res=64 recipe.progressive_res=[48,64]": "train_res",
     "recipe=resnet recipe.epochs=31": "decay_epochs",
