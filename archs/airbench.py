@@ -35,7 +35,7 @@ class WhiteningConv(nn.Conv2d):
 
     @torch.no_grad()
     def start_from(self, images: Tensor, eps: float = 5e-4) -> None:
-        """Filters from the eigenvectors of the covariance of all patches, over the roots of eigenvalue + eps."""
+        """Filters: eigenvectors of the covariance of all patches, divided by sqrt(eigenvalue + eps)."""
         patches = images.unfold(2, 2, 1).unfold(3, 2, 1)  # (B, C, H - 1, W - 1, 2, 2)
         flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, self.in_channels * 4).float()
         eigenvalues, eigenvectors = torch.linalg.eigh((flat.T @ flat / len(flat)).cpu())
@@ -59,7 +59,7 @@ class Group(nn.Sequential):
 
 
 class Scale(nn.Module):
-    """Times a constant."""
+    """Multiply by a constant."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Airbench(Network):
         return nn.Linear(in_features, num_classes, bias=False) if num_classes else NoClassifier(in_features)
 
     def initialise(self, module: nn.Module) -> None:
-        """Identity on the first channels, over torch's own; the scales of batch normalisation stay one."""
+        """Identity on the first channels, torch's own for the rest; the scales of batch normalisation stay one."""
         if isinstance(module, nn.Conv2d) and not isinstance(module, WhiteningConv):
             nn.init.dirac_(module.weight.data[: module.in_channels])
         elif isinstance(module, nn.BatchNorm2d):

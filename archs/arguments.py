@@ -1,8 +1,8 @@
-"""What an argument of a network may be, and the error of one that does not describe a network.
+"""Types of the arguments of networks, and the error of a wrong argument.
 
-These words mean the same in every family, which says only what differs:
+These arguments mean the same in every family; a family documents only what differs:
 
-    num_classes, in_channels    of the logits and of the images; of 0 classes a network returns its features
+    num_classes, in_channels    of the logits and of the images; with 0 classes a network returns its features
     stem                        "imagenet" is the paper's; "cifar", one 3x3 or a stride less, is for small images
     dropout                     the probability before the classifier
     drop_path                   stochastic depth of the last block; linear from 0 at the first

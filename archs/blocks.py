@@ -1,4 +1,4 @@
-"""The bricks that several families share. The contract of every network is `class Network`: archs/network.py."""
+"""Modules that several families share. The contract of every network is `class Network`: archs/network.py."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,14 +12,14 @@ from torch.utils.checkpoint import checkpoint
 
 
 class HeConv2d(nn.Conv2d):
-    """Convolution that starts as He et al. 2015, arXiv 1502.01852: normal, of variance 2 / fan_out; bias zero."""
+    """Convolution initialised as in He et al. 2015, arXiv 1502.01852: normal of variance 2 / fan_out, bias zero."""
 
     def reset_parameters(self) -> None:
         init_layer(self, partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu"))
 
 
 def same_padding(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
-    """What keeps the resolution where the kernel is odd."""
+    """The padding that keeps the resolution if the kernel is odd."""
     height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     return height // 2, width // 2
 
@@ -197,7 +197,7 @@ class InvertedResidual(nn.Module):
 
 
 class NoClassifier(nn.Identity):
-    """In the place of a classifier, of no classes: hands on the `in_features` values that one would see."""
+    """Stands in for a classifier without classes: returns its input, (B, in_features)."""
 
     def __init__(self, in_features: int) -> None:
         super().__init__()
@@ -205,12 +205,12 @@ class NoClassifier(nn.Identity):
 
 
 def classifier(in_features: int, num_classes: int) -> nn.Linear | NoClassifier:
-    """The last layer of a head: (B, in_features) -> (B, num_classes); of no classes, (B, in_features)."""
+    """The last layer of a head: (B, in_features) -> (B, num_classes), or (B, in_features) without classes."""
     return nn.Linear(in_features, num_classes) if num_classes else NoClassifier(in_features)
 
 
 class ClassifierHead(nn.Sequential):
-    """Global average pooling, dropout, linear: (B, C, H, W) -> (B, num_classes); of no classes (B, C)."""
+    """Global average pooling, dropout, linear: (B, C, H, W) -> (B, num_classes), or (B, C) without classes."""
 
     def __init__(self, in_channels: int, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -222,10 +222,10 @@ class ClassifierHead(nn.Sequential):
 
 
 def recompute(run: Callable[..., Any], *inputs: Any) -> Any:
-    """`run(*inputs)`, a module or its method: the graph keeps the inputs only, the backward pass runs it again.
+    """`run(*inputs)`, a module or its method: the graph keeps only the inputs, and the backward pass runs it again.
 
-    The results are the same, bit for bit, in less memory and more time: dropout and stochastic depth draw the same
-    again, batch normalisation moves its running statistics once. Source: Chen et al. 2016, arXiv 1604.06174.
+    The results are the same, bit for bit, in less memory and more time: dropout and stochastic depth draw the
+    same again, and batch normalisation moves its running statistics once. Source: Chen et al. 2016, arXiv 1604.06174.
     """
     module = run if isinstance(run, nn.Module) else getattr(run, "__self__")  # noqa: B009  # of a method
     if torch.compiler.is_compiling():  # a compiled graph takes no contexts, and updates the statistics once
@@ -236,7 +236,7 @@ def recompute(run: Callable[..., Any], *inputs: Any) -> Any:
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Batch normalisation as in training, of momentum 0: its running mean and variance stay as they are."""
+    """Batch normalisation as in training, with momentum 0: its running mean and variance stay as they are."""
     norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

@@ -28,7 +28,7 @@ class FitMaxPool(nn.Module):
 
 
 class Chain(Stage):
-    """Layers in a row, written as in the figures of the Inception papers; `out_channels` is the last one's.
+    """Layers in sequence, written as in the figures of the Inception papers; `out_channels` is the last one's.
 
     A row is a sequence, or a mapping from names, of layers:
 

@@ -31,7 +31,7 @@ PLAIN = (str, int, float, list)  # arguments that others may be computed from
 
 
 def names(pattern: str = "*") -> list[str]:
-    """The networks that there are, sorted; `pattern` as of file names, "*cifar*"."""
+    """The names of all networks, sorted; `pattern` as for file names, "*cifar*"."""
     found = {path.stem for folder in FOLDERS for path in (folder / "arch").glob("*.yaml")}
     return sorted(name for name in found if fnmatch.fnmatchcase(name, pattern))
 
@@ -50,12 +50,12 @@ def build(
     resolution: int | None = None,
     **arguments: Any,
 ) -> Network:
-    """A network in training mode, of weights that torch's generator draws; its class and file tell its arguments.
+    """A network in training mode with random weights; its class and conf/arch/NAME.yaml document its arguments.
 
     Args:
         name: one of `names()`; "timm" takes any of timm's by `model_name`.
         num_classes, in_channels: None is the paper's; 0 classes make a network of features, (B, num_features).
-        resolution: pixels of the images' sides: below 96, a network that has one takes its stem for small images.
+        resolution: pixels of the images' sides: below 96, a network that has a stem for small images uses it.
         arguments: any other of the network's.
 
     Raises:
@@ -129,7 +129,7 @@ OmegaConf.register_new_resolver("if_equal", lambda a, b, then, other: then if st
 # arXiv 1905.11946, section 3.3: a unit of phi multiplies the resolution by gamma = 1.15
 OmegaConf.register_new_resolver("compound_resolution", lambda phi: round(224 * 1.15**phi), replace=True)
 
-# The stem of networks that have one for small images: that of CIFAR below 96 pixels. No size is ImageNet's.
+# The stem of networks that have one for small images: cifar below 96 pixels, otherwise and without a size imagenet.
 OmegaConf.register_new_resolver(
     "stem_of", lambda side: "cifar" if side is not None and side < 96 else "imagenet", replace=True
 )

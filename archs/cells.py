@@ -1,7 +1,7 @@
 """The cell of NASNet (Zoph et al. 2017), arXiv 1707.07012, section 3.1, made from a table.
 
-A cell combines the outputs of the two cells before it: a table says, row by row, which two states, under which of the
-operations in archs/operations.py, add up to the next.
+A cell combines the outputs of the two cells before it. Each row of its table makes a state: two earlier states, each
+under one of the operations in archs/operations.py, are added.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -143,7 +143,7 @@ class Cell(nn.Module):
 class CellStage(Stage):
     """Cells in a row, each on the outputs of the two before it; returns those of the last two.
 
-    `skip`: what the first cell, a reduction, read as h_i-1, the second reads again, not the first one's h_i.
+    `skip`: the second cell reads as h_i-1 that of the first, a reduction, and not the first one's h_i.
     """
 
     def __init__(self, skip: bool) -> None:

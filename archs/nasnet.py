@@ -72,7 +72,7 @@ class NASNet(Network):
         cells: a name in CELLS, or two tables, the normal cell's and the reduction cell's.
         repeats, features: N and F of NASNet-A (N @ F).
         stem: "imagenet" is 3x3/2, of `stem_channels`, and two reduction cells, a quarter and half as wide as the next.
-        skip_reduction: what a reduction read as h_i-1, the cell after it reads again, not the reduction's h_i.
+        skip_reduction: the cell after a reduction reads as h_i-1 the reduction's h_i-1, not its h_i.
         aux_heads: a second classifier before the last reduction, in training; its loss weighs 0.4.
         aux_size: side of the map there at the paper's resolution.
         padding: "same" is TensorFlow's; "timm" also counts the zeros in its means of stride 2.
@@ -133,7 +133,7 @@ class NASNet(Network):
         """Truncated normal of variance 2 / fan_out, linear layers too; a depthwise filter's fan-out is k * k."""
         if isinstance(module, nn.Conv2d | nn.Linear):
             fan_out = module.weight.numel() // module.weight.shape[1] // getattr(module, "groups", 1)
-            std = math.sqrt(1.3 * 2 / fan_out)  # the cut, at two deviations, takes the 1.3 back
+            std = math.sqrt(1.3 * 2 / fan_out)  # 1.3 makes up for the variance that the cut at two deviations removes
             init_layer(module, partial(truncated_normal_, std=std))
 
     def set_progress(self, share: float) -> None:
@@ -163,7 +163,7 @@ class NASNet(Network):
 
 
 def plan(repeats: int, features: int, states: int, stem: str) -> list[list[Size]]:
-    """The cells of each stage, of which a reduction is the first; a normal cell concatenates so many states."""
+    """The cells of each stage, a reduction first; `states` is how many a normal cell concatenates."""
     unit = 4 * states
     width = features // unit  # 1056 / (4 x 6 states) = 44
     if width < 4 or features % unit:

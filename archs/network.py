@@ -1,4 +1,4 @@
-"""The contract that every network keeps, and what follows from it.
+"""The contract that every network keeps, and the functions that follow from it.
 
 A network has four parts, named alike in every family, that run one after the other:
 
@@ -7,21 +7,21 @@ A network has four parts, named alike in every family, that run one after the ot
     last      between stages and head: a last convolution or normalisation, else nn.Identity()
     head      (B, C, H, W) -> (B, num_classes)
 
-From these follow, in `class Network`, the map after each stage, the channels and strides of the stages, another
-classifier, recomputation and the layers in order of depth. A family states
+From these `class Network` derives the map after each stage, the channels and strides of the stages, a new classifier,
+recomputation and the layers in order of depth. A family states
 
-    min_size      the smallest side of an image, in pixels, that it takes
-    notes         what a user should know of it, in sentences
+    min_size      the smallest side of an image that it accepts, in pixels
+    notes         sentences that a user should read
     classifiers   names of the layers that return logits: the head's, then those of auxiliary heads
     aux_weights   the weight of the loss of each auxiliary head. In training, a network that has such heads returns
                   `(logits, [auxiliary logits, ...])`
-    initialise    how its layers start
-    logits_are_distances      whether logits are minus the distances to codes of the classes (LeNet-5 of 1998)
-    start_from_data    computes filters from training images; it is given `images_to_start_from` of them, normalised
+    initialise    draws the initial weights of a layer
+    logits_are_distances      whether logits are negative distances to class codes (LeNet-5 of 1998)
+    start_from_data    computes filters from `images_to_start_from` normalised training images
 
-and overrides `forward` for auxiliary heads, or `forward_intermediates` where stages hand on more than one map.
+and overrides `forward` for auxiliary heads, or `forward_intermediates` where stages pass on more than one map.
 
-A network of your own may also be any nn.Module from images to logits; `check_contract` adds what it does not state.
+A network of your own may also be any nn.Module from images to logits; `check_contract` adds the rest.
 """
 
 import copy
@@ -39,14 +39,14 @@ from lineage.text import as_yaml
 
 
 class StageInfo(NamedTuple):
-    """The map after a stage: its channels, and how many pixels of the image are one step in it."""
+    """The map after a stage: its channels, and its stride in pixels of the image."""
 
     channels: int
     stride: int
 
 
 class Stage(nn.Sequential):
-    """Blocks in a row. If `recomputed`, no activation inside a block is kept: the backward pass runs it again."""
+    """Blocks in sequence. If `recomputed`, activations inside a block are not kept: the backward pass runs it again."""
 
     recomputed = False
 
@@ -63,11 +63,11 @@ def stack(
     blocks: Sequence[Callable[[int, int, int, float], nn.Module]],
     channels: Sequence[int], depths: Sequence[int], strides: Sequence[int], drop_paths: Iterable[float],
 ) -> nn.Sequential:  # fmt: skip
-    """Stages of blocks in a row: `depths` of each of `blocks`, of which the first has the stride.
+    """Build stages of blocks: stage i has depths[i] blocks, the first of which has stride strides[i].
 
     Args:
-        blocks: of each stage what makes its blocks, from in_channels, out_channels, stride and drop_path.
-        channels: of the first stage's input, then of each stage.
+        blocks: for each stage, a function that makes a block from in_channels, out_channels, stride and drop_path.
+        channels: of the input, then of each stage.
         drop_paths: a rate for each block of the network.
     """
     rates, stages = iter(drop_paths), nn.Sequential()
@@ -79,7 +79,7 @@ def stack(
 
 
 class Network(nn.Module):
-    """Base of all networks under archs/; the docstring of this file tells what a family states."""
+    """Base of all networks under archs/; the docstring of this file lists what a family states."""
 
     stem: nn.Module
     stages: nn.Sequential
@@ -102,11 +102,11 @@ class Network(nn.Module):
         self.notes = []
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """(B, in_channels, H, W) -> (B, num_classes); of no classes (B, num_features)."""
+        """(B, in_channels, H, W) -> (B, num_classes), or (B, num_features) without classes."""
         return self.head(self.forward_features(images))
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """The map that the head sees: (B, in_channels, H, W) -> (B, C, H/stride, W/stride)."""
+        """The input of the head: (B, in_channels, H, W) -> (B, C, H/stride, W/stride)."""
         return self.last(self.stages(self.stem(images)))
 
     def forward_intermediates(self, images: Tensor) -> list[Tensor]:
@@ -119,10 +119,10 @@ class Network(nn.Module):
 
     @property
     def stage_info(self) -> list[StageInfo]:
-        """Channels and stride of the map after each stage, found on the meta device: there is no image."""
+        """Channels and stride of the map after each stage, traced on the meta device, without computing."""
         twin = _without_memory(self).eval()
         first = next(module for module in twin.modules() if isinstance(module, nn.Conv2d))
-        # 256 pixels more are 256 / stride more of a map, whatever is lost at its borders.
+        # An image 256 pixels larger has a map 256 / stride larger, whatever the borders lose.
         near, far = (
             twin.forward_intermediates(first.weight.new_empty(1, first.in_channels, side, side))
             for side in (self.min_size + 64, self.min_size + 64 + 256)
@@ -131,12 +131,12 @@ class Network(nn.Module):
 
     @property
     def num_features(self) -> int:
-        """Width of what the classifier sees, which is what comes out where `num_classes` is 0."""
+        """Width of the classifier's input, which is the output if `num_classes` is 0."""
         features: Any = self.get_submodule(self.classifiers[0]).in_features
         return features
 
     def reset_classifier(self, num_classes: int) -> None:
-        """New classifiers of `num_classes`, the auxiliary ones too, that start as the constructor's do; 0 for none."""
+        """Replace all classifiers, auxiliary ones too, by newly initialised ones; 0 removes them."""
         for name in self.classifiers:
             in_features: Any = self.get_submodule(name).in_features
             new = self.make_classifier(in_features, num_classes).to(next(self.parameters()))
@@ -148,7 +148,7 @@ class Network(nn.Module):
         return classifier(in_features, num_classes)
 
     def initialise(self, module: nn.Module) -> None:
-        """Draw the initial weights of one layer; here they are as its class draws them."""
+        """Draw the initial weights of one layer; by default they stay as its class draws them."""
 
     def checkpoint_gradients(self, on: bool = True) -> None:
         """Recompute the blocks of the stages in the backward pass: the same results, bit for bit, in less memory.
@@ -193,7 +193,7 @@ PARTS = {
 
 
 def check_contract(network: Any) -> None:
-    """Check what a network states of itself, and add the defaults of what it does not state.
+    """Check the attributes that a network states, and add the defaults of the others.
 
     So any nn.Module from images to logits can be trained, evaluated and exported: its `min_size` is 1, it has no
     `notes`, no auxiliary heads and nothing between stages and head, and its last linear layer is its classifier.

@@ -1,4 +1,4 @@
-"""The search space of NASNet (Zoph et al. 2017), arXiv 1707.07012, section 3.1: what a cell may do to a state.
+"""The search space of NASNet (Zoph et al. 2017), arXiv 1707.07012, section 3.1: the operations on a state.
 
 What the paper leaves open is as in the authors' release, TF-slim.
 """

@@ -96,7 +96,7 @@ class ResNet(Network):
         depths, widths: blocks and width of each stage.
         shortcut: "A" (zero padding) or "B" (projection) where shapes change.
         groups, base_width: cardinality and width per group at 64 channels (ResNeXt); 1 and 64 in ResNet. They and
-            the next are of bottlenecks only.
+            stride_in_1x1 need bottlenecks.
         stride_in_1x1: stride 2 in the first 1x1 as in the paper; false is "v1.5" (torchvision, timm), in the 3x3.
         se: Squeeze-and-Excitation at the end of each residual branch.
         zero_init_last: start each residual branch at zero (Goyal et al. 2017, arXiv 1706.02677).

@@ -1,7 +1,7 @@
-"""Any of timm's models by name, `arch=timm arch.model_name=convnext_tiny`, with our contract.
+"""Any of timm's models by name, `arch=timm arch.model_name=convnext_tiny`, with this project's contract.
 
 Timm's models have `forward_features`, `num_features` and `reset_classifier` themselves, and a `forward_intermediates`
-that returns the last map too. The rest of the contract in archs/network.py is added here, by timm's own means.
+that also returns the final map. The rest of the contract in archs/network.py is added here with timm's own functions.
 """
 
 from functools import partial
@@ -38,7 +38,7 @@ def create(
         if "drop_path_rate" not in str(error):
             raise
         raise ArchitectureError(f"timm's {name} has no stochastic depth: set arch.drop_path=0.") from error
-    network.min_size = 17  # timm states none; at 17 pixels the last of the usual five strides of two still reads two
+    network.min_size = 17  # timm states none; at 17 pixels the last of the usual five strides of 2 still reads 2
     network.notes = []
     network.checkpoint_gradients = partial(checkpoint_gradients, network)
     network.parameter_layers = partial(parameter_layers, network)
