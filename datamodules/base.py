@@ -40,7 +40,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         mirror: whether a mirrored image still belongs to its class.
         resolution: image side in pixels; None: the recipe's train_res and test_res.
         val_size: training images held out for validation; 0: validate on the test set, as the CIFAR papers do.
-        split_seed: decides which are held out, of each class its share; independent of the run's seed.
+        split_seed: decides which are held out, stratified by class; independent of the run's seed.
         workers: processes that decode or augment images; None: one for each available core.
 
     Attributes:
@@ -49,8 +49,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         largest: the largest short side of all images, in pixels; None: unknown.
         window: images among which an epoch's order is random before it moves on; 0: all of them.
         skipped: images that were left out because they cannot be read, with the reason.
-        learned: in an evaluation, the names of the classes that the weights tell apart, to which folders are matched.
-        trained_on: in an evaluation, the digest of the images of the training: of others, none is held out.
+        learned: in an evaluation, the class names of the weights, which folders are matched with.
+        trained_on: in an evaluation, the digest of the training images; other images are not held out.
         held_out: a digest of which training images are held out for validation; None: no image is.
     """
 
@@ -235,7 +235,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         dist.all_gather_object(gathered, self.skipped)
         return {name: reason for those in gathered for name, reason in those.items()}
 
-    # ---- what a resumed run must have the same, since the order of its images depends on it
+    # ---- what must be the same in a resumed run, since the order of its images depends on it
 
     def state_dict(self) -> dict[str, Any]:
         steps = {"steps_per_epoch": self.order.steps_per_epoch} if hasattr(self, "order") else {}

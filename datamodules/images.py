@@ -1,4 +1,4 @@
-"""What a source of images is, and the source that is one tensor in memory.
+"""The protocol of image sources, and the source that is one tensor in memory.
 
 Two properties decide how batches are made: `one_size`, whether all images have one size, so that they are a tensor,
 which can lie on the training device; and whether the recipe augments on the host (a View), in worker processes.
@@ -59,7 +59,7 @@ class Images(Protocol):
 
 @dataclass(eq=False)
 class TensorImages:
-    """A source that is one uint8 tensor (N, C, H, W) in memory. A batch is a gather.
+    """A source that is one uint8 tensor (N, C, H, W) in memory.
 
     Args:
         samples: (M,) int64, the index in the tensor of each image; None: all of them, in order.

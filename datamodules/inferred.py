@@ -33,7 +33,7 @@ class InferredDataModule(EncodedDataModule):
         num_classes, channels, mean, std: None: inferred; mean and std from up to 2,000 images.
         resolution: None: inferred. If all images are squares of one size and fit in memory, it is that size, at least
             32; otherwise the recipe decides.
-        show: how images of one size are brought to another `resolution`: "resize" or "pad" (with zeros, centred).
+        show: how images of one size get another `resolution`: "resize" or "pad" (with zeros, centred).
         val_size: training images held out for validation; None: the data set's validation images, or a tenth of the
             training images if there are none.
         exif_rotation: whether to rotate a picture as its EXIF orientation says.
@@ -108,13 +108,13 @@ class InferredDataModule(EncodedDataModule):
         return next(iter(splits.values())).digest == self.trained_on and (held_out or len(splits) > 1)
 
     def _by_name(self, splits: dict[str, Split]) -> dict[str, Split]:
-        """The splits with the numbers that the weights' classes of the same names have; -1: the weights have none."""
+        """The splits with the weights' class numbers, matched by name; -1: the weights lack the class."""
         learned, here = self.learned or [], next(iter(splits.values())).classes
         numbers = {name: number for number, name in enumerate(learned)}
         labels = numpy.array([numbers.get(name, -1) for name in here])
         unknown = [name for name in here if name not in numbers]
         if len(unknown) == len(here) == len(learned):
-            return splits  # by other names, perhaps of another language: the order counts, and a note says so
+            return splits  # no name matches, perhaps in another language: classes match by order, and a note says so
         if len(unknown) == len(here):
             place = printable(self.root)
             raise DataError(f"{place} has the classes {listed(here)}, and the weights know {listed(learned)}.")
@@ -126,7 +126,7 @@ class InferredDataModule(EncodedDataModule):
         return matched
 
     def _tested(self, splits: dict[str, Split]) -> list[Split]:
-        """Training, validation and test split of an evaluation of other images; nothing is held out of them."""
+        """Training, validation and test split in an evaluation of other images; none is held out."""
         roles = [role for role in ("test", "val", "train") if role in splits]
         self.test_is_validation = roles[0] == "val" and len(roles) > 1
         return [splits[role if role in splits else roles[0]] for role in ("train", "val", "test")]

@@ -21,7 +21,7 @@ class MemoryDataModule(ImageDataModule):
 
     Args:
         resolution: image side in pixels.
-        show: how images of another native size are brought to `resolution`: "resize" or "pad" (with zeros, centred).
+        show: how images of another native size get `resolution`: "resize" or "pad" (with zeros, centred).
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class Split:
 
     Attributes:
         name: its name in messages.
-        labels: (N,) int64, indices into `classes`; -1: another class, that the weights of an evaluation do not know.
+        labels: (N,) int64, indices into `classes`; -1: a class that the weights of an evaluation lack.
         classes: the classes of the training images.
         digest: changes when images are added, removed or renamed.
         cache: the folder for results that are kept between runs; None if it cannot be written.
@@ -57,7 +57,7 @@ class Split:
 
 
 def held_out(labels: numpy.ndarray, size: int, seed: int) -> numpy.ndarray:
-    """The images to hold out for validation, (N,) bool: of each class its share, and never its last image.
+    """The images to hold out for validation, (N,) bool: the same share of each class, but never its last image.
 
     Shares are proportional to the classes' images, rounded by largest remainders. All is integer arithmetic on PCG64's
     raw stream, which numpy keeps the same in all versions, unlike its permutations.

@@ -20,7 +20,7 @@ NAMES = {
     "val": ("val", "valid", "validation", "dev", "eval"),
     "test": ("test", "testing"),
 }
-MOST_SPLITS = 20  # folders that are compared; where there are more, only their names tell splits from classes
+MOST_SPLITS = 20  # folders that are compared; if there are more, only names distinguish splits from classes
 
 
 def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,15 +40,15 @@ def split_folders(root: Path, given: Mapping[str, str | None], training: bool = 
         training: whether training images are needed.
 
     Raises:
-        DataError: there is no such folder, no training images, two folders for one split, or folders of which nobody
-            knows whether they are splits or classes.
+        DataError: there is no such folder, no training images, two folders for one split, or folders that
+            may be splits or classes.
     """
     if not root.is_dir():
         raise DataError(
             f"{printable(root.absolute())} is not a folder. Name the one that holds the images: datamodule.root=FOLDER"
         )
     chosen = {role: name for role, name in given.items() if name is not None}
-    if not training:  # the folder of a test need not look like the one that the run was trained on
+    if not training:  # the folder of an evaluation may have another layout than that of the training
         chosen = {role: name for role, name in chosen.items() if (root / name).is_dir()}
     names = [] if chosen.get("train") == "." else [name for name in folders_of(root) if name not in chosen.values()]
     candidates = _candidates(names)
@@ -150,7 +150,7 @@ def open_splits(root: Path, given: Mapping[str, str | None], training: bool = Tr
 
 
 def _layout_notes(root: Path, folders: Mapping[str, Path]) -> list[str]:
-    """Which folders are which split, unless they have the usual names; and which are none."""
+    """A note that names the folder of each split and the folders that are not read, unless all have usual names."""
     if root in folders.values():
         return []
     names = {role: os.path.relpath(folder, root) for role, folder in folders.items()}

@@ -89,7 +89,7 @@ def folders_of(folder: Path) -> list[str]:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """As folders_of, or none, soon, if it holds many images itself."""
+    """As folders_of; none if the folder itself holds many images, without reading all of them."""
     images, folders = _entries(os.fsencode(folder), b"", Scan(), MOST_STRAY)
     return [] if len(images) > MOST_STRAY else [os.fsdecode(name) for name in folders]
 

@@ -62,7 +62,7 @@ class Stream:
         device: where batches go.
         pool: returns the pool, which is made at first use; None: this process makes the batches.
         report: is called with images that cannot be read; raises DataError if they are too many.
-        original: the images that those of `source` were copied from; None: they are no copy.
+        original: the images that `source` copies; None: it is not a copy.
     """
 
     job: str

@@ -1,4 +1,4 @@
-"""Which image is used when: the order of an epoch as a function of (seed, epoch), and its split over devices."""
+"""The order of an epoch as a function of (seed, epoch), and its split over devices."""
 
 import math
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ from lineage.datamodules.images import Fault, Images, View
 from lineage.files import reason
 
 CHUNK = 32  # most images that a process makes at a time
-STREAMS = 3  # with batches at the same time: training, an evaluation, and statistics or the rest of another evaluation
+STREAMS = 3  # that have batches at once: training, an evaluation, and statistics or the rest of another evaluation
 CHECK_PARENT_S = 5.0  # an idle process checks this often whether the run still lives
 
 

@@ -25,8 +25,8 @@ class ShardBlobs:
     Args:
         place: where the shards lie.
         shards: their names and sizes in bytes.
-        columns: arrays of one value an image: shard, offset, length and label; crc32, which is checked where it is
-            there; name, of the member of the tar.
+        columns: arrays of one value an image: shard, offset, length and label; crc32, which is checked if it is
+            given; name, of the member of the tar.
     """
 
     def __init__(self, place: Place, shards: Mapping[str, int], columns: Mapping[str, numpy.ndarray]) -> None:

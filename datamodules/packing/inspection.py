@@ -20,7 +20,7 @@ from lineage.datamodules.images import Fault
 from lineage.datamodules.loading.parallel import parallel_map
 from lineage.files import reason
 
-CHUNK = 32  # images that a process treats at a time
+CHUNK = 32  # images that a process handles at a time
 LARGE = 50_000_000  # pixels that take a worker a second
 ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}  # by Pillow's name of the format, where the two differ
 MOST_NAMED = 5  # duplicates that a note names
@@ -66,7 +66,7 @@ def inspect(splits: dict[str, EncodedImages], advance: Callable[[int], None]) ->
     """Read all images of all splits, on all cores.
 
     Args:
-        advance: is told how many more images were read.
+        advance: called with the number of images that were read since the last call.
     """
     faults: list[Fault] = []
     unusual: Counter[str] = Counter()

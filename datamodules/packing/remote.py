@@ -18,9 +18,9 @@ from lineage.datamodules.discovery.user_cache import cache_folder
 from lineage.datamodules.errors import DataError
 from lineage.files import cannot_write, reason, replacing
 
-MOST_BYTES, MOST_S = 2**24, 60  # of a description or a list of names
-SAY_EVERY_S = 30  # how much of a file has come
-PAUSES_S = (1, 5, 25)  # before a fetch is tried again: training for a week outlives a short failure of the network
+MOST_BYTES, MOST_S = 2**24, 60  # limits of a description or a list of names
+SAY_EVERY_S = 30  # between two reports of progress
+PAUSES_S = (1, 5, 25)  # before a fetch is tried again: a week of training survives a short failure of the network
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 HTTP = ("http://", "https://")
 VERSION_KEYS = ("mtime", "LastModified", "last_modified", "ETag", "etag")  # one of them changes with a file
@@ -114,7 +114,7 @@ def _list_remote(root: str) -> dict[str, tuple[int, str]]:
     import fsspec
 
     if root.startswith(HTTP):
-        read_small(root, "")  # a page that lists the files; it has an end
+        read_small(root, "")  # limits the size of the page that lists the files
     try:
         system, path = fsspec.core.url_to_fs(root)
         return {
@@ -162,7 +162,7 @@ def _fetch(url: str, path: Path, size: int, stale: int | None) -> None:
 
 
 def _progress(url: str, size: int) -> Any:
-    """What fsspec calls with the bytes that have come: it says so now and then, and ends what grows too large."""
+    """A callback for fsspec that reports progress now and then, and ends a transfer that grows too large."""
     from fsspec.callbacks import Callback
 
     said = time.monotonic()
@@ -179,7 +179,7 @@ def _progress(url: str, size: int) -> Any:
 
 
 def _timeouts(url: str, total: float | None = None) -> dict[str, Any]:
-    """An HTTP transfer may take as long as bytes come; by default it ends after five minutes, and begins anew."""
+    """An HTTP transfer may last as long as bytes arrive; aiohttp's default would end it after five minutes."""
     if not url.startswith(HTTP):
         return {}
     import aiohttp
@@ -188,7 +188,7 @@ def _timeouts(url: str, total: float | None = None) -> dict[str, Any]:
 
 
 def _is_of_disk(error: Exception, path: Path) -> bool:
-    """Whether the trouble is with the file that is written, or a folder above it."""
+    """Whether the error concerns the file that is written, or a folder above it."""
     name = str(getattr(error, "filename", None) or "?")
     full = isinstance(error, OSError) and error.errno in DISK_FULL
     return full or name.startswith(str(path)) or str(path).startswith(name)

@@ -1,7 +1,7 @@
 """A packed data set: standard tar shards, and an index beside them that makes any image one read. Imports no torch.
 
     DIR/train-000000.tar, ...         members 000000000012.jpg and 000000000012.cls, its label as text; in random order,
-                                      so that neighbours are of any class
+                                      so that neighbours have unrelated classes
     DIR/index/train/offset.npy, ...   COLUMNS, one number an image
     DIR/dataset.json                  classes, channels, mean, deviation; the images of each split; the bytes of each
                                       file; how it was made
@@ -61,7 +61,7 @@ def is_packing(root: str) -> bool:
 
 
 def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What conf/datamodule/packed.yaml leaves null, by its keys but exif_rotation; what `data` gives takes precedence.
+    """The values that conf/datamodule/packed.yaml leaves null, except exif_rotation; those in `data` take precedence.
 
     Raises:
         DataError: nothing is packed there, or without the mean and deviation of so many channels.
@@ -85,7 +85,7 @@ def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def packed_exif_rotation(root: str, cache: str | None) -> bool:
-    """Whether the images of a packing are turned as their camera says. Those in tars of others are, by default."""
+    """Whether the images of a packing are rotated by EXIF. Those of other tars are, by default."""
     return not is_packing(root) or Packing(root, cache).facts["exif_rotation"]
 
 

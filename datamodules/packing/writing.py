@@ -28,7 +28,7 @@ from lineage.datamodules.packing.shards import COLUMNS, DESCRIPTION, SPLITS, VER
 from lineage.datamodules.packing.storing import Settings, Stored, store
 from lineage.files import cannot_write, read_json, remove_temporary, replacing
 
-Advance = Callable[[int], None]  # is told how many more images are done
+Advance = Callable[[int], None]  # called with the number of images that were done since the last call
 
 
 class Report(NamedTuple):

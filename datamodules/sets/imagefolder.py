@@ -12,7 +12,7 @@ class ImageFolder(InferredDataModule):
     """ROOT/{train,val,test}/CLASS/*, or ROOT/CLASS/*. Classes are numbered in the order of their names.
 
     Args:
-        train_folder, val_folder, test_folder: below root; None: the folder with a name of the split. "." is root.
+        train_folder, val_folder, test_folder: below root; None: found by name; "." is root itself.
     """
 
     def __init__(

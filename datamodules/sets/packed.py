@@ -1,4 +1,4 @@
-"""A packed data set, by lineage prepare or by others in WebDataset's layout, in a folder or at any URL of fsspec's."""
+"""Tars written by lineage prepare, or in WebDataset's layout, in a folder or at a URL that fsspec reads."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
@@ -14,17 +14,17 @@ from lineage.datamodules.split import Split
 
 
 class Packed(InferredDataModule):
-    """What `lineage prepare out=DIR` has made, or tars of KEY.jpg and KEY.cls or KEY.json.
+    """Shards that `lineage prepare out=DIR` wrote, or tars of KEY.jpg and KEY.cls or KEY.json.
 
     Args:
-        root: DIR, or its URL: s3://bucket/folder. Shards of a URL are fetched whole when they are first read; tars of
-            others all at once, to be indexed.
+        root: DIR, or its URL: s3://bucket/folder. Shards of a URL are fetched whole when they are first read; other
+            tars all at once, to be indexed.
         cache: folder for what is fetched; None: in the user's cache.
-        num_classes, channels, mean, std, mirror, exif_rotation: None: as they were packed; of other tars found in up to
-            2,000 images, mirrored, and turned as their camera says.
-        resolution: none, the recipe's train_res and test_res count.
-        val_size: training images held out for validation; None: the validation images that were packed. If there are
-            none: of a packing the test set validates, of other tars a tenth of the training images is held out.
+        num_classes, channels, mean, std, mirror, exif_rotation: None: as they were packed; for other tars inferred
+            from up to 2,000 images, mirrored, and rotated by EXIF.
+        resolution: None; the recipe's train_res and test_res decide.
+        val_size: training images held out for validation; None: the validation images that were packed. Without
+            any, a packing validates on the test set, and other tars hold out a tenth of the training images.
         window: images that training reads in random order before it moves on: it reads in few places of the shards,
             which suits hard disks and remote storage; 0: all of them.
     """
