@@ -24,10 +24,10 @@ def train(*words: str) -> dict[str, Any]:
     """Train as `python train.py WORDS` does, in this process.
 
     Args:
-        words: of the command, such as "arch=resnet18", "recipe.epochs=5", "run=first".
+        words: the command's overrides, such as "arch=resnet18", "recipe.epochs=5", "run=first".
 
     Returns:
-        What the run's results.json holds.
+        The content of the run's results.json.
 
     Raises:
         lineage.errors.UserError: the command is wrong, in a line or two.
@@ -40,7 +40,7 @@ def train(*words: str) -> dict[str, Any]:
 
 
 def build(name: str, *arguments: Any, **named: Any) -> Network:
-    """A network by name, with its weights: lineage/weights/building.py tells the arguments."""
+    """A network by name, with weights; lineage/weights/building.py documents the arguments."""
     from lineage.weights.building import build
 
     return build(name, *arguments, **named)

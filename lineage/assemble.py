@@ -1,7 +1,8 @@
-"""Builds the parts of a run from its config: the only builders, for the doors, the tests and the benchmarks.
+"""Builds the parts of a run from its config, for the verbs, the tests and the benchmarks.
 
-A room knows no other room; here they meet, through plain arguments. Every function takes a config that was checked and
-completed (lineage/config/checks.py, lineage/config/completion.py) and writes nothing.
+archs, datamodules and recipes do not import each other; this module passes plain arguments between them. Every
+function takes a config that was checked and completed (lineage/config/checks.py, lineage/config/completion.py) and
+writes nothing.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ def recipe(cfg: DictConfig) -> Recipe:
 
 
 def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, device: str | None = None) -> nn.Module:
-    """The network, of random weights that are a function of the seed.
+    """The network, with random weights that are a function of the seed.
 
     Args:
         weights: whether to fill it with `pretrained`, if the command names any.
         new_head: whether weights of another number of classes get a new classifier, or are an error.
-        device: where its tensors are made; "meta": nowhere.
+        device: where its tensors are made; "meta": without memory.
 
     Raises:
         UserError: the data's images are too small for it.
@@ -79,8 +80,8 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
 
 
 def teacher(cfg: DictConfig) -> Teacher:
-    """The network that a distillation learns from, with its weights, in evaluation mode. It is given the student's
-    images, normalised by the mean and deviation of its own training.
+    """The network that a distillation learns from, with its weights, in evaluation mode. It gets the student's
+    images, normalised with the mean and deviation of its own training.
 
     Raises:
         UserError: there is none, or it has other classes.
@@ -109,8 +110,8 @@ def data(cfg: DictConfig, *, share: bool = False, only_test: bool = False) -> Im
     """The data set, read and split.
 
     Args:
-        share: whether the processes of this machine hold one copy.
-        only_test: whether they are for an evaluation of the weights, whose classes they are matched with.
+        share: whether the processes of this machine share one copy.
+        only_test: whether the data are for an evaluation, where classes are matched with the weights' by name.
 
     Raises:
         DataError: files are missing or damaged.
@@ -124,21 +125,21 @@ def data(cfg: DictConfig, *, share: bool = False, only_test: bool = False) -> Im
 
 
 def class_names(cfg: DictConfig) -> list[str]:
-    """A name for each class: of the weights, if their file has them; of a data set that is not read; its number where
-    only absent files know one."""
+    """A name for each class: the weights' if their file has them, otherwise the data set's, or numbers if its files are
+    absent."""
     names: list[str] = instantiate(cfg.datamodule).class_names()
     learned = classes_learned(cfg)
     return learned if learned is not None and len(learned) == len(names) else names
 
 
 def classes_learned(cfg: DictConfig) -> list[str] | None:
-    """Names of the classes that the weights tell apart, if they are a run's."""
+    """The class names in the file of weights, if there is one and it has them."""
     saved = saved_weights(cfg)
     return saved and saved.classes
 
 
 def saved_weights(cfg: DictConfig) -> SavedWeights | None:
-    """The file of weights, if they come from one."""
+    """The content of the file that `pretrained` names, if it names one."""
     from lineage.weights.checkpoint import read_weights
     from lineage.weights.preprocessing import LIBRARIES
 
@@ -151,8 +152,8 @@ def trainer(
     """Lightning's Trainer on this machine's devices.
 
     Args:
-        loggers: whether to write curves where `logger` says.
-        callbacks: beside those that `callbacks` says.
+        loggers: whether to build the config's `logger` and `callbacks`.
+        callbacks: further ones.
 
     Raises:
         UserError: this machine has no such devices.
@@ -170,7 +171,7 @@ def trainer(
 
 
 def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, trainer: Trainer) -> Classifier:
-    """What Lightning trains; tells the data how to make its batches.
+    """The module that Lightning trains; also connects the data to its order, split and augmentation.
 
     Raises:
         RecipeError, DataError: the recipe does not suit the data or the number of devices.
@@ -207,7 +208,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
 
 
 def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, trainer: Trainer) -> Evaluator:
-    """What Lightning tests: of the recipe only the test's size, crop and loss are read."""
+    """The module that Lightning tests. It uses the recipe's loss and its settings of the test only."""
     from lineage.recipes.evaluation import Evaluator
 
     _connect_evaluation(cfg, data, trainer)
@@ -224,7 +225,7 @@ def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, traine
 
 
 def _suited(procedure: Recipe, data: ImageDataModule) -> Recipe:
-    """Without mirror images, where those of the data are of no class."""
+    """The recipe, without mirroring if a mirrored image of these data does not belong to its class."""
     return procedure if data.mirror else dataclasses.replace(procedure, hflip=0.0, test_views="")
 
 

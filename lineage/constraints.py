@@ -1,4 +1,4 @@
-"""What a value may be, said by a type: `Annotated[int, "x >= 1"]`, with a condition in x, or `Literal["a", "b"]`.
+"""Constraints of values, stated by types: `Annotated[int, "x >= 1"]`, with a condition in x, or `Literal["a", "b"]`.
 
 The keys of a recipe and the arguments of constructors are annotated in this one language. An annotation or a condition
 that is not understood refuses nothing.
@@ -107,7 +107,7 @@ def argument_checker(error: type[Exception], prefix: str) -> Callable[[Function]
 
 
 def _sentence(failures: list[Failure], value: Any) -> str:
-    """The failures joined by "or": null comes last, no verb stands twice, and "a number" includes a whole one."""
+    """The failures joined by "or": null comes last, no verb is repeated, and "a number" includes a whole one."""
     words = {failure.words for failure in failures}
     implied = {"null", "a whole number"} if "a number" in words else {"null"}
     kept = [failure for failure in failures if failure.words not in implied] or failures

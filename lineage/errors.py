@@ -1,10 +1,10 @@
-"""What ends a run otherwise than by its last step."""
+"""Exceptions that end a command."""
 
 from typing import Any
 
 
 class UserError(Exception):
-    """A mistake in a command or its surroundings; the message is one or two lines: what is wrong, the nearest right."""
+    """A mistake in a command or its surroundings; the message is one or two lines: what is wrong, and a valid value."""
 
 
 class Stopped(Exception):
@@ -20,10 +20,10 @@ class Stopped(Exception):
 
 
 class Finished(Exception):
-    """A run that was finished before.
+    """The command names a run that is already finished.
 
     Attributes:
-        results: of its results.json.
+        results: the content of its results.json.
     """
 
     def __init__(self, results: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, folders with one writer, and what an OSError says."""
+"""Files written whole or not at all, folders with one writer, and the reason in an OSError."""
 
 import errno
 import json
@@ -89,7 +89,7 @@ def check_no_links(folder: Path) -> None:
 
 
 class Lock:
-    """The right to write in a folder, held by one process until it ends, in whatever way.
+    """The right to write in a folder, held by one process until it releases it or ends.
 
     The operating system frees the lock of a process that dies; .lock.json only says whose it is.
     """

@@ -1,4 +1,4 @@
-"""Packages of other people that are installed beside this one and say so: an entry point "lineage.plugins".
+"""Installed packages that extend this one, found by their entry point "lineage.plugins".
 
     [project.entry-points."lineage.plugins"]
     mine = "mypkg"

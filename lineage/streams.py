@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Stream:
-    """A text stream; after the first failure what is written goes nowhere."""
+    """A text stream that discards all output after its first failure."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream if stream is not None else open(os.devnull, "w")  # noqa: SIM115  # for as long as we run

@@ -1,4 +1,4 @@
-"""Words for people: the nearest name, a value as a command has it."""
+"""Text for messages: the nearest name, and a value in the notation of a command."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
     """The sentence " Did you mean X?", X being the most similar of `words` after `prefix`; or nothing.
 
-    ema is nearer to ema_decay, and mixup_alpha to mixup, than any that is similar; adamW to adamw than to adam.
+    A word that another one continues after "_" comes first (ema and ema_decay); case does not count (adamW is adamw).
     """
     words = list(words)
     longer = [other for other in words if word.startswith(f"{other}_") or other.startswith(f"{word}_")]
@@ -17,7 +17,7 @@ def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
 
 
 def as_yaml(value: Any) -> str:
-    """A value as a command has it: null, true, 0.1, [1,2]."""
+    """A value in the notation of a command: null, true, 0.1, [1,2]."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):

@@ -1,4 +1,4 @@
 """The procedures: transforms, mixing, loss, optimiser, schedule, averaging, and the LightningModule that applies them.
 
-They know no architecture and no data set.
+They depend on no architecture and no data set.
 """

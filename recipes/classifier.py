@@ -20,8 +20,8 @@ class Classifier(TrainingState):
     """Trains a network by a recipe.
 
     Optimisation is manual: a step adds up the gradients of its micro-batches. The learning rate is a function of the
-    step, and all random numbers are reseeded from (seed, step, chunk). So a step depends on nothing but the weights,
-    the optimiser's state and its own number. The arguments are those of TrainingState.
+    step, and all random numbers are reseeded from (seed, step, chunk). So a step depends only on the weights, the
+    optimiser's state and its own number. The arguments are those of TrainingState.
     """
 
     stages = ("val", "val_raw", "test")

@@ -12,7 +12,7 @@ from lineage.recipes.recipe import Recipe
 
 
 class MicroBatchKey(NamedTuple):
-    """What mixing is a function of: the run's seed, the step, and the number of the micro-batch within it."""
+    """Mixing is a function of it: the run's seed, the step, and the number of the micro-batch within it."""
 
     seed: int
     step: int

@@ -58,8 +58,8 @@ def cutmix_box(lam: float, height: int, width: int, y: int, x: int) -> tuple[int
 def partners(mix: Mix, batch: Tensor) -> Tensor:
     """A copy of the batch (B, ...), each image replaced by its partner.
 
-    reversed: the image at the mirrored place, as in timm; rolled: the previous image, as in torchvision; random: as in
-    the papers.
+    reversed: the image at the mirrored position, as in timm; rolled: the previous image, as in torchvision; random: as
+    in the papers.
     """
     if mix.partner == "reversed":
         return batch.flip(0)

@@ -1,6 +1,6 @@
 """The schema of every recipe: one column of Table 2 of "ResNet strikes back" (arXiv 2110.00476). Imports no torch.
 
-It is flat: the keys stand in groups under recipes/keys/ only to be read.
+It is flat: recipes/keys/ groups the keys only for reading.
 """
 
 from dataclasses import dataclass

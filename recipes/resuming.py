@@ -35,7 +35,7 @@ class TrainingState(Evaluator):
     """
 
     statistics_are_stale = False  # whether a step was taken since they were computed
-    saved_statistics: Tensor | None = None  # those of each device, from a checkpoint until training starts
+    saved_statistics: Tensor | None = None  # of each device; kept from loading until training starts
 
     def __init__(
         self, network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, training_images: TrainingImages, *,

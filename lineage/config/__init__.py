@@ -1,2 +1,4 @@
-"""Is the command right, and what does it leave to be inferred? Schema, constraints, checks, completion, messages.
-Imports no torch."""
+"""Checks a command and completes its config: schema, signatures, checks, completion, messages.
+
+No module imports torch when it is imported; some functions do when they are called.
+"""

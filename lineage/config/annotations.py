@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 
 from lineage.config.sources import Import, Module, dotted
 
-MODULES = ("typing", "collections", "pathlib")  # an imported name has its meaning below if it is of one of these
+MODULES = ("typing", "collections", "pathlib")  # only names imported from these have the meanings below
 LISTS: dict[str, Any] = {
     "list": list, "List": list, "tuple": tuple, "Sequence": Sequence, "Iterable": Iterable,
 }  # fmt: skip
@@ -24,7 +24,7 @@ def evaluate(annotation: ast.expr | None, module: Module) -> Any:
     """
     try:
         return Any if annotation is None else _evaluate(annotation, module)
-    except RecursionError:  # names that stand for each other
+    except RecursionError:  # names that are defined by each other
         return Any
 
 

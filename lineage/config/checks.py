@@ -38,7 +38,7 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
         hydra: the `hydra` node of the command; None: of the command that runs.
 
     Raises:
-        UserError, RecipeError: the first thing that is wrong, with the nearest right one.
+        UserError, RecipeError: the first thing that is wrong, with the nearest valid one.
     """
     hydra = hydra or HydraConfig.get()
     verb, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
@@ -204,7 +204,7 @@ def _check_tasks(cfg: DictConfig) -> None:
 
 
 def check_sweeper(hydra: Any) -> None:
-    """Refuse Hydra's own, which checks no job before the first, and ends well whatever its jobs do."""
+    """Refuse Hydra's own sweeper, which does not check all jobs first and exits with 0 when jobs fail."""
     if str(hydra.sweeper._target_).endswith("BasicSweeper"):
         raise UserError("hydra/sweeper=basic: leave it out; the default, grid, checks all jobs and ranks them.")
 

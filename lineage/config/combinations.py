@@ -1,4 +1,4 @@
-"""What is right alone and wrong beside another value, or beside the files that are there. Imports no torch."""
+"""Checks values that are valid alone, but not with another value or with the files on the disk. Imports no torch."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from lineage.weights.preprocessing import LIBRARIES
 
 
 def check_combinations(cfg: DictConfig) -> None:
-    """What is right alone and wrong beside another value."""
+    """Refuse values that are valid alone, but not together. Raises UserError."""
     data, recipe, trainer = cfg.datamodule, cfg.recipe, cfg.trainer
     for name in ("mean", "std"):
         values = data.get(name)
@@ -66,7 +66,7 @@ def _check_early_stopping(path: str, node: DictConfig) -> None:
 
 
 def check_root(cfg: DictConfig, verb: str) -> None:
-    """A folder of images that is not there is missed before torch is imported; other data are downloaded."""
+    """Raise UserError if a folder of images is missing, before torch is imported; other data are downloaded."""
     folders = ("lineage.datamodules.sets.imagefolder.", "lineage.datamodules.sets.imagenet.")
     if verb in ("train", "evaluate", "prepare", "preview") and str(cfg.datamodule._target_).startswith(folders):
         root = Path(str(cfg.datamodule.root)).expanduser().absolute()

@@ -38,7 +38,7 @@ def complete(cfg: DictConfig) -> DictConfig:
     """A new config, in which nothing is left to be inferred.
 
     Raises:
-        Finished: the run is finished; this prints so.
+        Finished: the run is finished, and a line that says so was printed.
         UserError: the run's directory holds another run; a size or crop that the data cannot have; data that are
             missing, or do not fit the command.
         ArchitectureError: there are no such weights.
@@ -138,13 +138,13 @@ def _weights_are_gone(cfg: DictConfig) -> bool:
 
 
 def _apply_pretrained_preprocessing(cfg: DictConfig) -> None:
-    """Preprocess images as the weights had them, but for what the command gives: a value, or a recipe by name.
+    """Use the preprocessing of the weights, except for what the command gives: a value, or a recipe by name.
 
     An evaluation takes all of it. A training run takes mean and deviation; sizes, crop and interpolation are its
     recipe's.
 
     Raises:
-        UserError: the weights had images preprocessed in a way that is not made here, and the command chooses no other.
+        UserError: the preprocessing of the weights is not implemented here, and the command chooses no other.
     """
     record, keys = pretrained_preprocessing(cfg), set(overridden_keys())
     if record is None:
@@ -190,8 +190,8 @@ def _continue_earlier_run(cfg: DictConfig, inferred: list[str]) -> None:
 
 
 def _keep_mean(folder: Path, cfg: DictConfig, inferred: list[str]) -> None:
-    """A run keeps the mean and deviation of its first start, if an unreadable image was mended since, or if the file of
-    weights is gone that recorded them."""
+    """Keep the mean and deviation of the run's first start if an unreadable image was repaired since, or if the file of
+    weights that stated them is gone."""
     if not directory.has_checkpoint(folder) or not (folder / "config.yaml").exists():
         return
     from lineage.datamodules.discovery.statistics import nearly_equal
@@ -205,8 +205,8 @@ def _keep_mean(folder: Path, cfg: DictConfig, inferred: list[str]) -> None:
 
 
 def with_run(cfg: DictConfig) -> DictConfig:
-    """A new config that has the network, data, recipe and weights of the run that `run` names, below what the command
-    gives.
+    """A new config with the network, data, recipe and weights of the run that `run` names; what the command gives takes
+    precedence.
 
     A run's directory may come from elsewhere: only classes of this project, and of trusted packages, are built.
 

@@ -1,5 +1,5 @@
-"""Which pixels: how images are preprocessed in an evaluation, how the pretrained weights had them, the smallest
-there are."""
+"""Derived from a config: the preprocessing of an evaluation and of the pretrained weights, and the smallest image
+side."""
 
 from omegaconf import DictConfig
 
@@ -24,7 +24,7 @@ def eval_preprocessing(cfg: DictConfig) -> Preprocessing:
 
 
 def pretrained_preprocessing(cfg: DictConfig) -> Preprocessing | None:
-    """How the images were preprocessed that the weights of `pretrained` were trained on; None: no record says.
+    """The preprocessing of the images that the weights of `pretrained` were trained on; None: unknown.
 
     Imports torch. Raises ArchitectureError: there are no such weights.
     """
@@ -42,7 +42,7 @@ def pretrained_preprocessing(cfg: DictConfig) -> Preprocessing | None:
 
 
 def smallest_size(cfg: DictConfig) -> tuple[int, str]:
-    """The smallest side of an image that the network is given in training or evaluation, and the value that says so."""
+    """The smallest side of an image in training or evaluation, and the setting that determines it."""
     recipe, native = cfg.recipe, cfg.datamodule.resolution
     sides = [(native, f"datamodule.resolution={native}")]
     if native is None:

@@ -61,7 +61,7 @@ def teacher_config(cfg: DictConfig) -> DictConfig:
 
 
 def teacher_name(cfg: DictConfig) -> str:
-    """The whole name of the teacher, which the command may shorten; of a run that goes on, what it was at its start.
+    """The whole name of the teacher, which the command may shorten; a continued run keeps the teacher of its start.
 
     Raises:
         UserError: there is no such run, or it is this one.

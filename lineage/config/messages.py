@@ -36,8 +36,8 @@ def for_people() -> Iterator[None]:
 
 
 def leave(message: str) -> None:
-    """Print a line, with the rank if it is not the first, and exit with 1. What is wrong with the command itself, which
-    is found before torch is imported, the first rank of a machine says for all."""
+    """Print a line, with the rank if it is not the first, and exit with 1. A mistake in the
+    command is found before torch is imported; only the first rank of a machine prints it."""
     local = os.environ.get("LOCAL_RANK", "0")
     rank = os.environ.get("RANK", local)
     if local == "0" or "torch" in sys.modules:
@@ -50,8 +50,7 @@ def leave(message: str) -> None:
 
 
 def user_sentence(error: BaseException, verb: str = "train", words: Sequence[str] = ()) -> str | None:
-    """What a user should read of an exception of a command; None if it is a fault of the program, whose traceback is
-    wanted."""
+    """The message of an exception for the user; None for a bug, whose traceback should be shown."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, InstantiationException):
@@ -100,7 +99,7 @@ def _library_sentence(error: BaseException) -> str | None:
 
 
 def _instantiation_sentence(error: InstantiationException) -> str | None:
-    """The sentence behind Hydra's report that a _target_ failed; None if it is a fault of the program."""
+    """The sentence behind Hydra's report that a _target_ failed; None for a bug."""
     cause = error.__cause__
     if isinstance(cause, UserError):
         return str(cause)

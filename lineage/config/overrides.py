@@ -50,11 +50,11 @@ READ = {
     ),
     "prepare": (
         "datamodule", "datamodule.[!w]*", "out", "max_size", "quality", "images_per_shard", "check", "seed", "hydra/*",
-        "hydra.*",  # of the data neither workers nor window
+        "hydra.*",  # [!w]: neither workers nor window
     ),
 }  # fmt: skip
 
-# Keys of Hydra's that act here; its folders and logs are this project's.
+# Keys of Hydra that have an effect; its folders and logs are replaced by this project's.
 HYDRA_KEYS = (
     "hydra/launcher", "hydra/sweeper", "hydra/callbacks", "hydra.launcher.*", "hydra.sweeper.*", "hydra.callbacks.*",
     "hydra.mode", "hydra.searchpath", "hydra.job.env_set.*", "hydra.job.env_copy",
@@ -78,7 +78,7 @@ ELSEWHERE = {
     "num_sanity_val_steps": "there are none",
     "overfit_batches": "fewer steps an epoch are trainer.limit_train_batches",
 }
-# Lightning's callbacks for what is done here in another way, and in which.
+# Lightning's callbacks whose work is done in another way here, and how.
 NOT_A_CALLBACK = {
     **dict.fromkeys(("ModelCheckpoint", "OnExceptionCheckpoint"), ELSEWHERE["enable_checkpointing"]),
     **dict.fromkeys(

@@ -53,7 +53,7 @@ def arguments(target: str) -> Signature | None:
                 return _class_signature(_ancestors(module, node))
             case (module, ast.FunctionDef() as node):
                 return _function_signature(module, node, 0)
-    except RecursionError:  # names that stand for each other
+    except RecursionError:  # names that are defined by each other
         pass
     return None
 

@@ -1,4 +1,4 @@
-"""What a file from elsewhere may ask to be built: classes of this project, and of packages that the user trusts."""
+"""Which classes the config in a file may build: those of this project, and of packages that the user trusts."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -19,9 +19,9 @@ def trusted_packages(cfg: DictConfig) -> list[str]:
 
 
 def check_target(path: Path, group: str, node: DictConfig, packages: Collection[str]) -> None:
-    """Raise UserError unless what a config from elsewhere builds is one class, of this project or of these packages.
+    """Raise UserError unless a config from a file builds one class, of this project or of these packages.
 
-    A `_target_` is a function that is called: torch.hub.load and pathlib.Path.touch are as good as any.
+    Hydra calls whatever `_target_` names, be it torch.hub.load or pathlib.Path.touch.
     """
     values: Any = OmegaConf.to_container(node, resolve=False)
     targets = list(_targets(values))

@@ -2,7 +2,7 @@
 
 The order is that of the papers and of timm: crop, flip, operations on single images (policies.py), and then, on the
 device, lighting, normalisation and erasing (device.py). Photographs, which have any size, take two steps. The recipe
-says which box of each it wants at which size (CropResize), and the data module decodes that. The result is a batch of
+chooses a box of each and its final size (CropResize), and the data module decodes that box. The result is a batch of
 one size, whose remaining crop and flip are done on the device, unless an operation on single images follows them.
 """
 

@@ -1,4 +1,4 @@
-"""The keys of a recipe, in the groups of the paper's table: each with its type, its range and what it goes with.
+"""The keys of a recipe, in the groups of the paper's table: each with its type, range and dependencies.
 
-A group's bases are the groups whose keys its checks read too.
+A group derives from the groups whose keys its checks also read.
 """

@@ -14,7 +14,7 @@ Interpolation = Annotated[str, Literal["bilinear", "bicubic", "area"]]
 Strength = Annotated[float, "0 <= x <= 10"]
 MixAlpha = Annotated[float, "0 <= x <= 1000"]
 AUTO_AUGMENTS = ("original", "originalr", "v0", "v0r", "3a")  # timm's policies
-RAND_AUGMENT_SETS = ("tweights", "t3a", "t3aw")  # and its sets of operations, where they are not all
+RAND_AUGMENT_SETS = ("tweights", "t3a", "t3aw")  # and its subsets of operations
 ErasingMode = Annotated[str, Literal["pixel", "constant"]]
 Partner = Annotated[str, Literal["reversed", "random", "rolled"]]
 MixPer = Annotated[str, Literal["step", "chunk"]]
@@ -42,7 +42,7 @@ class Augmentation:
     cutout: Annotated[int, "0 <= x <= 8192"] = 0  # side in pixels of a square that is the mean (arXiv 1708.04552)
     mixup_alpha: MixAlpha = 0.0  # arXiv 1710.09412
     cutmix_alpha: MixAlpha = 0.0  # arXiv 1905.04899; beside mixup: one of the two, by equal chance
-    mix_partner: Partner  # reversed: the mirror place in the batch (timm); rolled: torchvision
+    mix_partner: Partner  # reversed: the mirrored position in the batch (timm); rolled: torchvision
     mix_per: MixPer  # one draw a step, or one for each micro-batch of a device
 
     if TYPE_CHECKING:  # of another group

@@ -12,7 +12,7 @@ Finetune = Annotated[str, Literal["", "classifier"]]
 
 @dataclass(kw_only=True)
 class Length:
-    # A data set with a native size (digits, MNIST, CIFAR) keeps it; train_res and test_res speak to the others.
+    # A data set with a native size (digits, MNIST, CIFAR) keeps it; train_res and test_res are for the others.
     epochs: Annotated[int, "1 <= x <= 1000000"]
     cooldown_epochs: Annotated[int, "0 <= x <= 100000"] = 0  # more epochs after them, at the rate of the schedule's end
     passes: Annotated[int, "0 <= x <= 1000"] = 0  # times that an epoch goes through the data; 0 and 1: once
@@ -20,7 +20,7 @@ class Length:
     train_res: Pixels
     progressive_res: list[Pixels] = field(default_factory=list)  # in equal shares of the epochs; the last is train_res
     test_res: Pixels
-    finetune: Finetune = ""  # classifier: it alone is trained, and the last BN's statistics move
+    finetune: Finetune = ""  # classifier: train only the classifier, and update the last BN's statistics
 
     @property
     def total_epochs(self) -> int:

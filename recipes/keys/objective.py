@@ -24,11 +24,11 @@ class Objective(Augmentation, Regularization):
     loss_sum: bool = False  # sum over a step's images instead of their mean
     bce_threshold: BelowOne = 0.0  # bce: targets above it become 1, the others 0; 0: soft
     multi_hot: bool = False  # bce: every mixed class has the full target, 1 - eps + eps / K (RSB's A1)
-    distill: Distillation = ""  # from the command's teacher: its probabilities, or its first class
-    distill_share: Share = 0.0  # of the loss; the rest is that against the labels
+    distill: Distillation = ""  # targets from the teacher: soft, its probabilities; hard, its top class
+    distill_share: Share = 0.0  # of the distillation in the loss; the rest is the loss against the labels
     distill_temperature: Annotated[float, "0 <= x <= 1000"] = 0.0  # soft: of both softmaxes (arXiv 1503.02531)
     mixed_precision: bool  # allowed; used where the device gains from it
-    drop_last: bool  # whether a last part of a batch is dropped, or is a smaller step
+    drop_last: bool  # whether an incomplete last batch is dropped, or is a smaller step
 
     @property
     def mixes(self) -> bool:

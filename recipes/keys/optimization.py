@@ -28,9 +28,9 @@ class Optimization:
     decay_bias: bool  # and on the biases of convolutions and linear layers
     no_decay_depthwise: bool = False  # and not on depthwise filters (arXiv 1704.04861, section 3.2)
     norm_bias_lr_factor: Annotated[float, "0 <= x <= 1e4"] = 0.0  # BN biases: their rate over lr; divides their decay
-    layer_decay: Share = 0.0  # rate of each layer over that of the one behind it (arXiv 2106.08254)
+    layer_decay: Share = 0.0  # rate of each layer relative to the next one's (arXiv 2106.08254)
     lookahead: BelowOne = 0.0  # decay of slow weights (arXiv 1907.08610) at the end
-    lookahead_steps: Annotated[int, "0 <= x <= 1000"] = 0  # steps between two meetings with the slow weights
+    lookahead_steps: Annotated[int, "0 <= x <= 1000"] = 0  # steps between two updates of the slow weights
 
     def problems(self) -> Iterator[str]:
         name = self.optimizer

@@ -27,8 +27,8 @@ class Schedule(Optimization, Length):
     max_decays: Annotated[int, "0 <= x <= 1000"] = 0  # plateau: decays in all; a further one ends the training
     warmup_epochs: Epochs = 0.0
     warmup_lr: Rate = 0.0  # where warm-up starts, linearly to lr
-    warmup_factor: Share = 0.0  # or: the schedule's own rate times a factor, linear from this one to 1
-    after_warmup: bool = False  # the schedule begins where warm-up ends, and is shorter by it
+    warmup_factor: Share = 0.0  # or: a factor of the schedule's rate, linear from this value to 1
+    after_warmup: bool = False  # the schedule begins at the end of warm-up and covers the remaining epochs
     min_lr: Rate = 0.0  # linear, cosine: where they end
 
     def problems(self) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""What a value of a recipe may be, and the error of one that makes no sense.
+"""Types of a recipe's values, and the error of an invalid value.
 
-A key without a default must stand in the YAML; a default only ever means "off". A choice of words is annotated
+A key without a default must be in the YAML; a default always means "off". A choice of words is annotated
 `Annotated[str, Literal[...]]`, since OmegaConf does not take a Literal as a type. Imports no torch.
 """
 
@@ -16,4 +16,4 @@ Pixels = Annotated[int, "1 <= x <= 8192"]
 
 
 class RecipeError(UserError, ValueError):
-    """A value that the procedure cannot have; the message is one line for the user."""
+    """An invalid value of a recipe; the message is one line for the user."""

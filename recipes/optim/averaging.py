@@ -1,4 +1,4 @@
-"""Averages of the weights: exponential (EMA) and equal (SWA), which validation and test use, and Lookahead, which
+"""Averages of the weights: exponential (EMA) and equal (SWA), used in validation and test, and Lookahead, which
 replaces the trained weights."""
 
 import copy
@@ -106,7 +106,7 @@ class Lookahead:
 
     @torch.no_grad()
     def restart(self, network: nn.Module) -> None:
-        """Set the slow weights to the network's present ones."""
+        """Set the slow weights to the network's current ones."""
         torch._foreach_copy_(self.slow, _float_tensors(network))
 
     @torch.no_grad()

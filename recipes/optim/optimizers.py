@@ -110,8 +110,8 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
 def prepare_finetuning(network: nn.Module) -> None:
     """Freeze everything but the classifier, to train it at the resolution of the test (FixRes).
 
-    The statistics of the last batch normalisation follow the data. All other modules, dropout and auxiliary heads too,
-    go into evaluation mode; Lightning does not change the modes.
+    The statistics of the last batch normalisation follow the data. All other modules, dropout and auxiliary
+    heads too, are set to evaluation mode, which Lightning does not change.
 
     Source: Touvron et al. 2019, arXiv 1906.06423, section 4. The paper trains the weights of that normalisation too;
     its code (imnet_finetune/train.py) trains the linear layer alone, as here.
