@@ -1,1 +1,1 @@
-"""Lineage's plugins, which Hydra finds in packages under `hydra_plugins`; that name is its rule."""
+"""Lineage's plugins, which Hydra looks for in packages named `hydra_plugins`."""

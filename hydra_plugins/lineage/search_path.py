@@ -1,4 +1,4 @@
-"""The YAML of installed packages that extend this one (lineage/plugins.py) can be chosen as our own."""
+"""Makes the YAML of installed packages that extend this one (lineage/plugins.py) available like our own."""
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin

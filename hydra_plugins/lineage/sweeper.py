@@ -1,5 +1,5 @@
-"""The sweeper of grids: Hydra's own, which checks every job before the first is launched, and ranks them at the end,
-whoever launches them (hydra/launcher=processes, joblib, submitit_slurm, ...)."""
+"""The sweeper of grids: Hydra's BasicSweeper that also checks every job before the first is launched, and ranks them at
+the end, with any launcher (hydra/launcher=processes, joblib, submitit_slurm, ...)."""
 
 import sys
 import time

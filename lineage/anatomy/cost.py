@@ -27,7 +27,7 @@ class ShapesOnly(TorchDispatchMode):
     """While entered, tensors have the right shapes and meaningless values."""
 
     def record(self, func: Any, args: Any, out: Any) -> None:
-        """Told of each operation; for subclasses."""
+        """Called after each operation; for subclasses."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = self.run(func, args, kwargs or {})

@@ -147,7 +147,7 @@ class Trace(ShapesOnly):
         return self.add_node("gate", out, [i for s in maps for i in s.nodes], union([s.field for s in maps]))
 
     def mark_auxiliary(self, logits: Tensor) -> None:
-        """Mark the nodes that do not lead to the logits, through a gate neither."""
+        """Mark the nodes that do not lead to the logits, not even through a gate."""
         leading = set(self.sources[id(logits)].nodes)
         for node in reversed(self.nodes):  # a node stands behind those that it reads
             if node.index in leading:

@@ -1,4 +1,4 @@
-"""The doors, a verb a file: each checks its config, completes it, builds the parts, then works."""
+"""The verbs of the command line, one per file: each checks and completes its config, builds the parts, and runs."""
 
 import functools
 import os
@@ -27,11 +27,11 @@ CONF = Path(lineage.__file__).parent / "conf"
 
 
 def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
-    """Make a verb of a function of a config; its file names the verb and conf/VERB.yaml.
+    """Turn a function of a config into a verb, named after its file; its config is conf/VERB.yaml.
 
     Returns:
-        A function of the command's words that returns what `task` does. It raises UserError for a mistake, else what
-        `task` raises. Of a sweep, the jobs' own processes run `task`, and nothing is returned.
+        A function of the command's arguments that returns the result of `task`. It raises UserError for a mistake,
+        otherwise what `task` raises. In a sweep the jobs' own processes run `task`, and nothing is returned.
     """
     verb = task.__module__.rpartition(".")[2]
 
@@ -46,16 +46,16 @@ def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
             except Finished as finished:
                 returned.append(finished.results)
             except Exception as error:
-                if HydraConfig.get().mode == RunMode.MULTIRUN:  # of a sweep in this process the next job comes
+                if HydraConfig.get().mode == RunMode.MULTIRUN:  # a sweep within this process goes on to the next job
                     raise
                 raised.append(error)  # Hydra would print a line of its own
             value = returned[-1] if returned else None
             return value.get("val_top1") if isinstance(value, dict) else None
 
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises, instead of printing its own view of an error
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises errors instead of printing them
         version.setbase("1.3")
         parser = get_args_parser()
-        # -m may stand anywhere: between other words Hydra does not know it
+        # Hydra's parser does not accept -m between overrides
         args = parser.parse_args(sorted(words, key=lambda word: word not in ("-m", "--multirun")))
         if args.experimental_rerun is not None:
             raise UserError("--experimental-rerun: a run goes on by the same command with run=NAME.")
@@ -76,10 +76,10 @@ def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
 
 
 def main(verb: str | None = None) -> None:
-    """A command of a shell.
+    """The entry point of the command line.
 
     Args:
-        verb: the door; None: the command's first word.
+        verb: None: the first argument.
     """
     guard_streams()
     words = sys.argv[1:]

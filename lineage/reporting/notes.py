@@ -1,4 +1,4 @@
-"""Settings of a config that have no effect, or an unexpected one, in this run: sentences for its first lines."""
+"""Notes on settings that have no effect, or an unexpected one, in this run."""
 
 import math
 from typing import cast

@@ -1,4 +1,4 @@
-"""The screen: what will run, and the results."""
+"""The tables on the screen: what will run, and the results."""
 
 import sys
 from collections.abc import Mapping, Sequence

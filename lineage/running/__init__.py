@@ -1,4 +1,4 @@
-"""What surrounds a run: the first screen, the run directory, checkpoints and resume, results, errors, sweeps.
+"""A run: its directory, Lightning's Trainer, checkpoints and resume, stopping, several processes.
 
-check, errors, schema and run_directory import no torch: a wrong command is refused before that.
+directory.py and parent.py import no torch: a wrong command is refused before that.
 """

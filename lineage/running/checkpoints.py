@@ -47,12 +47,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class Checkpoints(ModelCheckpoint):
     """last.ckpt, the one before it, and best.ckpt, of the highest val_top1.
 
-    Lightning's ModelCheckpoint in its names (best_model_path, last_model_path, best_model_score), with this project's
-    files; lineage/running/stopping.py says when within an epoch to save.
+    It has the attributes of Lightning's ModelCheckpoint (best_model_path, last_model_path, best_model_score), but this
+    project's files; lineage/running/stopping.py says when within an epoch to save.
 
     Args:
         folder: of the files.
-        minutes, steps: how often within an epoch; 0: not.
+        minutes, steps: intervals of saving within an epoch; 0: none.
         facts: saved with the weights: the network's arguments (arch), so that they are never loaded into another
             network, and how images are preprocessed, so that an evaluation does the same.
     """
@@ -97,7 +97,7 @@ class Checkpoints(ModelCheckpoint):
         if self.best >= 0:
             self.best_model_path, self.best_model_score = str(self.folder / BEST), torch.tensor(self.best)
 
-    # Lightning's own times of saving
+    # Lightning's own saving is disabled.
     def setup(self, *_: Any, **__: Any) -> None: ...
     def on_train_start(self, *_: Any) -> None: ...
     def on_train_batch_end(self, *_: Any) -> None: ...
@@ -133,7 +133,7 @@ def read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} does not exist.") from None
     except IsADirectoryError as error:
         raise CheckpointError(f"{path} is damaged (a folder) and cannot be read.") from error
-    except (OSError, MemoryError) as error:  # a healthy file, perhaps: no other takes its place
+    except (OSError, MemoryError) as error:  # the file may be intact, so no other checkpoint replaces it
         raise UserError(
             f"{path} cannot be read ({reason(error)}). It stays; once it can be read, the same command goes on."
         ) from error
@@ -147,9 +147,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 class Start(NamedTuple):
-    """Where a run goes on: its newest readable checkpoint, if any; what there is to say of damaged ones.
+    """Where a run continues: its newest readable checkpoint, if any, and messages about damaged ones.
 
-    notes: of the network as it was built at first, such as from whose weights, which nobody reads again.
+    notes: of the network at the run's first start, such as the source of its weights, which are not loaded again.
     """
 
     path: Path | None = None
@@ -160,7 +160,7 @@ class Start(NamedTuple):
 
 
 def to_continue(folder: Path) -> Start:
-    """Where the run of a folder goes on.
+    """Where the run in a folder continues.
 
     Raises:
         CheckpointError: there are checkpoints and none can be read.
@@ -186,7 +186,7 @@ def to_continue(folder: Path) -> Start:
 def repair(folder: Path, start: Start) -> None:
     """Leave no damaged last.ckpt, which would become the previous one, and no best.ckpt that is older than the best.
 
-    A kill may come between the writing of the best epoch and its naming.
+    A kill may come between writing the checkpoint of the best epoch and linking it as best.ckpt.
     """
     if start.path is None:
         return

@@ -1,4 +1,4 @@
-"""A run's directory: its name, who works in it, whose it is, what it holds. Imports no torch."""
+"""A run's directory: its name, the run that it belongs to, and its files. Imports no torch."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from lineage.files import read_json, read_text, reason, write_whole
 from lineage.renames import current_name
 
 SAME = ("arch", "datamodule", "recipe", "pretrained", "freeze", "teacher", "seed")  # what a run may not change
-FREE = (  # but for this of it: where and by whom files are read, and what then comes of those that cannot be
+FREE = (  # except these keys: where files are read, by how many processes, and what unreadable ones do
     "datamodule.root",
     "datamodule.workers",
     "datamodule.cache",
@@ -56,22 +56,22 @@ def is_finished(folder: Path) -> bool:
     return (folder / "results.json").exists()
 
 
-# ---- whose it is
+# ---- the run that it belongs to
 
 
 def check_same(folder: Path, cfg: DictConfig, found: Collection[str] = ()) -> None:
     """Raise UserError, naming the first difference, if the folder holds a run of another arch, data, recipe or seed.
 
     Args:
-        found: the keys that the data say, and not the command.
+        found: the keys that were inferred from the data.
     """
     saved = folder / "config.yaml"
     if not has_checkpoint(folder) and not is_finished(folder):
-        return  # a run that saved no step keeps no name
+        return  # a run that saved no step may be replaced
     if not saved.exists():
         raise UserError(f"{folder} has checkpoints and no config.yaml, so it is unknown what run it is.")
     old = read_config(saved)
-    if old.datamodule.get("_target_") == cfg.datamodule.get("_target_"):  # else they are other data altogether
+    if old.datamodule.get("_target_") == cfg.datamodule.get("_target_"):  # else: another data set
         _check_found(folder, old, cfg, found)
     for group in SAME:
         before, now = _flat(group, _plain(old.get(group))), _flat(group, _plain(cfg.get(group)))
@@ -84,7 +84,7 @@ def check_same(folder: Path, cfg: DictConfig, found: Collection[str] = ()) -> No
 
 
 def _check_found(folder: Path, old: DictConfig, cfg: DictConfig, found: Collection[str]) -> None:
-    """What the data say comes first: arch.num_classes, for one, follows from it."""
+    """Compare inferred values first: others, such as arch.num_classes, depend on them."""
     for key in found:
         before, now = _plain(OmegaConf.select(old, key)), _plain(OmegaConf.select(cfg, key))
         if before != now:
@@ -143,7 +143,7 @@ def _flat(prefix: str, node: Any) -> dict[str, Any]:
     return {k: v for key, value in node.items() for k, v in _flat(f"{prefix}.{key}", value).items()}
 
 
-# ---- what it holds
+# ---- its files
 
 
 def save_config(folder: Path, cfg: DictConfig, choices: dict[str, str], overrides: list[str]) -> None:

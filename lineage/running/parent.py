@@ -1,4 +1,4 @@
-"""A process that another one started ends with it: a rank with the first, a job with its sweep. Imports no torch."""
+"""Ends a process with the one that started it: a rank with rank 0, a job with its sweep. Imports no torch."""
 
 import os
 import signal
@@ -6,13 +6,13 @@ import sys
 import threading
 import time
 
-PARENT = "LINEAGE_PARENT"  # in the environment: the process whose ranks or jobs its children are
+PARENT = "LINEAGE_PARENT"  # environment variable: the process that started this rank or job
 
 
 def follow_parent() -> None:
-    """Watch the process that started this one, in the background, if this is a rank or a job; be one for others.
+    """In a rank or a job, watch the process that started it, in the background; name this process to its own children.
 
-    A rank whose first rank is gone cannot save: it ends. A job gets SIGTERM, as from a scheduler, and saves.
+    A rank cannot save without rank 0: it ends. A job gets SIGTERM, as from a scheduler, and saves.
     """
     parent = os.environ.get(PARENT)
     os.environ[PARENT] = str(os.getpid())

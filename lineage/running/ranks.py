@@ -1,4 +1,4 @@
-"""Several processes of one run: no one waits for a dead one, no one is left behind, and a line says who it was."""
+"""Several processes of one run: when one dies, the others end instead of waiting, and a message names it."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from pytorch_lightning.strategies.launchers import subprocess_script
 
 from lineage.errors import UserError
 
-BEAT_S = 2.0  # seconds between two signs of life
+BEAT_S = 2.0  # seconds between two heartbeats
 
 
 class RankDied(UserError):
@@ -44,7 +44,7 @@ class Ranks(Callback):
         watch(lambda: self.store.set(f"beat/{trainer.global_rank}", str(time.time_ns())), BEAT_S)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """Say which rank it was, if a collective failed; then leave no process behind."""
+        """If a collective operation failed, name the rank that caused it, and end the processes that this one started."""
         if trainer.world_size == 1 or isinstance(exception, UserError) or not is_collective_failure(exception):
             return
         silent = self.silent(trainer.world_size) if self.store is not None else []
@@ -56,7 +56,7 @@ class Ranks(Callback):
         ) from exception
 
     def silent(self, world_size: int) -> list[int]:
-        """The ranks that give no sign of life, by two looks at the store."""
+        """The ranks whose heartbeat in the store does not change."""
         looks = []
         for _ in range(2):
             looks.append([self._beat(rank) for rank in range(world_size)])
@@ -91,7 +91,7 @@ def watch(look: Callable[[], Any], every: float = 1.0) -> None:
 def observe_children(children: list[Any]) -> None:
     """In the process that starts the others: end, and say why, when one of them has failed.
 
-    In place of Lightning's observer, which kills all without a word, some seconds after one has died.
+    Replaces Lightning's observer, which kills all without a message, some seconds after one has died.
     """
     watch(lambda: _end_with_children(children))
 
@@ -112,13 +112,13 @@ def _end_with_children(children: list[Any]) -> None:
 def _kill(children: list[Any]) -> None:
     for child in children:
         with contextlib.suppress(OSError):
-            os.kill(child.pid, signal.SIGKILL)  # a stopped process takes no other
+            os.kill(child.pid, signal.SIGKILL)  # a stopped process handles no other signal
 
 
 class Agreement:
-    """What one rank knows, all know one step later: the largest value of any of them.
+    """The maximum of values over all ranks, one step late.
 
-    The exchange of a step goes on while the next is computed, on the host, so a GPU's queue stays full.
+    The host exchanges the values while the next step is computed, so a GPU's queue stays full.
     """
 
     def __init__(self, world_size: int, timeout_s: float) -> None:
@@ -128,7 +128,7 @@ class Agreement:
         self.pending: tuple[Any, torch.Tensor] | None = None
 
     def exchange(self, *values: int) -> list[int]:
-        """Say this rank's values; returns those that were agreed on at the call before (alone: these)."""
+        """Send this rank's values; returns the maxima of the previous call (with one rank: these values)."""
         if self.alone:
             return list(values)
         before = self.finish(*[0] * len(values))
@@ -137,7 +137,7 @@ class Agreement:
         return before
 
     def finish(self, *values: int) -> list[int]:
-        """Wait for the exchange that is under way; `values` if there is none."""
+        """The maxima of the pending exchange; `values` if there is none."""
         if self.pending is None:
             return list(values)
         work, tensor = self.pending

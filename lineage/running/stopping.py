@@ -1,4 +1,4 @@
-"""A run that receives a signal to stop saves its step, says so, and exits with the status that schedulers expect."""
+"""A run that receives a signal to stop saves its step, reports it, and exits with the status that schedulers expect."""
 
 import logging
 import os
@@ -24,11 +24,11 @@ SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 class Stop(Callback):
-    """On SIGTERM, SIGHUP, Ctrl-C, SIGUSR1 or after `max_time`: save, say so, raise Stopped.
+    """On SIGTERM, SIGHUP, Ctrl-C, SIGUSR1 or after `max_time`: save, report it, raise Stopped.
 
-    What one rank receives, all know one step later; a checkpoint that is due by the clock is agreed on in the same way.
-    During validation it waits for the end of the epoch. A second signal ends the process at once; the last saved step
-    stays. In a job of SLURM SIGUSR1 also requeues the job.
+    A signal to one rank stops all of them one step later; they agree in the same way on a checkpoint that is due by
+    time. During validation a stop waits for the end of the epoch. A second signal ends the process at once; the last
+    saved step stays. In a SLURM job SIGUSR1 also requeues the job.
 
     Args:
         max_time: DD:HH:MM:SS from the start of training in this process, or None.

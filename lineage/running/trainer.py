@@ -36,7 +36,7 @@ PROFILERS: dict[str, Any] = {"simple": SimpleProfiler, "advanced": AdvancedProfi
 
 
 class Trainer(pl.Trainer):
-    """Lightning's Trainer. Its arguments are Lightning's, but for these; other ones of Lightning's are decided here.
+    """Lightning's Trainer. It takes these arguments and some of Lightning's; the other ones of Lightning's are fixed.
 
     Args:
         precision: "auto" or one of Lightning's; "auto" is mixed where the device gains and `mixed_precision` allows it.
@@ -156,7 +156,7 @@ def ddp(timeout_s: float) -> DDPStrategy:
     that a continued run would differ from one that was not stopped."""
     parameters = inspect.signature(DistributedDataParallel.__init__).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in parameters else "broadcast_buffers"  # since torch 2.14
-    # NCCL ends the process without a word; lineage/running/ranks.py, which has one, shall be first
+    # NCCL ends the process without a message, so lineage/running/ranks.py, which prints one, gets a minute's start
     wait = timedelta(seconds=timeout_s + 60 * torch.cuda.is_available())
     return DDPStrategy(timeout=wait, **{name: False})  # type: ignore[arg-type]
 
@@ -186,12 +186,12 @@ def choose_precision(accelerator: str, mixed_precision: bool, macs: float) -> st
 
 def cpu_computes_in_bf16() -> bool:
     """Whether this CPU has bf16 instructions; without them bf16 is a hundred times slower than fp32. torch has no
-    public word for it."""
+    public function for it."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def quiet_lightning() -> None:
-    """Lightning's announcements say what the first screen says."""
+    """Silence messages of Lightning that repeat the first screen."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for sentence in (
@@ -206,5 +206,5 @@ def quiet_lightning() -> None:
         r".*AMP with fp16 is not supported on CPU.*",  # refused
     ):
         warnings.filterwarnings("ignore", sentence)
-    # gloo's and NCCL's own lines about a peer that has gone; lineage/running/ranks.py says it
+    # gloo's and NCCL's own lines about a dead peer, which lineage/running/ranks.py reports
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL" if "RANK" in os.environ else "ERROR")

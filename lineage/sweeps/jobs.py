@@ -1,4 +1,4 @@
-"""The jobs of a sweep: their names, their directories, and how one is found again."""
+"""The jobs of a sweep: their names and directories, and the search for one by name."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ from lineage.files import read_json, write_whole
 from lineage.running.directory import is_finished
 from lineage.text import nearest
 
-# Where a job runs and what it is called do not make it another job.
+# Keys that do not make another job: its name, and where it runs.
 NOT_IN_NAME = ("run", "runs", "trainer", "logger", "hydra", "datamodule.root", "datamodule.workers")
-NAMED_BY_ROOT = ("datamodule=imagefolder", "datamodule=packed")  # of these another folder is another data set
+NAMED_BY_ROOT = ("datamodule=imagefolder", "datamodule=packed")  # another root is another data set
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ def _is_left_out(key: str) -> bool:
 
 
 def make_jobs(sweep: Path, points: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
-    """The jobs of a grid's points, numbered from 1 on, or after the first `first`."""
+    """The jobs of a grid's points, numbered from `first` + 1 on."""
     return [Job(number, list(point), sweep / job_name(point)) for number, point in enumerate(points, start=first + 1)]
 
 
 def check_distinct(jobs: Sequence[Job]) -> None:
-    """Raise UserError if two jobs would be one, in one directory: what they differ in is in no name."""
+    """Raise UserError if two jobs would share a directory, because they differ only in what is not part of its name."""
     first: dict[Path, Job] = {}
     for job in jobs:
         other = first.setdefault(job.folder, job)

@@ -28,7 +28,7 @@ def run_jobs(jobs: Sequence[Job], runs: Path, total: int, config_dir: str | None
         config_dir: the folder of the user's own YAML.
 
     Raises:
-        Stopped: this process was received to stop, and the job has saved its step.
+        Stopped: this process received a signal to stop, and the job has saved its step.
     """
     values: list[float | None] = []
     for job in jobs:
@@ -42,7 +42,7 @@ def run_jobs(jobs: Sequence[Job], runs: Path, total: int, config_dir: str | None
 
 
 def _run(line: list[str], environment: Mapping[str, str]) -> None:
-    """Run a command to its end. What tells this process to stop is the command's too, which may take its time to save.
+    """Run a command to its end. Signals to stop are passed on to the command, which may take its time to save.
 
     (subprocess.run would kill it a quarter of a second after Ctrl-C.)
     """

@@ -15,7 +15,7 @@ from lineage.sweeps.jobs import Job, is_done, load_jobs
 
 
 def show_ranking(sweep: Path, runs: Path, stopped: bool = False) -> bool:
-    """Print the tables of all jobs of a sweep, best first, and what is missing; whether nothing is.
+    """Print the tables of all jobs of a sweep, best first, and the missing ones; returns whether none is missing.
 
     Args:
         stopped: whether the sweep was left before its last job.

@@ -1,7 +1,7 @@
 """Write a network for other programs: as timm's or torchvision's weights, as safetensors, ONNX or torch.export.
 
-The result is loaded again by the program that it is for, and must give the network's own logits, before it gets its
-name. It holds, where the format has a place for them, the preprocessing of images and the names of the classes.
+The result gets its final name only after the target library has loaded it and given the network's own logits.
+It holds, where the format has a place for them, the preprocessing of images and the names of the classes.
 """
 
 import copy
