@@ -66,5 +66,5 @@ def parameter_layers(network: Any) -> list[list[str]]:
     from timm.models import group_parameters
 
     if not hasattr(network, "group_matcher"):
-        raise ArchitectureError(f"timm's {type(network).__name__} does not tell the depth of its layers.")
+        raise ArchitectureError(f"timm's {type(network).__name__} does not state the depth of its layers.")
     return [*group_parameters(network, network.group_matcher()).values()]

@@ -180,7 +180,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
 
     procedure, images, seed = _suited(recipe(cfg), data), data.train, cfg.seed
     if procedure.loss == "rbf" and not getattr(network, "logits_are_distances", False):
-        raise RecipeError("recipe.loss=rbf: it needs distances to codes, as arch=lenet5 arch.variant=1998 answers.")
+        raise RecipeError("recipe.loss=rbf: it needs distances to codes, which arch=lenet5 arch.variant=1998 returns.")
     order = EpochOrder(
         len(images), procedure.batch_size, procedure.repeated_aug, procedure.drop_last, seed, procedure.passes,
         window=data.window, limit=trainer.limit_of_steps,
@@ -235,7 +235,7 @@ def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer
     for split, images in (("val", data.val), ("test", data.test)):
         limit, batches = getattr(trainer, f"limit_{split}_batches"), math.ceil(len(images) / batch / trainer.world_size)
         if isinstance(limit, float) and 0 < limit * batches < 1:
-            raise UserError(f"trainer.limit_{split}_batches={limit:g}: of {batches} batches it leaves none.")
+            raise UserError(f"trainer.limit_{split}_batches={limit:g}: it leaves none of {batches} batches.")
     data.connect_evaluation(batch, view)
 
 

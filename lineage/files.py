@@ -85,7 +85,7 @@ def check_no_links(folder: Path) -> None:
     lands elsewhere. (wandb makes links in its own folder.)"""
     for path in [folder, *folder.glob("*"), *folder.glob("[!w]*/*")]:
         if path.is_symlink():
-            raise UserError(f"{path} is a link, and a run follows none: remove it, or choose another name.")
+            raise UserError(f"{path} is a link, which a run does not follow: remove it, or choose another name.")
 
 
 class Lock:
@@ -109,7 +109,7 @@ class Lock:
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-            sys.stderr.write(f"{self.folder}: this file system has no locks, so nobody notices a second command.\n")
+            sys.stderr.write(f"{self.folder}: this file system has no locks, so a second command is not noticed.\n")
             return
         here = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         write_whole(self.folder / ".lock.json", json.dumps(here))

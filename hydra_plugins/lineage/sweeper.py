@@ -52,7 +52,7 @@ class Grid(BasicSweeper):
 
         sweep, runs = Path(str(config.hydra.sweep.dir)), Path(str(config.runs))
         if (sweep / "config.yaml").exists():
-            raise UserError(f"{sweep} is a run, whose command goes on without -m; a sweep has another name.")
+            raise UserError(f"{sweep} is a run: continue it without -m, or choose another name for a sweep.")
         check_distinct(make_jobs(sweep, points))
         lock = Lock(sweep)
         lock.acquire()
@@ -67,13 +67,13 @@ class Grid(BasicSweeper):
 
 
 def _check_grid(overrides: list[Override], hydra: DictConfig) -> None:
-    """Refuse what a sweep has one of, and numbers of jobs that are none. Raises UserError."""
+    """Refuse several values of `run` and `runs`, and settings that the launcher cannot have. Raises UserError."""
     for override in overrides:
         if override.is_sweep_override() and override.key_or_group in ("run", "runs"):
             raise UserError(f"{override.key_or_group}: a sweep has one; its jobs' directories are named by overrides.")
     for key in ("backend", "prefer"):
         if any(override.startswith(f"hydra.launcher.{key}=") for override in hydra.overrides.hydra):
-            raise UserError(f"hydra.launcher.{key}: joblib's launcher has processes, of loky, and no other choice.")
+            raise UserError(f"hydra.launcher.{key}: joblib's launcher always uses processes of loky; leave it out.")
     if hydra.launcher.get("n_jobs") == 0:
         raise UserError("hydra.launcher.n_jobs=0: it is how many jobs run at once; -1: one a core.")
     if hydra.sweeper.max_batch_size is not None and hydra.sweeper.max_batch_size < 1:

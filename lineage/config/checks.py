@@ -180,13 +180,13 @@ def _check_directory(cfg: DictConfig, hydra: Any, overrides: list[str]) -> None:
     if hydra.mode == RunMode.MULTIRUN or not directory.is_main_process():
         return
     if cfg.run is None:
-        raise UserError(f"run=null: a run has a name below {cfg.runs}/; left out, it is made of the time.")
+        raise UserError(f"run=null: a run has a name below {cfg.runs}/; without run= it is the time.")
     named = any(override.split("=")[0] == "run" for override in overrides)
     if not named and "LINEAGE_RUN" not in os.environ and _launched_from_outside():
         raise UserError("Several processes make one run: give it a name that all of them know, run=NAME.")
     folder = directory.folder_of(cfg)
     if (folder / "sweep.json").exists():
-        raise UserError(f"{folder} is a sweep, whose command goes on with -m; a run has another name.")
+        raise UserError(f"{folder} is a sweep: continue it with -m, or choose another name for a run.")
 
 
 def _check_tasks(cfg: DictConfig) -> None:
@@ -199,7 +199,7 @@ def _check_tasks(cfg: DictConfig) -> None:
     if nodes != cfg.trainer.num_nodes or tasks != count * nodes:
         raise UserError(
             f"SLURM started {tasks} tasks on {nodes} nodes, and the command says trainer.num_nodes="
-            f"{cfg.trainer.num_nodes} trainer.devices={count}: a task a device, trainer.devices={tasks // nodes}."
+            f"{cfg.trainer.num_nodes} trainer.devices={count}: one task per device, trainer.devices={tasks // nodes}."
         )
 
 

@@ -28,7 +28,7 @@ def check_combinations(cfg: DictConfig) -> None:
     if recipe.crop_padding >= side:
         raise UserError(f"recipe.crop_padding={recipe.crop_padding}: it is less than the image's {side} pixels.")
     if recipe.cutout >= 2 * side:
-        raise UserError(f"recipe.cutout={recipe.cutout}: wherever it lies, it covers the image's {side} pixels.")
+        raise UserError(f"recipe.cutout={recipe.cutout}: at any position it covers the image's {side} pixels.")
     epochs = recipe.epochs + recipe.cooldown_epochs
     if trainer.get("max_epochs") is not None and trainer.max_epochs > epochs:
         raise UserError(f"trainer.max_epochs={trainer.max_epochs}: recipe.epochs={epochs} are all.")

@@ -222,7 +222,7 @@ def with_run(cfg: DictConfig) -> DictConfig:
     if not directory.is_name(str(cfg.run)):
         raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
     if cfg.pretrained is not None:
-        raise UserError("run=NAME and pretrained=: the weights are of one of them.")
+        raise UserError("run=NAME and pretrained=: both name weights; give one of them.")
     keys = overridden_keys()
     if "experiment" in keys:
         raise UserError("run=NAME experiment=: the run has its own network, data and recipe; another is named alone.")

@@ -128,7 +128,7 @@ def _check_yaml(text: str, deepest: int = 50) -> None:
 def check_no_interpolation(values: Any) -> None:
     """Raise ValueError if a string in a file's values would become an interpolation: ${oc.env:KEY} reads secrets."""
     if isinstance(values, str) and "${" in values:
-        raise ValueError(f"it holds {values!r}, which a file may not")
+        raise ValueError(f"it holds {values!r}, which is not allowed in a file")
     for value in values.values() if isinstance(values, dict) else values if isinstance(values, list | tuple) else ():
         check_no_interpolation(value)
 

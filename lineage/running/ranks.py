@@ -44,7 +44,7 @@ class Ranks(Callback):
         watch(lambda: self.store.set(f"beat/{trainer.global_rank}", str(time.time_ns())), BEAT_S)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """If a collective operation failed, name the rank that caused it, and end the processes that this one started."""
+        """If a collective operation failed, name the rank that caused it, and end the processes started here."""
         if trainer.world_size == 1 or isinstance(exception, UserError) or not is_collective_failure(exception):
             return
         silent = self.silent(trainer.world_size) if self.store is not None else []

@@ -98,7 +98,7 @@ def _rand_problems(notation: str) -> Iterator[str]:
         numbered = re.fullmatch(r"(mstd|mmax|m|n|p|inc)(\d+(\.\d+)?)", word)
         if not numbered and word not in RAND_AUGMENT_SETS:
             yield (
-                f"{word} is none of m (magnitude), n (operations), mstd, mmax, p, inc, each with its number, "
+                f"{word} is not one of m (magnitude), n (operations), mstd, mmax, p, inc, each with its number, "
                 f"{', '.join(RAND_AUGMENT_SETS)}."
             )
         number = float(numbered[2]) if numbered else 0.0
@@ -107,6 +107,6 @@ def _rand_problems(notation: str) -> Iterator[str]:
         if kinds.count(kind) > 1:
             yield f"{kind} stands there twice."
         if word == "n0":
-            yield "n0 is no operation; none at all is recipe.rand_augment=."
+            yield "n0 applies no operation; to turn RandAugment off set recipe.rand_augment=."
         if kind == "p" and number > 1:
             yield f"{word} is a probability, at most 1."

@@ -17,7 +17,7 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
     """The trainable parameters, grouped by `weight_decay` and `lr_scale`, the factor of the group's learning rate.
 
     Raises:
-        RecipeError: layer_decay is set, and the network does not tell the depth of its layers.
+        RecipeError: layer_decay is set, and the network does not state the depth of its layers.
     """
     scales = layer_scales(network, recipe.layer_decay) if recipe.layer_decay else {}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -74,7 +74,7 @@ def layer_scales(network: nn.Module, layer_decay: float) -> dict[str, float]:
     Source: BEiT's fine-tuning (arXiv 2106.08254, appendix), as timm's param_groups_layer_decay.
     """
     if not hasattr(network, "parameter_layers"):
-        raise RecipeError(f"recipe.layer_decay: {type(network).__name__} does not tell the depth of its layers; set 0.")
+        raise RecipeError(f"recipe.layer_decay: {type(network).__name__} does not state its layers' depth; set 0.")
     layers: list[list[str]] = network.parameter_layers()  # type: ignore[operator]
     return {name: layer_decay**later for later, names in enumerate(reversed(layers)) for name in names}
 
