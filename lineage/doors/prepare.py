@@ -11,7 +11,7 @@ from lineage.doors import door
 def run(cfg: DictConfig) -> None:
     checks(cfg)
     cfg = complete(cfg)
-    if "exif_rotation" in cfg.datamodule:  # a set of encoded images, which would load small ones into memory
+    if "exif_rotation" in cfg.datamodule:  # else small encoded images would be loaded into memory
         cfg.datamodule.resolution = None
 
     import sys

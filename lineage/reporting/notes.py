@@ -42,7 +42,7 @@ def what_does_not_apply(
 
 
 def class_notes(learned: list[str] | None, here: list[str]) -> list[str]:
-    """Whether the weights' classes differ from those of the data, or have another order."""
+    """A note if the weights' classes differ from those of the data, or have another order."""
     for number, (theirs, ours) in enumerate(zip(learned or (), here, strict=False)):
         if theirs != ours:
             return [f"class {number} is {theirs} in the weights and {ours} in these data: right answers count as wrong"]
@@ -50,7 +50,7 @@ def class_notes(learned: list[str] | None, here: list[str]) -> list[str]:
 
 
 def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, max_per_device: int) -> list[str]:
-    """Micro-batches that are much smaller than they could be, and what has no effect on those of one image."""
+    """Notes on micro-batches that are much smaller than allowed, and on settings without effect on single images."""
     batch_size = cfg.recipe.batch_size
     share, images = batch_size // split.devices, batch_size // split.chunks
     notes, most = [], max_per_device * split.devices
@@ -69,7 +69,7 @@ def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, max_per_
 
 
 def resolution_notes(cfg: DictConfig, largest: int | None) -> list[str]:
-    """Resolutions above the largest of the images' short sides, if that is known."""
+    """A note on resolutions above the largest short side of all images, if that is known."""
     sizes = {name: cfg.recipe[name] for name in ("train_res", "test_res") if cfg.recipe[name] > (largest or math.inf)}
     settings = " and ".join(f"recipe.{name}={size}" for name, size in sizes.items())
     return [f"{settings} enlarge every image: their shorter sides have {largest} pixels at most"] if sizes else []

@@ -56,7 +56,7 @@ class Run:
         self.continues = any((self.folder / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))
 
     def callbacks(self) -> list[Callback]:
-        """What every run has, in the order in which Lightning calls them."""
+        """The callbacks of every run, in the order in which Lightning calls them."""
         machine, self.clock = self.cfg.trainer, Clock()
         arch = OmegaConf.to_container(self.cfg.arch, resolve=True)
         facts = {"arch": arch, "preprocessing": asdict(self.preprocessing)}
@@ -65,14 +65,14 @@ class Run:
             Ranks(machine.timeout_s),
             self.clock,
             RunProgressBar(self.console, self.clock),
-            self.rows,  # before what may save the step and leave
+            self.rows,  # before the callbacks that may save and stop
             Stop(machine.max_time, machine.timeout_s, self.console, str(self.cfg.run)),
             Checkpoints(self.folder / "checkpoints", machine.checkpoint_minutes, machine.checkpoint_steps, facts),
         ]
 
     @contextmanager
     def opened(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> Iterator[Path | None]:
-        """Take the directory, open train.log, show the plan; gives the checkpoint from which the run goes on."""
+        """Lock the directory, open train.log, show the plan; yields the checkpoint from which the run continues."""
         if trainer.world_size > 1 and self.in_process_sweep:
             raise UserError("Several devices need a process a job: hydra/launcher=processes.")
         os.environ["LINEAGE_RUN"] = str(self.cfg.run)  # for the ranks that Lightning starts
@@ -114,7 +114,7 @@ class Run:
             os.environ.pop("LINEAGE_RUN", None)
             if handler is not None:
                 logging.getLogger().removeHandler(handler)
-                with suppress(OSError):  # a full disk, which the exception that ends the run names
+                with suppress(OSError):  # a full disk, named by the exception that ends the run
                     handler.close()
             lock.release()
 
@@ -209,7 +209,7 @@ class Run:
         }
 
     def _dashboard(self) -> str | None:
-        """The one command that opens the curves."""
+        """The command or file that shows the curves."""
         loggers = self.cfg.logger or {}
         if "wandb" in loggers:
             return f"wandb sync {self.folder}/wandb/*run-*, or the address above"
@@ -219,9 +219,9 @@ class Run:
 
 
 def open_log(path: Path) -> logging.Handler:
-    """train.log: everything that is logged from here on, appended."""
+    """Append everything that is logged from here on to train.log."""
     handler = logging.FileHandler(path, encoding="utf-8", errors="surrogateescape")
-    handler.handleError = lambda record: None  # type: ignore[method-assign]  # of a full disk, metrics.csv tells
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk is reported by metrics.csv
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     root = logging.getLogger()
     root.addHandler(handler)

@@ -27,13 +27,13 @@ class Job:
 
 
 def job_name(overrides: Sequence[str]) -> str:
-    """A job's directory: a function of its overrides, which a shell and Hydra take as it is: recipe-wrn_seed-0."""
+    """A job's directory: a function of its overrides, without characters that a shell or Hydra would interpret: recipe-wrn_seed-0."""
     kept = {"datamodule.root"} if set(NAMED_BY_ROOT) & set(overrides) else set()
     keys = [override.split("=")[0].lstrip("+~") for override in overrides]
     named = sorted(o for o, key in zip(overrides, keys, strict=True) if key in kept or not _is_left_out(key))
     plain = "_".join(override.lstrip("+~").replace("=", "-", 1) for override in named) or "default"
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain)
-    if name != plain or len(name) > 150:  # two names may have become one
+    if name != plain or len(name) > 150:  # two different names may have become equal
         name = name[:140] + "-" + hashlib.blake2b(plain.encode(), digest_size=4).hexdigest()
     return name
 
@@ -83,8 +83,8 @@ def find_run(runs: Path, name: str, key: str = "run", without: Path | None = Non
     """The directory of a run by its name or the beginning of it; in a sweep by number or by an override too: first/2.
 
     Args:
-        key: of the command that names it.
-        without: a folder whose runs are not meant.
+        key: the key that names it, for messages.
+        without: a folder to leave out of the search.
 
     Raises:
         UserError: there is none, or there are several.
