@@ -208,7 +208,9 @@ def test_lighting_equals_alexnets():
 def test_erased_boxes_equal_timms_and_torchvisions_for_the_same_draws(mode, monkeypatch):
     (low, high), (narrow, wide) = erasing.RANGES[mode]
     recipe, shape = recipe_of("wrn", erasing_prob=0.6, erasing_mode=mode), (200, 3, 24, 40)
-    draws = {name: uniform(0, name, make_keys(200), count) for name, count in erasing.erasing_draws(recipe).items()}
+    draws = {
+        name: uniform(0, name, make_keys(200), count) for name, count in erasing.erasing_draws(recipe).items() if count
+    }
     found = erasing.erase(recipe, draws, torch.full(shape, 9.0), normal_quantiles()) != 9
     theirs = random_erasing.RandomErasing(0.6, low, high, narrow, wide, device="cpu")
     for i in range(200):
