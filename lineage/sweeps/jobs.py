@@ -27,7 +27,7 @@ class Job:
 
 
 def job_name(overrides: Sequence[str]) -> str:
-    """A job's directory: a function of its overrides, without characters that a shell or Hydra would interpret: recipe-wrn_seed-0."""
+    """A job's directory, made of its overrides, safe in a shell and for Hydra: recipe-wrn_seed-0."""
     kept = {"datamodule.root"} if set(NAMED_BY_ROOT) & set(overrides) else set()
     keys = [override.split("=")[0].lstrip("+~") for override in overrides]
     named = sorted(o for o, key in zip(overrides, keys, strict=True) if key in kept or not _is_left_out(key))
