@@ -114,7 +114,7 @@ class Airbench(Network):
         """Compute the whitening from the first normalised training images, (5000, C, H, W)."""
         self.whitening.start_from(images)
 
-    def parameters_at_rest(self, share: float) -> list[nn.Parameter]:
+    def frozen_parameters(self, share: float) -> list[nn.Parameter]:
         return [self.whitening.bias] if share >= self.whiten_bias_share else []
 
     @property

@@ -47,7 +47,7 @@ class Size(NamedTuple):
     stride: int  # 2 in a reduction cell
 
 
-class Parts(NamedTuple):
+class CellShared(NamedTuple):
     """What the cells of a network share."""
 
     norm: Norm
@@ -104,7 +104,7 @@ class Cell(nn.Module):
         ArchitectureError: the table names a state that is not made before its row, or no operation.
     """
 
-    def __init__(self, table: Table, inputs: Inputs, size: Size, parts: Parts, drop_path: float) -> None:
+    def __init__(self, table: Table, inputs: Inputs, size: Size, parts: CellShared, drop_path: float) -> None:
         super().__init__()
         self.squeeze = convolutions(inputs.channels, size.width, 1, parts.norm)
         self.previous: nn.Module = nn.Identity()

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lineage.archs.arguments import ArchitectureError, Channels, Classes, Count, Momentum, Positive, Rate, Stem
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, classifier, drop_path_rates, init_layer, truncated_normal_
-from lineage.archs.cells import Cell, CellStage, Inputs, Parts, ScheduledDropPath, Size, Table
+from lineage.archs.cells import Cell, CellShared, CellStage, Inputs, ScheduledDropPath, Size, Table
 from lineage.archs.network import Network
 from lineage.archs.operations import PADDINGS
 
@@ -100,7 +100,7 @@ class NASNet(Network):
         super().__init__()
         normal, reduction = CELLS[cells] if isinstance(cells, str) else cells
         norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
-        parts = Parts(norm, PADDINGS[padding])
+        parts = CellShared(norm, PADDINGS[padding])
         conv = partial(ConvNormAct, eps=norm_eps, momentum=norm_momentum)
         if stem == "imagenet":
             self.stem = conv(in_channels, stem_channels, 3, stride=2, padding=0, act=None)

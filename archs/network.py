@@ -179,13 +179,13 @@ class Network(nn.Module):
     def set_progress(self, share: float) -> None:
         """Called before every training step; `share` of all steps, from 0 to 1, is done."""
 
-    def parameters_at_rest(self, share: float) -> list[nn.Parameter]:
+    def frozen_parameters(self, share: float) -> list[nn.Parameter]:
         """The parameters that are no longer updated once a share of all steps, from 0 to 1, is done."""
         return []
 
 
 DEFAULTS = {"min_size": 1, "notes": [], "aux_weights": ()}
-PARTS = {
+REQUIRED_ATTRIBUTES = {
     "stem": "a module from the image to the first maps",
     "stages": "an nn.Sequential of stages",
     "head": "a module from (B, C, H, W) to (B, num_classes)",
@@ -206,7 +206,7 @@ def check_contract(network: Any) -> None:
         raise ArchitectureError(f"arch builds a {kind}: it should build a torch.nn.Module from images to logits.")
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1:]
     _add_defaults(network, classifiers=tuple(linear))
-    needed = PARTS if type(network).forward is Network.forward else {}
+    needed = REQUIRED_ATTRIBUTES if type(network).forward is Network.forward else {}
     if hasattr(network, "start_from_data"):
         needed = needed | {"images_to_start_from": "the number of images that start_from_data takes"}
     for attribute, description in needed.items():

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 Norm = Callable[[int], nn.Module]
 
 
-def zeros_before(x: Tensor, stride: Sequence[int], zeros_after: Sequence[int]) -> list[int]:
+def same_padding_before(x: Tensor, stride: Sequence[int], zeros_after: Sequence[int]) -> list[int]:
     """TensorFlow's SAME: as many before a side as after it, and one less at stride 2 where the side is even."""
     rows = zip(x.shape[2:], stride, zeros_after, strict=True)
     return [max(zeros - (step == 2 and side % 2 == 0), 0) for side, step, zeros in rows]
@@ -30,7 +30,7 @@ class Conv(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel, stride, self.after, dilation, groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        before = zeros_before(x, self.stride, self.after)
+        before = same_padding_before(x, self.stride, self.after)
         height, width = self.after[0] - before[0], self.after[1] - before[1]
         if height or width:
             x = F.pad(x, (0, width, 0, height))
@@ -101,7 +101,7 @@ class Pool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         after = self.kernel // 2
-        before = zeros_before(x, (self.stride, self.stride), (after, after))
+        before = same_padding_before(x, (self.stride, self.stride), (after, after))
         if self.count_zeros:
             x, before = F.pad(x, (before[1], after, before[0], after)), [0, 0]
         # ceil_mode lets the last window reach over the end by what SAME pads there

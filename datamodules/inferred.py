@@ -84,14 +84,14 @@ class InferredDataModule(EncodedDataModule):
         first = next(iter(splits.values()))
         others = self.learned is not None and not self._are_those_of_training(splits)
         if others:
-            splits = self._by_name(splits)
+            splits = self._match_classes(splits)
             first = next(iter(splits.values()))
         if len(first.classes) != self.num_classes:
             raise DataError(
                 f"{first.name} has {len(first.classes)} classes, and datamodule.num_classes={self.num_classes}: "
                 "set it to null, and they are counted."
             )
-        used = self._tested(splits) if others else self._used(splits)
+        used = self._evaluation_splits(splits) if others else self._training_splits(splits)
         self.names, self.digest = first.classes, first.digest
         self.notes = [self._summary(splits), *self._notes(splits, used)]
         if others and list(splits) == ["train"]:
@@ -107,7 +107,7 @@ class InferredDataModule(EncodedDataModule):
         held_out = not self.has_validation and self.val_size > 0
         return next(iter(splits.values())).digest == self.trained_on and (held_out or len(splits) > 1)
 
-    def _by_name(self, splits: dict[str, Split]) -> dict[str, Split]:
+    def _match_classes(self, splits: dict[str, Split]) -> dict[str, Split]:
         """The splits with the weights' class numbers, matched by name; -1: the weights lack the class."""
         learned, here = self.learned or [], next(iter(splits.values())).classes
         numbers = {name: number for number, name in enumerate(learned)}
@@ -125,13 +125,13 @@ class InferredDataModule(EncodedDataModule):
                 matched[role] = replace(split, notes=[*split.notes, note])
         return matched
 
-    def _tested(self, splits: dict[str, Split]) -> list[Split]:
+    def _evaluation_splits(self, splits: dict[str, Split]) -> list[Split]:
         """Training, validation and test split in an evaluation of other images; none is held out."""
         roles = [role for role in ("test", "val", "train") if role in splits]
         self.test_is_validation = roles[0] == "val" and len(roles) > 1
         return [splits[role if role in splits else roles[0]] for role in ("train", "val", "test")]
 
-    def _used(self, splits: dict[str, Split]) -> list[Split]:
+    def _training_splits(self, splits: dict[str, Split]) -> list[Split]:
         """Training, validation and test split; or training and test, if validation images are held out."""
         if self.has_validation and "val" not in splits:
             self.has_validation, self.val_size = False, validation_size(splits["train"])

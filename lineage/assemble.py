@@ -178,7 +178,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     """
     from lineage.recipes.classifier import Classifier
 
-    procedure, images, seed = _suited(recipe(cfg), data), data.train, cfg.seed
+    procedure, images, seed = _without_mirroring(recipe(cfg), data), data.train, cfg.seed
     if procedure.loss == "rbf" and not getattr(network, "logits_are_distances", False):
         raise RecipeError("recipe.loss=rbf: it needs distances to codes, which arch=lenet5 arch.variant=1998 returns.")
     order = EpochOrder(
@@ -216,7 +216,7 @@ def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, traine
     normalise = Normalise(data.mean, data.std)
     return Evaluator(
         network,
-        _suited(recipe(cfg), data),
+        _without_mirroring(recipe(cfg), data),
         normalise,
         num_classes=data.num_classes,
         channels_last=trainer.channels_last,
@@ -224,7 +224,7 @@ def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, traine
     )
 
 
-def _suited(procedure: Recipe, data: ImageDataModule) -> Recipe:
+def _without_mirroring(procedure: Recipe, data: ImageDataModule) -> Recipe:
     """The recipe, without mirroring if a mirrored image of these data does not belong to its class."""
     return procedure if data.mirror else dataclasses.replace(procedure, hflip=0.0, test_views="")
 

@@ -46,8 +46,8 @@ class Classifier(TrainingState):
 
         loss = self._accumulate_gradients(batches, step)
         self.loss_monitor.after_step(loss, step)
-        if hasattr(network, "parameters_at_rest"):  # as the bias of airbench's whitening
-            for parameter in network.parameters_at_rest(progress):
+        if hasattr(network, "frozen_parameters"):  # as the bias of airbench's whitening
+            for parameter in network.frozen_parameters(progress):
                 parameter.grad = None  # no decay, no momentum; DDP does not allow freezing in the middle of training
         optimizer.step()
         optimizer.zero_grad()

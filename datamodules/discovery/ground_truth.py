@@ -15,7 +15,7 @@ MAX_LIST_BYTES = 2**24  # 50,000 lines have two million
 KIT = Path("ILSVRC2012_devkit_t12", "data")
 
 
-def classes_of(names: list[bytes], folder: Path, root: Path) -> list[str]:
+def ground_truth_classes(names: list[bytes], folder: Path, root: Path) -> list[str]:
     """The wnid of each image of a folder, given as sorted file names.
 
     From the folder up to the root, it looks for ILSVRC2012_devkit_t12/, for text files with one wnid a line, in the

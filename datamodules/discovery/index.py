@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy
 
 from lineage.datamodules.discovery.scanning import Scan, printable, scan
-from lineage.datamodules.discovery.user_cache import cache_folder, cache_of, locked, store
+from lineage.datamodules.discovery.user_cache import cache_folder, cache_path, locked, store
 from lineage.datamodules.errors import DataError
 
 DTYPES = {"offsets": numpy.int64, "labels": numpy.int32, "paths": numpy.uint8}  # the arrays in the file, in order
@@ -120,13 +120,13 @@ def open_index(folder: Path) -> Index:
     folder = Path(os.path.abspath(folder))
     if not folder.is_dir():
         raise DataError(f"{printable(folder)} is not a folder.")
-    cache = cache_of(folder)
+    cache = cache_path(folder)
     with locked(cache) as writable:
         index = _read(cache)
         return _make(folder, cache if writable else None) if index is None else index
 
 
-def index_of(folder: Path, names: list[bytes], classes: list[str], class_of_each: list[str]) -> Index:
+def index_files(folder: Path, names: list[bytes], classes: list[str], class_of_each: list[str]) -> Index:
     """The index of images directly in a folder, whose classes are given. It is not cached."""
     arrays = Scan(classes, names, [classes.index(name) for name in class_of_each]).arrays()
     return Index(folder, *arrays, classes, {}, _digest(arrays, classes), None)

@@ -144,10 +144,10 @@ def _file(rotate: bool, channels: int | None) -> str:
 
 
 def _stamp(split: Split) -> str:
-    return f"{split.digest} {split.stamp(sample_of(len(split)))}"
+    return f"{split.digest} {split.stamp(sampled_images(len(split)))}"
 
 
-def sample_of(count: int) -> list[int]:
+def sampled_images(count: int) -> list[int]:
     """The images that are measured, evenly spaced among all."""
     return numpy.unique(numpy.linspace(0, count - 1, SAMPLE).astype(int)).tolist()
 
@@ -162,7 +162,7 @@ def measure(blobs: Blobs, *, rotate: bool, channels: int | None) -> Statistics:
     Raises:
         DataError: none of them can be read.
     """
-    sample = sample_of(len(blobs))
+    sample = sampled_images(len(blobs))
     results = list(parallel_map(partial(_measure_image, blobs, rotate, channels or 3), sample, chunk=20))
     images = [result for result in results if isinstance(result, ImageStatistics)]
     unreadable = [result for result in results if isinstance(result, str)]

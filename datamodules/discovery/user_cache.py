@@ -19,7 +19,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "lineage"
 
 
-def cache_of(folder: Path) -> Path:
+def cache_path(folder: Path) -> Path:
     """The cache's folder for an absolute folder."""
     words = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(folder.parts[-2:])).strip("-")[-60:]
     return cache_folder() / f"{words}-{hashlib.blake2b(os.fsencode(folder), digest_size=8).hexdigest()}"

@@ -19,7 +19,7 @@ from lineage.datamodules.errors import DataError
 from lineage.files import cannot_write, reason, replacing
 
 MOST_BYTES, MOST_S = 2**24, 60  # limits of a description or a list of names
-SAY_EVERY_S = 30  # between two reports of progress
+REPORT_EVERY_S = 30  # between two reports of progress
 PAUSES_S = (1, 5, 25)  # before a fetch is tried again: a week of training survives a short failure of the network
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 HTTP = ("http://", "https://")
@@ -58,7 +58,7 @@ def is_remote(root: str) -> bool:
     return "://" in root
 
 
-def place_of(root: str, cache: str | None, version: bytes) -> Place:
+def location(root: str, cache: str | None, version: bytes) -> Place:
     """The place of a root.
 
     Args:
@@ -171,7 +171,7 @@ def _progress(url: str, size: int) -> Any:
         nonlocal said
         if fetched > size:
             raise DataError(f"{url} has more than {size:,} bytes: copy it again.")
-        if time.monotonic() > said + SAY_EVERY_S:
+        if time.monotonic() > said + REPORT_EVERY_S:
             said = time.monotonic()
             print(f"fetching {url}: {fetched:,} of {size:,} bytes ...", file=sys.stderr, flush=True)
 

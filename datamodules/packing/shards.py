@@ -21,7 +21,7 @@ import numpy
 from lineage.datamodules.discovery import statistics
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.packing.blobs import ShardBlobs
-from lineage.datamodules.packing.remote import is_remote, place_of, read_small
+from lineage.datamodules.packing.remote import is_remote, location, read_small
 from lineage.datamodules.packing.webdataset import open_tars
 from lineage.datamodules.split import Split
 
@@ -115,7 +115,7 @@ class Packing:
             raise DataError(f"{root} is a packing of version {version}, and version {VERSION} is read: pack again.")
         if not _is_whole(self.facts):
             raise DataError(f"{file} is unfinished or damaged: type the command that packs it again, or copy it again.")
-        self.root, self.place = root, place_of(root, cache, text or b"")
+        self.root, self.place = root, location(root, cache, text or b"")
         self.digest = hashlib.blake2b(text or b"", digest_size=16).hexdigest()
 
     def split(self, name: str) -> Split:

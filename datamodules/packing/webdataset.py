@@ -22,11 +22,11 @@ import numpy
 
 from lineage.datamodules.discovery.layout import NAMES, listed, roles_in
 from lineage.datamodules.discovery.scanning import ENDINGS, printable
-from lineage.datamodules.discovery.user_cache import cache_of, locked, store
+from lineage.datamodules.discovery.user_cache import cache_path, locked, store
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.parallel import announce, parallel_map
 from lineage.datamodules.packing.blobs import ShardBlobs
-from lineage.datamodules.packing.remote import Place, is_remote, list_tars, place_of, read_small
+from lineage.datamodules.packing.remote import Place, is_remote, list_tars, location, read_small
 from lineage.datamodules.split import Split
 from lineage.files import reason
 
@@ -67,9 +67,9 @@ def open_tars(root: str, cache: str | None) -> dict[str, Split]:
         )
     version = json.dumps(tars).encode()
     stamp = hashlib.blake2b(version, digest_size=16).hexdigest()
-    roles, place = _roles(root, list(tars)), place_of(root, cache, version)
+    roles, place = _roles(root, list(tars)), location(root, cache, version)
     shards = {name: size for name, (size, _) in tars.items()}
-    kept = cache_of(Path(root if is_remote(root) else os.path.abspath(root)))
+    kept = cache_path(Path(root if is_remote(root) else os.path.abspath(root)))
     with locked(kept):
         columns = _read(kept / "tars.npz", version)
         if columns is None:

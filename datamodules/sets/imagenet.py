@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from lineage.datamodules.decoding.encoded_images import EncodedImages
-from lineage.datamodules.discovery.ground_truth import classes_of
-from lineage.datamodules.discovery.index import Index, index_of, open_index
+from lineage.datamodules.discovery.ground_truth import ground_truth_classes
+from lineage.datamodules.discovery.index import Index, index_files, open_index
 from lineage.datamodules.discovery.layout import (
     described_empty,
     empty_classes,
@@ -97,8 +97,8 @@ class ImageNet(EncodedDataModule):
         names = files_of(folder) if folder.is_dir() and not folders_of(folder) else []
         if not names:
             return open_index(folder)
-        class_of_each = classes_of(names, folder, self.root)
-        return index_of(folder, names, sorted(set(class_of_each)), class_of_each)
+        class_of_each = ground_truth_classes(names, folder, self.root)
+        return index_files(folder, names, sorted(set(class_of_each)), class_of_each)
 
     def _all_classes(self, found: list[str]) -> list[str]:
         """All of ImageNet's classes, if the classes found are among them and num_classes is ImageNet's."""

@@ -81,7 +81,7 @@ def _check_pretrained(cfg: DictConfig) -> None:
         if pretrained not in libraries:
             others = "".join(f" {library} has." for library in libraries)
             raise UserError(f"pretrained={pretrained}: it has no released weights of this network.{others}")
-    elif pretrained is not None and not Path(str(pretrained)).is_file() and not directory.goes_on(cfg):
+    elif pretrained is not None and not Path(str(pretrained)).is_file() and not directory.is_continued(cfg):
         raise UserError(f"pretrained={pretrained}: it is timm, torchvision or a file; no such file is here.")
 
 

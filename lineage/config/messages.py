@@ -32,10 +32,10 @@ def for_people() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except UserError as error:
-        leave(str(error))
+        exit_with_message(str(error))
 
 
-def leave(message: str) -> None:
+def exit_with_message(message: str) -> None:
     """Print a line, with the rank if it is not the first, and exit with 1. A mistake in the
     command is found before torch is imported; only the first rank of a machine prints it."""
     local = os.environ.get("LOCAL_RANK", "0")

@@ -48,12 +48,12 @@ class MetricRows(Callback):
             self.console.print(line, highlight=False, soft_wrap=True)
 
     def write(self, trainer: pl.Trainer, row: Mapping[str, float]) -> None:
-        self._tell(trainer, "log_metrics", row, trainer.global_step)
+        self._call_loggers(trainer, "log_metrics", row, trainer.global_step)
 
     def close(self, trainer: pl.Trainer) -> None:
-        self._tell(trainer, "finalize", "success")
+        self._call_loggers(trainer, "finalize", "success")
 
-    def _tell(self, trainer: pl.Trainer, method: str, *arguments: Any) -> None:
+    def _call_loggers(self, trainer: pl.Trainer, method: str, *arguments: Any) -> None:
         """Call a method of each logger."""
         for logger in trainer.loggers:
             name = type(logger).__name__

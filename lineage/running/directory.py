@@ -13,8 +13,8 @@ from lineage.errors import UserError
 from lineage.files import read_json, read_text, reason, write_whole
 from lineage.renames import current_name
 
-SAME = ("arch", "datamodule", "recipe", "pretrained", "freeze", "teacher", "seed")  # what a run may not change
-FREE = (  # except these keys: where files are read, by how many processes, and what unreadable ones do
+FIXED_GROUPS = ("arch", "datamodule", "recipe", "pretrained", "freeze", "teacher", "seed")  # what a run may not change
+CHANGEABLE_KEYS = (  # except these keys: where files are read, by how many processes, and what unreadable ones do
     "datamodule.root",
     "datamodule.workers",
     "datamodule.cache",
@@ -43,7 +43,7 @@ def folder_of(cfg: DictConfig) -> Path:
     return Path(str(cfg.runs)) / str(cfg.run)
 
 
-def goes_on(cfg: DictConfig) -> bool:
+def is_continued(cfg: DictConfig) -> bool:
     """Whether the command continues a run that has saved a step."""
     return cfg.get("run") is not None and cfg.get("runs") is not None and has_checkpoint(folder_of(cfg))
 
@@ -73,9 +73,9 @@ def check_same(folder: Path, cfg: DictConfig, found: Collection[str] = ()) -> No
     old = read_config(saved)
     if old.datamodule.get("_target_") == cfg.datamodule.get("_target_"):  # else: another data set
         _check_found(folder, old, cfg, found)
-    for group in SAME:
+    for group in FIXED_GROUPS:
         before, now = _flat(group, _plain(old.get(group))), _flat(group, _plain(cfg.get(group)))
-        for key in sorted((before.keys() | now.keys()) - set(FREE)):
+        for key in sorted((before.keys() | now.keys()) - set(CHANGEABLE_KEYS)):
             if before.get(key) != now.get(key):
                 raise UserError(
                     f"{folder} is a run with {key}={before.get(key)}, and this command says {key}={now.get(key)}.\n"

@@ -47,7 +47,7 @@ class Ranks(Callback):
         """If a collective operation failed, name the rank that caused it, and end the processes started here."""
         if trainer.world_size == 1 or isinstance(exception, UserError) or not is_collective_failure(exception):
             return
-        silent = self.silent(trainer.world_size) if self.store is not None else []
+        silent = self.unresponsive_ranks(trainer.world_size) if self.store is not None else []
         who = " and ".join(f"rank {rank}" for rank in silent) or "another rank"
         _kill(getattr(trainer.strategy.launcher, "procs", []))
         raise RankDied(
@@ -55,7 +55,7 @@ class Ranks(Callback):
             "The same command goes on at the last saved step."
         ) from exception
 
-    def silent(self, world_size: int) -> list[int]:
+    def unresponsive_ranks(self, world_size: int) -> list[int]:
         """The ranks whose heartbeat in the store does not change."""
         looks = []
         for _ in range(2):

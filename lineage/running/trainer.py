@@ -134,9 +134,9 @@ class Trainer(pl.Trainer):
         if self.precision != chosen:  # Lightning took another one
             raise UserError(f"trainer.precision={precision}: this device takes {self.precision} or 32-true.")
         if num_nodes > 1:
-            self._say_for_whom_it_waits(num_nodes)
+            self._announce_waiting(num_nodes)
 
-    def _say_for_whom_it_waits(self, num_nodes: int) -> None:
+    def _announce_waiting(self, num_nodes: int) -> None:
         if self.is_global_zero:
             environment = self.strategy.cluster_environment  # type: ignore[attr-defined]
             place = f"{environment.main_address}:{environment.main_port}"

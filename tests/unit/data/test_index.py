@@ -17,7 +17,7 @@ from lineage.datamodules.discovery import index as index_module
 from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.index import open_index
 from lineage.datamodules.discovery.statistics import measure
-from lineage.datamodules.discovery.user_cache import cache_of
+from lineage.datamodules.discovery.user_cache import cache_path
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.parallel import parallel_map
 
@@ -127,7 +127,7 @@ def test_a_folder_is_scanned_once_and_again_after_a_change(tmp_path, monkeypatch
 def test_a_damaged_cache_is_made_anew(tmp_path):
     root = make(tmp_path / "data", "ant/1.jpg", "ant/2.jpg", "bee/3.jpg")
     whole = paths(open_index(root))
-    file = cache_of(root) / "index"
+    file = cache_path(root) / "index"
     content = file.read_bytes()
     flipped = (content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(0, len(content), 5))
     for damaged in (b"", content[: len(content) // 2], b"\0" * len(content), *flipped):

@@ -452,7 +452,7 @@ def test_a_description_at_a_url_has_an_end(server, kind, reason):
 
 
 def test_a_shard_that_grows_is_ended_while_it_comes(server, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(remote, "SAY_EVERY_S", -1)
+    monkeypatch.setattr(remote, "REPORT_EVERY_S", -1)
     data = opened("packed", f"{server}/grown", f"datamodule.cache={tmp_path / 'kept'}")
     with pytest.raises(DataError, match="train-000000.tar has more than .* bytes: copy it again"):
         data.train.blobs.read(0)
