@@ -49,7 +49,7 @@ def write_whole(path: Path, content: str | bytes, instead: str = "choose runs=FO
 
 
 def cannot_write(path: Path, error: BaseException, instead: str = "choose runs=FOLDER") -> str:
-    return f"{path} cannot be written ({reason(error)}). Make room or {instead}; the same command goes on."
+    return f"{path} cannot be written ({reason(error)}). Make room or {instead}; the same command continues."
 
 
 def reason(error: BaseException) -> str:

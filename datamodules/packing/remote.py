@@ -158,7 +158,7 @@ def _fetch(url: str, path: Path, size: int, stale: int | None) -> None:
         if _is_of_disk(error, path):
             raise DataError(cannot_write(path, error, "choose datamodule.cache=FOLDER")) from None
         why = "no such file" if isinstance(error, FileNotFoundError) else reason(error)
-        raise DataError(f"{url} cannot be fetched ({why}). The same command goes on once it can.") from None
+        raise DataError(f"{url} cannot be fetched ({why}). Repeat the command once it can.") from None
 
 
 def _progress(url: str, size: int) -> Any:

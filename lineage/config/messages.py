@@ -61,7 +61,7 @@ def user_sentence(error: BaseException, verb: str = "train", words: Sequence[str
         word = next((word for word in words if re.fullmatch(r"\w+=(null|true|false|[\d.]*)", word)), "A group")
         return f"{word}: a group is a choice by name; python train.py --help lists them."
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror.lower()}. What was saved stays; the same command goes on."
+        return f"{error.filename}: {error.strerror.lower()}. What was saved stays; the same command continues."
     return _library_sentence(error)
 
 

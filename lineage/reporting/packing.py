@@ -44,7 +44,7 @@ def pack(data: ImageDataModule, cfg: DictConfig, console: Console) -> None:
         with _progress(console, "packed", data) as advance:
             report = writing.pack(data, out, settings, advance)
     except KeyboardInterrupt:
-        console.print("Stopped. The finished shards stay, and the same command goes on.")
+        console.print("Stopped. The finished shards stay, and the same command continues.")
         raise
     finally:
         lock.release()

@@ -135,7 +135,7 @@ def read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged (a folder) and cannot be read.") from error
     except (OSError, MemoryError) as error:  # the file may be intact, so no other checkpoint replaces it
         raise UserError(
-            f"{path} cannot be read ({reason(error)}). It stays; once it can be read, the same command goes on."
+            f"{path} cannot be read ({reason(error)}). It stays; once it can be read, the same command continues."
         ) from error
     except Exception as error:  # the readers of zip, pickle and torch raise many types of a damaged file
         code = isinstance(error, pickle.UnpicklingError) and "Weights only load failed" in str(error)

@@ -52,7 +52,7 @@ class Ranks(Callback):
         _kill(getattr(trainer.strategy.launcher, "procs", []))
         raise RankDied(
             f"{who} of {trainer.world_size} does not answer any more (trainer.timeout_s={self.timeout_s:g}). "
-            "The same command goes on at the last saved step."
+            "The same command continues at the last saved step."
         ) from exception
 
     def unresponsive_ranks(self, world_size: int) -> list[int]:
@@ -103,7 +103,7 @@ def _end_with_children(children: list[Any]) -> None:
     for rank, child in enumerate(children, start=1):
         if child.poll() not in (None, 0):
             how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit status {child.returncode}"
-            sys.stderr.write(f"Rank {rank} has died ({how}). The same command goes on at the last saved step.\n")
+            sys.stderr.write(f"Rank {rank} has died ({how}). The same command continues at the last saved step.\n")
             sys.stderr.flush()
             _kill(children)
             os._exit(1)

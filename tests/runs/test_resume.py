@@ -63,7 +63,7 @@ def test_told_to_stop(tmp_path, whole, number):
     done = run.wait()
     assert done.returncode == 128 + number and done.stderr.startswith("Stops" if number == signal.SIGINT else "")
     step = read(folder / "checkpoints" / "last.ckpt")["global_step"]
-    said = f"Stopped by {signal.Signals(number).name} at step {step}, saved. The same command with run=b goes on."
+    said = f"Stopped by {signal.Signals(number).name} at step {step}, saved. The same command with run=b continues it."
     assert said in done.stdout and 5 <= step < 15
     assert f"at step {step}, from last.ckpt" in finished(tmp_path, "train", *words).stdout
     assert_same_run(whole, folder)

@@ -46,7 +46,7 @@ def test_stopped_it_goes_on_to_the_same_bytes(tmp_path):
                 break
             shutil.rmtree(out)  # on a busy machine it may have ended before it was told to
         assert done.returncode == 128 + number and "files" not in json.loads((out / "dataset.json").read_text())
-        assert number == signal.SIGKILL or "the same command goes on" in done.stdout
+        assert number == signal.SIGKILL or "the same command continues" in done.stdout
     kept = 3 * len(list(out.glob("train-*.json"))) - 3
     shard = out / "train-000004.tar"
     shard.write_bytes(shard.read_bytes()[:-2000])  # as a disk may leave it
@@ -166,7 +166,7 @@ def test_a_full_disk(tmp_path, small_disk):
     for path in folder(tmp_path / "data", train=9).rglob("*.jpg"):
         path.write_bytes(path.read_bytes() + bytes(250_000))
     words = (*FOLDER, f"out={small_disk}/out", "images_per_shard=3")
-    one_line(prepare(tmp_path, *words), "cannot be written (No space left on device)", "the same command goes on")
+    one_line(prepare(tmp_path, *words), "cannot be written (No space left on device)", "the same command continues")
     assert not list(small_disk.rglob("*.part"))
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     done = prepare(tmp_path, *words)
