@@ -91,7 +91,8 @@ class Stop(Callback):
     def _stop(self, trainer: pl.Trainer) -> None:
         status = self.agreed
         why = f"trainer.max_time={self.max_time}" if status == TIME_IS_UP else signal.Signals(status - 128).name
-        line = f"Stopped by {why} at step {trainer.global_step}, saved. The same command with run={self.name} continues it."
+        line = f"Stopped by {why} at step {trainer.global_step}, saved. "
+        line += f"The same command with run={self.name} continues it."
         if trainer.is_global_zero:
             log.info(line)
             self.console.print(line, highlight=False, soft_wrap=True)
