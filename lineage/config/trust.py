@@ -30,7 +30,7 @@ def check_target(path: Path, group: str, node: DictConfig, packages: Collection[
     foreign = next((t for t in targets if not _may_build(group, t, packages)), targets[-1] if targets else "nothing")
     package = str(foreign).partition(".")[0]
     raise UserError(
-        f"{path} asks to build {foreign} as {group}; from a file only this project's classes are built.\n"
+        f"{path} asks to build {foreign} as {group}; a file may name classes of this project and of trusted packages.\n"
         f"If you know the package {package} and trust it, say so: plugins=[{package}]"
     )
 

@@ -87,7 +87,7 @@ def test_a_directory_from_elsewhere_is_data(tmp_path, trained, target, place):
     """Nothing that its config names is called but this project's own classes."""
     config, group = OmegaConf.load(trained / "runs" / "short" / "config.yaml"), place.split(".")[0]
     OmegaConf.update(config, place, {"_target_": target, "path": str(tmp_path / "touched")}, merge=False)
-    with pytest.raises(UserError, match="only this project's classes"):
+    with pytest.raises(UserError, match="of this project and of trusted packages"):
         trust.check_target(tmp_path / "config.yaml", group, config[group], ())
 
 
