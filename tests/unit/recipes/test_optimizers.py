@@ -175,7 +175,7 @@ def test_the_rates_of_layers_grow_to_one_at_the_head():
     assert names_of(groups, network, lr_scale=1.0) == {"head.linear.weight", "head.linear.bias"}
     stem = names_of(groups, network, lr_scale=0.5**9)  # with eight blocks between
     assert stem == {name for name, _ in network.named_parameters() if name.startswith("stem.")}
-    with pytest.raises(RecipeError, match="depth of its layers"):
+    with pytest.raises(RecipeError, match="does not state its layers' depth"):
         parameter_groups(nn.Sequential(nn.Linear(2, 2)), recipe_of("rsb_a2", layer_decay=0.5))
 
 
