@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from lineage.running.trainer import Trainer
     from lineage.weights.checkpoint import SavedWeights
 
-EVALUATION_BATCH = 256  # most images of a forward pass without gradients
+# Most pixels and images of a forward pass without gradients; a small image needs more memory a pixel.
+EVALUATION_PIXELS, EVALUATION_IMAGES = 256 * 224 * 224, 2000
 
 
 def recipe(cfg: DictConfig) -> Recipe:
@@ -185,7 +186,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
         len(images), procedure.batch_size, procedure.repeated_aug, procedure.drop_last, seed, procedure.passes,
         window=data.window, limit=trainer.limit_of_steps,
     )  # fmt: skip
-    split = split_batch(procedure.batch_size, trainer.world_size, trainer.max_per_device)
+    split = split_batch(procedure.batch_size, procedure.device_batch, trainer.world_size, trainer.max_per_device)
     check_last_step(order, split)
 
     view, augment = build_augmentation(procedure, one_size=images.one_size, seed=seed, mean=data.mean, std=data.std)
@@ -226,12 +227,13 @@ def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, traine
 
 def _without_mirroring(procedure: Recipe, data: ImageDataModule) -> Recipe:
     """The recipe, without mirroring if a mirrored image of these data does not belong to its class."""
-    return procedure if data.mirror else dataclasses.replace(procedure, hflip=0.0, test_views="")
+    return procedure if data.mirror else dataclasses.replace(procedure, hflip=0.0, test_views="", val_views="")
 
 
 def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> None:
     view = None if data.test.one_size else EvalCrop(recipe(cfg), exact=getattr(data, "exact_evaluation", True))
-    batch = min(trainer.max_per_device, EVALUATION_BATCH)
+    most = trainer.max_per_device or EVALUATION_IMAGES
+    batch = max(min(EVALUATION_PIXELS // eval_size(cfg) ** 2, EVALUATION_IMAGES, most), 1)
     for split, images in (("val", data.val), ("test", data.test)):
         limit, batches = getattr(trainer, f"limit_{split}_batches"), math.ceil(len(images) / batch / trainer.world_size)
         if isinstance(limit, float) and 0 < limit * batches < 1:

@@ -65,15 +65,16 @@ class Evaluator(pl.LightningModule):
             with torch.autocast(self.device.type, enabled=False):
                 images = self.normalise(images).contiguous(memory_format=self.memory_format)
         for prefix, network in self.evaluated_networks(stage).items():
-            values = self._values(network, images, labels)
+            values = self._values(network, images, labels, stage)
             for name, metric in self.metrics[prefix].items():
                 metric.update(values[name].to(self.sum_dtype))
 
-    def _values(self, network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _values(self, network: nn.Module, images: Tensor, labels: Tensor, stage: str) -> dict[str, Tensor]:
         """The metrics of each image, (B,)."""
         if not len(labels):  # a device without images takes part in the synchronisation of metrics
             return dict.fromkeys(METRICS, torch.zeros(0, device=self.device))
-        logits = average_views(self.recipe.test_views, network, images)
+        views = self.recipe.val_views if stage == "val" else self.recipe.test_views
+        logits = average_views(views, network, images)
         with torch.autocast(self.device.type, enabled=False):
             loss = evaluation_loss(self.recipe, logits.float(), labels)
         hits = logits.topk(min(5, self.num_classes), dim=1).indices == labels[:, None]  # (B, 5)

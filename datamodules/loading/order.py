@@ -110,8 +110,12 @@ class BatchSplit:
         return [i * self.devices + rank for i in range(self.accumulation)]
 
 
-def split_batch(batch_size: int, devices: int, max_per_device: int) -> BatchSplit:
-    """The split with the largest micro-batch of at most `max_per_device` images.
+def split_batch(batch_size: int, device_batch: int, devices: int, max_per_device: int | None = None) -> BatchSplit:
+    """The split into the fewest chunks of equal size that have at most `device_batch` images.
+
+    Args:
+        device_batch: images that batch normalisation and mixing see at once by the recipe; 0: the whole batch.
+        max_per_device: most images of a chunk that fit into a device's memory; None: any number does.
 
     Raises:
         DataError: batch_size is not a multiple of the devices; the message names the nearest that is.
@@ -120,9 +124,9 @@ def split_batch(batch_size: int, devices: int, max_per_device: int) -> BatchSpli
         low = batch_size // devices * devices
         near = f"{low} or {low + devices}" if low else str(devices)
         raise DataError(f"recipe.batch_size={batch_size} does not divide over {devices} devices; {near} does.")
-    per_device = batch_size // devices
-    smallest = math.ceil(per_device / max_per_device)
-    accumulation = next(n for n in range(smallest, per_device + 1) if per_device % n == 0)
+    share = batch_size // devices
+    most = min(device_batch or batch_size, max_per_device or batch_size)
+    accumulation = next(n for n in range(math.ceil(share / most), share + 1) if share % n == 0)
     return BatchSplit(devices, accumulation)
 
 

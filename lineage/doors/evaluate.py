@@ -35,8 +35,8 @@ def run(cfg: DictConfig) -> None:
         raise UserError(f"split={cfg.split}: there are no such images.")
 
     trainer.test(evaluator, datamodule=data, verbose=False)
-    batches, batch = int(sum(trainer.num_test_batches)), min(trainer.max_per_device, assemble.EVALUATION_BATCH)
-    count = min(len(data.test), batches * batch * trainer.world_size)  # trainer.limit_test_batches
+    batches = int(sum(trainer.num_test_batches))
+    count = min(len(data.test), batches * data.evaluation_batch * trainer.world_size)  # trainer.limit_test_batches
     of_all = f" of {len(data.test):,}" if count < len(data.test) else ""
     rows = {
         "weights": str(cfg.pretrained),

@@ -3,6 +3,7 @@
 import math
 from typing import cast
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -12,6 +13,8 @@ from lineage.recipes.optim.batch_norm_statistics import batch_norms
 from lineage.recipes.optim.optimizers import parameter_kinds
 from lineage.recipes.recipe import Recipe
 from lineage.text import as_yaml
+
+FILLS_A_GPU = 128 * 224 * 224  # pixels of a forward pass that leave no unit of a large GPU without work
 
 # Recipe keys that are arguments of a network, and why a network lacks them.
 NETWORK_ARGUMENTS = {
@@ -49,23 +52,59 @@ def class_notes(learned: list[str] | None, here: list[str]) -> list[str]:
     return []
 
 
-def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, max_per_device: int) -> list[str]:
-    """Notes on micro-batches that are much smaller than allowed, and on settings without effect on single images."""
-    batch_size = cfg.recipe.batch_size
-    share, images = batch_size // split.devices, batch_size // split.chunks
-    notes, most = [], max_per_device * split.devices
-    if 4 * images <= min(share, max_per_device):
-        near = max(round(batch_size / most), 1) * most
+def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, device: str) -> list[str]:
+    """Notes on micro-batches of fewer images than the recipe's, or than a GPU needs, and on those of one image.
+
+    Args:
+        device: "cpu", "cuda" or "mps".
+    """
+    recipe, machine = cfg.recipe, cfg.trainer
+    share, images = recipe.batch_size // split.devices, recipe.batch_size // split.chunks
+    wanted = min(recipe.device_batch or recipe.batch_size, recipe.batch_size)
+    most = min(wanted, share, machine.max_per_device or share)
+    sees, side = _what_sees_a_chunk(cfg, network), cfg.datamodule.resolution or recipe.train_res
+    notes = []
+    if 4 * images <= most:
+        near = max(round(share / most), 1) * most * split.devices
         notes.append(
-            f"micro-batches of {images}: {share} has no other divisor up to trainer.max_per_device={max_per_device}; "
-            f"recipe.batch_size={near} has"
+            f"micro-batches of {images}: {share} has no other divisor up to {most}; recipe.batch_size={near} has"
         )
-    mixes = " and ".join(f"recipe.{name}" for name in ("mixup_alpha", "cutmix_alpha") if cfg.recipe[name])
-    if images == 1 and mixes:
-        notes.append(f"{mixes} mix nothing: a micro-batch of one image has no partner")
+    if sees and images > 1 and most < wanted:
+        remedies = [f"trainer.max_per_device={wanted}"] * ((machine.max_per_device or wanted) < wanted)
+        if share < wanted:
+            remedies += ["fewer devices", "trainer.sync_batchnorm=true"][: 1 if sees == "mixing" else 2]
+        notes.append(f"{sees}: {images} images at once, and {wanted} by the recipe; {' or '.join(remedies)} changes it")
+    if device != "cpu" and images == wanted < share and images * side**2 < FILLS_A_GPU:
+        notes.append(
+            f"{split.accumulation} forward passes of {images} images are a step, as on the paper's devices; "
+            f"recipe.device_batch={share} takes a faster one, and changes {sees or 'nothing else'}"
+        )
+    if images == 1 and _mixes(recipe):
+        notes.append(f"{' and '.join(_mixes(recipe))} mix nothing: a micro-batch of one image has no partner")
     if images == 1 and batch_norms(network):
         notes.append("batch normalisation sees each image alone: micro-batches are of one image")
     return notes
+
+
+def _mixes(recipe: DictConfig) -> list[str]:
+    return [f"recipe.{name}" for name in ("mixup_alpha", "cutmix_alpha") if recipe[name]]
+
+
+def _what_sees_a_chunk(cfg: DictConfig, network: nn.Module) -> str:
+    """What depends on the number of images of a chunk."""
+    parts = ["batch normalisation"] if batch_norms(network) and not cfg.trainer.sync_batchnorm else []
+    return " and ".join(parts + ["mixing"] * bool(_mixes(cfg.recipe) and cfg.recipe.mix_per == "chunk"))
+
+
+def precision_notes(recipe: DictConfig, device: torch.device, precision: str) -> list[str]:
+    """A note on what fp32 is on a GPU, where the recipe asks for it (lineage/running/trainer.py sets it)."""
+    if recipe.mixed_precision or device.type != "cuda" or precision != "32-true":
+        return []
+    has_tf32 = torch.cuda.get_device_capability(device) >= (8, 0) and torch.backends.cudnn.allow_tf32
+    how, gain = ("TF32", "bf16 has twice its rate") if has_tf32 else ("fp32", "16 bits are faster")
+    return [
+        f"recipe.mixed_precision=false, as published: convolutions run at {how}; {gain}, recipe.mixed_precision=true"
+    ]
 
 
 def resolution_notes(cfg: DictConfig, largest: int | None) -> list[str]:
@@ -108,7 +147,7 @@ def _layer_notes(cfg: DictConfig, network: nn.Module, arch: str) -> list[str]:
 
 def _data_notes(cfg: DictConfig, data: str) -> list[str]:
     recipe, datamodule, notes = cfg.recipe, cfg.datamodule, []
-    for name in ("hflip", "test_views"):
+    for name in ("hflip", "val_views", "test_views"):
         if recipe[name] and not datamodule.mirror:
             notes.append(
                 f"recipe.{name}={as_yaml(recipe[name])} is off: a mirrored image of {data} is not of its class"

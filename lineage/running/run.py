@@ -22,7 +22,7 @@ from lineage.recipes.classifier import Classifier
 from lineage.reporting import metrics_csv, results, screen
 from lineage.reporting.clock import Clock
 from lineage.reporting.metric_rows import MetricRows
-from lineage.reporting.notes import batch_notes, resolution_notes, what_does_not_apply
+from lineage.reporting.notes import batch_notes, precision_notes, resolution_notes, what_does_not_apply
 from lineage.reporting.progress_bar import RunProgressBar
 from lineage.reporting.tensorboard import TensorBoard
 from lineage.running import checkpoints, directory
@@ -127,13 +127,14 @@ class Run:
         self.macs = count_macs(classifier.network, data.channels, side)
         sizes = f"{len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} test"
         steps = order.steps_per_epoch * (trainer.max_epochs or 0)
-        per_device = cfg.recipe.batch_size // split.chunks
+        per_device, device = cfg.recipe.batch_size // split.chunks, trainer.strategy.root_device
         self.notes = [
             *getattr(classifier.network, "notes", ()),
             *(note for teacher in classifier.teachers for note in teacher.notes),
             *data.notes,
             *resolution_notes(cfg, data.largest),
-            *batch_notes(cfg, classifier.network, split, cfg.trainer.max_per_device),
+            *batch_notes(cfg, classifier.network, split, device.type),
+            *precision_notes(cfg.recipe, device, str(trainer.precision)),
             *what_does_not_apply(
                 cfg,
                 classifier.network,

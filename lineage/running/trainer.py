@@ -46,7 +46,7 @@ class Trainer(pl.Trainer):
         timeout_s: seconds that a device waits for the others.
         max_time: read by lineage/running/stopping.py, as are checkpoint_minutes and checkpoint_steps by
         lineage/running/checkpoints.py.
-        max_per_device: most images in one forward pass of a device.
+        max_per_device: most images in one forward pass that fit into a device's memory; None: any number does.
         channels_last: memory format of network and images.
         keep_memory: where the CPU trains, memory of freed tensors stays with the process
         (lineage/running/allocator.py).
@@ -68,7 +68,7 @@ class Trainer(pl.Trainer):
         sync_batchnorm: bool,
         max_epochs: Annotated[int, "x >= 1"],
         max_time: str | None,
-        max_per_device: Annotated[int, "1 <= x <= 1000000"],
+        max_per_device: Annotated[int, "1 <= x <= 1000000"] | None,
         precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"],
         mixed_precision: bool,
         channels_last: bool,
@@ -93,6 +93,9 @@ class Trainer(pl.Trainer):
         self.max_per_device, self.channels_last, self.compile = max_per_device, channels_last, compile
         self.timeout_s, self.limit_of_steps = timeout_s, limit_train_batches
         quiet_lightning()
+        # On a GPU fp32 convolutions run at TF32, as by cuDNN's default; other fp32 products keep all 24 bits, whatever
+        # the environment says.
+        torch.set_float32_matmul_precision("highest")
         if keep_memory and not (accelerator != "cpu" and torch.cuda.is_available()):
             keep_freed_memory()
         chosen: Any = precision

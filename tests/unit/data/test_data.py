@@ -84,11 +84,15 @@ def test_repetitions_are_in_a_row_and_every_sample_key_is_unique():
 
 
 def test_split():
-    assert split_batch(2048, 8, 256) == BatchSplit(8, 1)
-    assert split_batch(2048, 1, 256) == BatchSplit(1, 8)
-    assert split_batch(96, 1, 40) == BatchSplit(1, 3)
+    for devices in (1, 2, 4):  # the paper's four chunks of 512 on any of them
+        assert split_batch(2048, 512, devices) == BatchSplit(devices, 4 // devices)
+    assert split_batch(2048, 512, 8) == BatchSplit(8, 1)  # fewer images on each
+    assert split_batch(1024, 0, 1) == BatchSplit(1, 1) and split_batch(1024, 0, 1, 256) == BatchSplit(1, 4)
+    assert split_batch(2048, 512, 1, 300) == BatchSplit(1, 8) and split_batch(2048, 512, 1, 4096) == BatchSplit(1, 4)
+    # A batch size that the user changed: smaller than device_batch, twice as large, no multiple of it.
+    assert [split_batch(size, 64, 1).chunks for size in (32, 256, 96, 100)] == [1, 4, 2, 2]
     with pytest.raises(DataError, match="32 or 34"):
-        split_batch(33, 2, 256)
+        split_batch(33, 0, 2)
     with pytest.raises(DataError, match="drop_last"):
         check_last_step(EpochOrder(50, 16, 0, False, 0), BatchSplit(4, 1))
 

@@ -1,11 +1,12 @@
 """The sentences about settings that do not apply to a run."""
 
 import pytest
+import torch
 from conftest import composed
 
 from lineage import assemble
 from lineage.datamodules.loading.order import split_batch
-from lineage.reporting.notes import batch_notes, resolution_notes, what_does_not_apply
+from lineage.reporting.notes import batch_notes, precision_notes, resolution_notes, what_does_not_apply
 
 PACKED = "datamodule=packed datamodule.root=a datamodule.num_classes=10 datamodule.channels=3 "
 NOTED = {
@@ -49,20 +50,38 @@ def test_settings_that_do_not_apply_are_noted(words, sentence):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "devices", "most", "sentences"),
+    ("words", "devices", "device", "sentences"),
     [
-        (97, 1, 10, ["of 1: 97 has no", "recipe.batch_size=100 has", "mixup_alpha and", "each image alone"]),
-        (514, 1, 256, ["micro-batches of 2: 514 has no", "recipe.batch_size=512 has"]),
-        (1028, 2, 256, ["micro-batches of 2: 514 has no", "recipe.batch_size=1024 has"]),
-        (2, 2, 256, ["recipe.mixup_alpha and recipe.cutmix_alpha mix nothing", "each image alone"]),
-        (96, 1, 64, []),
-        (512, 2, 256, []),
+        ("recipe.batch_size=97 trainer.max_per_device=10", 1, "cpu", ["of 1: 97 has no", "=100 has", "mix nothing"]),
+        ("recipe.batch_size=2", 2, "cpu", ["recipe.mixup_alpha and recipe.cutmix_alpha mix nothing", "image alone"]),
+        ("recipe.batch_size=514 trainer.max_per_device=256", 1, "cpu", ["of 2: 514 has no", "batch_size=512 has"]),
+        ("recipe.batch_size=1028 trainer.max_per_device=256", 2, "cpu", ["of 2: 514 has no", "batch_size=1024 has"]),
+        ("", 8, "cuda", ["batch normalisation and mixing: 256 images at once, and 512 by", "; fewer devices or trainer.s"]),
+        ("trainer.sync_batchnorm=true", 8, "cuda", ["mixing: 256 images at once", "; fewer devices changes"]),
+        ("trainer.max_per_device=100", 1, "cpu", ["mixing: 64 images at once", "; trainer.max_per_device=512 changes"]),
+        ("recipe=resnet", 1, "cuda", ["8 forward passes of 32", "device_batch=256 takes", "changes batch normalisation"]),
+        ("arch=vgg11 recipe=vgg datamodule=cifar10", 1, "cuda", ["4 forward passes of 64", "changes nothing else"]),
+        ("recipe=resnet", 1, "cpu", []),
+        ("recipe=resnet", 8, "cuda", []),
+        ("recipe.batch_size=96", 1, "cuda", []),
+        ("datamodule=imagenet", 1, "cuda", []),  # 512 images of 224 px leave no unit of a GPU without work
     ],
 )
-def test_small_micro_batches_are_noted(batch_size, devices, most, sentences):
-    cfg = composed("arch=resnet18", "recipe=rsb_a2", f"recipe.batch_size={batch_size}")
-    found = batch_notes(cfg, assemble.network(cfg, device="meta"), split_batch(batch_size, devices, most), most)
+def test_the_size_of_micro_batches_is_noted(words, devices, device, sentences):
+    cfg = composed("arch=resnet18", "recipe=rsb_a2", *words.split())
+    machine, recipe = cfg.trainer, cfg.recipe
+    split = split_batch(recipe.batch_size, recipe.device_batch, devices, machine.max_per_device)
+    found = batch_notes(cfg, assemble.network(cfg, device="meta"), split, device)
     assert all(sentence in " ".join(found) for sentence in sentences) and bool(found) == bool(sentences)
+
+
+def test_fp32_on_a_gpu_is_noted(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    exact, mixed, gpu = composed("recipe=resnet").recipe, composed("recipe=rsb_a2").recipe, torch.device("cuda")
+    assert "TF32" in precision_notes(exact, gpu, "32-true")[0]
+    assert not precision_notes(exact, torch.device("cpu"), "32-true") + precision_notes(mixed, gpu, "32-true")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
+    assert "run at fp32" in precision_notes(exact, gpu, "32-true")[0]
 
 
 def test_enlarged_images_are_noted():
