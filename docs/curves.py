@@ -5,8 +5,8 @@ import math
 
 from matplotlib.figure import Figure
 
-from docs import charts
 from docs.procedures import NAMES, PICTURES, recipe, resolution, strengths
+from lineage.analysis import charts
 from lineage.recipes.optim.schedules import learning_rate
 from lineage.recipes.recipe import Recipe
 

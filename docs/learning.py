@@ -7,12 +7,10 @@ python -m docs.learning NAME                     draw the values of that file ag
 import csv
 import sys
 from pathlib import Path
-from statistics import fmean
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from lineage.analysis import charts
 
-from docs.charts import save
+TITLE = "top-1 of the validation images: mean, lowest and highest of the seeds"
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("procedure", "seed", "epoch", "val_top1")  # of NAME.csv
@@ -41,24 +39,9 @@ def read(file: Path) -> dict[str, dict[int, list[float]]]:
     return found
 
 
-def draw(accuracies: dict[str, dict[int, list[float]]]) -> Figure:
-    figure = Figure()
-    axes = figure.subplots()
-    axes.set(xlabel="epoch", title="top-1 of the validation images: mean, lowest and highest of the seeds")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(axis="y")
-    means = {name: [fmean(seeds) for seeds in epochs.values()] for name, epochs in accuracies.items()}
-    for name in sorted(means, key=lambda name: -means[name][-1]):  # from the top, as the curves end
-        epochs, seeds = list(accuracies[name]), accuracies[name].values()
-        axes.plot(epochs, means[name], label=f"{name} {means[name][-1]:.3f}")
-        axes.fill_between(epochs, list(map(min, seeds)), list(map(max, seeds)), alpha=0.25, linewidth=0)
-    figure.legend(loc="outside right upper")
-    return figure
-
-
 if __name__ == "__main__":
     name, *sweeps = sys.argv[1:]
     file = RESULTS / f"{name}.csv"
     if sweeps:
         collect(sweeps, file)
-    save(draw(read(file)), file.with_suffix(".svg"))
+    charts.save(charts.curves(read(file), TITLE, size=None), file.with_suffix(".svg"))
