@@ -1,16 +1,16 @@
 """Evaluation: exact metrics of a network over validation or test images, for training and for `lineage evaluate`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
 from lineage.errors import UserError
 from lineage.recipes.augment.device import Normalise
+from lineage.recipes.inference import average_views
 from lineage.recipes.losses import evaluation_loss
 from lineage.recipes.recipe import Recipe
 
@@ -91,25 +91,3 @@ class Evaluator(pl.LightningModule):
         # For callbacks; lineage/reporting/metric_rows.py hands the metrics to the loggers.
         self.log_dict(results, logger=False)
         return results
-
-
-def average_views(views: str, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Logits (B, K) of images (B, C, H, W) float32.
-
-    Args:
-        views: "": the image; "flip": it and its mirror image; "flip_translate": "flip" with weight 1/2, and "flip" of
-            the image shifted by a pixel to the lower right and to the upper left, with 1/4 each; the border is
-            reflected (airbench94, arXiv 2404.00498, section 3.5).
-    """
-    if not views:
-        return network(images)
-    if views == "flip":
-        return _average_flip(network, images)
-    height, width = images.shape[2:]
-    padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
-    first, second = (_average_flip(network, padded[:, :, i : i + height, i : i + width]) for i in (0, 2))
-    return 0.5 * _average_flip(network, images) + 0.25 * (first + second)
-
-
-def _average_flip(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    return 0.5 * network(images) + 0.5 * network(images.flip(3))

@@ -24,9 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lineage.errors import UserError
 from lineage.running.allocator import keep_freed_memory
 from lineage.running.checkpoints import AtomicCheckpointIO
-
-# Below this many multiply-adds an image, bf16 autocast costs a CPU more than it saves (benchmarks/README.md).
-CPU_BF16_MACS = 10e6
+from lineage.running.precision import choose_precision
 
 Devices = Annotated[list[Annotated[int, "x >= 0"]], "len(x) >= 1"]  # which
 Limit = Annotated[int, "0 <= x"] | Annotated[float, "0 <= x <= 1"]
@@ -174,23 +172,6 @@ def count_devices(accelerator: str, devices: Any) -> int:
     if isinstance(devices, list):
         return len(devices)
     return int(devices) if str(devices).isdigit() else 1
-
-
-def choose_precision(accelerator: str, mixed_precision: bool, macs: float) -> str:
-    """bf16-mixed on GPUs and CPUs that compute in it, 16-mixed on older GPUs, else 32-true."""
-    if not mixed_precision:
-        return "32-true"
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
-        return "32-true"
-    return "bf16-mixed" if cpu_computes_in_bf16() and macs >= CPU_BF16_MACS else "32-true"
-
-
-def cpu_computes_in_bf16() -> bool:
-    """Whether this CPU has bf16 instructions; without them bf16 is a hundred times slower than fp32. torch has no
-    public function for it."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def quiet_lightning() -> None:

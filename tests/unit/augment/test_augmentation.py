@@ -21,7 +21,7 @@ from lineage.recipes.augment.device import EIGENVALUES, EIGENVECTORS
 from lineage.recipes.augment.host import EvalCrop, build_augmentation
 from lineage.recipes.augment.policies import apply_operation, per_image_operation
 from lineage.recipes.augment.randomness import key_hash, normal_noise, normal_quantiles, reseed_python
-from lineage.recipes.evaluation import average_views
+from lineage.recipes.inference import average_views
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 AUGMENTED = {
@@ -125,7 +125,7 @@ def test_progressive_resolution():
     _, device = augmentation(recipe)
     view, _ = augmentation(recipe_of("rsb_a2", train_res=48, progressive_res=[32, 48], epochs=2), one_size=False)
     for epoch, side in ((0, 16), (2, 16), (3, 24), (8, 32)):
-        assert device(random_images(2), make_keys(2, epoch)).shape[2:] == (side, side)
+        assert device(random_images(2), make_keys(2, epoch), epoch).shape[2:] == (side, side)
     for epoch, side in ((0, 32), (1, 48)):
         assert apply_view(view, photographs()[:2], make_keys(2, epoch)).shape[2:] == (side, side)
 
