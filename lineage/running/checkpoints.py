@@ -1,5 +1,6 @@
 """Checkpoints: written whole or not at all, at every epoch's end and every few minutes; read as data, never as code."""
 
+import copy
 import errno
 import os
 import pickle
@@ -17,6 +18,7 @@ from lineage.errors import UserError
 from lineage.files import TEMPORARY, cannot_write, reason, replacing
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+EPOCH_S = 10.0  # an epoch that ends sooner after the last checkpoint is not saved, so a run of seconds saves at its end
 
 
 class CheckpointError(UserError):
@@ -30,6 +32,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write the checkpoint, or append a copy to `storage_options`, a list."""
+        if storage_options is not None:
+            storage_options.append(copy.deepcopy(checkpoint))
+            return
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +54,11 @@ class Checkpoints(ModelCheckpoint):
     """last.ckpt, the one before it, and best.ckpt, of the highest val_top1.
 
     It has the attributes of Lightning's ModelCheckpoint (best_model_path, last_model_path, best_model_score), but this
-    project's files; lineage/running/stopping.py says when within an epoch to save.
+    project's files; lineage/running/stopping.py says when within an epoch to save, and whether its end has to be.
+
+    The end of an epoch that is not saved costs a killed run up to EPOCH_S seconds, which it computes again, to the same
+    bits. If it is the best, its checkpoint is kept in memory and becomes best.ckpt before last.ckpt is next written: a
+    last.ckpt never names a best step whose best.ckpt is missing.
 
     Args:
         folder: of the files.
@@ -60,8 +70,12 @@ class Checkpoints(ModelCheckpoint):
     def __init__(self, folder: Path, minutes: float, steps: int, facts: dict[str, Any]) -> None:
         super().__init__(folder, monitor="val_top1", mode="max", save_top_k=1)
         self.folder, self.minutes, self.steps, self.facts = folder, minutes, steps, facts
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saved_step, self.epoch_must_be_saved = time.monotonic(), 0, True
         self.best, self.best_step = -1.0, 0
+        self.unwritten_best: list[dict[str, Any]] = []  # at most one
+
+    def is_old(self) -> bool:
+        return time.monotonic() - self.saved_at >= EPOCH_S
 
     def is_due_by_clock(self) -> bool:
         return bool(self.minutes) and time.monotonic() - self.saved_at >= 60 * self.minutes
@@ -75,19 +89,29 @@ class Checkpoints(ModelCheckpoint):
         if improved:
             self.best, self.best_step = top1, trainer.global_step
             self.best_model_path, self.best_model_score = str(self.folder / BEST), torch.tensor(top1)
+            self.unwritten_best.clear()
+        is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        if not (self.epoch_must_be_saved or is_last):
+            if improved:
+                trainer.save_checkpoint(self.folder / BEST, weights_only=False, storage_options=self.unwritten_best)
+            return
         self.save(trainer)
         if improved and trainer.is_global_zero:
             link(self.folder / LAST, self.folder / BEST)
 
     def save(self, trainer: pl.Trainer) -> None:
+        while self.unwritten_best:
+            trainer.strategy.save_checkpoint(self.unwritten_best.pop(), self.folder / BEST)
         if trainer.is_global_zero and (self.folder / LAST).exists():
             link(self.folder / LAST, self.folder / PREVIOUS)
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.last_model_path = str(self.folder / LAST)
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint.update(self.facts, notes=[*getattr(module.network, "notes", ())])
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        notes = [*getattr(module.network, "notes", ())]
+        checkpoint.update(self.facts, notes=notes, class_names=data.class_names() if data else None)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_step": self.best_step}
@@ -97,9 +121,11 @@ class Checkpoints(ModelCheckpoint):
         if self.best >= 0:
             self.best_model_path, self.best_model_score = str(self.folder / BEST), torch.tensor(self.best)
 
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.saved_step = trainer.global_step
+
     # Lightning's own saving is disabled.
     def setup(self, *_: Any, **__: Any) -> None: ...
-    def on_train_start(self, *_: Any) -> None: ...
     def on_train_batch_end(self, *_: Any) -> None: ...
     def on_validation_end(self, *_: Any) -> None: ...
     def on_exception(self, *_: Any) -> None: ...

@@ -63,11 +63,15 @@ class Stop(Callback):
         checkpoints = trainer.checkpoint_callback
         assert isinstance(checkpoints, Checkpoints)
         assert self.agreement is not None
-        received, due = self.agreement.exchange(self.received, checkpoints.is_due_by_clock())
+        received, by_clock, is_old = self.agreement.exchange(
+            self.received, checkpoints.is_due_by_clock(), checkpoints.is_old()
+        )
         self.agreed = max(self.agreed, received)
+        due = self.agreed or by_clock or checkpoints.is_due_by_steps(trainer)
+        checkpoints.epoch_must_be_saved = bool(due or is_old)
         if trainer.is_last_batch:
             return  # saved at the epoch's end, once its metrics are known
-        if self.agreed or due or checkpoints.is_due_by_steps(trainer):
+        if due:
             checkpoints.save(trainer)
         if self.agreed:
             self._stop(trainer)
@@ -80,12 +84,13 @@ class Stop(Callback):
             self._stop_between_epochs(trainer)
 
     def _stop_between_epochs(self, trainer: pl.Trainer) -> None:
-        """The last epoch has been saved."""
+        """Stop if the last epoch has been saved; otherwise at the end of the next step, which is."""
+        checkpoints: Any = trainer.checkpoint_callback
         assert self.agreement is not None
-        self.agreement.exchange(self.received, 0)
-        received, _ = self.agreement.finish(self.received, 0)
+        self.agreement.exchange(self.received, 0, 0)
+        received, *_ = self.agreement.finish(self.received, 0, 0)
         self.agreed = max(self.agreed, received)
-        if self.agreed and trainer.global_step:
+        if self.agreed and trainer.global_step and checkpoints.saved_step == trainer.global_step:
             self._stop(trainer)
 
     def _stop(self, trainer: pl.Trainer) -> None:
