@@ -32,7 +32,7 @@ def ingredients(rounds: int) -> None:
 
     def step(network: Any, chosen: Any, augment: Any) -> None:
         keys = first_repetitions(labels)
-        options: dict[str, Any] = {"key": key, "memory_format": torch.contiguous_format}
+        options: dict[str, Any] = {"epoch": 0, "key": key, "memory_format": torch.contiguous_format}
         micro_batch_loss(network, chosen, augment, images, labels, keys, num_classes=1000, **options)[0].backward()
 
     steps = {}

@@ -1,7 +1,6 @@
 """The base class of all data sets: their properties, a validation split with its own seed, and loaders."""
 
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,8 +23,8 @@ from lineage.datamodules.loading.loader import (
     first_repetitions,
 )
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
-from lineage.datamodules.loading.worker_pool import CHUNK, Job, Pool
-from lineage.datamodules.split import held_out
+from lineage.datamodules.loading.worker_pool import Job, Pool, batches_ahead, cores_of_rank
+from lineage.datamodules.split import check_same_images, held_out
 
 checked = argument_checker(DataError, "datamodule.")
 
@@ -213,7 +212,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         counts = {"train": micro_batch, "start": micro_batch}
         epochs = getattr(self, "epochs", 1)
         largest = max(job.max_bytes(counts.get(name, self.evaluation_batch), epochs) for name, job in jobs.items())
-        ahead = 2 + -(-workers * CHUNK // micro_batch)  # each process has a chunk, and the next batch is begun
+        ahead = batches_ahead(workers, micro_batch, self.split.accumulation if hasattr(self, "order") else 1, largest)
         self._pool_of_jobs = jobs, Pool(jobs, workers, largest, ahead, self.trainer.strategy.root_device)
         return self._pool_of_jobs[1]
 
@@ -221,11 +220,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         return -(-self.order.batch_size // self.split.chunks) if hasattr(self, "order") else self.evaluation_batch
 
     def _worker_count(self) -> int:
-        if self.workers is not None:
-            return self.workers
         assert self.trainer is not None
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // max(1, self.trainer.num_devices))
+        return cores_of_rank(self.trainer.num_devices) if self.workers is None else self.workers
 
     def left_out(self) -> dict[str, str]:
         """The skipped images of all processes of the run, which call this together, with the reason."""
@@ -243,18 +239,4 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         return {"training_images": len(self.train), "validation_images": len(self.val), **held, **steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        own = ImageDataModule.state_dict(self)
-        held_out = own.pop("held_out", None)
-        for key, now in own.items():
-            before = state_dict.get(key, now)  # older runs have fewer keys
-            if before != now:
-                what = "trainer.limit_train_batches" if key == "steps_per_epoch" else "them"
-                raise DataError(
-                    f"The run was started with {before:,} {key.replace('_', ' ')}, and there are {now:,} now: bring "
-                    f"{what} back, or choose another name, run=NAME."
-                )
-        if held_out != state_dict.get("held_out"):
-            raise DataError(
-                "The run was started with other validation images: version 0.1 held out others.\n"
-                "Continue it with that version, or choose another name, run=NAME."
-            )
+        check_same_images(ImageDataModule.state_dict(self), state_dict)

@@ -1,9 +1,9 @@
 """A split of a data set as it is found on disk or in a table: encoded images, labels and classes. No torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy
 
@@ -82,3 +82,23 @@ def held_out(labels: numpy.ndarray, size: int, seed: int) -> numpy.ndarray:
     chosen = numpy.empty(total, bool)
     chosen[order] = position < shares[labels[order]]
     return chosen
+
+
+def check_same_images(now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Raise DataError if a run that continues has other numbers of images or steps, or holds out other images.
+
+    Args:
+        now, before: the states of the data module; older runs have fewer keys.
+    """
+    for key, count in now.items():
+        if key != "held_out" and before.get(key, count) != count:
+            what = "trainer.limit_train_batches" if key == "steps_per_epoch" else "them"
+            raise DataError(
+                f"The run was started with {before[key]:,} {key.replace('_', ' ')}, and there are {count:,} now: bring "
+                f"{what} back, or choose another name, run=NAME."
+            )
+    if now.get("held_out") != before.get("held_out"):
+        raise DataError(
+            "The run was started with other validation images: version 0.1 held out others.\n"
+            "Continue it with that version, or choose another name, run=NAME."
+        )

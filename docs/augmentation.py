@@ -43,7 +43,7 @@ def draws(name: str, count: int) -> tuple[Tensor, Tensor]:
         if isinstance(host, TrainCrop):
             crops = host.crops(sample_keys, torch.tensor([pixels.shape[:2] for pixels in pair]))
             images = [Decoded(pixels).crop_resize(crop) for pixels, crop in zip(pair, crops, strict=True)]
-        pixels = augment(batch_of(images) if host is None else host(batch_of(images), sample_keys), sample_keys)
+        pixels = augment(batch_of(images) if host is None else host(batch_of(images), sample_keys), sample_keys, number)
         mix = draw_mix(own, pixels.shape[2], pixels.shape[3], 0, number)
         if mix is not None:
             pixels = mix_images(pixels, mix._replace(partner="reversed"))  # of two images, the other one

@@ -70,8 +70,8 @@ class Classifier(TrainingState):
             with nullcontext() if last else self._no_gradient_sync(), self.batch_norm.micro_batch(index, len(batches)):
                 loss, correct = micro_batch_loss(
                     self.network, self.recipe, self.augment, images, labels, sample_keys, num_classes=self.num_classes,
-                    key=MicroBatchKey(self.seed, step, chunk), memory_format=self.memory_format,
-                    teacher=self.teachers[0] if self.teachers else None,
+                    epoch=self.current_epoch, key=MicroBatchKey(self.seed, step, chunk),
+                    memory_format=self.memory_format, teacher=self.teachers[0] if self.teachers else None,
                 )  # fmt: skip
                 images_of_step = len(labels) * self.trainer.world_size / weight
                 self.manual_backward(loss * (weight * images_of_step if self.recipe.loss_sum else weight))

@@ -20,17 +20,17 @@ class MicroBatchKey(NamedTuple):
 
 
 def augment_and_mix(
-    recipe: Recipe, augment: DeviceAugmentation, images: Tensor, sample_keys: Tensor, key: MicroBatchKey
+    recipe: Recipe, augment: DeviceAugmentation, images: Tensor, sample_keys: Tensor, epoch: int, key: MicroBatchKey
 ) -> tuple[Tensor, Mix | None]:
     """The network's input, (n, C, H, W) float32, and how its images were mixed."""
-    pixels = augment(images, sample_keys)
+    pixels = augment(images, sample_keys, epoch)
     mix = draw_mix(recipe, *pixels.shape[2:], *(key[:2] if recipe.mix_per == "step" else key))
     return pixels if mix is None else mix_images(pixels, mix), mix
 
 
 def micro_batch_loss(
     network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, images: Tensor, labels: Tensor,
-    sample_keys: Tensor, *, num_classes: int, key: MicroBatchKey, memory_format: torch.memory_format,
+    sample_keys: Tensor, *, num_classes: int, epoch: int, key: MicroBatchKey, memory_format: torch.memory_format,
     teacher: nn.Module | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The mean loss over images, with its graph, and how many images have their own label as the top class.
@@ -39,11 +39,12 @@ def micro_batch_loss(
         images: (n, C, H, W) uint8.
         labels: (n,) int64.
         sample_keys: (n, 3) int64, the epoch, sample and repetition of each image; augmentation is a function of them.
+        epoch: that of the sample keys, which lie on the device.
         teacher: the network that a distillation learns from; it gets the same pixels.
     """
     device = images.device.type
     with torch.autocast(device, enabled=False):
-        pixels, mix = augment_and_mix(recipe, augment, images, sample_keys, key)
+        pixels, mix = augment_and_mix(recipe, augment, images, sample_keys, epoch, key)
         pixels = pixels.contiguous(memory_format=memory_format)
     targets = labels
     if mix is not None or recipe.loss == "bce":

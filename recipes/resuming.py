@@ -117,7 +117,7 @@ class TrainingState(Evaluator):
         epoch = self.trainer.current_epoch
         for index, batch in enumerate(self.training_images(self.recipe.precise_bn, epoch)):
             with torch.autocast(self.device.type, enabled=False):
-                images = self.augment(batch.images.to(self.device), batch.sample_keys.to(self.device))
+                images = self.augment(batch.images.to(self.device), batch.sample_keys.to(self.device), epoch)
                 images = images.contiguous(memory_format=self.memory_format)
             reseed(self.device, self.seed, "statistics", epoch, index, self.trainer.global_rank)
             yield images

@@ -1,4 +1,4 @@
-"""Loaders. An item of the training loader is one optimiser step: the list of this device's micro-batches."""
+"""Loaders. An item of the training loader is one optimiser step: this device's micro-batches, one after the other."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, TensorImages
+from lineage.datamodules.loading.batch_memory import copy_to, copy_together
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 from lineage.datamodules.loading.worker_pool import Job, PendingBatch, Pool
 
@@ -30,6 +31,31 @@ class MicroBatch(NamedTuple):
     sample_keys: Tensor
     chunk: int
     weight: float
+
+
+class Step:
+    """This device's micro-batches of an optimiser step. Each is waited for when the step asks for it, so that the
+    device computes on the first ones while workers still make the last.
+
+    Args:
+        batches: where the micro-batches come from, one after the other.
+        count: how many of them are the step's.
+
+    Attributes:
+        images: of the micro-batches that were asked for.
+    """
+
+    def __init__(self, batches: Iterator[MicroBatch], count: int) -> None:
+        self.batches, self.count, self.images = islice(batches, count), count, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[MicroBatch]:
+        """The micro-batches that were not asked for yet."""
+        for batch in self.batches:
+            self.images += len(batch.labels)
+            yield batch
 
 
 class Request(NamedTuple):
@@ -100,15 +126,16 @@ class Stream:
         if isinstance(images, TensorImages) and view is None:
             return self._micro_batch(request, images[keys[:, 1]], images.faults_at(keys[:, 1]))
         shape = self.source.shape(len(keys), int(keys[0, 0]) if len(keys) else 0)
-        out = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
+        pin = self.device.type == "cuda"
+        out = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last, pin_memory=pin)
         faults = images.fill(out, keys, view) if len(out) else []
-        return self._micro_batch(request, out.to(self.device), faults)
+        return self._micro_batch(request, copy_to(self.device, out), faults)
 
     def _micro_batch(self, request: Request, images: Tensor, faults: list[Fault]) -> MicroBatch:
         """Leave out unreadable images. They change nothing, as if their loss were 0: the others keep their share of the
         step, whatever the micro-batches and devices."""
         sample_keys, weight = request.sample_keys, request.weight
-        labels = self.source.images.labels[sample_keys[:, 1]].to(self.device)
+        labels = self.source.images.labels[sample_keys[:, 1]]
         if faults:
             self.report(faults)
             unreadable = {fault.row for fault in faults}
@@ -120,9 +147,12 @@ class Stream:
                     "trainer.max_per_device higher."
                 )
             weight *= len(kept) / len(sample_keys)
-            sample_keys, labels = sample_keys[kept], labels[kept.to(labels.device)]
-            images = images[kept.to(images.device)]
-        return MicroBatch(images, labels, sample_keys.to(self.device), request.chunk, weight)
+            images = images[copy_to(images.device, kept)]
+            kept = copy_to(labels.device, kept)
+            sample_keys, labels = sample_keys[kept], labels[kept]
+        if labels.device != images.device:
+            labels, sample_keys = copy_together(self.device, labels, sample_keys)
+        return MicroBatch(images, labels, sample_keys, request.chunk, weight)
 
 
 class TrainLoader:
@@ -146,13 +176,14 @@ class TrainLoader:
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[list[MicroBatch]]:
+    def __iter__(self) -> Iterator[Step]:
         first, accumulation = self.next_step % len(self), self.split.accumulation  # 0 after a whole epoch
         requests = chain(self.requests(self.epoch, first), self.requests(self.epoch + 1, 0))
         batches = self.stream(requests, (len(self) - first) * accumulation)
         for step in range(first, len(self)):
-            self.next_step = step + 1
-            yield [next(batches) for _ in range(accumulation)]
+            self.next_step, micro_batches = step + 1, Step(batches, accumulation)
+            yield micro_batches
+            deque(micro_batches, maxlen=0)  # those that the step did not ask for
 
     def requests(self, epoch: int, first: int) -> Iterator[Request]:
         """This rank's micro-batches in an epoch, from step `first` on."""

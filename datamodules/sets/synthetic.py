@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lineage.datamodules.base import ImageDataModule
-from lineage.datamodules.images import TensorImages
+from lineage.datamodules.images import TensorImages, View
+from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 
 MAX_POOL_IMAGES, MAX_POOL_BYTES = 256, 2**28  # all samples are drawn from a pool; 256 images of 224x224 take 38 MB
 
@@ -30,6 +31,14 @@ class Synthetic(ImageDataModule):
         super().__init__(root="", resolution=resolution, **options)
         self.samples, self.test_samples, self.side = samples, test_samples, resolution
         self.notes = ["these images are random: they measure speed, and nothing can be learned from them"]
+
+    def connect_training(self, order: EpochOrder, split: BatchSplit, view: View | None, epochs: int) -> None:
+        super().connect_training(order, split, view, epochs)
+        if view is not None:
+            self.notes.append(
+                "the recipe augments single images, so these go through worker processes; on the device they stay with "
+                "recipe.rand_augment= recipe.auto_augment= recipe.trivial_augment=false recipe.color_jitter=0"
+            )
 
     def read(self, share: bool) -> tuple[TensorImages, TensorImages]:
         count = max(1, min(MAX_POOL_IMAGES, MAX_POOL_BYTES // (self.channels * self.side**2)))

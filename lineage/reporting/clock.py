@@ -44,7 +44,7 @@ class Clock(Callback):
         now = time.monotonic()
         self.training_seconds += now - self.trained_until
         self.trained_until = now
-        self.images += sum(len(batch.labels) for batch in batches) * trainer.world_size
+        self.images += batches.images * trainer.world_size
         self.steps += 1
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -42,7 +42,7 @@ def pairs(data: ImageDataModule, classifier: Classifier, count: int, epoch: int,
     requests = list(islice(loader.requests(epoch, step), wanted))
     step_of_run = epoch * order.steps_per_epoch + step
     rows, batches = -(-count // wanted), loader.stream(iter(requests), wanted)
-    columns = [_pairs_of_micro_batch(batch, data, classifier, step_of_run, rows) for batch in batches]
+    columns = [_pairs_of_micro_batch(batch, data, classifier, epoch, step_of_run, rows) for batch in batches]
     available = sum(map(len, columns))
     return [columns[place % wanted][place // wanted] for place in range(min(count, available))]
 
@@ -55,12 +55,12 @@ def evaluation_images(data: ImageDataModule, samples: Tensor) -> numpy.ndarray:
 
 
 def _pairs_of_micro_batch(
-    batch: MicroBatch, data: ImageDataModule, classifier: Classifier, step: int, rows: int
+    batch: MicroBatch, data: ImageDataModule, classifier: Classifier, epoch: int, step: int, rows: int
 ) -> list[Pair]:
     """Pairs of the first `rows` images. The whole micro-batch is mixed, since partners may come from all of it."""
     augment, names = classifier.augment.to(batch.images.device), data.class_names()
     key = MicroBatchKey(classifier.seed, step, batch.chunk)
-    pixels, mix = augment_and_mix(classifier.recipe, augment, batch.images, batch.sample_keys, key)
+    pixels, mix = augment_and_mix(classifier.recipe, augment, batch.images, batch.sample_keys, epoch, key)
     pixels = (pixels[:rows] * augment.normalise.std + augment.normalise.mean).clamp(0, 1)
     training = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     evaluation = evaluation_images(data, batch.sample_keys[:rows, 1].cpu())

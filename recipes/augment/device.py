@@ -61,12 +61,14 @@ class DeviceAugmentation(nn.Module):
         needs_normal = self.lighting or "noise" in self.draw.counts
         self.register_buffer("quantiles", normal_quantiles() if needs_normal else torch.zeros(0), persistent=False)
 
-    def forward(self, images: Tensor, sample_keys: Tensor) -> Tensor:
+    def forward(self, images: Tensor, sample_keys: Tensor, epoch: int = 0) -> Tensor:
+        """
+        Args:
+            epoch: of all the images, for progressive_res. Reading it from sample_keys would make the host wait.
+        """
         draws = self.draw(sample_keys)
         if self.crop_here:
             flip = flip_mask(self.recipe, draws, sample_keys[:, 0])
-            # Reading the epoch makes the host wait for the device.
-            epoch = int(sample_keys[0, 0]) if self.recipe.progressive_res else 0
             size = output_size(self.recipe, (images.shape[2], images.shape[3]), epoch)
             images = crop_and_flip(self.recipe, draws, images, self.fill, flip, size)
         pixels = images / self.normalise.white

@@ -1,22 +1,26 @@
 """The order of images, loaders and workers; files of data sets, damaged ones too; shared memory."""
 
 import gzip
+import multiprocessing as mp
 import pickle
 import subprocess
 import sys
+from itertools import islice
 
 import numpy
 import pytest
 import torch
 from data_sets import loaded, sizes
 from doors import ROOT
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import TensorImages
 from lineage.datamodules.loading import shared_memory as shared
-from lineage.datamodules.loading.loader import EvaluationLoader, Stream, TrainLoader
+from lineage.datamodules.loading.batch_memory import copy_together, pin, unpin
+from lineage.datamodules.loading.loader import EvaluationLoader, MicroBatch, Stream, TrainLoader
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder, check_last_step, split_batch
-from lineage.datamodules.loading.worker_pool import Job, Pool
+from lineage.datamodules.loading.worker_pool import Job, Pool, batches_ahead
 from lineage.datamodules.memory import resize_or_pad
 from lineage.datamodules.sets.cifar import read_batch
 from lineage.datamodules.sets.mnist import read_idx
@@ -49,6 +53,10 @@ ONE_BATCH = BatchSplit()
 
 def loader(order: EpochOrder, split=ONE_BATCH, rank: int = 0, workers: int = 0, view=None, last=9) -> TrainLoader:
     return TrainLoader(stream(tiny(order.samples), view, workers), order, split, rank, last)
+
+
+def taken(loader: TrainLoader) -> list[list[MicroBatch]]:
+    return [list(step) for step in loader]
 
 
 # ---- order
@@ -100,14 +108,14 @@ def test_split():
 def test_two_devices_see_what_one_with_two_micro_batches_sees():
     order = EpochOrder(50, 16, 3, False, 0)
     alone = [[b.sample_keys for b in step] for step in loader(order, BatchSplit(1, 2))]
-    ranks = [[step[0].sample_keys for step in loader(order, BatchSplit(2, 1), rank)] for rank in (0, 1)]
+    ranks = [[b.sample_keys for step in loader(order, BatchSplit(2, 1), rank) for b in step] for rank in (0, 1)]
     for step, (first, second) in enumerate(alone):
         assert torch.equal(first, ranks[0][step]) and torch.equal(second, ranks[1][step])
 
 
 def test_weights_make_the_mean_over_images():
     for split in (BatchSplit(1, 1), BatchSplit(1, 3), BatchSplit(3, 1)):
-        last = [list(loader(EpochOrder(50, 16, 0, False, 0), split, rank))[-1] for rank in range(split.devices)]
+        last = [taken(loader(EpochOrder(50, 16, 0, False, 0), split, rank))[-1] for rank in range(split.devices)]
         share = {b.chunk: (len(b.labels), b.weight) for step in last for b in step}
         assert sum(n for n, _ in share.values()) == 2 if split.chunks == 1 else True
         for n, weight in share.values():  # the mean over devices of weight x mean loss is the mean over the step
@@ -119,14 +127,14 @@ def test_a_loader_continues_where_it_was_saved():
     whole, half = loader(order), loader(order)
     for one in (whole, half):
         one.set_epoch(4)
-    steps, iterator = list(whole), iter(half)
+    steps, iterator = taken(whole), iter(half)
     for _ in range(2):
         next(iterator)
     resumed = loader(order)
     resumed.load_state_dict(half.state_dict())
     resumed.set_epoch(4)
-    assert equal(resumed, steps[2:])
-    assert len(list(resumed)) == 6 and whole.state_dict() == {"next": 0}
+    assert equal(taken(resumed), steps[2:])
+    assert len(taken(resumed)) == 6 and whole.state_dict() == {"next": 0}
 
 
 class AddRepetition:
@@ -155,7 +163,7 @@ def test_workers_change_nothing():
         for one in (zero, two):
             one.load_state_dict({"next": first})
             one.set_epoch(epoch)
-            steps.append([step for _, step in zip(range(last - first), one, strict=False)])
+            steps.append([list(step) for _, step in zip(range(last - first), one, strict=False)])
         assert len(steps[0]) == last - first and equal(*steps)
 
 
@@ -179,6 +187,93 @@ def test_a_worker_that_dies_is_named():
         list(steps)
         one.set_epoch(1)
         list(one)
+
+
+class WaitsAtTheLast(AddRepetition):
+    """Images of the last micro-batch of the first step are not finished before `released` is set."""
+
+    def __init__(self, order: EpochOrder, accumulation: int) -> None:
+        self.last, self.released = order.epoch(0)[accumulation - 1 : order.batch_size : accumulation, 1], mp.Event()
+
+    def __call__(self, images, sample_keys):
+        if torch.isin(sample_keys[:, 1], self.last).any() and not self.released.wait(30):
+            raise RuntimeError("the step waited for all its micro-batches")
+        return images
+
+
+@FORKS
+def test_a_step_begins_before_its_last_micro_batch_is_finished():
+    order, split = EpochOrder(48, 24, 0, True, 0), BatchSplit(1, 6)
+    view = WaitsAtTheLast(order, split.accumulation)
+    one = loader(order, split, workers=1, view=view)
+    one.stream.pool().ahead = ahead = batches_ahead(1, 32, split.accumulation, 4)
+    step = next(iter(one))
+    first = list(islice(step, 5))
+    assert len(step) == 6 and step.images == 20 and len(one.stream.pending) == ahead - 1 == 7
+    view.released.set()
+    whole = taken(loader(order, split, view=AddRepetition()))[0]
+    assert equal([[*first, *step]], [whole]) and step.images == 24
+
+
+@pytest.mark.parametrize(
+    ("workers", "micro_batch", "accumulation", "megabytes", "ahead"),
+    [(16, 256, 8, 38.5, 10), (16, 256, 1, 38.5, 4), (64, 32, 8, 4.8, 66), (2, 256, 30, 38.5, 18), (2, 256, 8, 900, 3)],
+)
+def test_batches_ahead_cover_workers_and_a_step_within_memory(workers, micro_batch, accumulation, megabytes, ahead):
+    assert batches_ahead(workers, micro_batch, accumulation, int(megabytes * 1e6)) == ahead
+
+
+@FORKS
+@pytest.mark.parametrize("workers", [0, 1])
+def test_labels_and_sample_keys_go_to_the_device_in_one_copy(workers):
+    class Copies(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            kwargs = kwargs or {}
+            self.count += function is torch.ops.aten._to_copy.default and kwargs.get("device") == torch.device("meta")
+            return function(*args, **kwargs)
+
+    one = loader(EpochOrder(48, 16, 0, True, 0), BatchSplit(1, 2), workers=workers, view=AddRepetition())
+    one.stream.device = torch.device("meta")
+    if workers:
+        one.stream.pool().device = one.stream.device
+    with Copies() as copies:
+        batches = [batch for step in one for batch in step]
+    assert {(tuple(b.images.shape), tuple(b.labels.shape), tuple(b.sample_keys.shape)) for b in batches} == {
+        ((8, 1, 4, 4), (8,), (8, 3))
+    }
+    assert all(tensor.is_meta for batch in batches for tensor in batch[:3]) and copies.count == 2 * len(batches)
+    given = torch.arange(5), torch.arange(15).view(5, 3)
+    for copy, tensor in zip(copy_together(torch.device("cpu"), *given), given, strict=True):
+        assert torch.equal(copy, tensor) and copy.is_contiguous()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_memory_is_pinned_if_the_system_allows_it_and_given_back(refused, monkeypatch):
+    calls = []
+
+    class Runtime:
+        def cudaHostRegister(self, address, size, flags):  # noqa: N802
+            calls.append((address, size))
+            return 2 * refused
+
+        def cudaHostUnregister(self, address):  # noqa: N802
+            calls.append(address)
+
+    def launch(*shape, device):
+        calls.append("launch")
+        raise RuntimeError("CUDA error: out of memory")
+
+    memory = torch.zeros(7, dtype=torch.uint8)
+    monkeypatch.setattr(torch.cuda, "cudart", Runtime)
+    monkeypatch.setattr(torch, "zeros", launch)
+    assert pin(memory, torch.device("cuda")) is not refused
+    if refused:
+        assert calls[1:] == ["launch"]  # which forgets the failure
+    else:
+        unpin(memory, [])
+        assert calls == [(memory.data_ptr(), 7), memory.data_ptr()]
 
 
 class Fails(AddRepetition):

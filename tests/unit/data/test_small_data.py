@@ -17,6 +17,7 @@ from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.tables import load_splits
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.loader import EvaluationLoader, Stream
+from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 from lineage.datamodules.loading.worker_pool import Job
 from lineage.datamodules.sets import synthetic
 from lineage.datamodules.sets.svhn import read_mat
@@ -79,7 +80,9 @@ SYNTHETIC = "synthetic samples=1000 num_classes=50 test_samples=10 resolution=24
 
 def test_synthetic_images_are_a_function_of_the_sample(monkeypatch):
     datamodule = loaded(*SYNTHETIC, "val_size=100")
-    assert sizes(datamodule) == [900, 100, 10] and datamodule.notes
+    assert sizes(datamodule) == [900, 100, 10] and len(datamodule.notes) == 1
+    datamodule.connect_training(EpochOrder(900, 10, 0, True, 0), BatchSplit(), object(), 1)
+    assert "recipe.rand_augment=" in datamodule.notes[1]
     train = datamodule.train.to(torch.device("cpu"))
     images = train[torch.arange(900)]
     assert images.shape == (900, 3, 24, 24) and images.dtype == torch.uint8
