@@ -24,8 +24,6 @@ class Classifier(TrainingState):
     optimiser's state and its own number. The arguments are those of TrainingState.
     """
 
-    stages = ("val", "val_raw", "test")
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.recipe, self.network)
 
@@ -45,7 +43,7 @@ class Classifier(TrainingState):
             network.set_progress(progress)  # NASNet's drop path grows over training
 
         loss = self._accumulate_gradients(batches, step)
-        self.loss_monitor.after_step(loss, step)
+        self.loss_monitor.after_step(loss, self.epoch_sums, step)
         if hasattr(network, "frozen_parameters"):  # as the bias of airbench's whitening
             for parameter in network.frozen_parameters(progress):
                 parameter.grad = None  # no decay, no momentum; DDP does not allow freezing in the middle of training
@@ -63,7 +61,8 @@ class Classifier(TrainingState):
 
     def _accumulate_gradients(self, batches: Sequence[Batch], step: int) -> Tensor:
         """The forward and backward pass of each micro-batch; returns this device's share of the step's mean loss."""
-        total = torch.zeros((), device=self.device)
+        shares: list[Tensor] = []
+        count = 0
         for index, (images, labels, sample_keys, chunk, weight) in enumerate(batches):
             reseed(self.device, self.seed, step, chunk)
             last = index == len(batches) - 1  # DDP averages the gradients of all passes during the last one
@@ -76,10 +75,12 @@ class Classifier(TrainingState):
                 images_of_step = len(labels) * self.trainer.world_size / weight
                 self.manual_backward(loss * (weight * images_of_step if self.recipe.loss_sum else weight))
             loss = loss.detach()
-            total = total + loss * weight
-            count = torch.full_like(correct, len(labels))
-            self.epoch_sums += torch.stack((loss.to(self.sum_dtype) * count, correct, count))
-        return total
+            shares.append(loss if weight == 1 else loss * weight)
+            self.epoch_sums[0].add_(loss, alpha=len(labels))
+            self.epoch_sums[1].add_(correct)
+            count += len(labels)
+        self.epoch_sums[2].add_(count)
+        return sum(shares[1:], shares[0])
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip gradients: here Lightning has undone the scale of fp16."""
@@ -106,8 +107,9 @@ class Classifier(TrainingState):
         return float("nan") if self.loss_monitor.last is None else float(self.loss_monitor.last)
 
     def running_loss(self) -> float:
-        """The mean loss of the epoch so far; before its first step, of the previous epoch."""
-        loss, _, count = self.epoch_sums.tolist()
+        """The mean loss of the epoch so far, on a GPU up to a step that it has finished; before its first step, of the
+        previous epoch."""
+        loss, _, count = self.loss_monitor.sums
         return loss / count if count else self.train_metrics.get("train_loss", float("nan"))
 
     def _compute_train_metrics(self) -> None:
@@ -116,6 +118,7 @@ class Classifier(TrainingState):
         if not self.recipe.mixes:  # a mixed image has no single right class
             self.train_metrics["train_top1"] = correct / count
         self.epoch_sums.zero_()
+        self.loss_monitor.sums = [0.0, 0.0, 0.0]
         # For callbacks that look at the end of validation, which comes before on_train_epoch_end:
         self.trainer.callback_metrics.update({name: torch.tensor(v) for name, v in self.train_metrics.items()})
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from lineage.errors import UserError
 from lineage.recipes.augment.device import Normalise
@@ -27,8 +26,6 @@ class Evaluator(pl.LightningModule):
         exact: whether to add up in float64, which Apple's GPUs do not have.
     """
 
-    stages: tuple[str, ...] = ("val", "test")
-
     def __init__(
         self, network: nn.Module, recipe: Recipe, normalise: Normalise, *, num_classes: int,
         channels_last: bool = False, exact: bool = True,
@@ -38,11 +35,7 @@ class Evaluator(pl.LightningModule):
         self.recipe, self.normalise, self.num_classes = recipe, normalise, num_classes
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.sum_dtype = torch.float64 if exact else torch.float32
-        self.metrics: Any = nn.ModuleDict({stage: self._new_metrics() for stage in self.stages})
-
-    def _new_metrics(self) -> nn.ModuleDict:
-        """Means over images. Unlike torchmetrics' accuracies, they accept an update without images."""
-        return nn.ModuleDict({name: MeanMetric().set_dtype(self.sum_dtype) for name in METRICS})
+        self.sums: dict[str, Tensor] = {}  # of METRICS and of images, (4,), over this device's; by the metrics' prefix
 
     def evaluated_networks(self, stage: str) -> Mapping[str, nn.Module]:
         """The networks to evaluate, by the prefix of their metrics. The stage's own prefix is that of its result."""
@@ -66,28 +59,27 @@ class Evaluator(pl.LightningModule):
                 images = self.normalise(images).contiguous(memory_format=self.memory_format)
         for prefix, network in self.evaluated_networks(stage).items():
             values = self._values(network, images, labels, stage)
-            for name, metric in self.metrics[prefix].items():
-                metric.update(values[name].to(self.sum_dtype))
+            self.sums[prefix] = self.sums.get(prefix, 0) + values.sum(dim=1)
 
-    def _values(self, network: nn.Module, images: Tensor, labels: Tensor, stage: str) -> dict[str, Tensor]:
-        """The metrics of each image, (B,)."""
-        if not len(labels):  # a device without images takes part in the synchronisation of metrics
-            return dict.fromkeys(METRICS, torch.zeros(0, device=self.device))
+    def _values(self, network: nn.Module, images: Tensor, labels: Tensor, stage: str) -> Tensor:
+        """METRICS of each image and a 1, (4, B)."""
+        if not len(labels):  # a device without images takes part in the sum over devices
+            return torch.zeros(len(METRICS) + 1, 0, dtype=self.sum_dtype, device=self.device)
         views = self.recipe.val_views if stage == "val" else self.recipe.test_views
         logits = average_views(views, network, images)
         with torch.autocast(self.device.type, enabled=False):
             loss = evaluation_loss(self.recipe, logits.float(), labels)
         hits = logits.topk(min(5, self.num_classes), dim=1).indices == labels[:, None]  # (B, 5)
-        return {"top1": hits[:, 0], "top5": hits.any(dim=1), "loss": loss}
+        values = hits[:, 0], hits.any(dim=1), loss, torch.ones_like(loss)
+        return torch.stack([value.to(self.sum_dtype) for value in values])
 
     def _log_metrics(self, stage: str) -> dict[str, Tensor]:
         results: dict[str, Tensor] = {}
         for prefix in self.evaluated_networks(stage):
-            for name, metric in self.metrics[prefix].items():
-                results[f"{prefix}_{name}"] = metric.compute()
-                metric.reset()
-            if results[f"{prefix}_top1"].isnan():  # the mean of no images
+            *sums, images = self.trainer.strategy.reduce(self.sums.pop(prefix), reduce_op="sum")
+            if not images:
                 raise UserError(f"None of the {stage} images could be read.")
+            results |= {f"{prefix}_{name}": value / images for name, value in zip(METRICS, sums, strict=True)}
         # For callbacks; lineage/reporting/metric_rows.py hands the metrics to the loggers.
         self.log_dict(results, logger=False)
         return results

@@ -57,12 +57,12 @@ class TrainingState(Evaluator):
         self.teachers = [teacher] if teacher is not None else []
         self.lookaheads = [Lookahead(recipe, network)] if recipe.lookahead else []
         self.plateau = Plateau(recipe)
-        self.batch_norm = AccumulatedBatchNorm(network)
         self.loss_monitor = LossMonitor()
         self.epoch_sums = torch.zeros(3, dtype=self.sum_dtype)  # loss, correct, images: this device, this epoch
         self.train_metrics: dict[str, float] = {}
 
     def on_fit_start(self) -> None:
+        self.batch_norm = AccumulatedBatchNorm(self.network)  # here, since Lightning puts SyncBatchNorm in their place
         self.epoch_sums = self.epoch_sums.to(self.device)
         self.on_test_start()
 

@@ -25,11 +25,11 @@ class Average:
         self.recipe = recipe
         self.count = 0  # updates so far; of SWA, epochs
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
-        self._pairs: tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]] | None = None  # see _update
+        self._pairs: list[tuple[list[Tensor], list[Tensor]]] = []  # (own, the network's): floats, then counters
 
     def to(self, device: torch.device) -> None:
         self.network.to(device)
-        self._pairs = None
+        self._pairs = []
 
     def after_step(self, network: nn.Module, step: int, steps_per_epoch: int) -> None:
         """Update the average after step `step`, counted from 0 over the whole run, if one is due."""
@@ -46,14 +46,12 @@ class Average:
 
     @torch.no_grad()
     def _update(self, network: nn.Module, weight: float) -> None:
-        if self._pairs is None:
-            buffers = zip(self.network.buffers(), network.buffers(), strict=True)
-            counters = [pair for pair in buffers if not pair[0].is_floating_point()]
-            self._pairs = _float_tensors(self.network), _float_tensors(network), counters
-        averages, others, counters = self._pairs
-        torch._foreach_lerp_(averages, others, weight)
-        for counter, other in counters:
-            counter.copy_(other)
+        if not self._pairs:
+            self._pairs = [(part(self.network), part(network)) for part in (_float_tensors, _counters)]
+        floats, counters = self._pairs
+        torch._foreach_lerp_(*floats, weight)
+        if counters[0]:
+            torch._foreach_copy_(*counters)
 
     def state_dict(self) -> dict:
         return {"count": self.count, "network": self.network.state_dict()}
@@ -85,6 +83,11 @@ def _float_tensors(network: nn.Module) -> list[Tensor]:
     return [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
 
 
+def _counters(network: nn.Module) -> list[Tensor]:
+    """Batch norm's numbers of batches."""
+    return [buffer for buffer in network.buffers() if not buffer.is_floating_point()]
+
+
 class Lookahead:
     """Every `lookahead_steps` steps: slow = d slow + (1 - d) weights, then weights = slow.
 
@@ -112,10 +115,12 @@ class Lookahead:
     @torch.no_grad()
     def after_step(self, network: nn.Module, step: int, total_steps: int) -> None:
         """Update both after step `step`, counted from 0, if one is due."""
-        done, weights = step + 1, _float_tensors(network)
-        if done % self.every == 0:
-            torch._foreach_lerp_(self.slow, weights, 1 - self.decay * (done / total_steps) ** 3)
-        if done % self.every == 0 or done == total_steps:
+        done = step + 1
+        due = done % self.every == 0
+        if due or done == total_steps:
+            weights = _float_tensors(network)
+            if due:
+                torch._foreach_lerp_(self.slow, weights, 1 - self.decay * (done / total_steps) ** 3)
             torch._foreach_copy_(weights, self.slow)
 
     def state_dict(self) -> dict:

@@ -24,6 +24,9 @@ class AccumulatedBatchNorm:
     Each micro-batch starts from the statistics of the previous step. After the last one they become the mean of all
     results: (1 - momentum) old + momentum (mean of the micro-batches' statistics). The average over n devices with one
     micro-batch each is the same, so evaluation does not depend on how a machine splits a step.
+
+    The numbers of batches seen, which nobody reads but a layer without momentum, are counted for all layers at once:
+    each layer would add 1 to its own, in a GPU kernel of its own.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -35,18 +38,35 @@ class AccumulatedBatchNorm:
     def micro_batch(self, index: int, count: int) -> Iterator[None]:
         """Surrounds the forward and backward pass of micro-batch `index` of `count`."""
         statistics = running_statistics(self.layers) if count > 1 else []
-        if not statistics:
-            yield
-            return
-        if index == 0:
-            self.old = [tensor.clone() for tensor in statistics]
-            self.sums = [torch.zeros_like(tensor) for tensor in statistics]
-        else:
+        if statistics and index == 0:
+            if not self.old:
+                self.old, self.sums = ([torch.empty_like(tensor) for tensor in statistics] for _ in range(2))
+            torch._foreach_copy_(self.old, statistics)
+            torch._foreach_zero_(self.sums)
+        elif statistics:
             torch._foreach_copy_(statistics, self.old)
-        yield
-        torch._foreach_add_(self.sums, statistics, alpha=1 / count)
-        if index == count - 1:
-            torch._foreach_copy_(statistics, self.sums)
+        with self._counted_at_once():
+            yield
+        if statistics:
+            torch._foreach_add_(self.sums, statistics, alpha=1 / count)
+            if index == count - 1:
+                torch._foreach_copy_(statistics, self.sums)
+
+    @contextmanager
+    def _counted_at_once(self) -> Iterator[None]:
+        counters: dict[_BatchNorm, Tensor] = {}
+        for layer in self.layers:
+            counter = layer._buffers["num_batches_tracked"]
+            if layer.training and layer.momentum is not None and counter is not None:
+                counters[layer] = counter
+                layer._buffers["num_batches_tracked"] = None  # the layer does not count then
+        try:
+            yield
+        finally:
+            for layer, counter in counters.items():
+                layer._buffers["num_batches_tracked"] = counter
+        if counters:
+            torch._foreach_add_([*counters.values()], 1)
 
 
 @torch.no_grad()

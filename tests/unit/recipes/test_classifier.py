@@ -153,6 +153,8 @@ def test_the_smallest_of_progressive_sizes_is_large_enough():
 
 def test_an_accuracy_of_no_images_is_refused():
     evaluator = Evaluator(torch.nn.Identity(), recipe_of("sgd_step"), torch.nn.Identity(), num_classes=10)
+    trainer = assemble.trainer(composed("trainer=cpu"), evaluator.network)
+    evaluator.trainer = trainer  # a weak reference
     evaluator._evaluate(torch.zeros(0, 1, 8, 8), torch.zeros(0, dtype=torch.int64), "val")
     with pytest.raises(UserError, match="None of the val images could be read"):
         evaluator.on_validation_epoch_end()
