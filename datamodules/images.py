@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Fault(NamedTuple):
@@ -112,3 +113,18 @@ class TensorImages:
 
     def subset(self, samples: Tensor) -> TensorImages:
         return TensorImages(self.images, self.labels[samples], self._indices(samples), self.faults)
+
+
+def resize_or_pad(images: Tensor, resolution: int, show: str) -> Tensor:
+    """(N, C, H, W) uint8 to (N, C, resolution, resolution) uint8."""
+    height, width = images.shape[2:]
+    if height == width == resolution:
+        return images
+    if show == "pad" and resolution >= max(height, width):
+        top, left = (resolution - height) // 2, (resolution - width) // 2
+        return F.pad(images, (left, resolution - width - left, top, resolution - height - top))
+    resized = [
+        F.interpolate(chunk.float(), (resolution, resolution), mode="bilinear", antialias=True).round().to(torch.uint8)
+        for chunk in images.split(4096)
+    ]
+    return torch.cat(resized)

@@ -17,9 +17,8 @@ from lineage.datamodules.discovery.scanning import printable
 from lineage.datamodules.discovery.statistics import cached_statistics, infer_missing, memory_bytes, validation_size
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.images import Fault, Images, TensorImages
+from lineage.datamodules.images import Fault, Images, TensorImages, resize_or_pad
 from lineage.datamodules.loading import shared_memory as shared
-from lineage.datamodules.memory import resize_or_pad
 from lineage.datamodules.split import Split
 
 IMBALANCE = 10  # a note is made when the largest class has more than 10 times the images of the smallest

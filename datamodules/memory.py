@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal
 import numpy
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lineage.datamodules.base import ImageDataModule
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.images import TensorImages
+from lineage.datamodules.images import TensorImages, resize_or_pad
 from lineage.datamodules.loading import shared_memory as shared
 
 
@@ -61,18 +60,3 @@ class MemoryDataModule(ImageDataModule):
             resized = resize_or_pad(torch.from_numpy(images), self.resolution, self.show)
             tensors += [resized, torch.from_numpy(labels.astype(numpy.int64))]
         return tensors
-
-
-def resize_or_pad(images: Tensor, resolution: int, show: str) -> Tensor:
-    """(N, C, H, W) uint8 to (N, C, resolution, resolution) uint8."""
-    height, width = images.shape[2:]
-    if height == width == resolution:
-        return images
-    if show == "pad" and resolution >= max(height, width):
-        top, left = (resolution - height) // 2, (resolution - width) // 2
-        return F.pad(images, (left, resolution - width - left, top, resolution - height - top))
-    resized = [
-        F.interpolate(chunk.float(), (resolution, resolution), mode="bilinear", antialias=True).round().to(torch.uint8)
-        for chunk in images.split(4096)
-    ]
-    return torch.cat(resized)

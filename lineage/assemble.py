@@ -128,9 +128,10 @@ def data(cfg: DictConfig, *, share: bool = False, only_test: bool = False) -> Im
 def class_names(cfg: DictConfig) -> list[str]:
     """A name for each class: the weights' if their file has them, otherwise the data set's, or numbers if its files are
     absent."""
-    names: list[str] = instantiate(cfg.datamodule).class_names()
     learned = classes_learned(cfg)
-    return learned if learned is not None and len(learned) == len(names) else names
+    if learned is not None and len(learned) == cfg.datamodule.num_classes:
+        return learned
+    return instantiate(cfg.datamodule).class_names()
 
 
 def classes_learned(cfg: DictConfig) -> list[str] | None:
@@ -232,13 +233,18 @@ def _without_mirroring(procedure: Recipe, data: ImageDataModule) -> Recipe:
 
 def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> None:
     view = None if data.test.one_size else EvalCrop(recipe(cfg), exact=getattr(data, "exact_evaluation", True))
-    most = trainer.max_per_device or EVALUATION_IMAGES
-    batch = max(min(EVALUATION_PIXELS // eval_size(cfg) ** 2, EVALUATION_IMAGES, most), 1)
+    batch = evaluation_batch(cfg)
     for split, images in (("val", data.val), ("test", data.test)):
         limit, batches = getattr(trainer, f"limit_{split}_batches"), math.ceil(len(images) / batch / trainer.world_size)
         if isinstance(limit, float) and 0 < limit * batches < 1:
             raise UserError(f"trainer.limit_{split}_batches={limit:g}: it leaves none of {batches} batches.")
     data.connect_evaluation(batch, view)
+
+
+def evaluation_batch(cfg: DictConfig) -> int:
+    """Images of a forward pass without gradients."""
+    most = cfg.trainer.max_per_device or EVALUATION_IMAGES
+    return max(min(EVALUATION_PIXELS // eval_size(cfg) ** 2, EVALUATION_IMAGES, most), 1)
 
 
 def _has_float64(trainer: Trainer) -> bool:

@@ -28,9 +28,13 @@ class Inference:
 
     def __call__(self, images: Tensor) -> Tensor:
         """(B, C, H, W) uint8 -> (B, K) float32."""
-        pixels = self.normalise(images).contiguous(memory_format=self.memory_format)
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
-            return average_views(self.views, self.network, pixels).float()
+            return average_views(self.views, self.network, self.pixels(images)).float()
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """The network's input of uint8 images, float32."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.normalise(images).contiguous(memory_format=self.memory_format)
 
 
 def average_views(views: str, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

@@ -83,6 +83,12 @@ def files_of(folder: Path) -> list[bytes]:
     return _entries(os.fsencode(folder), b"", Scan())[0]
 
 
+def images_below(folder: Path) -> list[bytes]:
+    """The sorted paths of all images below a folder, which they begin with. Raises DataError: it cannot be read."""
+    parent, name = os.path.split(os.fsencode(os.path.abspath(folder)))
+    return [os.path.join(os.fsencode(folder), path[len(name) + 1 :]) for path in _images_of_class(parent, name, Scan())]
+
+
 def folders_of(folder: Path) -> list[str]:
     """The sorted names of the folders in a folder, without hidden ones. Raises DataError: it cannot be read."""
     return [os.fsdecode(name) for name in _entries(os.fsencode(folder), b"", Scan())[1]]

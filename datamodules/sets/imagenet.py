@@ -3,7 +3,6 @@
 The labels of its test images are secret, so papers use its validation images as the test set.
 """
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from lineage.datamodules.discovery.layout import (
     named_split_folders,
 )
 from lineage.datamodules.discovery.scanning import files_of, folders_of, printable
+from lineage.datamodules.discovery.wordnet import described, known_classes
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Images, View
@@ -127,16 +127,3 @@ class ImageNet(EncodedDataModule):
         if classes != self.num_classes:
             return f"{place} has {classes} class folders: set datamodule.num_classes={classes}."
         return f"{place} has class folders without an image: {empty}." if empty else None
-
-
-@cache
-def known_classes() -> dict[str, str]:
-    """ImageNet's 1,000 classes in order: wnids and descriptions."""
-    from timm.data import ImageNetInfo
-
-    info = ImageNetInfo()
-    return {name: info.label_name_to_description(name) for name in info.label_names()}
-
-
-def described(classes: list[str]) -> list[str]:
-    return [known_classes().get(name, printable(name)) for name in classes]

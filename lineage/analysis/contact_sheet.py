@@ -42,20 +42,20 @@ def write(pairs: Sequence[Pair], title: str, subtitle: str, heads: tuple[str, st
     """
     columns = min(PER_ROW, len(pairs))
     width = 2 * MARGIN + columns * (2 * CELL + WITHIN) + (columns - 1) * BETWEEN
-    lines = _wrapped(subtitle, _font(TEXT), width - 2 * MARGIN)
+    lines = _wrapped(subtitle, font_of(TEXT), width - 2 * MARGIN)
     top, height = MARGIN + TITLE + 20 + len(lines) * 26 + 40, CELL + BAR + 2 * LINE + 34
     sheet = Image.new("RGB", (width, top + -(-len(pairs) // columns) * height + MARGIN - 34), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), _truncated(title, _font(TITLE), width - 2 * MARGIN), INK, _font(TITLE), anchor="la")
+    draw.text((MARGIN, MARGIN), truncated(title, font_of(TITLE), width - 2 * MARGIN), INK, font_of(TITLE), anchor="la")
     for number, line in enumerate(lines):
-        draw.text((MARGIN, MARGIN + TITLE + 20 + 26 * number), line, SOFT, _font(TEXT), anchor="la")
+        draw.text((MARGIN, MARGIN + TITLE + 20 + 26 * number), line, SOFT, font_of(TEXT), anchor="la")
     for place, pair in enumerate(pairs):
         row, column = divmod(place, columns)
         corner = (MARGIN + column * (2 * CELL + WITHIN + BETWEEN), top + row * height)
         _paint(sheet, draw, pair, corner)
         for half, head in enumerate(heads if row == 0 else ()):
             at = (corner[0] + half * (CELL + WITHIN), corner[1] - 10)
-            draw.text(at, _truncated(head, _font(SMALL), CELL), SOFT, _font(SMALL), anchor="ls")
+            draw.text(at, truncated(head, font_of(SMALL), CELL), SOFT, font_of(SMALL), anchor="ls")
     png = io.BytesIO()
     sheet.save(png, "PNG")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -65,12 +65,12 @@ def write(pairs: Sequence[Pair], title: str, subtitle: str, heads: tuple[str, st
 def _paint(sheet: Image.Image, draw: ImageDraw.ImageDraw, pair: Pair, corner: tuple[int, int]) -> None:
     """Both images, and below the second a bar with the shares of its classes, and their names."""
     left, top = corner
-    right, font = left + CELL + WITHIN, _font(SMALL)
+    right, font = left + CELL + WITHIN, font_of(SMALL)
     for pixels, x in ((pair.evaluation, left), (pair.training, right)):
         sheet.paste("#f3f3f3", (x, top, x + CELL, top + CELL))
         image = fitted(pixels)
         sheet.paste(image, (x + (CELL - image.width) // 2, top + (CELL - image.height) // 2))
-    draw.text((left, top + CELL + BAR + 8), _truncated(pair.label[0][0], font, CELL), INK, font, anchor="la")
+    draw.text((left, top + CELL + BAR + 8), truncated(pair.label[0][0], font, CELL), INK, font, anchor="la")
     start, mixed = right, len(pair.label) > 1
     for row, ((name, share), colour) in enumerate(zip(pair.label, (OWN, OTHER), strict=False)):
         y, end = top + CELL + BAR + 8 + LINE * row, start + round(CELL * share)
@@ -78,7 +78,7 @@ def _paint(sheet: Image.Image, draw: ImageDraw.ImageDraw, pair: Pair, corner: tu
             draw.rectangle((start, top + CELL + 2, end - 1, top + CELL + 1 + BAR), colour)
         start = end
         tail = f" {share:.2f}" if mixed else ""
-        text = _truncated(("+ " if row else "") + name, font, CELL - font.getlength(tail)) + tail
+        text = truncated(("+ " if row else "") + name, font, CELL - font.getlength(tail)) + tail
         draw.text((right, y), text, colour if mixed else INK, font, anchor="la")
 
 
@@ -90,13 +90,13 @@ def fitted(pixels: numpy.ndarray) -> Image.Image:
     return ImageOps.scale(image, CELL // max(image.size), Image.Resampling.NEAREST)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)  # part of Pillow, so it is the same on every machine
     assert isinstance(font, ImageFont.FreeTypeFont)
     return font
 
 
-def _truncated(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def truncated(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """The text in ASCII, the only letters that the font has, cut to the width."""
     letters = (letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
     text = "".join(letter if letter.isascii() else "?" for letter in letters)

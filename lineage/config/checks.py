@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from lineage.config.combinations import check_combinations, check_export, check_prepare, check_root
 from lineage.config.distillation import check_teacher
 from lineage.config.overrides import ELSEWHERE, HYDRA_KEYS, NOT_A_CALLBACK, READ, key_of, removal_message
-from lineage.config.schema import Keys
+from lineage.config.schema import Keys, PreviewKeys
 from lineage.config.signatures import arguments
 from lineage.constraints import problem
 from lineage.errors import UserError
@@ -44,7 +44,7 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     verb, overrides = str(hydra.job.config_name), list(hydra.overrides.task)
     _check_overrides(verb, overrides)
     _check_groups(cfg, hydra.runtime.choices)
-    _check_keys(cfg)
+    _check_keys(cfg, verb)
     _check_recipe(cfg)
     check_nodes(cfg)
     check_root(cfg, verb)
@@ -104,9 +104,9 @@ def check_hydra_overrides(overrides: Sequence[str]) -> None:
             raise UserError(f"{override}: {key} does nothing here; {advice}")
 
 
-def _check_keys(cfg: DictConfig) -> None:
+def _check_keys(cfg: DictConfig, verb: str) -> None:
     """Check the keys beside the groups."""
-    known = get_type_hints(Keys, include_extras=True)
+    known = get_type_hints(PreviewKeys if verb == "preview" else Keys, include_extras=True)
     for name in map(str, cfg):
         if name in (*GROUPS, "published", "hydra"):
             continue

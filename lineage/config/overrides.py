@@ -20,6 +20,14 @@ def removal_message(override: str) -> str:
     return f"{override}: nothing is left out of a command; {key}={off} gives it another value."
 
 
+# What the verbs that show images to a network read.
+ASKED = (
+    "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "trainer", "trainer.accelerator", "trainer.precision",
+    "trainer.mixed_precision", "trainer.channels_last", "trainer.max_per_device", "published.*", "recipe.test_res",
+    "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation", "recipe.test_views",
+    "recipe.mixed_precision", "pretrained", "plugins", "run", "runs", "checkpoint", "images", "top", "resolution",
+    "crop", "hydra/*", "hydra.*",
+)  # fmt: skip
 # What a verb reads, as patterns of keys; train reads all. Another key would be ignored, so it is refused.
 READ = {
     "evaluate": (
@@ -31,6 +39,8 @@ READ = {
         "recipe.test_views", "recipe.loss", "recipe.mixed_precision",
         "pretrained", "plugins", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*", "hydra.*",
     ),
+    "predict": (*ASKED, "out", "columns"),
+    "explain": (*ASKED, "output"),
     "export": (
         "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "experiment", "published.*",
         "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation",

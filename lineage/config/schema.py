@@ -25,6 +25,7 @@ ENDINGS = {
 OmegaConf.register_new_resolver(
     "export_of", lambda run, arch, to: f"exports/{run or arch}{ENDINGS.get(to, '')}", replace=True
 )
+OmegaConf.register_new_resolver("explanation_of", lambda run, arch: f"explanations/{run or arch}", replace=True)
 
 Side = Annotated[int, "1 <= x <= 8192"]  # pixels
 
@@ -52,6 +53,15 @@ class Keys:
     quality: Annotated[int, "1 <= x <= 100"] | None
     images_per_shard: Annotated[int, "1 <= x <= 1000000"]
     check: bool
-    images: Annotated[int, "1 <= x <= 64"]
+    images: str | Annotated[list[str], "len(x) >= 1"]
+    top: Annotated[int, "x >= 1"]
+    columns: Annotated[list[Literal["image", "id", "class", "label", "probability"]], "len(x) >= 1"]
     epoch: Annotated[int, "x >= 0"]
     step: Annotated[int, "x >= 0"]
+
+
+@dataclass
+class PreviewKeys(Keys):
+    """The keys of lineage preview, whose `images` is a number."""
+
+    images: Annotated[int, "1 <= x <= 64"]  # type: ignore[assignment]

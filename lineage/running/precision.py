@@ -1,9 +1,16 @@
-"""Which floating-point precision a device gains from."""
+"""The first device of this machine, and the floating-point precision that it gains from."""
 
 import torch
 
 # Below this many multiply-adds an image, bf16 autocast costs a CPU more than it saves (benchmarks/README.md).
 CPU_BF16_MACS = 10e6
+
+
+def first_device(accelerator: str) -> torch.device:
+    """The device of a command that uses one."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available() else "cpu")
 
 
 def choose_precision(accelerator: str, mixed_precision: bool, macs: float) -> str:

@@ -62,7 +62,8 @@ def read_weights(path: Path) -> SavedWeights:
     arch = dict(arch) if isinstance(arch, Mapping) else {}
     if "_target_" in arch:
         arch["_target_"] = current_name(str(arch["_target_"]))
-    return SavedWeights(network_weights(content), arch, preprocessing, data.get("classes"), data.get("images"))
+    classes = data.get("classes") or content.get("class_names")
+    return SavedWeights(network_weights(content), arch, preprocessing, classes, data.get("images"))
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,104 @@
+"""Image files that a trained network is asked about: no split, and labels only if their folders have class names."""
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lineage.datamodules.decoding.decoding import ImageError, open_image
+from lineage.datamodules.decoding.encoded_images import EncodedImages
+from lineage.datamodules.discovery.index import Index, index_files
+from lineage.datamodules.discovery.scanning import images_below
+from lineage.datamodules.discovery.wordnet import known_classes
+from lineage.datamodules.errors import DataError
+from lineage.datamodules.images import Fault, TensorImages, View, resize_or_pad
+from lineage.datamodules.loading.loader import EvaluationLoader, Stream
+from lineage.datamodules.loading.worker_pool import Job, Pool
+from lineage.files import reason
+
+FEW = 64  # images that this process decodes itself, sooner than worker processes start
+
+
+def find_images(places: Sequence[str]) -> list[bytes]:
+    """The paths of image files, each once.
+
+    Args:
+        places: files of any name; folders, of which all images below are taken; patterns such as photos/*.png.
+
+    Raises:
+        DataError: a place is none of these, or holds no image.
+    """
+    found: dict[bytes, None] = {}
+    for place in map(os.path.expanduser, places):
+        matches = [place] if os.path.lexists(place) else sorted(glob.glob(place, recursive=True))
+        paths = [p for match in matches for p in (images_below(Path(match)) if os.path.isdir(match) else [match])]
+        if not paths:
+            raise DataError(f"images={place}: there is no such file, and no folder with images.")
+        found |= dict.fromkeys(map(os.fsencode, paths))
+    return list(found)
+
+
+class ImageFiles:
+    """Image files as an evaluation has them.
+
+    Args:
+        paths: of the files.
+        classes: their names, in the order of the labels. A file in a folder of such a name has that label, as has one
+            in a folder named by ImageNet's number of the class; other files have -1.
+        channels: 1, grey, or 3.
+        rotate: whether to rotate a picture as its EXIF orientation says.
+        view: the crop of photographs; None: each image is brought to `resolution` as `show` says.
+        resolution: pixels of a side.
+        show: "resize" or "pad" (with zeros, centred).
+    """
+
+    def __init__(
+        self, paths: Sequence[bytes], classes: Sequence[str], *, channels: int, rotate: bool,
+        view: View | None, resolution: int, show: str,
+    ) -> None:  # fmt: skip
+        folders = [os.path.basename(os.path.dirname(os.path.abspath(os.fsdecode(path)))) for path in paths]
+        numbers = {name: label for label, name in enumerate(classes)}
+        if any(re.fullmatch(r"n\d{8}", folder) for folder in folders) and not numbers.keys() & {*folders}:
+            numbers = {wnid: label for label, wnid in enumerate(known_classes()) if len(classes) == 1000}
+        self.labels = torch.tensor([numbers.get(folder, -1) for folder in folders])
+        self.index = index_files(Path.cwd(), list(paths), [""], [""] * len(paths))
+        self.encoded = EncodedImages(self.index, self.labels, channels, rotate=rotate)
+        if view is not None:
+            self.job = Job(self.encoded, view)
+        else:
+            self.job = Job(_small_images(self.index, self.labels, channels, rotate, resolution, show), None)
+
+    def loader(
+        self, batch_size: int, device: torch.device, workers: int, report: Callable[[Iterable[Fault]], None]
+    ) -> EvaluationLoader:
+        """Batches of uint8 images, without those that cannot be read.
+
+        Args:
+            workers: processes that decode photographs, if there are more than a few.
+            report: called with images that cannot be read.
+        """
+        job = self.job if self.job.needs_host else Job(self.job.images.to(device), None)
+        pool = None
+        if job.needs_host and len(self.labels) > FEW and workers:
+            pool = Pool({"test": job}, workers, job.max_bytes(batch_size, 1), 2, device)
+        return EvaluationLoader(Stream("test", job, device, pool and (lambda: pool), report), batch_size, 1, 0)
+
+
+def _small_images(
+    index: Index, labels: Tensor, channels: int, rotate: bool, resolution: int, show: str
+) -> TensorImages:
+    """All images at `resolution`, in memory."""
+    images = torch.zeros(len(labels), channels, resolution, resolution, dtype=torch.uint8)
+    faults = {}
+    for number in range(len(labels)):
+        try:
+            pixels = torch.tensor(open_image(index.read(number), channels, rotate).whole())
+        except (OSError, ImageError) as error:
+            faults[number] = Fault(number, index.name(number), reason(error))
+        else:
+            images[number] = resize_or_pad(pixels.permute(2, 0, 1)[None], resolution, show)[0]
+    return TensorImages(images, labels, faults=faults)
