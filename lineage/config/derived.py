@@ -3,6 +3,7 @@ side."""
 
 from omegaconf import DictConfig
 
+from lineage.running.process import loading
 from lineage.weights.preprocessing import Preprocessing
 
 
@@ -28,11 +29,12 @@ def pretrained_preprocessing(cfg: DictConfig) -> Preprocessing | None:
 
     Imports torch. Raises ArchitectureError: there are no such weights.
     """
-    import torch
-    from hydra.utils import instantiate
-    from torch import nn
+    with loading():
+        import torch
+        from hydra.utils import instantiate
+        from torch import nn
 
-    from lineage.weights.provenance import recorded_preprocessing
+        from lineage.weights.provenance import recorded_preprocessing
 
     def build() -> nn.Module:
         with torch.device("meta"):

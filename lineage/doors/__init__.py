@@ -20,6 +20,7 @@ from lineage.config import messages, schema  # noqa: F401  # schema: the types o
 from lineage.config.checks import check_hydra_overrides
 from lineage.errors import Finished, UserError
 from lineage.running.directory import is_main_process
+from lineage.running.process import leave
 from lineage.streams import guard_streams
 from lineage.text import nearest
 
@@ -94,6 +95,7 @@ def main(verb: str | None = None) -> None:
             near = nearest(verb, verbs) or " lineage --help lists them."
             raise UserError(f"lineage {verb}: there is no such verb.{near}")
         import_module(f"lineage.doors.{verb}").run(words)
+    leave()
 
 
 def _help(verbs: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from lineage.config.checks import checks
 from lineage.config.completion import complete
 from lineage.config.derived import eval_size
 from lineage.doors import door
+from lineage.running.process import loading
 
 
 @door
@@ -19,12 +20,13 @@ def run(cfg: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from rich.text import Text
 
-    from lineage import assemble
-    from lineage.anatomy.cost import SkipInitialisation
-    from lineage.anatomy.drawing.svg import write
-    from lineage.anatomy.report import NOTES, tabulate
-    from lineage.anatomy.table import dissect
-    from lineage.reporting.screen import console
+    with loading():
+        from lineage import assemble
+        from lineage.anatomy.cost import SkipInitialisation
+        from lineage.anatomy.drawing.svg import write
+        from lineage.anatomy.report import NOTES, tabulate
+        from lineage.anatomy.table import dissect
+        from lineage.reporting.screen import console
 
     with SkipInitialisation():
         network: Any = assemble.network(cfg, device="meta")

@@ -8,6 +8,7 @@ from lineage.config.derived import eval_preprocessing
 from lineage.doors import door
 from lineage.errors import UserError
 from lineage.running.parent import follow_parent
+from lineage.running.process import loading
 
 
 @door
@@ -17,12 +18,13 @@ def run(cfg: DictConfig) -> None:
     cfg = complete(cfg)
     follow_parent()
 
-    from lineage import assemble
-    from lineage.reporting.notes import class_notes
-    from lineage.reporting.progress_bar import RunProgressBar
-    from lineage.reporting.screen import console, show_plan
-    from lineage.running.directory import is_main_process
-    from lineage.running.ranks import Ranks
+    with loading():
+        from lineage import assemble
+        from lineage.reporting.notes import class_notes
+        from lineage.reporting.progress_bar import RunProgressBar
+        from lineage.reporting.screen import console, show_plan
+        from lineage.running.directory import is_main_process
+        from lineage.running.ranks import Ranks
 
     network = assemble.network(cfg, weights=True, new_head=False)
     out = console(quiet=not is_main_process())

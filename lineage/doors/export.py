@@ -9,6 +9,7 @@ from lineage.config.checks import checks
 from lineage.config.completion import complete, with_run
 from lineage.config.derived import eval_preprocessing
 from lineage.doors import door
+from lineage.running.process import loading
 
 
 @door
@@ -19,11 +20,12 @@ def run(cfg: DictConfig) -> None:
 
     from omegaconf import OmegaConf
 
-    from lineage import assemble
-    from lineage.reporting.screen import console, show_plan
-    from lineage.running.directory import is_finished
-    from lineage.weights.export import export
-    from lineage.weights.libraries import Model
+    with loading():
+        from lineage import assemble
+        from lineage.reporting.screen import console, show_plan
+        from lineage.running.directory import is_finished
+        from lineage.weights.export import export
+        from lineage.weights.libraries import Model
 
     network: Any = assemble.network(cfg, weights=True, new_head=False).eval()
     labels, preprocessing = assemble.class_names(cfg), eval_preprocessing(cfg)

@@ -5,6 +5,7 @@ from omegaconf import DictConfig
 from lineage.config.checks import checks
 from lineage.config.completion import complete
 from lineage.doors import door
+from lineage.running.process import loading
 
 
 @door
@@ -16,9 +17,10 @@ def run(cfg: DictConfig) -> None:
 
     import sys
 
-    from lineage import assemble
-    from lineage.reporting import packing
-    from lineage.reporting.screen import console
+    with loading():
+        from lineage import assemble
+        from lineage.reporting import packing
+        from lineage.reporting.screen import console
 
     data, screen = assemble.data(cfg), console()
     if cfg.check:

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from lineage.config.checks import checks
 from lineage.config.completion import complete
 from lineage.doors import door
+from lineage.running.process import loading
 
 
 @door
@@ -14,16 +15,17 @@ def run(cfg: DictConfig) -> None:
     checks(cfg)
     cfg = complete(cfg)
 
-    import torch
-    from hydra.core.hydra_config import HydraConfig
-    from rich.text import Text
+    with loading():
+        import torch
+        from hydra.core.hydra_config import HydraConfig
+        from rich.text import Text
 
-    from lineage import assemble
-    from lineage.analysis import contact_sheet
-    from lineage.anatomy.cost import SkipInitialisation
-    from lineage.reporting import dataset_summary
-    from lineage.reporting.screen import console, show_plan
-    from lineage.reporting.training_images import pairs
+        from lineage import assemble
+        from lineage.analysis import contact_sheet
+        from lineage.anatomy.cost import SkipInitialisation
+        from lineage.reporting import dataset_summary
+        from lineage.reporting.screen import console, show_plan
+        from lineage.reporting.training_images import pairs
 
     with SkipInitialisation():
         network = assemble.network(cfg, device="meta")

@@ -9,6 +9,7 @@ from lineage.config.completion import complete
 from lineage.config.derived import eval_preprocessing
 from lineage.doors import door
 from lineage.running.parent import follow_parent
+from lineage.running.process import loading
 
 
 @door
@@ -17,8 +18,9 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     cfg = complete(cfg)
     follow_parent()
 
-    from lineage import assemble
-    from lineage.running.run import Run
+    with loading():
+        from lineage import assemble
+        from lineage.running.run import Run
 
     the_run = Run(cfg, eval_preprocessing(cfg))  # nothing is written before it opens
     network = assemble.network(cfg, weights=not the_run.continues)
