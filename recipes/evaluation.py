@@ -11,6 +11,7 @@ from lineage.errors import UserError
 from lineage.recipes.augment.device import Normalise
 from lineage.recipes.inference import average_views
 from lineage.recipes.losses import evaluation_loss
+from lineage.recipes.predictions import Predictions
 from lineage.recipes.recipe import Recipe
 
 METRICS = ("top1", "top5", "loss")
@@ -35,6 +36,7 @@ class Evaluator(pl.LightningModule):
         self.recipe, self.normalise, self.num_classes = recipe, normalise, num_classes
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.sum_dtype = torch.float64 if exact else torch.float32
+        self.predictions: Predictions | None = None  # where a test puts its predictions
         self.sums: dict[str, Tensor] = {}  # of METRICS and of images, (4,), over this device's; by the metrics' prefix
 
     def evaluated_networks(self, stage: str) -> Mapping[str, nn.Module]:
@@ -42,33 +44,36 @@ class Evaluator(pl.LightningModule):
         return {stage: self.network}
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
-        self._evaluate(batch.images, batch.labels, "val")
+        self._evaluate(batch, "val")
 
     def on_validation_epoch_end(self) -> None:
         self._log_metrics("val")
 
     def test_step(self, batch: Any, batch_index: int) -> None:
-        self._evaluate(batch.images, batch.labels, "test")
+        self._evaluate(batch, "test")
 
     def on_test_epoch_end(self) -> None:
         self._log_metrics("test")
 
-    def _evaluate(self, images: Tensor, labels: Tensor, stage: str) -> None:
-        if len(labels):
+    def _evaluate(self, batch: Any, stage: str) -> None:
+        images, empty = batch.images, torch.zeros(len(METRICS) + 1, 0, dtype=self.sum_dtype, device=self.device)
+        if len(images):
             with torch.autocast(self.device.type, enabled=False):
                 images = self.normalise(images).contiguous(memory_format=self.memory_format)
         for prefix, network in self.evaluated_networks(stage).items():
-            values = self._values(network, images, labels, stage)
+            # A device without images takes part in the sum over devices.
+            values = self._values(network, images, batch, stage) if len(images) else empty
             self.sums[prefix] = self.sums.get(prefix, 0) + values.sum(dim=1)
 
-    def _values(self, network: nn.Module, images: Tensor, labels: Tensor, stage: str) -> Tensor:
+    def _values(self, network: nn.Module, images: Tensor, batch: Any, stage: str) -> Tensor:
         """METRICS of each image and a 1, (4, B)."""
-        if not len(labels):  # a device without images takes part in the sum over devices
-            return torch.zeros(len(METRICS) + 1, 0, dtype=self.sum_dtype, device=self.device)
+        labels = batch.labels
         views = self.recipe.val_views if stage == "val" else self.recipe.test_views
         logits = average_views(views, network, images)
         with torch.autocast(self.device.type, enabled=False):
             loss = evaluation_loss(self.recipe, logits.float(), labels)
+        if self.predictions is not None and stage == "test":
+            self.predictions.add(batch.sample_keys[:, 1], labels, loss, logits.float())
         hits = logits.topk(min(5, self.num_classes), dim=1).indices == labels[:, None]  # (B, 5)
         values = hits[:, 0], hits.any(dim=1), loss, torch.ones_like(loss)
         return torch.stack([value.to(self.sum_dtype) for value in values])

@@ -25,7 +25,7 @@ from lineage.reporting.metric_rows import MetricRows
 from lineage.reporting.notes import batch_notes, precision_notes, resolution_notes, what_does_not_apply
 from lineage.reporting.progress_bar import RunProgressBar
 from lineage.reporting.tensorboard import TensorBoard
-from lineage.running import checkpoints, directory
+from lineage.running import checkpoints, directory, evaluations
 from lineage.running.checkpoints import BEST, LAST, PREVIOUS, Checkpoints
 from lineage.running.ranks import Ranks
 from lineage.running.stopping import Stop
@@ -173,13 +173,18 @@ class Run:
             trainer.validate(classifier, datamodule=data, verbose=False)
             validation = _metrics(trainer, "val_")
         weights = self.folder / "checkpoints" / {"last": LAST, "best": BEST}[self.cfg.test_weights]
+        evaluations.collect(classifier, len(data.test))
         trainer.test(classifier, datamodule=data, ckpt_path=weights, weights_only=True, verbose=False)
         test = _metrics(trainer, "test_")
+        record = evaluations.gathered(
+            classifier, data, test, self.preprocessing, split="test", weights=self.cfg.test_weights
+        )
         self.rows.write(trainer, {**test, "epoch": self.clock.epochs})
         self.rows.close(trainer)
         skipped = data.left_out()
         found = {**test, **classifier.train_metrics, **validation, **self._facts(trainer), "skipped": skipped}
         if trainer.is_global_zero:
+            evaluations.write(record, self.folder)
             directory.save_results(self.folder, found)
             screen.show_results(self.console, found, str(self.folder), self._dashboard())
             log.info("results: %s", "  ".join(f"{name} {test[name]:.4f}" for name in test))
