@@ -144,7 +144,7 @@ class Stream:
                 raise DataError(
                     f"None of the {len(sample_keys)} images of a micro-batch can be read, the last is "
                     f"{faults[-1].name}, and a step needs an image: run lineage prepare check=true, or set "
-                    "trainer.max_per_device higher."
+                    "recipe.device_batch higher."
                 )
             weight *= len(kept) / len(sample_keys)
             images = images[copy_to(images.device, kept)]

@@ -69,15 +69,13 @@ def user_sentence(error: BaseException, verb: str = "train", words: Sequence[str
 LIBRARY_SENTENCES = (
     (r"InvalidCxxCompiler|No working C\+\+ compiler|Failed to find C compiler|No such file or directory: 'g?cc'",
      "trainer.compile=true needs a C++ compiler, and none was found: install one, or set trainer.compile=false."),
-    (r"CUDA out of memory|CUDA error: out of memory", "The GPU's memory is too small for a micro-batch: "
-     "set trainer.max_per_device lower; the optimiser steps stay the same."),
+    (r"OutOfMemoryError|CUDA error: out of memory|DefaultCPUAllocator|can't allocate memory", "A device has too little "
+     "memory for a micro-batch: set trainer.max_per_device to half of the first screen's images per device."),
     (r"Function '(\w+)' returned nan values", r"The gradient is NaN from \1 on (trainer.detect_anomaly): training has "
      "diverged. Try a lower recipe.lr, a warm-up (recipe.warmup_epochs) or recipe.grad_clip=1."),
     (r"Early stopping conditioned on metric `(.*?)`.*following: (.*)",
      r"callbacks.early_stopping.monitor=\1: there is no such metric. There is \2."),
     (r"ValueError: (Only one of --run, .*|The --resolve flag .*|Expecting one subcommand .*)", r"\1."),  # Hydra's flags
-    (r"DefaultCPUAllocator|can't allocate memory", "The machine's memory is too small for a micro-batch: "
-     "set trainer.max_per_device lower; the optimiser steps stay the same."),
     (r"Expected more than 1 value per channel when training", "A micro-batch of one image has one value per channel "
      "where maps are 1x1, and batch normalisation needs two: set recipe.batch_size or the resolution higher, or, "
      "where it is the last of an epoch, recipe.drop_last=true."),

@@ -76,6 +76,11 @@ def check_same(folder: Path, cfg: DictConfig, found: Collection[str] = ()) -> No
     for group in FIXED_GROUPS:
         before, now = _flat(group, _plain(old.get(group))), _flat(group, _plain(cfg.get(group)))
         for key in sorted((before.keys() | now.keys()) - set(CHANGEABLE_KEYS)):
+            if group == "recipe" and key not in before:
+                raise UserError(
+                    f"{folder} was started by a version without {key}, which decides its bits: continue it with that "
+                    "version, or choose another name."
+                )
             if before.get(key) != now.get(key):
                 raise UserError(
                     f"{folder} is a run with {key}={before.get(key)}, and this command says {key}={now.get(key)}.\n"

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from conftest import composed, recipe_of
 from doors import ROOT, Done, cold, error_message
@@ -272,6 +273,7 @@ class FromAfar(Exception):
     ("error", "hint"),
     [
         (OSError(28, "No space left on device", "/x/y"), "/x/y: no space left"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "trainer.max_per_device"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "max_per_device"),
         (
             RuntimeError(

@@ -141,6 +141,16 @@ def test_a_stream_that_is_full(tmp_path):
     assert sys.stdout is not stream
 
 
+def test_a_run_of_a_version_without_a_key_does_not_continue_with_other_bits(tmp_path):
+    directory.save_config(tmp_path, OmegaConf.create(GOOD), {}, [])
+    directory.save_results(tmp_path, {"test_top1": 0.5})
+    cfg = directory.read_config(tmp_path / "config.yaml")
+    directory.check_same(tmp_path, cfg)
+    cfg.recipe.device_batch = 0
+    with pytest.raises(UserError, match="by a version without recipe.device_batch.* or choose another name"):
+        directory.check_same(tmp_path, cfg)
+
+
 def test_results_are_json(tmp_path):
     directory.save_results(tmp_path, {"test_top1": 0.5})
     assert json.loads((tmp_path / "results.json").read_text()) == directory.load_results(tmp_path)
