@@ -20,7 +20,7 @@ from lineage.datamodules.loading.loader import first_repetitions
 from lineage.recipes.augment.device import DeviceAugmentation
 from lineage.recipes.augment.erasing import erase, erasing_draws
 from lineage.recipes.augment.randomness import ImageDraws, normal_quantiles
-from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_loss
+from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_input, micro_batch_loss
 from lineage.recipes.optim.averaging import Average
 from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups
 
@@ -33,7 +33,8 @@ def ingredients(rounds: int) -> None:
     def step(network: Any, chosen: Any, augment: Any) -> None:
         keys = first_repetitions(labels)
         options: dict[str, Any] = {"epoch": 0, "key": key, "memory_format": torch.contiguous_format}
-        micro_batch_loss(network, chosen, augment, images, labels, keys, num_classes=1000, **options)[0].backward()
+        pixels, targets = micro_batch_input(chosen, augment, images, labels, keys, num_classes=1000, **options)
+        micro_batch_loss(network, chosen, None, pixels, labels, targets)[0].backward()
 
     steps = {}
     for name, chosen in {"rsb_a2": recipe("rsb_a2"), "pytorch": recipe("pytorch", color_jitter=0.0)}.items():

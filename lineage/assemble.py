@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from torch import Tensor, nn
 
 from lineage.archs.arguments import ArchitectureError
 from lineage.archs.network import check_contract
@@ -194,7 +194,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     data.connect_training(order, split, view, procedure.total_epochs)
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
-    return Classifier(
+    built = Classifier(
         network,
         procedure,
         augment,
@@ -207,6 +207,8 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
         exact=_has_float64(trainer),
         teacher=teacher(cfg) if procedure.distill else None,
     )
+    built.captures = trainer.captures(network, procedure.batch_size // split.chunks)
+    return built
 
 
 def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, trainer: Trainer) -> Evaluator:
@@ -255,4 +257,19 @@ def _prepare(network: nn.Module, trainer: Trainer) -> None:
     if trainer.channels_last:
         network.to(memory_format=torch.channels_last)
     if trainer.compile:
-        network.compile()  # in place: the names in checkpoints stay
+        _compile(network, "default" if trainer.compile is True else trainer.compile)
+
+
+def _compile(network: nn.Module, mode: str) -> None:
+    """Compile the network, once for all sizes of a batch.
+
+    As nn.Module.compile, which would compile again for an epoch's smaller last batch, this changes neither names in
+    checkpoints nor copies, which are not compiled.
+    """
+    compiled = torch.compile(network._call_impl, mode=mode)
+
+    def call(images: Tensor) -> Any:
+        torch._dynamo.maybe_mark_dynamic(images, 0)
+        return compiled(images)
+
+    network._compiled_call_impl = call

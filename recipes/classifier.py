@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lineage.recipes.augment.randomness import reseed
-from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_loss
+from lineage.recipes.graph import MicroBatchGraphs
+from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_input, micro_batch_loss
 from lineage.recipes.optim.optimizers import build_optimizer
 from lineage.recipes.optim.schedules import learning_rate
 from lineage.recipes.resuming import TrainingState
@@ -24,6 +25,9 @@ class Classifier(TrainingState):
     optimiser's state and its own number. The arguments are those of TrainingState.
     """
 
+    captures = False  # whether a micro-batch's passes are a CUDA graph
+    graphs: MicroBatchGraphs | None = None
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.recipe, self.network)
 
@@ -31,7 +35,7 @@ class Classifier(TrainingState):
         """Take one optimiser step.
 
         Args:
-            batches: this device's micro-batches of the step: images, labels and sample keys (see micro_batch_loss);
+            batches: this device's micro-batches of the step: images, labels and sample keys (see micro_batch_input);
                 chunk, the number of the micro-batch within the step, over all devices; weight, its share of the step's
                 mean loss, times the number of devices, over which DDP averages gradients.
         """
@@ -67,20 +71,32 @@ class Classifier(TrainingState):
             reseed(self.device, self.seed, step, chunk)
             last = index == len(batches) - 1  # DDP averages the gradients of all passes during the last one
             with nullcontext() if last else self._no_gradient_sync(), self.batch_norm.micro_batch(index, len(batches)):
-                loss, correct = micro_batch_loss(
-                    self.network, self.recipe, self.augment, images, labels, sample_keys, num_classes=self.num_classes,
+                pixels, targets = micro_batch_input(
+                    self.recipe, self.augment, images, labels, sample_keys, num_classes=self.num_classes,
                     epoch=self.current_epoch, key=MicroBatchKey(self.seed, step, chunk),
-                    memory_format=self.memory_format, teacher=self.teachers[0] if self.teachers else None,
+                    memory_format=self.memory_format,
                 )  # fmt: skip
                 images_of_step = len(labels) * self.trainer.world_size / weight
-                self.manual_backward(loss * (weight * images_of_step if self.recipe.loss_sum else weight))
+                factor = weight * images_of_step if self.recipe.loss_sum else weight
+                if self.graphs is None:
+                    loss, correct = self.forward_pass(pixels, labels, targets)
+                    self.manual_backward(loss * factor)
+                else:
+                    loss, correct = self.graphs.run((pixels, labels, targets), factor, first=index == 0)
             loss = loss.detach()
             shares.append(loss if weight == 1 else loss * weight)
             self.epoch_sums[0].add_(loss, alpha=len(labels))
             self.epoch_sums[1].add_(correct)
             count += len(labels)
+        if self.graphs is not None:
+            self.graphs.finish_step()
         self.epoch_sums[2].add_(count)
         return sum(shares[1:], shares[0])
+
+    def forward_pass(self, pixels: Tensor, labels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and number of right answers: see micro_batch_loss."""
+        teacher = self.teachers[0] if self.teachers else None
+        return micro_batch_loss(self.network, self.recipe, teacher, pixels, labels, targets)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip gradients: here Lightning has undone the scale of fp16."""
@@ -90,6 +106,10 @@ class Classifier(TrainingState):
     def on_train_start(self) -> None:
         super().on_train_start()
         self._set_learning_rate(self.global_step)
+        self.graphs = MicroBatchGraphs(self.network, self.forward_pass) if self.captures else None
+
+    def on_train_end(self) -> None:
+        self.graphs = None  # Lightning moves the weights, which the graphs have where they were
 
     def _set_learning_rate(self, step: int) -> None:
         step = min(step, self.total_steps - 1)

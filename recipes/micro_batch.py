@@ -1,4 +1,4 @@
-"""The loss of a micro-batch: augment, mix, forward pass, loss."""
+"""The loss of a micro-batch: augment and mix, then forward pass and loss, which a CUDA graph may replay."""
 
 from typing import NamedTuple
 
@@ -28,28 +28,36 @@ def augment_and_mix(
     return pixels if mix is None else mix_images(pixels, mix), mix
 
 
-def micro_batch_loss(
-    network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, images: Tensor, labels: Tensor,
-    sample_keys: Tensor, *, num_classes: int, epoch: int, key: MicroBatchKey, memory_format: torch.memory_format,
-    teacher: nn.Module | None = None,
+def micro_batch_input(
+    recipe: Recipe, augment: DeviceAugmentation, images: Tensor, labels: Tensor, sample_keys: Tensor, *,
+    num_classes: int, epoch: int, key: MicroBatchKey, memory_format: torch.memory_format,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The mean loss over images, with its graph, and how many images have their own label as the top class.
+    """The network's input, (n, C, H, W) float32, and its targets: the labels, or (n, K) where they are soft.
 
     Args:
         images: (n, C, H, W) uint8.
         labels: (n,) int64.
         sample_keys: (n, 3) int64, the epoch, sample and repetition of each image; augmentation is a function of them.
         epoch: that of the sample keys, which lie on the device.
-        teacher: the network that a distillation learns from; it gets the same pixels.
     """
-    device = images.device.type
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(images.device.type, enabled=False):
         pixels, mix = augment_and_mix(recipe, augment, images, sample_keys, epoch, key)
         pixels = pixels.contiguous(memory_format=memory_format)
-    targets = labels
-    if mix is not None or recipe.loss == "bce":
-        targets = soft_targets(recipe, labels, num_classes, mix)
+    if mix is None and recipe.loss != "bce":
+        return pixels, labels
+    return pixels, soft_targets(recipe, labels, num_classes, mix)
 
+
+def micro_batch_loss(
+    network: nn.Module, recipe: Recipe, teacher: nn.Module | None, pixels: Tensor, labels: Tensor, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The mean loss over images, with its graph, and how many images have their own label as the top class.
+
+    Args:
+        teacher: the network that a distillation learns from; it gets the same pixels.
+        pixels, targets: see micro_batch_input.
+    """
+    device = pixels.device.type
     output = network(pixels)
     logits = output if isinstance(output, Tensor) else output[0]
     with torch.autocast(device, enabled=False):

@@ -40,6 +40,11 @@ def check_combinations(cfg: DictConfig) -> None:
         raise UserError("recipe.schedule=plateau: it waits for validation, and trainer.limit_val_batches=0 has none.")
     if recipe.schedule == "plateau" and trainer.get("check_val_every_n_epoch", 1) != 1:
         raise UserError("recipe.schedule=plateau: it counts epochs by validations; trainer.check_val_every_n_epoch=1.")
+    if trainer.get("compile") in ("reduce-overhead", "max-autotune"):
+        raise UserError(
+            f"trainer.compile={trainer.compile}: its CUDA graphs reuse the memory of accumulated gradients (pytorch "
+            "issues 169545, 96693). Say true or max-autotune-no-cudagraphs; for CUDA graphs, trainer.graph."
+        )
     project = str((cfg.get("logger") or {}).get("wandb", {}).get("project", ""))
     if len(project) > 128 or set(project) & set("/\\#?%:"):
         raise UserError(f"logger.wandb.project={as_yaml(project)}: up to 128 characters, without / \\ # ? % and :.")

@@ -79,6 +79,8 @@ LIBRARY_SENTENCES = (
     (r"Expected more than 1 value per channel when training", "A micro-batch of one image has one value per channel "
      "where maps are 1x1, and batch normalisation needs two: set recipe.batch_size or the resolution higher, or, "
      "where it is the last of an epoch, recipe.drop_last=true."),
+    (r"stream is capturing|during (CUDA graph )?capture", "A CUDA graph cannot hold what the network does, "
+     "such as reading a value on the host: set trainer.graph=false."),
     (r"SyncBatchNorm layers only work with GPU modules", "trainer.sync_batchnorm=true needs GPUs: set it to false."),
 )  # fmt: skip
 

@@ -153,7 +153,8 @@ class Run:
             "batch": f"{per_device} per device x {split.accumulation} accumulated x {split.devices} devices"
             f" = {cfg.recipe.batch_size}",
             "device": f"{trainer.world_size} x {trainer.device_name}, {trainer.precision}"
-            + (", compiled" if trainer.compile else ""),
+            + (", compiled" if trainer.compile else "")
+            + (", micro-batches as CUDA graphs" if classifier.captures else ""),
             "run": str(self.folder),
         }
         if cfg.teacher is not None:

@@ -19,9 +19,11 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasti
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lineage.errors import UserError
+from lineage.recipes.graph import is_launch_bound, recomputes
 from lineage.running.allocator import keep_freed_memory
 from lineage.running.checkpoints import AtomicCheckpointIO
 from lineage.running.precision import choose_precision
@@ -48,7 +50,8 @@ class Trainer(pl.Trainer):
         channels_last: memory format of network and images.
         keep_memory: where the CPU trains, memory of freed tensors stays with the process
         (lineage/running/allocator.py).
-        compile: whether to use torch.compile.
+        compile: whether to use torch.compile, or in which mode of Inductor's.
+        graph: whether a micro-batch's passes are a CUDA graph; see `captures`.
         limit_train_batches: read by datamodules/loading/order.py, so that an epoch is that short for the schedule too.
 
     Raises:
@@ -71,7 +74,8 @@ class Trainer(pl.Trainer):
         mixed_precision: bool,
         channels_last: bool,
         keep_memory: bool,
-        compile: bool,
+        compile: bool | Literal["default", "max-autotune-no-cudagraphs", "reduce-overhead", "max-autotune"],
+        graph: bool | Literal["auto"],
         deterministic: bool | Literal["warn"],
         benchmark: bool,
         log_every_n_steps: Annotated[int, "x >= 1"],
@@ -134,6 +138,14 @@ class Trainer(pl.Trainer):
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
         if self.precision != chosen:  # Lightning took another one
             raise UserError(f"trainer.precision={precision}: this device takes {self.precision} or 32-true.")
+        self.macs, self.graph = macs, graph
+        self.uncaptured = {
+            "a device without CUDA": self.strategy.root_device.type != "cuda",
+            "trainer.precision=16-mixed": self.precision == "16-mixed",  # its scale is the scaler's
+            "trainer.compile": bool(compile),
+            "trainer.detect_anomaly": detect_anomaly,  # reads values on the host
+            "trainer.sync_batchnorm": sync_batchnorm and self.world_size > 1,
+        }
         if num_nodes > 1:
             self._announce_waiting(num_nodes)
 
@@ -143,6 +155,23 @@ class Trainer(pl.Trainer):
             place = f"{environment.main_address}:{environment.main_port}"
             waits = f"Waiting at {place} for the other {num_nodes - 1} of trainer.num_nodes={num_nodes} nodes"
             sys.stderr.write(f"{waits}, at most {self.timeout_s:g} s (trainer.timeout_s).\n")
+
+    def captures(self, network: nn.Module, images: int) -> bool:
+        """Whether the passes of a micro-batch are captured as a CUDA graph (recipes/graph.py).
+
+        With `graph` auto, they are where the GPU would wait for their launches, and the network is one of archs/, whose
+        passes depend on tensors alone: a replay repeats the kernels, whatever Python would do.
+
+        Raises:
+            UserError: `graph` is true, and they cannot be.
+        """
+        against = {**self.uncaptured, "a network that recomputes activations": recomputes(network)}
+        obstacle = next((name for name, found in against.items() if found), None)
+        if self.graph is True and obstacle:
+            raise UserError(f"trainer.graph=true: it does not go with {obstacle}; set auto.")
+        if obstacle or self.graph != "auto":
+            return not obstacle and bool(self.graph)
+        return type(network).__module__.startswith("lineage.archs.") and is_launch_bound(network, self.macs * images)
 
     @property
     def device_name(self) -> str:

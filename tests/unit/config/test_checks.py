@@ -117,6 +117,7 @@ MISTAKES = {
     "trainer.max_epochs=0": "at least 1", "trainer.max_epochs=-1": "at least 1",
     "trainer.max_epochs=31": "recipe.epochs=30", "trainer.checkpoint_steps=-5": "trainer.checkpoint_steps",
     "trainer.timeout_s=0": "trainer.timeout_s", "trainer.max_time=soon": "DD:HH:MM:SS",
+    "trainer.compile=max-autotune": "pytorch issues", "trainer.graph=1": "true or false",
     "recipe=alexnet trainer.check_val_every_n_epoch=2": "check_val_every_n_epoch=1", "seed=-1": "seed",
     "seed=1.5": "a whole number", "test_weights=worst": "last, best",
     "test_weights=best trainer.check_val_every_n_epoch=50": "validates none",
@@ -286,6 +287,7 @@ class FromAfar(Exception):
         (ValueError("SyncBatchNorm layers only work with GPU modules"), "trainer.sync_batchnorm"),
         (RuntimeError("Function 'LogSoftmaxBackward0' returned nan values in its 0th output."), "from LogSoftmax"),
         (FromAfar("InvalidCxxCompiler: No working C++ compiler found in"), "C++ compiler"),
+        (RuntimeError("CUDA error: operation not permitted when stream is capturing"), "trainer.graph=false"),
     ],
 )
 def test_what_libraries_say_in_their_words(error, hint):
