@@ -18,7 +18,7 @@ from lineage.datamodules.images import Fault
 from lineage.datamodules.sets.image_files import ImageFiles, find_images
 from lineage.recipes.augment.device import Normalise
 from lineage.recipes.augment.host import EvalCrop
-from lineage.recipes.inference import Inference
+from lineage.recipes.inference import MULTI_CROP, Inference
 from lineage.running.precision import choose_precision, first_device
 
 
@@ -71,11 +71,12 @@ def _inference(cfg: DictConfig, network: nn.Module) -> Inference:
         precision = choose_precision(machine.accelerator, machine.mixed_precision, macs)
     if machine.channels_last:
         network.to(memory_format=torch.channels_last)
-    device = first_device(machine.accelerator)
+    device, views = first_device(machine.accelerator), cfg.recipe.test_views if data.mirror else ""
     return Inference(
         network.to(device).eval().requires_grad_(False),
         Normalise(data.mean, data.std).to(device),
-        views=assemble.recipe(cfg).test_views if data.mirror else "",
+        views=views,
+        side=cfg.recipe.test_res if views in MULTI_CROP else 0,
         channels_last=machine.channels_last,
         autocast={"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision),
     )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lineage.errors import UserError
 from lineage.recipes.augment.device import Normalise
-from lineage.recipes.inference import average_views
+from lineage.recipes.inference import MULTI_CROP, average_views
 from lineage.recipes.losses import evaluation_loss
 from lineage.recipes.predictions import Predictions
 from lineage.recipes.recipe import Recipe
@@ -69,7 +69,8 @@ class Evaluator(pl.LightningModule):
         """METRICS of each image and a 1, (4, B)."""
         labels = batch.labels
         views = self.recipe.val_views if stage == "val" else self.recipe.test_views
-        logits = average_views(views, network, images)
+        side = self.recipe.test_res if self.recipe.test_views in MULTI_CROP else 0
+        logits = average_views(views, network, images, side)
         with torch.autocast(self.device.type, enabled=False):
             loss = evaluation_loss(self.recipe, logits.float(), labels)
         if self.predictions is not None and stage == "test":

@@ -1,6 +1,8 @@
 """A trained network as a function from images to logits, as every evaluation computes them."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,21 +17,23 @@ class Inference:
     Args:
         network: in evaluation mode, on its device.
         normalise: (B, C, H, W) uint8 to the network's input.
-        views: see average_views.
+        views, side: see average_views.
         channels_last: memory format of the images.
         autocast: the type of mixed precision; None: float32.
     """
 
     def __init__(
-        self, network: nn.Module, normalise: Normalise, *, views: str, channels_last: bool, autocast: torch.dtype | None
-    ) -> None:
-        self.network, self.normalise, self.views, self.autocast = network, normalise, views, autocast
+        self, network: nn.Module, normalise: Normalise, *, views: str, side: int, channels_last: bool,
+        autocast: torch.dtype | None,
+    ) -> None:  # fmt: skip
+        self.network, self.normalise, self.views, self.side = network, normalise, views, side
+        self.autocast = autocast
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
     def __call__(self, images: Tensor) -> Tensor:
         """(B, C, H, W) uint8 -> (B, K) float32."""
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
-            return average_views(self.views, self.network, self.pixels(images)).float()
+            return average_views(self.views, self.network, self.pixels(images), self.side).float()
 
     def pixels(self, images: Tensor) -> Tensor:
         """The network's input of uint8 images, float32."""
@@ -37,14 +41,40 @@ class Inference:
             return self.normalise(images).contiguous(memory_format=self.memory_format)
 
 
-def average_views(views: str, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+MULTI_CROP = ("five", "ten")  # views that are crops of a larger image
+
+
+class Ensemble(nn.Module):
+    """Networks whose probabilities are averaged; it returns the logarithm of the mean."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K)."""
+        parts = [network(images).float().log_softmax(dim=1) for network in self.networks]
+        return torch.stack(parts).logsumexp(dim=0) - math.log(len(parts))
+
+
+def average_views(views: str, network: Callable[[Tensor], Tensor], images: Tensor, side: int = 0) -> Tensor:
     """Logits (B, K) of images (B, C, H, W) float32.
 
     Args:
         views: "": the image; "flip": it and its mirror image; "flip_translate": "flip" with weight 1/2, and "flip" of
             the image shifted by a pixel to the lower right and to the upper left, with 1/4 each; the border is
-            reflected (airbench94, arXiv 2404.00498, section 3.5).
+            reflected (airbench94, arXiv 2404.00498, section 3.5); "five": the corners and the centre; "ten": "flip" of
+            these five (Krizhevsky et al. 2012, section 4.1).
+        side: pixels of these crops and, of larger images, for the other views too; 0: whole images.
     """
+    if side:
+        far, middle = images.shape[2] - side, round((images.shape[2] - side) / 2)
+        corners = [(0, 0), (0, far), (far, 0), (far, far)] if views in MULTI_CROP else []
+        crops = [images[:, :, y : y + side, x : x + side] for y, x in [*corners, (middle, middle)]]
+        if views in MULTI_CROP:
+            one = partial(_average_flip, network) if views == "ten" else network
+            return torch.stack([one(crop) for crop in crops]).mean(dim=0)
+        images = crops[0]
     if not views:
         return network(images)
     if views == "flip":

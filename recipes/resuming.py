@@ -107,6 +107,10 @@ class TrainingState(Evaluator):
                 buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
         self.statistics_are_stale = False
 
+    def recompute_statistics(self) -> None:
+        """From all training images, or as many as `precise_bn` says."""
+        self._recompute(self.network)
+
     def _recompute(self, network: nn.Module) -> None:
         if batch_norms(network):
             with self.trainer.strategy.precision_plugin.forward_context():

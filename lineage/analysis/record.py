@@ -145,6 +145,14 @@ class Record:
         logits = numpy.log(top) + log_sum_exp[:, None]
         return measures.Softmax(logits, numpy.log(rest) + log_sum_exp, others, self.columns["true_logit"])
 
+    def log_probabilities(self, rows: ndarray) -> ndarray:
+        """(n, K) float32 of some images; classes beyond the kept ones share the remaining probability equally."""
+        softmax, log_sum_exp = self.softmax, self.columns["log_sum_exp"][rows]
+        rest = softmax.rest[rows] - numpy.log(max(softmax.others, 1)) - log_sum_exp
+        found = numpy.repeat(rest[:, None], len(self.classes), axis=1).astype(numpy.float32)
+        numpy.put_along_axis(found, self.columns["top_class"][rows], softmax.top[rows] - log_sum_exp[:, None], axis=1)
+        return found
+
     def most_confidently_wrong(self, count: int) -> list[int]:
         """Rows of the wrong predictions, the most probable first."""
         wrong = numpy.flatnonzero(~self.correct)
@@ -167,6 +175,10 @@ class Record:
             "facts": dict(self.facts),
             "classes": [dict(zip(("name", *measures.PerClass._fields), row, strict=True)) for row in classes],
         }
+
+    def write_below(self, run: Path) -> None:
+        """Write it into a run's directory. Raises UserError: it cannot be written."""
+        self.write(run / "evaluations" / self.name)
 
     def write(self, folder: Path) -> None:
         """Write both files, each whole. Raises UserError: they cannot be written."""
@@ -212,10 +224,9 @@ def _read_columns(path: Path, classes: int) -> dict[str, ndarray]:
     return columns
 
 
-def records(run: Path) -> list[Path]:
-    """The folders of a run's records, those of the test first."""
-    found = sorted(path.parent for path in run.glob(f"evaluations/*/{METRICS}"))
-    return sorted(found, key=lambda folder: not folder.name.startswith("test"))
+def folders(run: Path) -> list[Path]:
+    """Of a run's records."""
+    return sorted(path.parent for path in run.glob(f"evaluations/*/{METRICS}"))
 
 
 def summary(record: Record) -> dict[str, str]:

@@ -126,10 +126,16 @@ def _apply_crop(cfg: DictConfig) -> None:
         name = key.removeprefix("recipe.")
         if name in PHOTOGRAPH_KEYS and cfg.datamodule.resolution is not None:
             raise UserError(f"{key}: these images have one size and are not cropped; resolution= resizes them.")
-        if name == "test_views" and cfg.recipe.test_views and not cfg.datamodule.mirror:
-            raise UserError(f"{key}={cfg.recipe.test_views}: a mirrored image of these data is not of its class.")
     if cfg.crop is not None:
         cfg.recipe.test_crop_ratio = cfg.crop
+    if cfg.get("views") is not None:
+        cfg.recipe.test_views = cfg.views
+    views, keys = cfg.recipe.test_views, {"views", "recipe.test_views"} & set(overridden_keys())
+    for key in keys if views else ():
+        if views in ("five", "ten") and cfg.datamodule.resolution is not None:
+            raise UserError(f"{key}={views}: crops are of photographs, and these images have one size.")
+        if views != "five" and not cfg.datamodule.mirror:
+            raise UserError(f"{key}={views}: a mirrored image of these data is not of its class.")
 
 
 def _weights_are_gone(cfg: DictConfig) -> bool:
@@ -202,6 +208,25 @@ def _keep_mean(folder: Path, cfg: DictConfig, inferred: list[str]) -> None:
         key, mended = f"datamodule.{name}", nearly_equal(saved.get(name), cfg.datamodule[name])
         if (key in inferred and mended) or (gone and key not in keys):
             cfg.datamodule[name] = saved[name]
+
+
+def with_runs(cfg: DictConfig) -> list[DictConfig]:
+    """As with_run, for each run of an evaluation that names several. Raises UserError: they have other images."""
+    if not OmegaConf.is_list(cfg.run):
+        if cfg.soup:
+            raise UserError("soup=true: it averages the weights of several runs, run=[a,b,c].")
+        return [with_run(cfg)]
+    cfgs = []
+    for name in cfg.run:
+        one = copy.deepcopy(cfg)
+        one.run = str(name)
+        cfgs.append(with_run(one))
+        same = ("datamodule", "arch") if cfg.soup else ("datamodule",)
+        if other := next((group for group in same if cfgs[0][group] != cfgs[-1][group]), None):
+            raise UserError(f"run=[{cfg.run[0]},{name},...]: they have not the same {other}.")
+        if cfg.soup:  # their last weights are averaged already
+            cfgs[-1].recipe.ema = cfgs[-1].recipe.swa = 0
+    return cfgs
 
 
 def with_run(cfg: DictConfig) -> DictConfig:

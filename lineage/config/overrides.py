@@ -26,7 +26,7 @@ ASKED = (
     "trainer.mixed_precision", "trainer.channels_last", "trainer.max_per_device", "published.*", "recipe.test_res",
     "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation", "recipe.test_views",
     "recipe.mixed_precision", "pretrained", "plugins", "run", "runs", "checkpoint", "images", "top", "resolution",
-    "crop", "hydra/*", "hydra.*",
+    "crop", "views", "hydra/*", "hydra.*",
 )  # fmt: skip
 # What a verb reads, as patterns of keys; train reads all. Another key would be ignored, so it is refused.
 READ = {
@@ -37,7 +37,8 @@ READ = {
         "trainer.deterministic", "trainer.benchmark", "trainer.limit_test_batches", "experiment", "published.*",
         "recipe.test_res", "recipe.test_crop_ratio", "recipe.interpolation", "recipe.test_interpolation",
         "recipe.test_views", "recipe.loss", "recipe.mixed_precision",
-        "pretrained", "plugins", "run", "runs", "checkpoint", "split", "resolution", "crop", "hydra/*", "hydra.*",
+        "pretrained", "plugins", "run", "runs", "checkpoint", "split", "resolution", "crop", "views", "soup", "hydra/*",
+        "hydra.*",
     ),
     "predict": (*ASKED, "out", "columns"),
     "explain": (*ASKED, "output"),
@@ -47,6 +48,7 @@ READ = {
         "pretrained", "plugins", "run", "runs", "checkpoint", "to", "output", "resolution", "crop",
         "hydra/*", "hydra.*",
     ),
+    "report": ("run", "runs", "out", "plugins", "hydra/*", "hydra.*"),
     "describe": (
         "arch", "arch.*", "datamodule", "datamodule.root", "datamodule.name", "datamodule.config",
         "datamodule.*_split", "datamodule.*_column", "datamodule.num_classes", "datamodule.channels",

@@ -41,11 +41,13 @@ class Keys:
     seed: Annotated[int, "0 <= x < 2**32"]
     test_weights: Literal["last", "best"]
     runs: str
-    run: str | None
+    run: str | Annotated[list[str], "len(x) >= 2"] | None
     checkpoint: Literal["last", "best"]
     split: Literal["test", "val", "train"]
     resolution: Side | None
     crop: Annotated[float, "0 < x <= 1"] | None
+    views: Literal["flip", "flip_translate", "five", "ten"] | None
+    soup: bool
     output: str
     to: Literal["timm", "torchvision", "safetensors", "onnx", "torch_export"]
     out: str | None
@@ -65,3 +67,10 @@ class PreviewKeys(Keys):
     """The keys of lineage preview, whose `images` is a number."""
 
     images: Annotated[int, "1 <= x <= 64"]  # type: ignore[assignment]
+
+
+@dataclass
+class ReportKeys(Keys):
+    """The keys of lineage report, which takes several runs."""
+
+    run: str | Annotated[list[str], "len(x) >= 2"] | None  # type: ignore[assignment]

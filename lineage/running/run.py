@@ -174,18 +174,17 @@ class Run:
             trainer.validate(classifier, datamodule=data, verbose=False)
             validation = _metrics(trainer, "val_")
         weights = self.folder / "checkpoints" / {"last": LAST, "best": BEST}[self.cfg.test_weights]
-        evaluations.collect(classifier, len(data.test))
-        trainer.test(classifier, datamodule=data, ckpt_path=weights, weights_only=True, verbose=False)
-        test = _metrics(trainer, "test_")
-        record = evaluations.gathered(
-            classifier, data, test, self.preprocessing, split="test", weights=self.cfg.test_weights
-        )
+        record = evaluations.test(
+            trainer, classifier, data, self.preprocessing, split="test", weights=self.cfg.test_weights,
+            checkpoint=weights,
+        )  # fmt: skip
+        test = dict(record.metrics)
         self.rows.write(trainer, {**test, "epoch": self.clock.epochs})
         self.rows.close(trainer)
         skipped = data.left_out()
         found = {**test, **classifier.train_metrics, **validation, **self._facts(trainer), "skipped": skipped}
         if trainer.is_global_zero:
-            evaluations.write(record, self.folder)
+            record.write_below(self.folder)
             directory.save_results(self.folder, found)
             screen.show_results(self.console, found, str(self.folder), self._dashboard())
             log.info("results: %s", "  ".join(f"{name} {test[name]:.4f}" for name in test))

@@ -19,6 +19,7 @@ from lineage.pillow import CropResize, to_picture, to_pixels
 from lineage.recipes.augment import boxes, geometry
 from lineage.recipes.augment.device import DeviceAugmentation
 from lineage.recipes.augment.policies import PerImage, apply_operation, per_image_operation
+from lineage.recipes.inference import MULTI_CROP
 from lineage.recipes.recipe import Recipe
 
 Size = tuple[int, int]  # height, width
@@ -95,15 +96,16 @@ def recipe_after_crop(recipe: Recipe) -> Recipe:
 class EvalCrop:
     """The crop of an evaluation: short side to test_res / test_crop_ratio, then the central square of test_res.
 
-    The short side is rounded down, as in timm: 224 / 0.95 is 235.
+    The short side is rounded down, as in timm: 224 / 0.95 is 235. For views that are crops themselves, the square is as
+    large as the short side.
 
     Args:
         exact: whether the pixels must be exactly Pillow's.
     """
 
     def __init__(self, recipe: Recipe, exact: bool = True) -> None:
-        self.side, self.exact = recipe.test_res, exact
-        self.short = math.floor(recipe.test_res / recipe.test_crop_ratio)
+        self.exact, self.short = exact, math.floor(recipe.test_res / recipe.test_crop_ratio)
+        self.side = self.short if recipe.test_views in MULTI_CROP else recipe.test_res
         self.interpolation = recipe.test_interpolation or recipe.interpolation
 
     def output_size(self, native: Size | None, epoch: int) -> Size:

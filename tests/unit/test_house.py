@@ -9,6 +9,7 @@ from doors import ROOT
 
 FLOORS = (
     ("doors",),
+    ("asking",),
     ("assemble",),
     ("config",),
     ("sweeps",),
