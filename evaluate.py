@@ -1,6 +1,6 @@
 """Evaluate a run or released weights: python evaluate.py run=NAME split=test"""
 
-from lineage.doors import main
+from lineage.doors import command
 
 if __name__ == "__main__":
-    main("evaluate")
+    command("evaluate")

@@ -1,6 +1,6 @@
 """`lineage VERB arch=... recipe=... datamodule=...`, or `python -m lineage VERB`."""
 
-from lineage.doors import main
+from lineage.doors import command
 
 if __name__ == "__main__":
-    main()
+    command()

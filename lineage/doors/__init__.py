@@ -76,12 +76,18 @@ def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
     return run
 
 
-def main(verb: str | None = None) -> None:
-    """The entry point of the command line.
+def command(verb: str | None = None) -> None:
+    """The entry point of the command line, with which the process ends.
 
     Args:
         verb: None: the first argument.
     """
+    main(verb)
+    leave()
+
+
+def main(verb: str | None = None) -> None:
+    """Run the command in sys.argv; an error of the user's is a line, and SystemExit."""
     guard_streams()
     words = sys.argv[1:]
     if verb is None:
@@ -95,7 +101,6 @@ def main(verb: str | None = None) -> None:
             near = nearest(verb, verbs) or " lineage --help lists them."
             raise UserError(f"lineage {verb}: there is no such verb.{near}")
         import_module(f"lineage.doors.{verb}").run(words)
-    leave()
 
 
 def _help(verbs: Sequence[str]) -> str:

@@ -50,11 +50,11 @@ def leave() -> None:
     """End a command that is done, with status 0, as multiprocessing ends its processes: threads have ended, functions
     registered to run at exit have run, and streams are flushed.
 
-    Python would also take down each object of torch and Lightning, which takes a second. It does so where something may
-    come afterwards: a program that called `main`, a profiler or debugger of Python, `python -i`; a profiler of the
-    machine, which preloads a library that writes at the end.
+    Python would also take down each object of torch and Lightning, which takes a second. It still does where something
+    may come afterwards: a profiler or debugger of Python, `python -i`, a profiler of the machine, which preloads a
+    library that writes at the end.
     """
-    above = [frame.f_globals["__name__"] for frame, _ in traceback.walk_stack(sys._getframe(2))]  # of `main`
+    above = [frame.f_globals["__name__"] for frame, _ in traceback.walk_stack(sys._getframe(2))]  # of `command`
     alone = above in (["__main__"], ["__main__", "runpy", "runpy"]) and not sys.flags.inspect
     if not alone or "torch" not in sys.modules or {"LD_PRELOAD", "CUDA_INJECTION64_PATH"} & set(os.environ):
         return
