@@ -26,7 +26,7 @@ def is_launch_bound(network: nn.Module, macs: float) -> bool:
 
 def recomputes(network: nn.Module) -> bool:
     """Whether the backward pass computes activations again, which needs the random state: no capture may read it."""
-    flags = ("recomputed", "memory_efficient")  # of a Stage, and of DenseNet's layers
+    flags = ("recomputed", "memory_efficient", "grad_checkpointing")  # of Stage, DenseNet, timm
     return any(getattr(module, flag, False) for module in network.modules() for flag in flags)
 
 
