@@ -18,6 +18,7 @@ recomputation and the layers in order of depth. A family states
     initialise    draws the initial weights of a layer
     logits_are_distances      whether logits are negative distances to class codes (LeNet-5 of 1998)
     start_from_data    computes filters from `images_to_start_from` normalised training images
+    whiten_bias   the bias of a layer that whitens patches, which recipe.whiten_bias_epochs is about
 
 and overrides `forward` for auxiliary heads, or `forward_intermediates` where stages pass on more than one map.
 
@@ -178,10 +179,6 @@ class Network(nn.Module):
 
     def set_progress(self, share: float) -> None:
         """Called before every training step; `share` of all steps, from 0 to 1, is done."""
-
-    def frozen_parameters(self, share: float) -> list[nn.Parameter]:
-        """The parameters that are no longer updated once a share of all steps, from 0 to 1, is done."""
-        return []
 
 
 DEFAULTS = {"min_size": 1, "notes": [], "aux_weights": ()}

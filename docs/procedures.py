@@ -19,7 +19,7 @@ FAMILIES = (
 )  # fmt: skip
 SMALL = (
     "lenet_1998", "resnet_cifar", "wrn", "wrn_svhn", "densenet_cifar", "resnext_cifar", "nasnet_cifar", "speedrun",
-    "sgd_step",
+    "speedrun_2024", "sgd_step",
 )  # fmt: skip
 SETS = {
     'Table 2 of "ResNet strikes back"': TABLE_2,

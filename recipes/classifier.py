@@ -11,7 +11,7 @@ from lineage.recipes.augment.randomness import reseed
 from lineage.recipes.graph import MicroBatchGraphs
 from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_input, micro_batch_loss
 from lineage.recipes.optim.optimizers import build_optimizer
-from lineage.recipes.optim.schedules import learning_rate
+from lineage.recipes.optim.schedules import learning_rate, whiten_bias_rate
 from lineage.recipes.resuming import TrainingState
 
 Batch = tuple[Tensor, Tensor, Tensor, int, float]  # images, labels, sample keys, chunk, weight
@@ -48,9 +48,6 @@ class Classifier(TrainingState):
 
         loss = self._accumulate_gradients(batches, step)
         self.loss_monitor.after_step(loss, self.epoch_sums, step)
-        if hasattr(network, "frozen_parameters"):  # as the bias of airbench's whitening
-            for parameter in network.frozen_parameters(progress):
-                parameter.grad = None  # no decay, no momentum; DDP does not allow freezing in the middle of training
         optimizer.step()
         optimizer.zero_grad()
         self._set_learning_rate(step + 1)  # for callbacks that read it between steps, as LearningRateMonitor does
@@ -116,7 +113,8 @@ class Classifier(TrainingState):
         rate = learning_rate(self.recipe, step, self.steps_per_epoch, self.plateau.decays)
         optimizer: Any = self.optimizers()
         for group in optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_scale", 1.0)
+            own = whiten_bias_rate(self.recipe, step, self.steps_per_epoch, rate) if group.get("whiten_bias") else rate
+            group["lr"] = own * group.get("lr_scale", 1.0)
 
     def _no_gradient_sync(self) -> Any:
         model: Any = self.trainer.strategy.model

@@ -132,6 +132,7 @@ def _layer_notes(cfg: DictConfig, network: nn.Module, arch: str) -> list[str]:
     reasons = {
         "no_decay_depthwise": "" if "depthwise" in present else "it trains no depthwise filters",
         "norm_bias_lr_factor": "" if "norm_bias" in present else "it trains no biases of normalisation",
+        "whiten_bias_epochs": "" if getattr(network, "whiten_bias", None) is not None else "it has no whitening layer",
         "precise_bn": "" if batch_norms(network) else "it has no batch normalisation",
     }
     if cfg.recipe.finetune:

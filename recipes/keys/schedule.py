@@ -30,6 +30,8 @@ class Schedule(Optimization, Length):
     warmup_factor: Share = 0.0  # or: a factor of the schedule's rate, linear from this value to 1
     after_warmup: bool = False  # the schedule begins at the end of warm-up and covers the remaining epochs
     min_lr: Rate = 0.0  # linear, cosine: where they end
+    whiten_bias_epochs: Epochs = 0.0  # a whitening layer's bias is trained in the first of them alone; 0: in all
+    whiten_bias_decay: bool = False  # and its rate falls to 0 by then, in a straight line
 
     def problems(self) -> Iterator[str]:
         name, decays = self.schedule, as_yaml(self.decay_epochs)
@@ -57,6 +59,8 @@ class Schedule(Optimization, Length):
             yield f"min_lr={self.min_lr:g}: schedule {name} does not use it; set 0."
         if self.min_lr > self.lr:
             yield f"min_lr={self.min_lr:g}: it is above recipe.lr={self.lr:g}."
+        if self.whiten_bias_decay and not self.whiten_bias_epochs:
+            yield "whiten_bias_decay=true: it needs recipe.whiten_bias_epochs."
         yield from self._warmup_problems()
 
     def _warmup_problems(self) -> Iterator[str]:

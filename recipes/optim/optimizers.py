@@ -1,7 +1,8 @@
-"""Parameter groups, optimisers and fine-tuning. SGD is torch's; the other optimisers are timm's, under timm's names."""
+"""Parameter groups, optimisers and fine-tuning. SGD is torch's, Muon ours; the other optimisers are timm's, under
+timm's names."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -13,24 +14,38 @@ NORMALISATIONS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # _NormBas
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
+class Group(NamedTuple):
+    weight_decay: float
+    lr_scale: float = 1.0  # factor of the learning rate
+    filters: bool = False  # whether Muon orthogonalises their updates
+    whiten_bias: bool = False  # whether it has the rate of whiten_bias_rate
+
+
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """The trainable parameters, grouped by `weight_decay` and `lr_scale`, the factor of the group's learning rate.
+    """The trainable parameters, grouped by the fields of Group.
 
     Raises:
         RecipeError: layer_decay is set, and the network does not state the depth of its layers.
     """
     scales = layer_scales(network, recipe.layer_decay) if recipe.layer_decay else {}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[Group, list[nn.Parameter]] = {}
     for name, parameter, kind in _trainable_parameters(network):
-        decay, scale = weight_decay(recipe, kind), scales.get(name, 1.0)
-        if recipe.norm_bias_lr_factor and kind == "norm_bias":
-            # A step shrinks a parameter by rate x decay, which airbench keeps equal for all (arXiv 2404.00498).
-            decay, scale = decay / recipe.norm_bias_lr_factor, recipe.norm_bias_lr_factor
-        groups.setdefault((decay, scale), []).append(parameter)
-    return [
-        {"params": parameters, "weight_decay": decay, "lr_scale": scale}
-        for (decay, scale), parameters in groups.items()
-    ]
+        filters = recipe.optimizer == "muon" and parameter.ndim > 2
+        decay = 0.0 if filters else weight_decay(recipe, kind)  # Muon gives filters a fixed norm
+        # A step shrinks a parameter by rate x decay, which airbench keeps equal for all (arXiv 2404.00498).
+        factor = _lr_factor(recipe, parameter, kind)
+        whiten_bias = bool(recipe.whiten_bias_epochs) and parameter is getattr(network, "whiten_bias", None)
+        group = Group(decay / factor, factor * scales.get(name, 1.0), filters, whiten_bias)
+        groups.setdefault(group, []).append(parameter)
+    ordered = sorted(groups.items(), key=lambda item: item[0].whiten_bias)  # the first group's rate is reported
+    return [{"params": parameters, **group._asdict()} for group, parameters in ordered]
+
+
+def _lr_factor(recipe: Recipe, parameter: nn.Parameter, kind: str) -> float:
+    """The rate of a kind of parameters over `lr`."""
+    if recipe.optimizer == "muon" and parameter.ndim <= 2:
+        return (recipe.head_lr if parameter.ndim == 2 else recipe.bias_lr) / recipe.lr
+    return recipe.norm_bias_lr_factor if recipe.norm_bias_lr_factor and kind == "norm_bias" else 1.0
 
 
 def parameter_kinds(network: nn.Module) -> set[str]:
@@ -91,6 +106,13 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
         can_fuse = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in network.parameters())
         fused = True if can_fuse and not recipe.grad_clip else None
         return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)
+    if recipe.optimizer == "muon":
+        from lineage.recipes.optim.muon import Muon
+
+        return Muon(
+            groups, recipe.lr, momentum=recipe.momentum, sgd_momentum=recipe.sgd_momentum, nesterov=recipe.nesterov,
+            iterations=recipe.muon_iterations,
+        )  # fmt: skip
     betas = (recipe.momentum, recipe.beta2)
     if recipe.optimizer == "lamb":
         from lineage.recipes.optim.lamb import Lamb

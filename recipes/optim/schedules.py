@@ -110,6 +110,14 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, decays: int =
     return rate * rate_scale(recipe)
 
 
+def whiten_bias_rate(recipe: Recipe, step: int, steps_per_epoch: int, rate: float) -> float:
+    """The rate of the bias of a whitening layer where the others' is `rate`: 0 after whiten_bias_epochs."""
+    end = math.ceil(as_fraction(recipe.whiten_bias_epochs) * steps_per_epoch)
+    if step >= end:
+        return 0.0
+    return recipe.lr * rate_scale(recipe) * (1 - step / end) if recipe.whiten_bias_decay else rate
+
+
 def rate_scale(recipe: Recipe) -> float:
     """The factor of lr_scaling, for the whole curve: lr, warmup_lr, min_lr, swa_lr and lrs.
 

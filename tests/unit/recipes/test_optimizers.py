@@ -1,6 +1,7 @@
 """Which parameters decay, and the steps of every optimiser against timm's or torch's, built by hand."""
 
 import copy
+import types
 from typing import get_args
 
 import pytest
@@ -37,6 +38,10 @@ BY_HAND = {
         {**OFF, "eps": 1e-8, "lars_trust": 1e-3},
         lambda groups: timm.optim.Lars(groups, 0.01, momentum=0.9, trust_coeff=1e-3, eps=1e-8),
     ),
+    "muon": (
+        {**OFF, "nesterov": True, "muon_iterations": 3, "sgd_momentum": 0.8, "head_lr": 0.04, "bias_lr": 0.02},
+        lambda groups: muon_by_hand(groups),
+    ),
     "lion": ({**OFF, "beta2": 0.99}, lambda groups: timm.optim.Lion(groups, 0.01, betas=(0.9, 0.99))),
 }
 
@@ -52,6 +57,26 @@ def decayed_by_hand(network: nn.Module) -> list[dict]:
     weights = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim <= 1]
     return [{"params": weights, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def muon_by_hand(groups: list[dict]) -> types.SimpleNamespace:
+    """timm's Muon on normalised filters, and torch's SGD for the rest."""
+    filters, matrices = ([p for p in groups[0]["params"] if (p.ndim > 2) == large] for large in (True, False))
+    options = {"ns_coefficients": "original", "adjust_lr_fn": None, "ns_steps": 3, "nesterov": True, "momentum": 0.9}
+    muon = timm.optim.Muon([{"params": filters, "use_muon": True}], 0.01, weight_decay=0.0, **options)
+    others = [
+        {"params": matrices, "lr": 0.04, "weight_decay": 0.02 / 4},
+        {"params": groups[1]["params"], "lr": 0.02, "weight_decay": 0.0},
+    ]
+    sgd = torch.optim.SGD(others, momentum=0.8, nesterov=True)
+
+    def step() -> None:
+        for p in filters:
+            p.data *= len(p) ** 0.5 / p.norm()
+        muon.step()
+        sgd.step()
+
+    return types.SimpleNamespace(step=step)
 
 
 def draw_gradients(networks: list[nn.Module], step: int) -> None:
@@ -72,13 +97,15 @@ def test_steps_equal_those_of_the_optimizer_built_by_hand(name, steps):
     ours = network()
     theirs = copy.deepcopy(ours)
     mine, other = build_optimizer(recipe, ours), make(decayed_by_hand(theirs))
+    for group in mine.param_groups:
+        group["lr"] *= group["lr_scale"]
     for step in range(steps):
         draw_gradients([ours, theirs], step)
         mine.step()
         other.step()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        if name == "lamb":  # which rounds differently
-            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+        if name in ("lamb", "muon"):  # which round differently, muon's matrices in bf16
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7 if name == "lamb" else 1e-3)
         else:
             assert torch.equal(a, b)
 
@@ -152,7 +179,7 @@ def test_frozen_parameters_are_left_out():
 
 def test_biases_of_normalisation_have_airbenchs_rate_and_decay():
     network = build("resnet18", device="meta")
-    recipe = recipe_of("speedrun")
+    recipe = recipe_of("speedrun_2024")
     groups = parameter_groups(network, recipe)
     biases = names_of(groups, network, lr_scale=64, weight_decay=recipe.weight_decay / 64)
     assert biases == {name for name, _ in network.named_parameters() if name.endswith("norm.bias")}
@@ -186,7 +213,7 @@ def test_lookahead_equals_airbenchs():
     """`LookaheadState` of airbench94: decay 0.95^5 (t / T)^3 every five steps, 1 after the last."""
     torch.manual_seed(0)
     fast = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    recipe, total = recipe_of("speedrun"), 13
+    recipe, total = recipe_of("speedrun_2024"), 13
     ours, network = Lookahead(recipe, fast), copy.deepcopy(fast)
     slow = {name: tensor.clone() for name, tensor in fast.state_dict().items()}
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import composed
 from short import RECIPES, arch_of, assembled, shortened
 
-QUICK = ("efficientnet", "fixres_finetune", "lenet_1998", "rsb_a1", "speedrun", "vgg")
+QUICK = ("efficientnet", "fixres_finetune", "lenet_1998", "rsb_a1", "speedrun", "speedrun_2024", "vgg")
 # A small network of each family.
 FAMILIES = {
     "lenet5": (), "alexnet": (), "vgg11": ("arch.widths=[8,8,8,8,8]",), "googlenet": ("arch.aux_heads=true",),

@@ -12,7 +12,7 @@ from doors import ROOT
 from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler, StepLRScheduler
 from torch.optim import lr_scheduler
 
-from lineage.recipes.optim.schedules import Plateau, learning_rate, rate_scale
+from lineage.recipes.optim.schedules import Plateau, learning_rate, rate_scale, whiten_bias_rate
 from lineage.recipes.recipe import Recipe
 
 NAMES = sorted(file.stem for file in (ROOT / "conf" / "recipe").glob("*.yaml"))
@@ -92,6 +92,12 @@ def airbench(recipe: Recipe) -> list[float]:
     return [peak_rate * x for x in rise + [1 - 0.93 * (t - peak) / (total - peak) for t in range(peak, total)]]
 
 
+def muon(recipe: Recipe) -> list[float]:
+    """airbench94_muon.py: from 0.24 to 0 over all steps."""
+    total = recipe.epochs * STEPS
+    return [0.24 * (1 - t / total) for t in range(total)]
+
+
 def lenet(recipe: Recipe) -> list[float]:
     return [5e-4] * 2 + [2e-4] * 3 + [1e-4] * 3 + [5e-5] * 4 + [1e-5] * 8
 
@@ -120,7 +126,8 @@ SOURCES: dict[str, Callable[[Recipe], list[float]]] = {
     "wrn_svhn": milestones([80, 120], 0.1),
     "nasnet_cifar": nasnet,
     "torchvision_v2": torchvision,
-    "speedrun": airbench,
+    "speedrun": muon,
+    "speedrun_2024": airbench,
     "sgd_step": steps_of(12, 0.1),
 }
 
@@ -184,6 +191,12 @@ def test_a_warm_up_factor_multiplies_the_schedules_rate():
     assert learning_rate(recipe, 2, 1) == pytest.approx((1 - 2 / 100) * (0.1 * 3 / 5 + 2 / 5), rel=1e-12)
     recipe.after_warmup = True  # during warm-up the schedule has its first rate
     assert learning_rate(recipe, 2, 1) == pytest.approx(0.1 * 3 / 5 + 2 / 5, rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "middle"), [("speedrun", 0.24 * (1 - 36 / 75)), ("speedrun_2024", 7.0)])
+def test_the_bias_of_a_whitening_layer_rests_after_its_epochs(name, middle):
+    rates = [whiten_bias_rate(recipe_of(name), step, 25, rate=7.0) for step in range(100)]
+    assert rates[36] == pytest.approx(middle, rel=1e-12) and all(rates[:75]) and not any(rates[75:])
 
 
 def test_warm_up_in_steps_takes_whole_steps():

@@ -12,7 +12,7 @@ PACKED = "datamodule=packed datamodule.root=a datamodule.num_classes=10 datamodu
 NOTED = {
     "recipe.no_decay_depthwise=true": "no_decay_depthwise=true does not apply to a: it trains no depthwise",
     "recipe.norm_bias_lr_factor=64": "norm_bias_lr_factor=64 does not apply to a: it trains no biases of norm",
-    "recipe.whiten_bias_epochs=3": "whiten_bias_epochs=3.0 does not apply to a: it has no whitening layer",
+    "recipe.whiten_bias_epochs=3": "whiten_bias_epochs=3 does not apply to a: it has no whitening layer",
     "recipe.precise_bn=64": "precise_bn=64 does not apply to a: it has no batch normalisation",
     "arch=resnet18 recipe.finetune=classifier recipe.drop_path=0.1": "recipe.finetune leaves all but the classifier in",
     "arch=resnet18 recipe.finetune=classifier recipe.layer_decay=0.7": "layer_decay=0.7 does not apply to a: rec",
