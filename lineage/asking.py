@@ -44,7 +44,8 @@ class Asking:
         self.network = assemble.network(cfg, weights=True, new_head=False)
         self.names = [printable(name) for name in assemble.class_names(cfg)]
         self.inference, self.files = _inference(cfg, self.network), _image_files(cfg, self.names)
-        self.batch, self.device = assemble.evaluation_batch(cfg), first_device(cfg.trainer.accelerator)
+        self.device = first_device(cfg.trainer.accelerator)
+        self.batch = assemble.evaluation_batch(cfg, self.device)
 
     def __iter__(self) -> Iterator[Asked]:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0

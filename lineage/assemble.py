@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from lineage.running.trainer import Trainer
     from lineage.weights.checkpoint import SavedWeights
 
-# Most pixels and images of a forward pass without gradients; a small image needs more memory a pixel.
-EVALUATION_PIXELS, EVALUATION_IMAGES = 256 * 224 * 224, 2000
+EVALUATION_PIXELS = 256 * 224 * 224  # most of a forward pass without gradients
+# And most images. A CPU evaluates 2000 CIFAR images at once in 1.5 to 1.8 of the time that it needs for 8 times 250,
+# which its caches hold.
+EVALUATION_IMAGES, EVALUATION_IMAGES_CPU = 2000, 256
 
 
 def recipe(cfg: DictConfig) -> Recipe:
@@ -235,7 +237,7 @@ def _without_mirroring(procedure: Recipe, data: ImageDataModule) -> Recipe:
 
 def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer) -> None:
     view = None if data.test.one_size else EvalCrop(recipe(cfg), exact=getattr(data, "exact_evaluation", True))
-    batch = evaluation_batch(cfg)
+    batch = evaluation_batch(cfg, trainer.strategy.root_device)
     for split, images in (("val", data.val), ("test", data.test)):
         limit, batches = getattr(trainer, f"limit_{split}_batches"), math.ceil(len(images) / batch / trainer.world_size)
         if isinstance(limit, float) and 0 < limit * batches < 1:
@@ -243,10 +245,10 @@ def _connect_evaluation(cfg: DictConfig, data: ImageDataModule, trainer: Trainer
     data.connect_evaluation(batch, view)
 
 
-def evaluation_batch(cfg: DictConfig) -> int:
+def evaluation_batch(cfg: DictConfig, device: torch.device) -> int:
     """Images of a forward pass without gradients."""
-    most = cfg.trainer.max_per_device or EVALUATION_IMAGES
-    return max(min(EVALUATION_PIXELS // eval_size(cfg) ** 2, EVALUATION_IMAGES, most), 1)
+    most = EVALUATION_IMAGES_CPU if device.type == "cpu" else EVALUATION_IMAGES
+    return max(min(EVALUATION_PIXELS // eval_size(cfg) ** 2, most, cfg.trainer.max_per_device or most), 1)
 
 
 def _has_float64(trainer: Trainer) -> bool:
