@@ -14,6 +14,7 @@ from torch import Tensor
 from docs.procedures import NAMES, PICTURES, recipe, resolution
 from lineage.datamodules.decoding.decoding import Decoded
 from lineage.datamodules.decoding.resampling import resize_and_crop_by_pillow
+from lineage.pillow import to_picture
 from lineage.recipes.augment.boxes import resized_size
 from lineage.recipes.augment.host import TrainCrop, build_augmentation
 from lineage.recipes.mixing import draw_mix, mix_images
@@ -35,7 +36,7 @@ def draws(name: str, count: int) -> tuple[Tensor, Tensor]:
     small = own.crop in ("pad", "none")
     size = (SMALL if small else own.train_res,) * 2
     whole = resized_size(640, 427, size[0])[::-1]
-    plain = [resize_and_crop_by_pillow(pixels, whole, size, own.interpolation) for pixels in pair]
+    plain = [resize_and_crop_by_pillow(to_picture(pixels), whole, size, own.interpolation) for pixels in pair]
     host, augment = build_augmentation(own, one_size=small, seed=0, mean=MEAN, std=STD)
     found = []
     for number in range(count):

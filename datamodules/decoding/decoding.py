@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from lineage.datamodules.decoding.resampling import Box, resize_and_crop_by_pillow, resize_box
 from lineage.files import reason
-from lineage.pillow import CropResize, to_pixels
+from lineage.pillow import CropResize, to_picture, to_pixels
 
 MAX_PIXELS = 178_956_970  # of an image: above it Pillow suspects a decompression bomb
 ORIENTATION = 0x0112  # the EXIF tag
@@ -72,6 +72,10 @@ class Encoded(ABC):
     def whole(self) -> numpy.ndarray:
         """The whole image: (H, W, channels) uint8. Raises ImageError."""
 
+    def picture(self) -> Image.Image:
+        """The whole image, grey or RGB, as Pillow's. Raises ImageError."""
+        return to_picture(self.whole())
+
     def resize_box(self, box: Box, size: tuple[int, int], interpolation: str, beyond: bool) -> numpy.ndarray:
         """A box at a size, fast: (*size, channels) uint8; see resampling.resize_box. Raises ImageError."""
         return resize_box(self.whole(), box, size, interpolation, beyond)
@@ -83,7 +87,7 @@ class Encoded(ABC):
         if math.prod(crop.resize_to) > MAX_PIXELS:  # of an image one pixel wide, for example
             megapixels = math.prod(crop.resize_to) / 1e6
             raise ImageError(f"resized for evaluation it has {megapixels:,.0f} megapixels")
-        return resize_and_crop_by_pillow(self.whole(), crop.resize_to, crop.size, crop.interpolation)
+        return resize_and_crop_by_pillow(self.picture(), crop.resize_to, crop.size, crop.interpolation)
 
 
 class Jpeg(Encoded):
@@ -166,11 +170,14 @@ class Picture(Encoded):
         self._check_size()
 
     def whole(self) -> numpy.ndarray:
+        return to_pixels(self.picture())
+
+    def picture(self) -> Image.Image:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 image = ImageOps.exif_transpose(self.image) if self.rotate else self.image
-                return to_pixels(_to_eight_bits(image).convert("L" if self.channels == 1 else "RGB"))
+                return _to_eight_bits(image).convert("L" if self.channels == 1 else "RGB")
         except Exception as error:  # Pillow's readers raise whatever their input provokes
             raise ImageError(_reason(error)) from None
 

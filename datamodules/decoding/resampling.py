@@ -10,8 +10,9 @@ from functools import cache
 from typing import Any
 
 import numpy
+from PIL import Image
 
-from lineage.pillow import FILTERS, to_picture, to_pixels
+from lineage.pillow import FILTERS, to_pixels
 
 Box = tuple[float, float, float, float]  # top, left, height, width
 
@@ -64,15 +65,21 @@ def _resize_by_torch(pixels: numpy.ndarray, size: tuple[int, int], interpolation
 
 
 def resize_and_crop_by_pillow(
-    pixels: numpy.ndarray, resize_to: tuple[int, int], size: tuple[int, int], interpolation: str
+    image: Image.Image, resize_to: tuple[int, int], size: tuple[int, int], interpolation: str
 ) -> numpy.ndarray:
-    """Resize (H, W, C) uint8 to `resize_to` and crop the central `size`: (*size, C) uint8, Pillow's pixels.
+    """Resize a picture to `resize_to` and crop the central `size`: (*size, C) uint8, Pillow's pixels.
+
+    Pillow resizes along rows and then along columns, and rounds to integers after each. So the columns outside the crop
+    can be left out between the two. For some heights Pillow 13 begins with columns.
 
     The corner is rounded to the nearest pixel, as in torchvision.
     """
-    image = to_picture(pixels).resize(resize_to[::-1], FILTERS[interpolation])
+    (height, width), kernel = resize_to, FILTERS[interpolation]
     top, left = (round((long - short) / 2) for long, short in zip(resize_to, size, strict=True))
-    return to_pixels(image.crop((left, top, left + size[1], top + size[0])))
+    if image.height - height > max(0, 2 * (image.width - width)):
+        return to_pixels(image.resize((width, height), kernel).crop((left, top, left + size[1], top + size[0])))
+    rows = image.resize((width, image.height), kernel).crop((left, 0, left + size[1], image.height))
+    return to_pixels(rows.resize((size[1], height), kernel).crop((0, top, size[1], top + size[0])))
 
 
 @cache

@@ -11,7 +11,7 @@ from replaying import Replayed
 from torch.nn import functional as F
 
 from lineage.datamodules.decoding import resampling
-from lineage.datamodules.decoding.resampling import resize_box
+from lineage.datamodules.decoding.resampling import resize_and_crop_by_pillow, resize_box
 from lineage.pillow import FILTERS, to_pixels
 from lineage.recipes.augment import boxes, geometry
 from lineage.recipes.augment.host import EvalCrop
@@ -177,6 +177,18 @@ def test_evaluation_has_timms_pixels(size, ratio, interpolation):
     assert torch.equal(apply_view(EvalCrop(recipe), photographs()[:4], make_keys(4)), expected)
     fast = apply_view(EvalCrop(recipe, exact=False), photographs()[:4], make_keys(4))
     assert (fast.float() - expected).abs().mean() < NEAR[interpolation]
+
+
+@pytest.mark.parametrize("interpolation", FILTERS)
+@pytest.mark.parametrize("size", [(60, 90), (90, 60), (300, 61), (61, 300), (20, 30), (48, 70)])  # width, height
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_leaving_out_columns_between_pillows_passes_changes_nothing(size, interpolation, mode):
+    picture, (width, height) = photographs()[0].resize(size).convert(mode), size
+    resized = (48, 48 * height // width) if width < height else (48 * width // height, 48)
+    top, left = round((resized[1] - 40) / 2), round((resized[0] - 40) / 2)
+    expected = picture.resize(resized, FILTERS[interpolation]).crop((left, top, left + 40, top + 40))
+    found = resize_and_crop_by_pillow(picture, resized[::-1], (40, 40), interpolation)
+    assert numpy.array_equal(found, to_pixels(expected))
 
 
 def test_the_central_box_is_where_the_resized_photograph_is_cut():
