@@ -7,14 +7,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import matplotlib.style
 import numpy
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy import ndarray
 
 from lineage.analysis.measures import Calibration
@@ -30,7 +33,7 @@ Curves = Mapping[str, Mapping[float, Sequence[float]]]  # by name and epoch, the
 # What a page has no use for, and the colours that it has its own of (templates/page.css).
 NEEDLESS = (
     r'(?s)^.*?(?=<svg)|<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>| xmlns(:\w+)?=\S*"| version=\S*"|\n'
-    r'| (width|height)="[\d.]+pt"| id="[\w.]+_\d+"| font-family: [^;]*;| transform="rotate\(-0 .*?"|(?<=\.\d\d)\d+'
+    r'| (width|height)="[\d.]+pt"| id="[\w.]+_\d+"| font-family: [^;]*;| transform="rotate\(-0 .*?"'
 )
 COLOURS = [str(colour).lower() for colour in matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]]
 OURS = {colour: f"var(--c{place})" for place, colour in enumerate(COLOURS)}
@@ -49,8 +52,20 @@ def inline(figure: Figure, description: str) -> Markup:
         warnings.filterwarnings("ignore", "Glyph")  # the page's font has letters that matplotlib's lacks
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = re.sub(NEEDLESS, "", text.getvalue())
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(?<=\.\d\d)\d+", "", tag[0]), svg)
     svg = re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: OURS.get(found[0], found[0]), svg)
-    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(printable(description))}"', 1))
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(printable(description))}"', 1)
+    return Markup(svg) + _legend(figure)
+
+
+def _legend(figure: Figure) -> Markup:
+    """The names of the curves, below the chart, where they may take several lines."""
+    found = Markup("")
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            colour = to_hex(handle.get_color() if isinstance(handle, Line2D) else handle.get_facecolor()[0])
+            found += Markup('<li style="--c:{}">{}</li>').format(OURS.get(colour, colour), label)
+    return Markup('<ul class="legend">{}</ul>').format(found) if found else found
 
 
 def printable(text: str) -> str:
@@ -59,26 +74,32 @@ def printable(text: str) -> str:
     return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Cn") else letter for letter in text)
 
 
-def curves(series: Curves, title: str, size: Size | None = SMALL, stops: Sequence[float] = ()) -> Figure:
-    """Lines over epochs, the highest end first: means over seeds, with a band from the lowest to the highest.
+def curves(
+    series: Curves, title: str, size: Size | None = SMALL, stops: Sequence[float] = (), best: bool = False
+) -> Figure:
+    """Lines over epochs: means over seeds, with a band from the lowest to the highest.
 
     Args:
         stops: epochs at which the run was stopped and continued, as ticks on the axis.
+        best: whether to mark the highest point of the first curve.
     """
     figure = Figure(figsize=size)
     axes = figure.subplots()
     axes.set(xlabel="epoch", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y")
-    means = {name: [fmean(values) for values in points.values()] for name, points in series.items() if points}
-    for name in sorted(means, key=lambda name: -means[name][-1]):
-        epochs, values = list(series[name]), list(series[name].values())
+    for name, points in series.items():
+        epochs, values, means = list(points), list(points.values()), list(map(fmean, points.values()))
         mark = "o" if len(epochs) == 1 else "-"
-        axes.plot(epochs, means[name], mark, label=f"{printable(name)} {means[name][-1]:.3f}")
+        axes.plot(epochs, means, mark, label=f"{printable(name)}: {means[-1]:.3f}")
         if max(map(len, values)) > 1:
             axes.fill_between(epochs, list(map(min, values)), list(map(max, values)), alpha=0.25, linewidth=0)
+    if best:
+        epoch, values = max(next(iter(series.values())).items(), key=lambda point: point[1])
+        axes.plot([epoch], values, "ko", markersize=9, markerfacecolor="none", label=f"best, epoch {epoch:.0f}")
     _mark(axes, stops)
-    figure.legend(loc="outside lower center" if size else "outside right upper", ncols=2 if size else 1)
+    if size is None:
+        figure.legend(loc="outside right upper")
     return figure
 
 
@@ -89,14 +110,27 @@ def rate_and_resolution(rates: Mapping[float, float], sides: Mapping[float, floa
     axes.set(xlabel="epoch", title="learning rate" + (" and resolution" if sides else ""))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y")
-    _logarithmic(axes.yaxis)
     axes.step(list(rates), list(rates.values()), where="mid", label="learning rate")
+    _logarithmic(axes.yaxis)
     _mark(axes, stops)
     if sides:
         other = axes.twinx()
         other.step(list(sides), list(sides.values()), "C4", where="mid", linestyle="--", label="pixels")
         other.set_ylim(0)
-    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def rate_range(rates: Sequence[float], losses: Sequence[float], smooth: Sequence[float], chosen: float) -> Figure:
+    """The loss of steps at growing learning rates, smoothed too, and the rate to try."""
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set(xlabel="learning rate", ylabel="loss of a step", ylim=(0.95 * min(smooth), 1.1 * max(smooth[0], smooth[-1])))
+    axes.grid(axis="both")
+    axes.plot(rates, losses, color="#bbbbbb", linewidth=1)
+    axes.plot(rates, smooth, label="smoothed")
+    axes.axvline(chosen, color="C4", linestyle="--", label=f"to try: {chosen:.2g}")
+    _logarithmic(axes.xaxis, EngFormatter(sep="\u202f"))
+    axes.legend()
     return figure
 
 
@@ -106,11 +140,12 @@ def _mark(axes: Axes, stops: Sequence[float]) -> None:
         axes.plot([stop], [0], "k|", markersize=14, transform=axes.get_xaxis_transform(), clip_on=False)
 
 
-def _logarithmic(axis: Axis) -> None:
-    """With ticks as plain numbers, at 1, 2 and 5 of each decade."""
+def _logarithmic(axis: Axis, formatter: Any = "{x:g}") -> None:
+    """With plain numbers at each decade, and between them at 2 and 5 if there are few."""
+    low, high = axis.get_data_interval()
     axis._set_axes_scale("log")
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter("{x:g}")
+    axis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
+    axis.set_major_formatter(formatter)
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -124,9 +159,7 @@ def reliability(before: Calibration, after: Calibration) -> Figure:
     for name, found, colour, marker in (("as it is", before, "C0", "o"), ("rescaled", after, "C4", "D")):
         full = found.images > 0
         area = 30 + 270 * found.images[full] / max(found.images.max(), 1)
-        axes.plot(found.confidence[full], found.accuracy[full], colour, linewidth=1.2)
         axes.scatter(found.confidence[full], found.accuracy[full], area, colour, marker, alpha=0.75, label=name)
-    figure.legend(loc="outside lower center", ncols=2, markerscale=0.5)
     return figure
 
 
@@ -138,26 +171,45 @@ def class_counts(counts: Mapping[str, Sequence[int]]) -> Figure:
     axes.grid(axis="y")
     order = sorted(range(len(next(iter(counts.values())))), key=lambda label: -next(iter(counts.values()))[label])
     for name, numbers in counts.items():
-        axes.fill_between(range(len(order)), [numbers[label] for label in order], step="mid", alpha=0.75, label=name)
-    figure.legend(loc="outside lower center", ncols=3)
+        axes.step(range(len(order)), [numbers[label] for label in order], where="mid", label=name)
+    axes.set_ylim(0)
     return figure
 
 
-def scatter(points: Mapping[str, Sequence[tuple[float, float]]], title: str, label: str, log: bool = False) -> Figure:
-    """Points (x, y) of up to MOST groups with names, in colours; those of further ones, or of "", in grey."""
+def scatter(points: Mapping[str, Sequence[tuple[float, float]]], title: str, label: str) -> Figure:
+    """Points (x, y) of up to MOST groups with names, in colours; those of further ones in grey."""
     figure = Figure(figsize=SMALL)
     axes = figure.subplots()
     axes.set(xlabel=label, title=title)
     axes.grid(axis="both")
-    if log:
-        _logarithmic(axes.xaxis)
     for place, (name, members) in enumerate(points.items()):
-        grey = not name or place >= MOST
-        x, y = zip(*members, strict=True)
+        grey = place >= MOST
+        x, y = numpy.array(members).reshape(-1, 2).T
         axes.scatter(x, y, 40, "#999999" if grey else f"C{place}", alpha=0.75, label="" if grey else printable(name))
+    _logarithmic(axes.xaxis, EngFormatter(sep="\u202f"))
     if 1 < len(points) <= MOST:
-        figure.legend(loc="outside lower center", ncols=2)
+        return figure
+
+
+def effect(points: Mapping[str, Sequence[float]], key: str) -> Figure:
+    """Values by those of a key, numbers in their order, and a line through the means."""
+    figure = Figure(figsize=SMALL)
+    axes = figure.subplots()
+    axes.set(xlabel=printable(key), title="top-1")
+    axes.grid(axis="y")
+    values = sorted(points, key=_order)
+    for place, value in enumerate(values):
+        axes.plot([place] * len(points[value]), points[value], "o", color="C0", alpha=0.5)
+    axes.plot(range(len(values)), [fmean(points[value]) for value in values], "C4")
+    axes.set_xticks(range(len(values)), map(printable, values))
     return figure
+
+
+def _order(text: str) -> tuple[float, str]:
+    try:
+        return float(text), ""
+    except ValueError:
+        return float("inf"), text
 
 
 def neighbourhood(places: ndarray, label: ndarray, names: Sequence[str], marked: Sequence[int]) -> Figure:

@@ -60,6 +60,12 @@ READ = {
         "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.max_per_device", "experiment", "seed",
         "teacher", "plugins", "runs", "published.*", "output", "images", "epoch", "step", "hydra/*", "hydra.*",
     ),
+    "find": (
+        "arch", "arch.*", "datamodule", "datamodule.*", "recipe", "recipe.*", "trainer", "trainer.accelerator",
+        "trainer.precision", "trainer.mixed_precision", "trainer.channels_last", "trainer.keep_memory",
+        "trainer.compile", "trainer.graph", "trainer.max_per_device", "experiment", "seed", "teacher", "pretrained",
+        "freeze", "plugins", "runs", "published.*", "what", "steps", "output", "hydra/*", "hydra.*",
+    ),
     "prepare": (
         "datamodule", "datamodule.[!w]*", "out", "max_size", "quality", "images_per_shard", "check", "seed", "hydra/*",
         "hydra.*",  # [!w]: neither workers nor window

@@ -48,6 +48,8 @@ class Keys:
     crop: Annotated[float, "0 < x <= 1"] | None
     views: Literal["flip", "flip_translate", "five", "ten"] | None
     soup: bool
+    what: Literal["lr", "batch"]
+    steps: Annotated[int, "10 <= x <= 100000"]
     output: str
     to: Literal["timm", "torchvision", "safetensors", "onnx", "torch_export"]
     out: str | None

@@ -9,7 +9,7 @@ from doors import ROOT
 
 FLOORS = (
     ("doors",),
-    ("asking",),
+    ("asking", "finding"),
     ("assemble",),
     ("config",),
     ("sweeps",),

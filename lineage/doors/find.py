@@ -1,0 +1,52 @@
+"""Find a learning rate, or the images of a forward pass: lineage find lr arch=resnet18 datamodule=cifar10"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lineage.config.checks import checks
+from lineage.config.completion import complete
+from lineage.doors import door
+from lineage.running.process import loading
+
+
+@door
+def find(cfg: DictConfig) -> None:
+    checks(cfg)
+    cfg = complete(cfg)
+
+    with loading():
+        import matplotlib.figure  # noqa: F401
+        from rich.table import Table
+
+        from lineage import finding
+        from lineage.analysis import charts
+        from lineage.reporting.screen import console
+
+    out = console()
+    if cfg.what == "lr":
+        rates, losses = finding.try_rates(cfg, cfg.steps)
+        file = Path(f"{cfg.output}.svg")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rate = finding.rate_to_try(rates, losses)
+        charts.save(charts.rate_range(rates, losses, finding.smoothed(losses), rate), file)
+        out.print(f"recipe.lr={rate:.2g}: a tenth of the rate with the least loss, of {len(rates)} steps.  {file}")
+        return
+    table = Table("images in a pass", "images/s", "memory", box=None, header_style="bold")
+    best: finding.Speed | None = None
+    for row in finding.try_batches(cfg):
+        if isinstance(row, finding.Speed):
+            table.add_row(str(row.images), f"{row.per_second:,.0f}", f"{row.memory / 2**30:.2f} GiB")
+            best = row if best is None or row.per_second > best.per_second else best
+        else:
+            table.add_row(str(row[0]), row[1], "")
+    out.print(table)
+    if best:
+        out.print(f"Fastest with {best.images} images: trainer.max_per_device={best.images}")
+
+
+def run(words: Sequence[str]) -> Any:
+    """`lineage find lr` is `lineage find what=lr`."""
+    return find([f"what={word}" if word in ("lr", "batch") else word for word in words])
