@@ -12,6 +12,7 @@ TestInterpolation = Annotated[str, Literal["", "bilinear", "bicubic", "area"]]
 Loss = Annotated[str, Literal["ce", "bce", "rbf"]]
 Distillation = Annotated[str, Literal["", "soft", "hard"]]
 Views = Annotated[str, Literal["", "flip", "flip_translate", "five", "ten"]]
+ValViews = Annotated[str, Literal["", "flip", "flip_translate"]]
 
 
 @dataclass(kw_only=True)
@@ -19,7 +20,7 @@ class Objective(Augmentation, Regularization):
     test_crop_ratio: Annotated[float, "0 < x <= 1"]  # short side test_res / ratio, then a central crop of test_res
     test_interpolation: TestInterpolation = ""  # where it is not that of training
     test_views: Views = ""  # logits averaged over the mirrored image, shifts by a pixel, or 5 or 10 crops
-    val_views: Views = ""  # the same in validation between epochs
+    val_views: ValViews = ""  # those of validation during training; the test has test_views
     loss: Loss  # rbf: distances to codes (LeNet-5, 1998, eq. 8 and 9), for a network that returns them
     rbf_competition: Annotated[float, "0 <= x <= 1e6"] = 0.0  # rbf: j of eq. 9, for wrong classes; 0: eq. 8
     loss_sum: bool = False  # sum over a step's images instead of their mean

@@ -91,8 +91,8 @@ def test_nodes_that_do_not_come(tmp_path):
 
 
 def test_two_processes_take_the_steps_of_one_with_two_micro_batches(tmp_path):
-    words = (*SHORT, "recipe.drop_last=false")
-    finished(tmp_path, "train", *words, "run=one", "trainer.max_per_device=64")
+    words = (*SHORT, "recipe.drop_last=false", "recipe.device_batch=64")
+    finished(tmp_path, "train", *words, "run=one")
     two = finished(tmp_path, "train", *words, *PAIR, "run=two")
     assert "64 per device x 1 accumulated x 2 devices = 128" in two.stdout and two.stderr == ""
     states = [read(tmp_path / "runs" / name / "checkpoints" / "last.ckpt") for name in ("one", "two")]

@@ -2,6 +2,7 @@
 
 import inspect
 import random
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -21,6 +22,7 @@ from lineage.recipes.augment.device import EIGENVALUES, EIGENVECTORS
 from lineage.recipes.augment.host import EvalCrop, build_augmentation
 from lineage.recipes.augment.policies import apply_operation, per_image_operation
 from lineage.recipes.augment.randomness import key_hash, normal_noise, normal_quantiles, reseed_python
+from lineage.recipes.evaluation import Evaluator
 from lineage.recipes.inference import average_views
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -245,6 +247,18 @@ def test_cutout_equals_the_papers():
 
 
 # ---- views
+
+
+def test_validation_has_its_own_views():
+    sizes, network = [], torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 10))
+    network.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    recipe = recipe_of("sgd_step", test_views="flip_translate")
+    evaluator = Evaluator(network, recipe, torch.nn.Identity(), num_classes=10)
+    batch = SimpleNamespace(images=torch.randn(4, 3, 8, 8), labels=torch.zeros(4, dtype=torch.int64))
+    evaluator.validation_step(batch, 0)
+    assert sum(sizes) == 4
+    evaluator.test_step(batch, 0)
+    assert sum(sizes) == 4 + 6 * 4
 
 
 def test_views_equal_airbenchs():

@@ -73,6 +73,7 @@ def test_a_file_has_the_schemas_order_and_a_complete_header(name):
     lines = (ROOT / "conf" / "recipe" / f"{name}.yaml").read_text().splitlines()
     keys = [line.split(":")[0] for line in lines if not line.startswith(("#", "defaults"))]
     assert keys == sorted(keys, key=[field.name for field in dataclasses.fields(Recipe)].index)
+    assert any("device_batch" in part for part in procedures.lineage(name))
     header, unsure = procedures.header(name), [cell.key for cell in facts(name) if cell.certainty == "unverified"]
     assert header[""] and header["Command"].startswith("python train.py") and header["Expected"] and header["Cost"]
     assert "Uncertain" in header or not unsure, f"the header does not say that {unsure} are uncertain"

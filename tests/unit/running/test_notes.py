@@ -85,6 +85,16 @@ def test_fp32_on_a_gpu_is_noted(monkeypatch):
     assert "run at fp32" in precision_notes(exact, gpu, "32-true")[0]
 
 
+@pytest.mark.parametrize(
+    ("words", "cpu", "gpu"),
+    [("", 256, 2000), ("datamodule=imagenet recipe.test_res=224", 256, 256), ("trainer.max_per_device=50", 50, 50),
+     ("datamodule=imagenet recipe.test_res=600", 35, 35), ("datamodule=imagenet recipe.test_res=8192", 1, 1)],
+)  # fmt: skip
+def test_an_evaluation_takes_as_many_images_as_a_budget_of_pixels_allows(words, cpu, gpu):
+    cfg = composed(*words.split())
+    assert [assemble.evaluation_batch(cfg, torch.device(name)) for name in ("cpu", "cuda")] == [cpu, gpu]
+
+
 def test_enlarged_images_are_noted():
     cfg = composed("recipe=rsb_a2")
     assert resolution_notes(cfg, 200) == [
