@@ -3,6 +3,7 @@ the end, with any launcher (hydra/launcher=processes, joblib, submitit_slurm, ..
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ class Grid(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from lineage.config.checks import checks, is_under_torchrun
+        from lineage.config.checks import is_under_torchrun
         from lineage.files import Lock
         from lineage.running.directory import is_name
-        from lineage.sweeps.jobs import check_distinct, make_jobs, save_jobs
+        from lineage.sweeps.jobs import check_distinct, check_each, make_jobs, save_jobs
         from lineage.sweeps.ranking import show_ranking
 
         assert self.config is not None and self.hydra_context is not None
@@ -45,10 +46,7 @@ class Grid(BasicSweeper):
         if not is_name(str(config.run)):
             raise UserError(f"run={config.run}: it is a name below {config.runs}/; another place is runs=FOLDER.")
         points = [list(job) for batch in self.split_arguments(parsed, None) for job in batch]
-        for point in points:
-            composed = loader.load_sweep_config(config, point)
-            composed.run = config.run  # its own names choices, which Hydra knows in a job alone
-            checks(composed, composed.hydra)
+        check_each(points, job_check(loader, config))
 
         sweep, runs = Path(str(config.hydra.sweep.dir)), Path(str(config.runs))
         if (sweep / "config.yaml").exists():
@@ -64,6 +62,34 @@ class Grid(BasicSweeper):
             left = sys.exc_info()[0]
             if not show_ranking(sweep, runs, left in (Stopped, KeyboardInterrupt)) and left is None:
                 sys.exit(1)
+
+    def validate_batch_is_legal(self, batch: list[list[str]]) -> None:
+        """Nothing to do: it would compose every job once more."""
+
+
+def job_check(loader: Any, config: DictConfig) -> Callable[[Sequence[str]], None]:
+    """A function of a job's words that raises UserError if the job cannot work.
+
+    Args:
+        loader: Hydra's loader of configs.
+        config: that of the sweep's command.
+    """
+    from lineage.config.checks import checks
+    from lineage.config.messages import user_sentence
+    from lineage.sweeps.configs import JobConfigs
+
+    configs = JobConfigs(loader, config)
+
+    def check(words: Sequence[str]) -> None:
+        try:
+            checks(*configs.of(words))
+        except Exception as error:
+            sentence = user_sentence(error, "train", words)
+            if sentence is None:
+                raise
+            raise UserError(sentence) from error
+
+    return check
 
 
 def _check_grid(overrides: list[Override], hydra: DictConfig) -> None:

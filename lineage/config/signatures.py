@@ -7,6 +7,7 @@ cannot be read, or goes elsewhere, is not refused.
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from itertools import islice
 from typing import Any
 
@@ -26,7 +27,7 @@ class Argument:
     module: Module
     required: bool
 
-    @property
+    @cached_property
     def annotation(self) -> Any:
         """The type that lineage/constraints.py checks a value by."""
         return evaluate(self.node, self.module)
@@ -40,6 +41,7 @@ class Signature:
     open: bool
 
 
+@cache
 def arguments(target: str) -> Signature | None:
     """The arguments of a class or function by its dotted name, "lineage.archs.resnet.ResNet".
 

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,30 @@ def _is_left_out(key: str) -> bool:
 def make_jobs(sweep: Path, points: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
     """The jobs of a grid's points, numbered from `first` + 1 on."""
     return [Job(number, list(point), sweep / job_name(point)) for number, point in enumerate(points, start=first + 1)]
+
+
+def check_each(points: Sequence[Sequence[str]], check: Callable[[Sequence[str]], None]) -> None:
+    """Check all jobs before the first runs; after 1, 2, 4, ... seconds standard error says how far it is.
+
+    Args:
+        points: the words of each job.
+        check: raises UserError if a job cannot work.
+
+    Raises:
+        UserError: the first wrong one, with its number and the words that not all jobs have.
+    """
+    shared, began, wait = set[str]().union(*points[:1]).intersection(*points), time.monotonic(), 1.0
+    for number, words in enumerate(points, start=1):
+        try:
+            check(words)
+        except UserError as error:
+            own = " ".join(word for word in words if word not in shared)
+            place = "" if str(error).startswith(own) else f"[{number}/{len(points)}] {own}: "
+            raise UserError(f"{place}{error}") from error
+        if time.monotonic() - began > wait:
+            wait *= 2
+            sys.stderr.write(f"checked {number:,} of {len(points):,} jobs\n")
+            sys.stderr.flush()
 
 
 def check_distinct(jobs: Sequence[Job]) -> None:
