@@ -60,10 +60,10 @@ class Optimization:
         muon = (self.muon_iterations, self.head_lr, self.bias_lr)
         if name == "muon" and not (self.lr and all(muon)):
             yield "muon_iterations, recipe.head_lr, recipe.bias_lr: muon needs lr and them, 3, 0.67, 0.053 for example."
-        if name != "muon" and any((*muon, self.sgd_momentum)):
-            yield f"muon_iterations, recipe.sgd_momentum, recipe.head_lr, recipe.bias_lr: {name} has none; set 0."
         if name == "muon" and self.norm_bias_lr_factor:
             yield "norm_bias_lr_factor: muon has recipe.bias_lr instead; set 0."
+        if name != "muon" and any((*muon, self.sgd_momentum)):
+            yield f"muon_iterations, recipe.sgd_momentum, recipe.head_lr, recipe.bias_lr: {name} has none; set 0."
         if bool(self.lookahead) != bool(self.lookahead_steps):
             yield "lookahead, recipe.lookahead_steps: both or neither, 0.774 and 5 for example."
         if self.layer_decay and self.norm_bias_lr_factor:

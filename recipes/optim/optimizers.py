@@ -109,10 +109,9 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
     if recipe.optimizer == "muon":
         from lineage.recipes.optim.muon import Muon
 
-        return Muon(
-            groups, recipe.lr, momentum=recipe.momentum, sgd_momentum=recipe.sgd_momentum, nesterov=recipe.nesterov,
-            iterations=recipe.muon_iterations,
-        )  # fmt: skip
+        for group in groups:
+            group["momentum"] = recipe.momentum if group["filters"] else recipe.sgd_momentum
+        return Muon(groups, recipe.lr, nesterov=recipe.nesterov, iterations=recipe.muon_iterations)
     betas = (recipe.momentum, recipe.beta2)
     if recipe.optimizer == "lamb":
         from lineage.recipes.optim.lamb import Lamb
