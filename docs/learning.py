@@ -7,11 +7,11 @@ python -m docs.learning NAME                     draw the values of that file ag
 import csv
 import sys
 from pathlib import Path
+from statistics import fmean
 
 from lineage.analysis import charts
 
 TITLE = "top-1 of the validation images: mean, lowest and highest of the seeds"
-
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("procedure", "seed", "epoch", "val_top1")  # of NAME.csv
 
@@ -29,14 +29,14 @@ def collect(sweeps: list[str], file: Path) -> None:
                 writer.writerows([name, seed, row["epoch"], round(float(row["val_top1"]), 4)] for row in rows)
 
 
-def read(file: Path) -> dict[str, dict[int, list[float]]]:
-    """By procedure and epoch, the accuracies of all seeds."""
-    found: dict[str, dict[int, list[float]]] = {}
+def read(file: Path) -> charts.Curves:
+    """By procedure and epoch, the accuracies of all seeds; the highest mean at the end comes first."""
+    found: dict[str, dict[float, list[float]]] = {}
     with open(file) as opened:
         for row in csv.DictReader(opened):
             epochs = found.setdefault(row["procedure"], {})
             epochs.setdefault(int(row["epoch"]), []).append(float(row["val_top1"]))
-    return found
+    return dict(sorted(found.items(), key=lambda entry: -fmean(list(entry[1].values())[-1])))
 
 
 if __name__ == "__main__":

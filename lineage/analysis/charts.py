@@ -13,7 +13,6 @@ import matplotlib.style
 import numpy
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -63,7 +62,8 @@ def _legend(figure: Figure) -> Markup:
     found = Markup("")
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            colour = to_hex(handle.get_color() if isinstance(handle, Line2D) else handle.get_facecolor()[0])
+            painted: Any = handle
+            colour = to_hex(painted.get_color() if isinstance(painted, Line2D) else painted.get_facecolor()[0])
             found += Markup('<li style="--c:{}">{}</li>').format(OURS.get(colour, colour), label)
     return Markup('<ul class="legend">{}</ul>').format(found) if found else found
 
@@ -95,8 +95,8 @@ def curves(
         if max(map(len, values)) > 1:
             axes.fill_between(epochs, list(map(min, values)), list(map(max, values)), alpha=0.25, linewidth=0)
     if best:
-        epoch, values = max(next(iter(series.values())).items(), key=lambda point: point[1])
-        axes.plot([epoch], values, "ko", markersize=9, markerfacecolor="none", label=f"best, epoch {epoch:.0f}")
+        epoch, (value, *_) = max(next(iter(series.values())).items(), key=lambda point: point[1][0])
+        axes.plot([epoch], [value], "ko", markersize=9, markerfacecolor="none", label=f"best, epoch {epoch:.0f}")
     _mark(axes, stops)
     if size is None:
         figure.legend(loc="outside right upper")
@@ -124,7 +124,9 @@ def rate_range(rates: Sequence[float], losses: Sequence[float], smooth: Sequence
     """The loss of steps at growing learning rates, smoothed too, and the rate to try."""
     figure = Figure()
     axes = figure.subplots()
-    axes.set(xlabel="learning rate", ylabel="loss of a step", ylim=(0.95 * min(smooth), 1.1 * max(smooth[0], smooth[-1])))
+    axes.set(
+        xlabel="learning rate", ylabel="loss of a step", ylim=(0.95 * min(smooth), 1.1 * max(smooth[0], smooth[-1]))
+    )
     axes.grid(axis="both")
     axes.plot(rates, losses, color="#bbbbbb", linewidth=1)
     axes.plot(rates, smooth, label="smoothed")
@@ -140,10 +142,10 @@ def _mark(axes: Axes, stops: Sequence[float]) -> None:
         axes.plot([stop], [0], "k|", markersize=14, transform=axes.get_xaxis_transform(), clip_on=False)
 
 
-def _logarithmic(axis: Axis, formatter: Any = "{x:g}") -> None:
+def _logarithmic(axis: Any, formatter: Any = "{x:g}") -> None:
     """With plain numbers at each decade, and between them at 2 and 5 if there are few."""
     low, high = axis.get_data_interval()
-    axis._set_axes_scale("log")
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     axis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
     axis.set_major_formatter(formatter)
     axis.set_minor_formatter(NullFormatter())
@@ -159,7 +161,7 @@ def reliability(before: Calibration, after: Calibration) -> Figure:
     for name, found, colour, marker in (("as it is", before, "C0", "o"), ("rescaled", after, "C4", "D")):
         full = found.images > 0
         area = 30 + 270 * found.images[full] / max(found.images.max(), 1)
-        axes.scatter(found.confidence[full], found.accuracy[full], area, colour, marker, alpha=0.75, label=name)
+        axes.scatter(found.confidence[full], found.accuracy[full], area, colour, marker=marker, alpha=0.75, label=name)
     return figure
 
 
@@ -187,8 +189,7 @@ def scatter(points: Mapping[str, Sequence[tuple[float, float]]], title: str, lab
         x, y = numpy.array(members).reshape(-1, 2).T
         axes.scatter(x, y, 40, "#999999" if grey else f"C{place}", alpha=0.75, label="" if grey else printable(name))
     _logarithmic(axes.xaxis, EngFormatter(sep="\u202f"))
-    if 1 < len(points) <= MOST:
-        return figure
+    return figure
 
 
 def effect(points: Mapping[str, Sequence[float]], key: str) -> Figure:
@@ -217,10 +218,10 @@ def neighbourhood(places: ndarray, label: ndarray, names: Sequence[str], marked:
     figure = Figure(figsize=(6.4, 6.0))
     axes = figure.subplots()
     axes.set_axis_off()
-    axes.scatter(*places.T, s=9, c="#999999", alpha=0.6, linewidths=0)
+    axes.scatter(places[:, 0], places[:, 1], 9, "#999999", alpha=0.6, linewidths=0)
     for place, one in enumerate(marked[:MOST]):
         own = places[label == one]
-        axes.scatter(*own.T, s=14, c=f"C{place}", linewidths=0)
+        axes.scatter(own[:, 0], own[:, 1], 14, f"C{place}", linewidths=0)
         x, y = numpy.median(own, axis=0)
         axes.text(x, y, printable(names[one]), ha="center", va="center", weight="bold", bbox=GROUND)
     return figure

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from lineage.config.combinations import check_combinations, check_export, check_prepare, check_root
 from lineage.config.distillation import check_teacher
 from lineage.config.overrides import ELSEWHERE, HYDRA_KEYS, NOT_A_CALLBACK, READ, key_of, removal_message
-from lineage.config.schema import Keys, PreviewKeys
+from lineage.config.schema import Keys, PreviewKeys, ReportKeys
 from lineage.config.signatures import arguments
 from lineage.constraints import problem
 from lineage.errors import UserError
@@ -29,6 +29,7 @@ from lineage.text import as_yaml, nearest
 
 GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger")
 MAY_BE_EMPTY = ("callbacks", "logger")
+KEYS = {"preview": PreviewKeys, "report": ReportKeys}  # of verbs that give a key another type
 
 
 def checks(cfg: DictConfig, hydra: Any = None) -> None:
@@ -106,7 +107,7 @@ def check_hydra_overrides(overrides: Sequence[str]) -> None:
 
 def _check_keys(cfg: DictConfig, verb: str) -> None:
     """Check the keys beside the groups."""
-    known = get_type_hints(PreviewKeys if verb == "preview" else Keys, include_extras=True)
+    known = get_type_hints(KEYS.get(verb, Keys), include_extras=True)
     for name in map(str, cfg):
         if name in (*GROUPS, "published", "hydra"):
             continue
@@ -115,10 +116,11 @@ def _check_keys(cfg: DictConfig, verb: str) -> None:
         wrong = problem(known[name], cfg[name])
         if wrong:
             raise UserError(f"{name}={as_yaml(cfg[name])}: {wrong}")
-    if cfg.run is not None and not directory.is_name(str(cfg.run)):
-        raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
-    if cfg.run is not None and any(len(os.fsencode(part)) > 200 for part in Path(str(cfg.run)).parts):
-        raise UserError(f"run={cfg.run}: a folder's name has at most 200 bytes.")
+    for run in cfg.run if OmegaConf.is_list(cfg.run) else [cfg.run]:
+        if run is not None and not directory.is_name(str(run)):
+            raise UserError(f"run={run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
+        if run is not None and any(len(os.fsencode(part)) > 200 for part in Path(str(run)).parts):
+            raise UserError(f"run={run}: a folder's name has at most 200 bytes.")
     if cfg.runs is not None and Path(str(cfg.runs)).is_file():
         raise UserError(f"runs={cfg.runs}: it is a file, and runs lie below a folder.")
     for name in ("runs", "output"):

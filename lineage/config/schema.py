@@ -75,4 +75,4 @@ class PreviewKeys(Keys):
 class ReportKeys(Keys):
     """The keys of lineage report, which takes several runs."""
 
-    run: str | Annotated[list[str], "len(x) >= 2"] | None  # type: ignore[assignment]
+    run: str | Annotated[list[str], "len(x) >= 2"] | None

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lineage.analysis.contact_sheet import Pair
 from lineage.datamodules.base import ImageDataModule
+from lineage.datamodules.images import Images
 from lineage.datamodules.loading.loader import MicroBatch, Request, Stream, first_repetitions
 from lineage.datamodules.loading.order import BatchSplit
 from lineage.datamodules.loading.worker_pool import Job
@@ -47,9 +48,11 @@ def pairs(data: ImageDataModule, classifier: Classifier, count: int, epoch: int,
     return [columns[place % wanted][place // wanted] for place in range(min(count, available))]
 
 
-def evaluation_images(data: ImageDataModule, samples: Tensor) -> numpy.ndarray:
-    """Training images as an evaluation has them: (n, H, W, C) uint8. Raises DataError: one cannot be read."""
-    stream = Stream("start", Job(data.train, data.test_view), torch.device("cpu"), None, data.report)
+def evaluation_images(data: ImageDataModule, samples: Tensor, images: Images | None = None) -> numpy.ndarray:
+    """Images, by default for training, as an evaluation has them: (n, H, W, C) uint8. Raises DataError: one cannot be
+    read."""
+    job = Job(data.train if images is None else images, data.test_view)
+    stream = Stream("start", job, torch.device("cpu"), None, data.report)
     (batch,) = stream(iter([Request((0, 0), first_repetitions(samples), 0, 1.0)]), 1)
     return batch.images.permute(0, 2, 3, 1).numpy()
 

@@ -1,0 +1,81 @@
+"""What a run's folder tells a report: results, the course of training, and its evaluations. Files may come from
+elsewhere: what has another type than ours is left out."""
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lineage.analysis import record
+from lineage.analysis.record import Record
+from lineage.errors import UserError
+from lineage.files import read_json, read_text, reason
+
+NUMBERS = (
+    "parameters macs resolution epochs steps seconds images_per_second seed val_top1 test_top1 test_top5 test_loss"
+).split()
+TEXTS = "arch datamodule recipe test_weights device precision".split()
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run, read when they are first asked for. `name` is how the user calls it."""
+
+    name: str
+    folder: Path
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """Of results.json, with all keys; None if the run is not finished. Raises UserError: it is damaged."""
+        try:
+            found = dict(read_json(self.folder / "results.json"))
+        except FileNotFoundError:
+            found = {}
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{self.folder}/results.json is damaged ({reason(error)}).") from error
+        numbers = {key: found[key] if isinstance(found.get(key), int | float) else None for key in NUMBERS}
+        texts = {key: found[key] if isinstance(found.get(key), str) else None for key in TEXTS}
+        lists = {key: list(map(str, found.get(key) or ())) for key in ("overrides", "notes", "skipped")}
+        tables = {key: found[key] if isinstance(found.get(key), dict) else {} for key in ("versions", "git")}
+        return {**numbers, **texts, **lists, **tables}
+
+    @cached_property
+    def epochs(self) -> list[dict[str, float]]:
+        """The rows of metrics.csv at the end of an epoch."""
+        try:
+            rows = csv.DictReader(io.StringIO(read_text(self.folder / "metrics.csv", 2**28)))
+            found = [{key: _number(value) for key, value in row.items() if key and value} for row in rows]
+        except (OSError, ValueError, csv.Error):
+            return []
+        return [row for row in found if row.get("epoch") and "test_loss" not in row]
+
+    def curve(self, metric: str) -> dict[float, list[float]]:
+        """By epoch."""
+        return {row["epoch"]: [row[metric]] for row in self.epochs if metric in row}
+
+    @cached_property
+    def stops(self) -> list[float]:
+        """The epochs at which it was continued."""
+        per_epoch = next((row["step"] / row["epoch"] for row in self.epochs if row.get("step")), None)
+        try:
+            steps = re.findall(r"  continues: at step ([\d,]+)", read_text(self.folder / "train.log", 2**28))
+        except (OSError, ValueError):
+            return []
+        return [int(step.replace(",", "")) / per_epoch for step in steps] if per_epoch else []
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """The evaluations, first the test of the weights that the run chose. Raises UserError: one is damaged."""
+        found = [Record.read(folder) for folder in record.folders(self.folder)]
+        own = f"test-{self.results['test_weights'] or 'last'}"
+        return sorted(found, key=lambda one: one.name != own)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return float("nan")

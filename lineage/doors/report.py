@@ -1,0 +1,51 @@
+"""Write a page on a run, a sweep, or several runs: lineage report run=NAME"""
+
+import re
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lineage.config.checks import checks
+from lineage.doors import CONF, door
+from lineage.errors import UserError
+from lineage.files import write_whole
+from lineage.running.directory import is_name, read_config
+from lineage.sweeps.jobs import find_run, load_jobs
+
+
+@door
+def run(cfg: DictConfig) -> None:
+    checks(cfg)
+    runs, names = Path(str(cfg.runs)), [cfg.run] if isinstance(cfg.run, str) else list(cfg.run or ())
+    if not names:
+        raise UserError("Nothing to report: name run=NAME, a sweep, or several runs: run=[a,b].")
+
+    from lineage.analysis import page
+    from lineage.analysis.run_files import RunFiles
+
+    jobs = load_jobs(runs / names[0]) if len(names) == 1 else []
+    files = [RunFiles(job.folder.name, job.folder) for job in jobs if job.folder.exists()]
+    files = files or [RunFiles(name, find_run(runs, name)) for name in names]
+    if len(files) > 1:
+        from lineage.analysis import comparison
+
+        out = (runs / names[0] / "report.html") if jobs else runs / "comparison.html"
+        text = comparison.comparison_page(files, names[0] if jobs else " and ".join(names))
+    else:
+        from lineage.showing import extras_of
+
+        out = files[0].folder / "report.html"
+        config = read_config(files[0].folder / "config.yaml")
+        extras = extras_of(cfg, files[0], config=config, expected=expected(str(files[0].results["recipe"])))
+        text = page.run_page(files[0], extras)
+    out = out if cfg.out is None else Path(cfg.out)
+    write_whole(out, text, "choose out=FILE")
+    print(f"{out}, {len(text.encode()) / 1000:,.0f} kB")
+
+
+def expected(recipe: str) -> str:
+    """What the header of a recipe's file says that its authors reached."""
+    file = CONF / "recipe" / f"{recipe}.yaml"
+    header = file.read_text() if is_name(recipe) and file.is_file() else ""
+    found = re.search(r"^# Expected: +(.*(?:\n#  +.*)*)", header, re.MULTILINE)
+    return re.sub(r"\s*\n# +", " ", found[1]) if found else ""
