@@ -1,13 +1,11 @@
 """The time of runs, against bare PyTorch loops.
 
-python benchmarks/spine.py startup | lenet | resnet18    [--rounds 5]
+python benchmarks/spine.py lenet | resnet18    [--rounds 5]
 
-`lenet` reads MNIST (from LINEAGE_DATA, or data/); the others need no data.
+`lenet` reads MNIST (from LINEAGE_DATA, or data/); the other needs no data.
 """
 
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from functools import partial
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import ROOT, command, compare, config, own_seconds
+from harness import command, compare, config, own_seconds
 from pytorch_lightning.callbacks import Callback, Timer
 from rich.console import Console
 from torch.nn import functional as F
@@ -30,23 +28,6 @@ from lineage.reporting.progress_bar import RunProgressBar
 from lineage.running.checkpoints import Checkpoints
 from lineage.running.ranks import Ranks
 from lineage.running.stopping import Stop
-
-
-def process(*words: str) -> None:
-    subprocess.run([sys.executable, *words], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-
-
-def startup(rounds: int) -> None:
-    """--help against importing torch, and a whole default run."""
-    help_page, import_torch = partial(process, "train.py", "--help"), partial(process, "-c", "import torch")
-    compare(rounds, warm_up=False, help=help_page, import_torch=import_torch)
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.time()
-        process("train.py", f"runs={folder}", "run=run")
-        whole = time.time() - began
-        log = next(Path(folder).rglob("train.log"))
-        first_step = time.mktime(time.strptime(log.read_text()[:19], "%Y-%m-%d %H:%M:%S")) + 1 - began
-    print(f"  python train.py: {whole:.1f} s, of which at most {first_step:.1f} s before the first step")
 
 
 def build(*words: str, everything: bool = True) -> tuple[Any, Any, Any]:
@@ -159,4 +140,4 @@ def resnet18(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    command(__doc__, startup, lenet, resnet18, rounds=5, threads=None)
+    command(__doc__, lenet, resnet18, rounds=5, threads=None)

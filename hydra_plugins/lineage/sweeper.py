@@ -63,7 +63,7 @@ class Grid(BasicSweeper):
             if not show_ranking(sweep, runs, left in (Stopped, KeyboardInterrupt)) and left is None:
                 sys.exit(1)
 
-    def validate_batch_is_legal(self, batch: list[list[str]]) -> None:
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Nothing to do: it would compose every job once more."""
 
 

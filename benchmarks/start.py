@@ -1,0 +1,67 @@
+"""The start and the end of a command, against importing what it needs; and a sweep of 300 jobs before the first runs.
+
+python benchmarks/start.py run | sweep    [--rounds 5]
+
+On Linux. CPU seconds are compared, since others may use the machine's cores.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from harness import ROOT, command
+
+from lineage.sweeps.jobs import make_jobs, save_jobs
+
+ONE_STEP = "train.py trainer=cpu recipe.epochs=1 trainer.limit_train_batches=1".split()
+
+
+def process(*words: str) -> list[tuple[float, str]]:
+    """Run Python; each line that it printed behind the CPU seconds that it had used, and as the last one its end."""
+    whole = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=-1, stderr=subprocess.STDOUT, text=True)
+    lines = []
+    for line in whole.stdout or ():
+        used = Path(f"/proc/{whole.pid}/stat").read_text().rpartition(")")[2].split()
+        lines.append(((int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK"), line))
+    _, status, usage = os.wait4(whole.pid, 0)
+    assert status == 0, "".join(line for _, line in lines)
+    return [*lines, (usage.ru_utime + usage.ru_stime, "")]
+
+
+def run(rounds: int) -> None:
+    """A run of one step: its first byte, the end of its first epoch and what follows its last line."""
+    found: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        torch, lightning = (process("-c", f"import {name}")[-1][0] for name in ("torch", "pytorch_lightning"))
+        with tempfile.TemporaryDirectory() as folder:
+            lines = process(*ONE_STEP, f"runs={folder}")
+        found.setdefault("--help / import torch", []).append(process("train.py", "--help")[-1][0] / torch)
+        epoch = next(used for used, line in lines if line.startswith("epoch 1"))
+        found.setdefault("first byte / import torch", []).append(lines[0][0] / torch)
+        found.setdefault("first epoch's line / import pytorch_lightning", []).append(epoch / lightning)
+        found.setdefault("after the last line, s", []).append(lines[-1][0] - lines[-2][0])
+        found.setdefault("whole command / import pytorch_lightning", []).append(lines[-1][0] / lightning)
+    for name, values in found.items():
+        print(f"  {name:46} {statistics.median(values):.2f}  ({min(values):.2f} to {max(values):.2f})")
+
+
+def sweep(rounds: int) -> None:
+    """300 finished jobs, checked and ranked again."""
+    rates = [str(number / 100) for number in range(1, 61)]
+    points = [[f"recipe.lr={rate}", f"seed={seed}"] for rate in rates for seed in range(5)]
+    words = ["-m", f"recipe.lr={','.join(rates)}", "seed=0,1,2,3,4", "run=grid"]
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = make_jobs(Path(folder) / "grid", points)
+        save_jobs(Path(folder) / "grid", jobs)
+        for job in jobs:
+            job.folder.mkdir()
+            (job.folder / "results.json").write_text('{"test_top1": 0.5, "val_top1": 0.5, "seconds": 1}')
+        for _ in range(rounds):
+            print(f"  {process('train.py', *words, f'runs={folder}')[-1][0]:.1f} s")
+
+
+if __name__ == "__main__":
+    command(__doc__, run, sweep, rounds=5)
