@@ -1,8 +1,17 @@
-"""What the classes are called now that runs and checkpoints of version 0.1 name."""
+"""What the classes and arguments are called now that runs and checkpoints of version 0.1 name."""
 
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
+
+
+def rename(choice: MutableMapping[str, Any]) -> None:
+    """Give the `arch` or `datamodule` of a config its current `_target_` and arguments."""
+    choice["_target_"] = current_name(str(choice["_target_"]))
+    if choice.pop("whiten_bias_share", None) is not None:  # of airbench, which had one variant
+        choice["variant"] = 2024
 
 
 def current_name(target: str) -> str:

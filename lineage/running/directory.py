@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lineage.errors import UserError
 from lineage.files import read_json, read_text, reason, write_whole
-from lineage.renames import current_name
+from lineage.renames import rename
 
 FIXED_GROUPS = ("arch", "datamodule", "recipe", "pretrained", "freeze", "teacher", "seed")  # what a run may not change
 CHANGEABLE_KEYS = (  # except these keys: where files are read, by how many processes, and what unreadable ones do
@@ -114,8 +114,8 @@ def read_config(path: Path) -> DictConfig:
     if missing:
         raise UserError(f"{path} is damaged: it has no {missing[0]}.")
     for group in ("arch", "datamodule"):
-        if target := OmegaConf.select(config, f"{group}._target_"):
-            config[group]._target_ = current_name(str(target))
+        if OmegaConf.select(config, f"{group}._target_"):
+            rename(config[group])
     return config
 
 

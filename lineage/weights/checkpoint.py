@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lineage.archs.arguments import ArchitectureError
-from lineage.renames import current_name
+from lineage.renames import rename
 from lineage.weights.preprocessing import Preprocessing, preprocessing_from, timm_folder_preprocessing
 
 Tensors = dict[str, Tensor]
@@ -61,7 +61,7 @@ def read_weights(path: Path) -> SavedWeights:
     data: Mapping[str, Any] = next((state for state in states if "classes" in state), {})  # the datamodule's
     arch = dict(arch) if isinstance(arch, Mapping) else {}
     if "_target_" in arch:
-        arch["_target_"] = current_name(str(arch["_target_"]))
+        rename(arch)
     classes = data.get("classes") or content.get("class_names")
     return SavedWeights(network_weights(content), arch, preprocessing, classes, data.get("images"))
 

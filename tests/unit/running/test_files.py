@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from lineage import files
 from lineage.errors import UserError
-from lineage.renames import current_name
+from lineage.renames import current_name, rename
 from lineage.running import checkpoints, directory
 from lineage.streams import Stream
 
@@ -33,6 +33,12 @@ def test_a_config_of_an_older_version(tmp_path):
 @pytest.mark.parametrize("name", ["lineage.archs.lenet.LeNet5", "archs.mine.Mine", "mypkg.net.Net", "torch.nn.Linear"])
 def test_other_names_stay(name):
     assert current_name(name) == name
+
+
+def test_an_airbench_of_version_0_1_is_the_papers():
+    arch = {"_target_": "archs.airbench.Airbench", "whiten_bias_share": 0.3}
+    rename(arch)
+    assert arch == {"_target_": "lineage.archs.airbench.Airbench", "variant": 2024}
 
 
 BOMB = "a: &a [x, x, x, x]\nb: &b [*a, *a, *a, *a]\nc: [*b, *b, *b, *b]\n"
