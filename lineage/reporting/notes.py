@@ -53,16 +53,16 @@ def class_notes(learned: list[str] | None, here: list[str]) -> list[str]:
 
 
 def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, device: str) -> list[str]:
-    """Notes on micro-batches of fewer images than the recipe's, or than a GPU needs, and on those of one image.
+    """Notes on micro-batches of fewer images than the recipe's, or than a GPU ("cuda", "mps") needs, and on those of
+    one image."""
+    recipe, machine, normalises = cfg.recipe, cfg.trainer, bool(batch_norms(network))
+    mixes = " and ".join(f"recipe.{name}" for name in ("mixup_alpha", "cutmix_alpha") if recipe[name])
+    acting = ["batch normalisation"] * (normalises and not machine.sync_batchnorm)
+    sees = " and ".join(acting + ["mixing"] * bool(mixes and recipe.mix_per == "chunk"))
 
-    Args:
-        device: "cpu", "cuda" or "mps".
-    """
-    recipe, machine = cfg.recipe, cfg.trainer
     share, images = recipe.batch_size // split.devices, recipe.batch_size // split.chunks
     wanted = min(recipe.device_batch or recipe.batch_size, recipe.batch_size)
-    most = min(wanted, share, machine.max_per_device or share)
-    sees, side = _what_sees_a_chunk(cfg, network), cfg.datamodule.resolution or recipe.train_res
+    most, side = min(wanted, share, machine.max_per_device or share), cfg.datamodule.resolution or recipe.train_res
     notes = []
     if 4 * images <= most:
         near = max(round(share / most), 1) * most * split.devices
@@ -71,29 +71,19 @@ def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, device: 
         )
     if sees and images > 1 and most < wanted:
         remedies = [f"trainer.max_per_device={wanted}"] * ((machine.max_per_device or wanted) < wanted)
-        if share < wanted:
-            remedies += ["fewer devices", "trainer.sync_batchnorm=true"][: 1 if sees == "mixing" else 2]
+        remedies += ["fewer devices"] * (share < wanted)
+        remedies += ["trainer.sync_batchnorm=true"] * (share < wanted and sees != "mixing")
         notes.append(f"{sees}: {images} images at once, and {wanted} by the recipe; {' or '.join(remedies)} changes it")
     if device != "cpu" and images == wanted < share and images * side**2 < FILLS_A_GPU:
         notes.append(
             f"{split.accumulation} forward passes of {images} images are a step, as on the paper's devices; "
             f"recipe.device_batch={share} takes a faster one, and changes {sees or 'nothing else'}"
         )
-    if images == 1 and _mixes(recipe):
-        notes.append(f"{' and '.join(_mixes(recipe))} mix nothing: a micro-batch of one image has no partner")
-    if images == 1 and batch_norms(network):
+    if images == 1 and mixes:
+        notes.append(f"{mixes} mix nothing: a micro-batch of one image has no partner")
+    if images == 1 and normalises:
         notes.append("batch normalisation sees each image alone: micro-batches are of one image")
     return notes
-
-
-def _mixes(recipe: DictConfig) -> list[str]:
-    return [f"recipe.{name}" for name in ("mixup_alpha", "cutmix_alpha") if recipe[name]]
-
-
-def _what_sees_a_chunk(cfg: DictConfig, network: nn.Module) -> str:
-    """What depends on the number of images of a chunk."""
-    parts = ["batch normalisation"] if batch_norms(network) and not cfg.trainer.sync_batchnorm else []
-    return " and ".join(parts + ["mixing"] * bool(_mixes(cfg.recipe) and cfg.recipe.mix_per == "chunk"))
 
 
 def precision_notes(recipe: DictConfig, device: torch.device, precision: str) -> list[str]:

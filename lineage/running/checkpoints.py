@@ -215,6 +215,7 @@ def repair(folder: Path, start: Start) -> None:
     A kill may come between writing the checkpoint of the best epoch and linking it as best.ckpt.
     """
     if start.path is None:
+        (folder / BEST).unlink(missing_ok=True)  # of a run that was killed before it wrote last.ckpt
         return
     last = folder / LAST
     if start.path != last:

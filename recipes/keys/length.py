@@ -12,13 +12,11 @@ Finetune = Annotated[str, Literal["", "classifier"]]
 
 @dataclass(kw_only=True)
 class Length:
-    """Keys of a run's length and sizes.
+    """device_batch: images that one device of the paper saw at once, and so batch normalisation and a `mix_per: chunk`.
 
-    device_batch: images that one device of the paper saw at once, which batch normalisation's statistics and the mixing
-        of a `mix_per: chunk` are of; 0: the whole batch. A step is batch_size / device_batch chunks, whatever the
-        devices. It is kept where batch_size changes, as batch normalisation then behaves the same (Goyal et al. 2017,
-        arXiv 1706.02677, section 3): a doubled batch has twice the chunks. A batch that is smaller than device_batch is
-        one chunk, and one that it does not divide has the next higher number of chunks that divides it.
+    A step is batch_size / device_batch chunks, rounded up to a number that divides the batch. A changed batch_size
+    keeps device_batch, and with it how batch normalisation behaves (Goyal et al. 2017, arXiv 1706.02677, section 3); a
+    batch that is smaller is one chunk.
     """
 
     # A data set with a native size (digits, MNIST, CIFAR) keeps it; train_res and test_res are for the others.
@@ -26,7 +24,7 @@ class Length:
     cooldown_epochs: Annotated[int, "0 <= x <= 100000"] = 0  # more epochs after them, at the rate of the schedule's end
     passes: Annotated[int, "0 <= x <= 1000"] = 0  # times that an epoch goes through the data; 0 and 1: once
     batch_size: Annotated[int, "1 <= x <= 10000000"]  # images of one step, over all devices and micro-batches
-    device_batch: Annotated[int, "0 <= x <= 10000000"] = 0  # images of a chunk
+    device_batch: Annotated[int, "0 <= x <= 10000000"] = 0  # 0: the whole batch
     train_res: Pixels
     progressive_res: list[Pixels] = field(default_factory=list)  # in equal shares of the epochs; the last is train_res
     test_res: Pixels
