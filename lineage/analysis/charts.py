@@ -131,7 +131,7 @@ def rate_range(rates: Sequence[float], losses: Sequence[float], smooth: Sequence
     axes.plot(rates, losses, color="#bbbbbb", linewidth=1)
     axes.plot(rates, smooth, label="smoothed")
     axes.axvline(chosen, color="C4", linestyle="--", label=f"to try: {chosen:.2g}")
-    _logarithmic(axes.xaxis, EngFormatter(sep="\u202f"))
+    _logarithmic(axes.xaxis)
     axes.legend()
     return figure
 

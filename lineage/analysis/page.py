@@ -227,7 +227,8 @@ def _places(record: Record) -> dict[str, Any]:
 
     logits = record.log_probabilities(rows)
     with threadpool_limits(1):  # for the same places each time
-        places = TSNE(perplexity=min(30, len(rows) / 4), init="pca", random_state=0).fit_transform(logits)
+        tsne = TSNE(perplexity=min(30, len(rows) / 4), angle=0.7, max_iter=500, random_state=0)
+        places = tsne.fit_transform(logits)
     recall = record.per_class.recall
     marked = sorted(set(record.label[rows].tolist()), key=lambda one: recall[one])
     figure = charts.neighbourhood(places, record.label[rows], record.classes, marked)
