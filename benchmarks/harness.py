@@ -4,10 +4,11 @@ Single times on a shared machine drift. So the alternatives take turns, and the 
 """
 
 import argparse
+import inspect
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,44 @@ def config(*overrides: str) -> Any:
         return compose("train", list(overrides))
 
 
+def completed(*overrides: str) -> Any:
+    """The config of `python train.py OVERRIDES`, checked and completed as the command does."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import open_dict
+
+    from lineage.config import schema  # noqa: F401  # the types of the config
+    from lineage.config.checks import checks
+    from lineage.config.completion import complete
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    checks(cfg)
+    return complete(cfg)
+
+
 def recipe(name: str, **changes: Any) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_object(OmegaConf.merge(config(f"recipe={name}").recipe, changes))
 
 
+def synchronise() -> None:
+    """Wait for the GPU, if this process uses one."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
 def seconds(work: Callable[[], Any]) -> float:
+    synchronise()
     began = time.perf_counter()
     work()
+    synchronise()
     return time.perf_counter() - began
 
 
@@ -66,14 +96,21 @@ def compare(
     for name in present:
         print(f"  {name:28s} {statistics.median(turn[name] for turn in turns):8.4f} s")
     for name in others:
-        ratios = [turn[first] / turn[name] for turn in turns]
-        print(f"  {first} / {name}: {statistics.median(ratios):.3f}  ({min(ratios):.3f} to {max(ratios):.3f})")
+        middle, least, most = ratio(turns, first, name)
+        print(f"  {first} / {name}: {middle:.3f}  ({least:.3f} to {most:.3f})")
 
 
-def command(description: str | None, *benchmarks: Callable[[int], None], rounds: int, threads: int | None = 1) -> None:
+def ratio(turns: Sequence[dict[str, float]], first: str, other: str) -> tuple[float, float, float]:
+    """The median, the smallest and the largest ratio of two works' times, each of one turn."""
+    ratios = [turn[first] / turn[other] for turn in turns]
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def command(description: str | None, *benchmarks: Callable[..., None], rounds: int, threads: int | None = 1) -> None:
     """Run the benchmarks that the command line names, or all of them.
 
     Args:
+        benchmarks: functions of `rounds`, and of `device` if it may be another one than the CPU.
         rounds: default of --rounds.
         threads: of PyTorch; None: as many as it chooses.
     """
@@ -83,8 +120,13 @@ def command(description: str | None, *benchmarks: Callable[[int], None], rounds:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*known, []], default=[])
     parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     arguments = parser.parse_args()
+    chosen = [known[name] for name in arguments.names or known]
     torch.set_num_threads(threads or torch.get_num_threads())
-    for name in arguments.names or known:
-        print(f"{name}: {(known[name].__doc__ or '').strip()}")
-        known[name](arguments.rounds)
+    for benchmark in chosen:
+        device = {"device": arguments.device} if "device" in inspect.signature(benchmark).parameters else {}
+        if not device and arguments.device != "cpu":
+            parser.error(f"{benchmark.__name__} measures the CPU: it takes no --device")
+        print(f"{benchmark.__name__}: {(benchmark.__doc__ or '').strip()}")
+        benchmark(arguments.rounds, **device)

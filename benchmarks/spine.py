@@ -1,6 +1,6 @@
 """The time of runs, against bare PyTorch loops.
 
-python benchmarks/spine.py lenet | resnet18    [--rounds 5]
+python benchmarks/spine.py lenet | resnet18    [--rounds 5] [--device cuda]
 
 `lenet` reads MNIST (from LINEAGE_DATA, or data/); the other needs no data.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import command, compare, config, own_seconds
+from harness import command, compare, completed, own_seconds, synchronise
 from pytorch_lightning.callbacks import Callback, Timer
 from rich.console import Console
 from torch.nn import functional as F
@@ -30,10 +30,19 @@ from lineage.running.ranks import Ranks
 from lineage.running.stopping import Stop
 
 
-def build(*words: str, everything: bool = True) -> tuple[Any, Any, Any]:
-    """Trainer, module and data of a command, with all the callbacks and loggers of a run, or with none."""
+def trainer_of(device: str) -> str:
+    """The word of a command that trains on a device."""
+    return {"cpu": "trainer=cpu", "cuda": "trainer=gpu"}.get(device, "trainer=auto")
+
+
+def build(*words: str, everything: bool = True, network: Any = None) -> tuple[Any, Any, Any]:
+    """Trainer, module and data of a command, with all the callbacks and loggers of a run, or with none.
+
+    Args:
+        network: of an earlier call, to be given its first weights and used again; None: a new one.
+    """
     folder = Path(tempfile.mkdtemp())
-    cfg = config(*words, f"runs={folder}", "run=run")
+    cfg = completed(*words, f"runs={folder}", "run=run")
     callbacks: list[Any] = []
     if everything:
         console, clock = Console(quiet=True, force_terminal=True), Clock()
@@ -41,7 +50,11 @@ def build(*words: str, everything: bool = True) -> tuple[Any, Any, Any]:
         saving = Checkpoints(folder / "run" / "checkpoints", cfg.trainer.checkpoint_minutes, 0, {})
         callbacks = [Ranks(60), clock, stop, RunProgressBar(console, clock), rows, saving]
         (folder / "run").mkdir()
-    network = assemble.network(cfg)
+    fresh = assemble.network(cfg)
+    if network is None:
+        network = fresh
+    else:
+        network.load_state_dict(fresh.state_dict())
     trainer = assemble.trainer(cfg, network, loggers=everything, callbacks=callbacks)
     data = assemble.data(cfg)
     return trainer, assemble.classifier(cfg, network, data, trainer), data
@@ -56,19 +69,20 @@ def fit_seconds(*words: str, everything: bool = True) -> float:
     return timer.time_elapsed("train")
 
 
-def bare_epochs(*words: str) -> float:
+def bare_epochs(device: str, *words: str) -> float:
     """The same in a bare loop on the same tensors: gather, normalise, forward, backward, step; then validation."""
     _, classifier, datamodule = build(*words, everything=False)
     network, settings = classifier.network, classifier.recipe
-    network.to(memory_format=torch.contiguous_format)
-    train, val = ((part[torch.arange(len(part))], part.labels) for part in (datamodule.train, datamodule.val))
+    network.to(device).to(memory_format=torch.contiguous_format)
+    parts = (datamodule.train, datamodule.val)
+    train, val = ((part[torch.arange(len(part))].to(device), part.labels.to(device)) for part in parts)
     mean, std = datamodule.mean[0], datamodule.std[0]
     options = {"momentum": settings.momentum, "weight_decay": settings.weight_decay, "fused": True}
     optimizer = torch.optim.SGD(network.parameters(), settings.lr, **options)
     size = settings.batch_size
     began = time.perf_counter()
     for _ in range(settings.epochs):
-        order = torch.randperm(len(train[1]))
+        order = torch.randperm(len(train[1]), device=device)
         for first in range(0, len(order) - size + 1, size):
             index = order[first : first + size]
             images = train[0][index].float().div_(255).sub_(mean).div_(std)
@@ -80,20 +94,22 @@ def bare_epochs(*words: str) -> float:
             for images, labels in zip(val[0].split(256), val[1].split(256), strict=True):
                 logits = network(images.float().div_(255).sub_(mean).div_(std))
                 (logits.argmax(1) == labels).sum().item()
+    synchronise()
     return time.perf_counter() - began
 
 
-LENET = ("experiment=lenet5_mnist", "recipe.epochs=1", "recipe.decay_epochs=[1]", "trainer=cpu")
+LENET = ("experiment=lenet5_mnist", "recipe.epochs=1", "recipe.decay_epochs=[1]")
 
 
-def lenet(rounds: int) -> None:
+def lenet(rounds: int, device: str) -> None:
     """LeNet-5 on MNIST, batch 128, one epoch with validation: a run with progress, metrics files, TensorBoard and
     checkpoints, against one with none of them, and against a bare loop."""
-    ours, silent = (partial(fit_seconds, *LENET, everything=chosen) for chosen in (True, False))
-    compare(rounds, own_seconds, warm_up=False, lineage=ours, silent=silent, bare=partial(bare_epochs, *LENET))
+    words = (*LENET, trainer_of(device))
+    ours, silent = (partial(fit_seconds, *words, everything=chosen) for chosen in (True, False))
+    compare(rounds, own_seconds, warm_up=False, lineage=ours, silent=silent, bare=partial(bare_epochs, device, *words))
 
 
-def resnet18(rounds: int) -> None:
+def resnet18(rounds: int, device: str) -> None:
     """ResNet-18 with the CIFAR stem, 32x32, batch 64: a step of ours, of a plain fp32 loop, of a hand-tuned one."""
     steps, size = 6, 64
     images = torch.randint(0, 256, (size * steps, 3, 32, 32), dtype=torch.uint8)
@@ -102,30 +118,34 @@ def resnet18(rounds: int) -> None:
     def loop(tuned: bool) -> float:
         network = ResNet("basic", [2, 2, 2, 2], num_classes=10, stem="cifar")
         layout = torch.channels_last if tuned else torch.contiguous_format
-        network.to(memory_format=layout)
+        network.to(device).to(memory_format=layout)
         optimizer = torch.optim.SGD(network.parameters(), 0.02, 0.9, weight_decay=5e-4, fused=tuned)
         seconds = []
-        for batch, targets in zip(images.split(size), labels.split(size), strict=True):
+        for batch, targets in zip(images.to(device).split(size), labels.to(device).split(size), strict=True):
+            synchronise()
             began = time.perf_counter()
             pixels = batch.float().div(255).sub(0.5).div(0.25).contiguous(memory_format=layout)
-            with torch.autocast("cpu", torch.bfloat16, enabled=tuned):
+            with torch.autocast(device, torch.bfloat16, enabled=tuned):
                 logits = network(pixels)
             F.cross_entropy(logits.float(), targets).backward()
             optimizer.step()
             optimizer.zero_grad()
+            synchronise()
             seconds.append(time.perf_counter() - began)
         return statistics.median(seconds[1:])
 
     def ours() -> float:
-        words = "arch=resnet18 datamodule=cifar10 datamodule.val_size=0 trainer=cpu trainer.limit_val_batches=0"
-        words += f" recipe.epochs=1 recipe.batch_size={size} recipe.decay_epochs=[1]"
+        words = f"{trainer_of(device)} arch=resnet18 datamodule=cifar10 datamodule.val_size=0"
+        words += f" trainer.limit_val_batches=0 recipe.epochs=1 recipe.batch_size={size} recipe.decay_epochs=[1]"
         seconds: list[float] = []
 
         class Steps(Callback):
             def on_train_batch_start(self, *_):
+                synchronise()
                 self.began = time.perf_counter()
 
             def on_train_batch_end(self, *_):
+                synchronise()
                 seconds.append(time.perf_counter() - self.began)
 
         data = TensorImages(images, labels)

@@ -1,0 +1,196 @@
+"""The parts of gpu.py that check what has to hold: steps that wait for nothing, mechanisms, exact resume."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from gpu import Kit, Row, tried
+from harness import ROOT
+from pytorch_lightning.callbacks import Callback
+from spine import build
+from torch import Tensor
+
+from lineage.running.checkpoints import LAST, read
+
+SMALL = (
+    "arch=resnet_cifar arch.depth=8 arch.shortcut=B datamodule=synthetic datamodule.resolution=32 logger=csv "
+    "datamodule.num_classes=10 datamodule.samples=1024 datamodule.test_samples=64 trainer.max_epochs=1 "
+    "recipe.batch_size=128 recipe.device_batch=64"
+).split()
+MODERN = "recipe=rsb_a2 recipe.rand_augment='' recipe.ema=0.9 recipe.grad_clip=1".split()
+
+
+# ---- lines that wait for the device
+
+
+class Listening(Callback):
+    """Lets PyTorch warn of each wait for the GPU, from the third step of an epoch to the last but one."""
+
+    steps = 0
+
+    def on_train_batch_end(self, trainer: Any, module: Any, out: Any, batch: Any, index: int) -> None:
+        self.steps += torch.cuda.get_sync_debug_mode() != 0
+        torch.cuda.set_sync_debug_mode("warn" if 1 <= index < trainer.num_training_batches - 2 else "default")
+
+
+class Enough(Exception):
+    """The steps were taken."""
+
+
+class OnMeta(Callback):
+    """Takes two steps on the device "meta", whose tensors have no values: reading one raises an exception."""
+
+    error: BaseException | None = None
+
+    def setup(self, trainer: Any, *_: Any, **__: Any) -> None:
+        trainer.strategy._root_device = torch.device("meta")
+
+    def on_train_start(self, trainer: Any, classifier: Any) -> None:
+        classifier.loss_monitor.after_step = lambda *_: None  # it reads the loss at once, except on a GPU
+
+    def on_train_batch_end(self, trainer: Any, module: Any, out: Any, batch: Any, index: int) -> None:
+        if index == 1:
+            raise Enough
+
+    def on_exception(self, trainer: Any, module: Any, error: BaseException) -> None:
+        self.error = error
+
+
+def own_line(stack: traceback.StackSummary) -> str:
+    """The innermost line of this project's package, as FILE:LINE: CODE."""
+    own = [frame for frame in stack if Path(frame.filename).is_relative_to(ROOT / "lineage")] or stack
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}"
+
+
+def waits(kit: Kit) -> Iterator[Row]:
+    """Every line that waits for the GPU in a step; on the CPU, the first that reads a value of a tensor."""
+    rows = reads if kit.device == "cpu" else waiting_lines
+    for name, words in (("resnet_cifar", ["recipe=resnet_cifar"]), ("rsb_a2", MODERN)):
+        words = [*SMALL, *words, kit.trainer, "trainer.limit_val_batches=0"]
+        yield from tried(name, partial(rows, name, words))
+
+
+def waiting_lines(name: str, words: list[str]) -> Iterator[Row]:
+    lines, listening = Counter[str](), Listening()
+
+    def hear(message: Any, *_: Any) -> None:
+        if "called a synchronizing" in str(message):
+            lines[own_line(traceback.extract_stack())] += 1
+
+    trainer, classifier, data = build(*words)
+    trainer.callbacks.append(listening)
+    with warnings.catch_warnings(), mock.patch.object(warnings, "showwarning", hear):
+        warnings.simplefilter("always")
+        trainer.fit(classifier, datamodule=data)
+    yield Row(f"{name}: waits", lines.total() / listening.steps, "a step", f"{listening.steps} steps")
+    for line, count in lines.most_common():
+        yield Row(f"{name}: a wait", count / listening.steps, "a step", line)
+
+
+def reads(name: str, words: list[str]) -> Iterator[Row]:
+    trainer, classifier, data = build(*words, everything=False)
+    steps = OnMeta()
+    trainer.callbacks.append(steps)
+    no_autocast = mock.patch.object(torch, "autocast", lambda *_, **__: nullcontext())  # "meta" has none
+    no_count = mock.patch("pytorch_lightning.loops.fit_loop.has_len_all_ranks", return_value=True)  # it reads a value
+    try:
+        with no_autocast, no_count:
+            trainer.fit(classifier, datamodule=data)
+    except Exception:
+        if steps.error is None:  # else Lightning failed to fetch the tensors from "meta" afterwards
+            raise
+    if isinstance(steps.error, Enough):
+        yield Row(f"{name}: waits", 0, "a step", "on the device meta")
+    else:
+        assert steps.error is not None
+        yield Row(name, note=own_line(traceback.extract_tb(steps.error.__traceback__)), failed=True)
+
+
+# ---- commands
+
+
+def train(kit: Kit, name: str, *words: str) -> dict[str, Any]:
+    """What `python train.py` writes to results.json. RuntimeError: its last line, if it fails."""
+    done = subprocess.run(train_command(kit, name, *words), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1])
+    return json.loads((kit.folder / name / "results.json").read_text())
+
+
+def train_command(kit: Kit, name: str, *words: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *SMALL, kit.trainer, *words, f"runs={kit.folder}", f"run={name}"]
+
+
+MECHANISMS = {
+    "fp16_scaler": ["trainer.precision=16-mixed"],
+    "fp16_scaler_and_clipping": ["trainer.precision=16-mixed", "recipe.grad_clip=1"],
+    "lamb": MODERN,
+    "adamw": "recipe.optimizer=adamw recipe.lr=0.001 recipe.beta2=0.999 recipe.eps=1e-8 recipe.nesterov=false".split(),
+    "rmsproptf": "recipe.optimizer=rmsproptf recipe.lr=0.001 recipe.beta2=0.9 recipe.eps=0.001".split(),
+    "ema_and_precise_bn": ["recipe.ema=0.9", "recipe.precise_bn=128"],
+    "ddp": ["trainer=ddp", "trainer.devices=1"],
+    "compile": ["trainer.compile=true"],
+}
+
+
+def works(kit: Kit) -> Iterator[Row]:
+    """Some steps of each mechanism, by the command line: whether the loss stays finite."""
+
+    def check(name: str) -> list[Row]:
+        return list(tried(name, partial(steps_of, kit, name)))
+
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
+        for rows in pool.map(check, MECHANISMS):
+            yield from rows
+
+
+def steps_of(kit: Kit, name: str) -> Iterator[Row]:
+    if kit.device == "cpu" and name.startswith("fp16"):
+        yield Row(name, note="needs a GPU")
+        return
+    on_a_cpu = ["trainer.accelerator=cpu"] if name == "ddp" and kit.device == "cpu" else []
+    found = train(kit, name, "recipe=resnet_cifar", *MECHANISMS[name], *on_a_cpu)
+    loss = found["train_loss"]
+    yield Row(name, loss, "loss", f"{found['steps']} steps, {found['precision']}", failed=not math.isfinite(loss))
+
+
+def resume(kit: Kit) -> Iterator[Row]:
+    """A run that is killed within an epoch and continued, beside one that is left alone, with deterministic=true."""
+    words = [*MODERN, "recipe.precise_bn=128", "trainer.deterministic=true", "trainer.checkpoint_steps=1"]
+    train(kit, "whole", *words)
+    killed = subprocess.Popen(train_command(kit, "killed", *words), stdout=subprocess.DEVNULL)
+    last, saves = kit.folder / "killed" / "checkpoints" / LAST, set[int]()
+    while len(saves) < 3 and killed.poll() is None:
+        saves |= {last.stat().st_mtime_ns} if last.exists() else set()
+        time.sleep(0.002)
+    killed.kill()
+    killed.wait()
+    ended = (kit.folder / "killed" / "results.json").exists()
+    step = read(last)["global_step"]
+    yield Row("killed", step, "steps done", "it had finished" if ended else "", failed=ended)
+    train(kit, "killed", *words)
+    one, other = (dict(tensors(read(kit.folder / name / "checkpoints" / LAST))) for name in ("whole", "killed"))
+    differ = [name for name in one if name not in other or not torch.equal(one[name], other[name])]
+    yield Row("tensors that differ", len(differ), f"of {len(one)}", ", ".join(differ[:3]), failed=bool(differ))
+
+
+def tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a checkpoint, by their dotted names."""
+    if isinstance(value, Tensor):
+        yield name, value
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else []):
+        yield from tensors(item, f"{name}.{key}".lstrip("."))
