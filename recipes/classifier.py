@@ -77,7 +77,7 @@ class Classifier(TrainingState):
                 factor = weight * images_of_step if self.recipe.loss_sum else weight
                 if self.graphs is None:
                     loss, correct = self.forward_pass(pixels, labels, targets)
-                    self.manual_backward(loss * factor)
+                    self.manual_backward(loss if factor == 1 else loss * factor)
                 else:
                     loss, correct = self.graphs.run((pixels, labels, targets), factor, first=index == 0)
             loss = loss.detach()

@@ -8,9 +8,13 @@ from lineage.recipes.recipe import Recipe
 
 
 def cross_entropy(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy. Soft targets are smoothed already, class indices are smoothed here, by torch."""
-    smoothing = recipe.label_smoothing if targets.ndim == 1 else 0.0
-    return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+    """Cross-entropy. Soft targets are smoothed already; for class indices the sum is torch's, bit for bit, without the
+    kernels that look for an index to ignore."""
+    if targets.ndim == 2 or not recipe.label_smoothing:
+        return F.cross_entropy(logits, targets)
+    smoothing, log_probabilities = recipe.label_smoothing, F.log_softmax(logits, dim=1)
+    others = log_probabilities.sum(dim=1).mean() * (smoothing / logits.shape[1])
+    return F.nll_loss(log_probabilities, targets) * (1 - smoothing) - others
 
 
 def binary_cross_entropy(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:

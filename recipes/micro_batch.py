@@ -51,7 +51,8 @@ def micro_batch_input(
 def micro_batch_loss(
     network: nn.Module, recipe: Recipe, teacher: nn.Module | None, pixels: Tensor, labels: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The mean loss over images, with its graph, and how many images have their own label as the top class.
+    """The mean loss over images, with its graph, and how many of them have their own label as the top class; 0 where
+    images are mixed, which have no single right class.
 
     Args:
         teacher: the network that a distillation learns from; it gets the same pixels.
@@ -68,4 +69,6 @@ def micro_batch_loss(
         with torch.autocast(device, enabled=False):
             share = recipe.distill_share
             loss = (1 - share) * loss + share * distillation_loss(recipe, logits.float(), teacher_logits)
+    if recipe.mixes:
+        return loss, labels.new_zeros(())
     return loss, (logits.detach().argmax(dim=1) == labels).sum()

@@ -29,7 +29,7 @@ def random_resized_crop(draws: Tensor, height: Tensor, width: Tensor, scale: Seq
     area, shape, y, x = double(draws).view(-1, 4, TRIES).unbind(1)
     height, width = double(height)[:, None], double(width)[:, None]
     w, h = _sides(height * width, area, shape, scale, ratio)
-    fits = (w <= width) & (h <= height) & (w > 0) & (h > 0)
+    fits = (w <= width) & (h <= height) & (torch.minimum(w, h) > 0)
     boxes = _first_that_fits(fits, h, w, y, x, height, width)
 
     central_w = torch.minimum(width, torch.round(height * ratio[1]))  # at the nearest allowed ratio
@@ -113,5 +113,5 @@ def _sides(area, share: Tensor, shape: Tensor, scale: Sequence[float], ratio: Se
 def _first_that_fits(fits: Tensor, h: Tensor, w: Tensor, y: Tensor, x: Tensor, height, width) -> Tensor:
     """The box (B, 4) of the first of the tries (B, n) that fits; y and x in [0, 1) choose its position."""
     first = torch.argmax(fits.int(), dim=1, keepdim=True)
-    h, w, y, x = (value.gather(1, first) for value in (h, w, y, x))
+    h, w, y, x = torch.stack((h, w, y, x)).gather(2, first.expand(4, -1, -1))  # (B, 1) each
     return torch.cat((torch.floor(y * (height - h + 1)), torch.floor(x * (width - w + 1)), h, w), dim=1)

@@ -23,15 +23,20 @@ def resized_crop(images: Tensor, boxes: Tensor, size: tuple[int, int], interpola
         beyond: whether the filter reads pixels outside the box; otherwise the box is cut out first.
     """
     top, left, height, width = double(boxes).unbind(1)
-    grows = (height < size[0]) | (width < size[1])
-    across = resize_matrix(left, width, images.shape[3], size[1], interpolation, beyond, grows)
-    down = resize_matrix(top, height, images.shape[2], size[0], interpolation, beyond, grows)
+    grows = (height < size[0]) | (width < size[1]) if interpolation == "area" else None
+    if images.shape[2] == images.shape[3] and size[0] == size[1]:  # both matrices by the same kernels
+        start, length = torch.cat((left, top)), torch.cat((width, height))
+        grows = None if grows is None else grows.repeat(2)
+        across, down = resize_matrix(start, length, images.shape[2], size[0], interpolation, beyond, grows).chunk(2)
+    else:
+        across = resize_matrix(left, width, images.shape[3], size[1], interpolation, beyond, grows)
+        down = resize_matrix(top, height, images.shape[2], size[0], interpolation, beyond, grows)
     rows = _rounded(torch.einsum("bchw,bjw->bchj", double(images), across))
     return _rounded(torch.einsum("bchj,bih->bcij", rows, down)).to(torch.uint8)
 
 
 def resize_matrix(
-    start: Tensor, length: Tensor, source: int, target: int, interpolation: str, beyond: bool, grows: Tensor
+    start: Tensor, length: Tensor, source: int, target: int, interpolation: str, beyond: bool, grows: Tensor | None
 ) -> Tensor:
     """Matrices (B, target, source), in units of 1 / ONE, that resize the intervals [start, start + length)."""
     start, length = start[:, None, None], length[:, None, None]
@@ -41,21 +46,21 @@ def resize_matrix(
     centre = (torch.arange(target, device=start.device)[:, None] + 0.5) * scale
     x = (pixels - start - centre + 0.5) * (1 / widening)
     weights = _bicubic(x) if interpolation == "bicubic" else (1 - x.abs()).clamp(min=0)
-    if interpolation == "area":  # Pillow's rounding decides which side a pixel on the edge belongs to
+    if grows is not None:  # area; Pillow's rounding decides which side a pixel on the edge belongs to
         low, high = (torch.floor(centre + side * widening + 0.5) for side in (-0.5, 0.5))
         covered = double((pixels - start >= low) & (pixels - start < high) & (x > -0.5) & (x <= 0.5))
         weights = torch.where(grows[:, None, None], weights, covered)
     if not beyond:
         weights = weights * ((pixels >= start) & (pixels < start + length))
     weights = weights / weights.sum(dim=2, keepdim=True) * ONE
-    return torch.trunc(weights + torch.where(weights < 0, -0.5, 0.5))
+    return torch.trunc(torch.add(weights, weights.sign(), alpha=0.5))  # half away from zero
 
 
 def _bicubic(x: Tensor) -> Tensor:
     """Keys 1981 with a = -0.5."""
     x = x.abs()
     near, far = (1.5 * x - 2.5) * x * x + 1, (((x - 5) * x + 8) * x - 4) * -0.5
-    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+    return torch.where(x < 1, near, far * (x < 2))
 
 
 def _rounded(sums: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
     if recipe.optimizer == "sgd":
         # Fused SGD undoes fp16's scale in its own step, which is too late where gradients are clipped. False would
         # mean tensor by tensor on a GPU too.
-        can_fuse = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in network.parameters())
+        can_fuse = all(p.device.type != "mps" and p.is_floating_point() for p in network.parameters())
         fused = True if can_fuse and not recipe.grad_clip else None
         return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)
     if recipe.optimizer == "muon":

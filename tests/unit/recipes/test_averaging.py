@@ -89,6 +89,7 @@ def test_the_micro_batches_of_a_step_update_the_statistics_once(count):
         if step == 0:
             torch.testing.assert_close(found, torch.stack(alone).mean(0))
     assert not torch.allclose(found, torch.stack(alone).mean(0))
+    assert network[1].num_batches_tracked == network[4].num_batches_tracked == 2 * count
 
 
 def test_recomputed_statistics_equal_those_of_torchs_update_bn():
