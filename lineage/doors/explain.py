@@ -8,6 +8,7 @@ from lineage.config.checks import checks
 from lineage.config.completion import complete, with_run
 from lineage.doors import door
 from lineage.errors import UserError
+from lineage.running.process import loading
 
 MOST = 50  # images in a picture
 
@@ -18,11 +19,12 @@ def run(cfg: DictConfig) -> None:
     checks(cfg)
     cfg = complete(cfg)
 
-    import torch
+    with loading():
+        import torch
 
-    from lineage.analysis import answers, explanation_sheet
-    from lineage.anatomy.cam import class_activation_maps
-    from lineage.asking import Asking
+        from lineage.analysis import answers, explanation_sheet
+        from lineage.anatomy.cam import class_activation_maps
+        from lineage.asking import Asking
 
     asking, rows = Asking(cfg), list[explanation_sheet.Explanation]()
     for batch in asking:

@@ -9,6 +9,7 @@ from lineage.config.checks import checks
 from lineage.config.completion import complete, with_run
 from lineage.doors import door
 from lineage.errors import UserError
+from lineage.running.process import loading
 
 
 @door
@@ -17,9 +18,10 @@ def run(cfg: DictConfig) -> None:
     checks(cfg)
     cfg = complete(cfg)
 
-    from lineage.analysis import answers
-    from lineage.asking import Asking
-    from lineage.files import write_whole
+    with loading():
+        from lineage.analysis import answers
+        from lineage.asking import Asking
+        from lineage.files import write_whole
 
     asking, found = Asking(cfg), list[answers.Answer]()
     for note in getattr(asking.network, "notes", ()):
