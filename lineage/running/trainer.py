@@ -115,7 +115,7 @@ class Trainer(pl.Trainer):
                 max_epochs=max_epochs,
                 precision=chosen,
                 deterministic=deterministic,
-                benchmark=benchmark,
+                benchmark=benchmark and not deterministic,  # the fastest kernels differ from one start to the next
                 log_every_n_steps=log_every_n_steps,
                 check_val_every_n_epoch=check_val_every_n_epoch,
                 limit_val_batches=limit_val_batches,

@@ -127,6 +127,15 @@ def test_a_precision_that_the_device_lacks_is_refused():
         assemble.trainer(composed("trainer=cpu", "trainer.precision=16-mixed"), torch.nn.Identity())
 
 
+def test_a_deterministic_run_lets_cudnn_choose_no_kernels(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    try:
+        assemble.trainer(composed("trainer=cpu", "trainer.deterministic=true"), torch.nn.Identity())
+        assert not torch.backends.cudnn.benchmark
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_an_average_follows_lookahead():
     found = fitted("recipe.swa=1", "recipe.lookahead=0.5", "recipe.lookahead_steps=2")
     assert torch.equal(weights(found.averages[0].network), weights(found.network))
