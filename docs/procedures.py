@@ -2,13 +2,13 @@
 
 import csv
 import functools
-import re
 from typing import Any, NamedTuple, cast
 
 from omegaconf import OmegaConf
 
 from docs.papers import ROOT
 from lineage.recipes.recipe import Recipe
+from lineage.recipes.recipe import header as recipe_header
 
 PICTURES = ROOT / "docs" / "recipes"
 GOLDEN = ROOT / "tests" / "golden" / "recipes.csv"
@@ -53,16 +53,7 @@ def cells() -> dict[tuple[str, str], Cell]:
 
 
 def header(name: str) -> dict[str, str]:
-    """The header of a recipe's file: its title, under "", and its paragraphs by their first word."""
-    parts, word = {"": ""}, ""
-    for line in (ROOT / "conf" / "recipe" / f"{name}.yaml").read_text().splitlines():
-        if not line.startswith("# "):
-            break
-        text = line[2:]
-        start = re.match(r"([A-Z][a-z]+): +(.*)", text)
-        word, text = start.groups() if start else (word, text.strip())
-        parts[word] = f"{parts.get(word, '')} {text}".strip()
-    return parts
+    return recipe_header(ROOT / "conf" / "recipe" / f"{name}.yaml")
 
 
 @functools.cache

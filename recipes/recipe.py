@@ -3,7 +3,9 @@
 It is flat: recipes/keys/ groups the keys only for reading.
 """
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from lineage.constraints import problem
@@ -17,7 +19,7 @@ from lineage.recipes.keys.schedule import Schedule
 from lineage.recipes.keys.values import RecipeError
 from lineage.text import as_yaml
 
-__all__ = ["Recipe", "RecipeError"]
+__all__ = ["Recipe", "RecipeError", "header"]
 
 
 @dataclass(kw_only=True)
@@ -35,3 +37,16 @@ class Recipe(Objective, Averages, Augmentation, Regularization, Schedule, Optimi
 
 
 ANNOTATIONS: dict[str, Any] = get_type_hints(Recipe, include_extras=True)  # of all keys
+
+
+def header(file: Path) -> dict[str, str]:
+    """The comment at the head of a recipe's YAML: its title, under "", and its paragraphs by their first word."""
+    parts, word = {"": ""}, ""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("# "):
+            break
+        text = line[2:]
+        start = re.match(r"([A-Z][a-z]+): +(.*)", text)
+        word, text = start.groups() if start else (word, text.strip())
+        parts[word] = f"{parts.get(word, '')} {text}".strip()
+    return parts

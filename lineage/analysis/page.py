@@ -79,18 +79,25 @@ def run_page(files: RunFiles, extras: Extras) -> str:
 
 def render(template: str, **values: Any) -> str:
     """A page; what comes from files is escaped, and no script but its own runs."""
-    environment = Environment(
-        loader=PackageLoader("lineage.analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, finalize=lambda value: charts.printable(value) if type(value) is str else value,
-    )  # fmt: skip
-    environment.filters |= {
-        "number": _number,
-        "duration": _duration,
-        "percent": lambda value: f"{100 * value:.1f}\u202f%",
-    }
-    script, style = (Markup(environment.get_template(name).render()) for name in ("page.js", "page.css"))
+    pages = environment()
+    script, style = (Markup(pages.get_template(name).render()) for name in ("page.js", "page.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(script=script, style=style, digest=digest, **values)
+    return pages.get_template(template).render(script=script, style=style, digest=digest, **values)
+
+
+def environment(escape: Callable[[str], str] = str) -> Environment:
+    """The templates. What is put into them becomes visible letters, by `escape`, and cannot become HTML."""
+
+    def shown(value: Any) -> Any:
+        return escape(charts.printable(value)) if type(value) is str else value
+
+    found = Environment(
+        loader=PackageLoader("lineage.analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, finalize=shown,
+    )  # fmt: skip
+    percent = "{:.1f}\u202f%".format
+    found.filters |= {"number": _number, "duration": _duration, "percent": lambda value: percent(100 * value)}
+    return found
 
 
 def _number(value: float) -> str:

@@ -9,6 +9,7 @@ from lineage.config.checks import checks
 from lineage.config.completion import complete, with_run
 from lineage.config.derived import eval_preprocessing
 from lineage.doors import door
+from lineage.files import write_whole
 from lineage.running.process import loading
 
 
@@ -22,8 +23,11 @@ def run(cfg: DictConfig) -> None:
 
     with loading():
         from lineage import assemble
+        from lineage.analysis.model_card import model_card
+        from lineage.analysis.run_files import RunFiles
         from lineage.reporting.screen import console, show_plan
         from lineage.running.directory import is_finished
+        from lineage.showing import expected
         from lineage.weights.export import export
         from lineage.weights.libraries import Model
 
@@ -32,6 +36,9 @@ def run(cfg: DictConfig) -> None:
     values: Any = OmegaConf.to_container(cfg, resolve=True)
     model = Model(network, values["arch"], values["published"], preprocessing, labels)
     loaded = export(model, cfg.to, Path(cfg.output))
+    if cfg.to == "timm" and cfg.run is not None and is_finished(run_folder := Path(cfg.pretrained).parents[1]):
+        files = RunFiles(str(cfg.run), run_folder)
+        write_whole(Path(cfg.output) / "README.md", model_card(files, labels, expected(files)), "choose output=PATH")
     rows = {
         "weights": str(cfg.pretrained),
         "images": str(preprocessing),

@@ -125,7 +125,7 @@ def test_in_a_browser(pages, name, tmp_path):
     frame = f'<title></title><iframe width="375" style="border: 0" srcdoc="{html.escape(page)}"></iframe>'
     for file, text in (("page", pages[name]), ("frame", frame)):
         (tmp_path / f"{file}.html").write_text(text)
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
+        flags = "--headless --no-sandbox --disable-gpu --hide-scrollbars --enable-logging=stderr --dump-dom".split()
         command = [CHROMIUM, *flags, f"--user-data-dir={tmp_path}/profile", f"file://{tmp_path}/{file}.html"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert ":CONSOLE" not in done.stderr
