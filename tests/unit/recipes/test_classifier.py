@@ -1,6 +1,7 @@
 """Steps of a classifier in a real trainer, on the digits."""
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -167,6 +168,6 @@ def test_an_accuracy_of_no_images_is_refused():
     evaluator = Evaluator(torch.nn.Identity(), recipe_of("sgd_step"), torch.nn.Identity(), num_classes=10)
     trainer = assemble.trainer(composed("trainer=cpu"), evaluator.network)
     evaluator.trainer = trainer  # a weak reference
-    evaluator._evaluate(torch.zeros(0, 1, 8, 8), torch.zeros(0, dtype=torch.int64), "val")
+    evaluator._evaluate(SimpleNamespace(images=torch.zeros(0, 1, 8, 8)), "val")
     with pytest.raises(UserError, match="None of the val images could be read"):
         evaluator.on_validation_epoch_end()
