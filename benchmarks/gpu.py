@@ -53,8 +53,8 @@ class Kit:
 
     device: str
     tiny: bool
-    airbench: Path | None
-    timm: Path | None
+    airbench: str | None
+    timm: str | None
     folder: Path
 
     @property
@@ -133,48 +133,20 @@ def machine(device: str) -> dict[str, Any]:
 
     from lineage.reporting.results import git_state, versions
 
+    if device == "cuda" and not torch.cuda.is_available():
+        sys.exit("There is no GPU here; --tiny cpu shows that the kit itself works.")
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     return {"device": name, "cores": os.cpu_count(), "versions": versions(), "git": git_state()}
 
 
-def resolved(path: str) -> Path:
-    return Path(path).resolve()
-
-
-def arguments_of(words: list[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tiny", metavar="DEVICE", choices=("cpu", "cuda"), help="small networks, on cpu or cuda")
-    parser.add_argument("--only", metavar="PART", nargs="+", choices=[*PARTS], default=[*PARTS])
-    parser.add_argument("--out", type=Path, default=Path("gpu.json"))
-    parser.add_argument("--airbench", type=resolved, help="your copy of airbench94_muon.py")
-    parser.add_argument("--timm", type=resolved, help="your copy of timm's train.py")
-    parser.add_argument("--part", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args(words)
-    for script in (arguments.airbench, arguments.timm):
-        if script is not None and not script.is_file():
-            parser.error(f"{script} is no file")
-    return parser, arguments
-
-
-def main() -> None:
-    parser, arguments = arguments_of(sys.argv[1:])
-    device = arguments.tiny or "cuda"
-    if arguments.part:
-        kit = Kit(device, bool(arguments.tiny), arguments.airbench, arguments.timm, arguments.folder / arguments.part)
-        return measure_part(arguments.part, kit, arguments.folder / f"{arguments.part}.jsonl")
-
-    import torch
-
+def run_parts(arguments: argparse.Namespace, device: str) -> bool:
+    """Whether a part failed."""
     from lineage.files import write_whole
 
-    if device == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no GPU here; --tiny cpu shows that the kit itself works")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the running part is ended too
     record: dict[str, Any] = {"tiny": arguments.tiny, **machine(device), "parts": {}}
     print(f"{record['device']}, {record['cores']} cores, {record['versions']}", flush=True)
-    words = [f"--tiny={arguments.tiny}"] if arguments.tiny else []
-    words += [f"--{name}={path}" for name in ("airbench", "timm") if (path := getattr(arguments, name))]
+    given = {"tiny": arguments.tiny, "airbench": arguments.airbench, "timm": arguments.timm}
+    words = [f"--{name}={value}" for name, value in given.items() if value]
     with tempfile.TemporaryDirectory(prefix="lineage-gpu-", ignore_cleanup_errors=True) as folder:
         for name in arguments.only:
             limit = PARTS[name][1] * (ON_A_CPU if device == "cpu" else 1)
@@ -183,7 +155,25 @@ def main() -> None:
             show(name, record["parts"][name])
     failed = [name for name, part in record["parts"].items() if part["failed"]]
     print(f"{arguments.out}: {len(record['parts'])} parts, failed: {', '.join(failed) or 'none'}")
-    sys.exit(bool(failed))
+    return bool(failed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiny", metavar="DEVICE", choices=("cpu", "cuda"), help="small networks, on cpu or cuda")
+    parser.add_argument("--only", metavar="PART", nargs="+", choices=[*PARTS], default=[*PARTS])
+    parser.add_argument("--out", type=Path, default=Path("gpu.json"))
+    parser.add_argument("--airbench", type=os.path.abspath, help="your copy of airbench94_muon.py")
+    parser.add_argument("--timm", type=os.path.abspath, help="your copy of timm's train.py")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    device = arguments.tiny or "cuda"
+    if arguments.part:
+        kit = Kit(device, bool(arguments.tiny), arguments.airbench, arguments.timm, arguments.folder / arguments.part)
+        return measure_part(arguments.part, kit, arguments.folder / f"{arguments.part}.jsonl")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the running part is ended too
+    sys.exit(run_parts(arguments, device))
 
 
 if __name__ == "__main__":

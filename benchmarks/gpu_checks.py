@@ -169,23 +169,32 @@ def steps_of(kit: Kit, name: str) -> Iterator[Row]:
 
 
 def resume(kit: Kit) -> Iterator[Row]:
-    """A run that is killed within an epoch and continued, beside one that is left alone, with deterministic=true."""
+    """A run that is killed within an epoch and continued, beside one that is left alone, with deterministic=true; on a
+    GPU in a CUDA graph, and beside one that is not."""
     words = [*MODERN, "recipe.precise_bn=128", "trainer.deterministic=true", "trainer.checkpoint_steps=1"]
-    train(kit, "whole", *words)
-    killed = subprocess.Popen(train_command(kit, "killed", *words), stdout=subprocess.DEVNULL)
+    graph = ["trainer.graph=true"] if kit.device == "cuda" else []
+    train(kit, "whole", *words, *graph)
+    killed = subprocess.Popen(train_command(kit, "killed", *words, *graph), stdout=subprocess.DEVNULL)
     last, saves = kit.folder / "killed" / "checkpoints" / LAST, set[int]()
     while len(saves) < 3 and killed.poll() is None:
         saves |= {last.stat().st_mtime_ns} if last.exists() else set()
         time.sleep(0.002)
     killed.kill()
     killed.wait()
-    ended = (kit.folder / "killed" / "results.json").exists()
-    step = read(last)["global_step"]
-    yield Row("killed", step, "steps done", "it had finished" if ended else "", failed=ended)
-    train(kit, "killed", *words)
-    one, other = (dict(tensors(read(kit.folder / name / "checkpoints" / LAST))) for name in ("whole", "killed"))
-    differ = [name for name in one if name not in other or not torch.equal(one[name], other[name])]
-    yield Row("tensors that differ", len(differ), f"of {len(one)}", ", ".join(differ[:3]), failed=bool(differ))
+    finished = (kit.folder / "killed" / "results.json").exists()
+    yield Row("killed", read(last)["global_step"], "steps done", "it had finished" * finished, failed=finished)
+    train(kit, "killed", *words, *graph)
+    yield difference(kit, "killed")
+    if graph:
+        train(kit, "eager", *words, "trainer.graph=false")
+        yield difference(kit, "eager")
+
+
+def difference(kit: Kit, name: str) -> Row:
+    """How many tensors of a run's last checkpoint are not bit for bit those of the run "whole"."""
+    one, other = (dict(tensors(read(kit.folder / run / "checkpoints" / LAST))) for run in ("whole", name))
+    differ = [key for key in one if key not in other or not torch.equal(one[key], other[key])]
+    return Row(f"{name}: tensors that differ", len(differ), f"of {len(one)}", ", ".join(differ[:3]), bool(differ))
 
 
 def tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -1,6 +1,8 @@
 """The time and memory of parts of a training step, against none or against a library's equal ones.
 
 python benchmarks/steps.py ingredients | average | lamb | erasing | memory | recompute    [--rounds 9]
+
+All but `memory` and `recompute` take --device cuda.
 """
 
 import subprocess
@@ -25,9 +27,10 @@ from lineage.recipes.optim.averaging import Average
 from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups
 
 
-def ingredients(rounds: int) -> None:
+def ingredients(rounds: int, device: str) -> None:
     """Forward and backward pass of ResNet-50, 16 images of 64 px: RSB A2's mixing, targets and loss, against none."""
-    images, labels = torch.randint(0, 256, (16, 3, 64, 64), dtype=torch.uint8), torch.arange(16)
+    images = torch.randint(0, 256, (16, 3, 64, 64), dtype=torch.uint8, device=device)
+    labels = torch.arange(16, device=device)
     key = MicroBatchKey(0, 1, 0)
 
     def step(network: Any, chosen: Any, augment: Any) -> None:
@@ -38,30 +41,31 @@ def ingredients(rounds: int) -> None:
 
     steps = {}
     for name, chosen in {"rsb_a2": recipe("rsb_a2"), "pytorch": recipe("pytorch", color_jitter=0.0)}.items():
-        network = catalogue.build("resnet50")
-        augment = DeviceAugmentation(chosen, seed=0, mean=MEAN, std=STD, crop_here=False)
+        network = catalogue.build("resnet50").to(device)
+        augment = DeviceAugmentation(chosen, seed=0, mean=MEAN, std=STD, crop_here=False).to(device)
         steps[name] = partial(step, network, chosen, augment)
     compare(rounds, **steps)
 
 
-def average(rounds: int) -> None:
+def average(rounds: int, device: str) -> None:
     """100 updates of ResNet-20's exponential average, against one step of 128 images."""
-    network = catalogue.build("resnet_cifar", num_classes=10)
-    follower, images = Average(recipe("wrn", ema=0.999), network), torch.randn(128, 3, 32, 32)
+    network = catalogue.build("resnet_cifar", num_classes=10).to(device)
+    follower, images = Average(recipe("wrn", ema=0.999), network), torch.randn(128, 3, 32, 32, device=device)
+    labels = torch.arange(128, device=device) % 10
 
     def updates() -> None:
         for step in range(100):
             follower.after_step(network, step, 391)
 
     def resnet20_step() -> None:
-        F.cross_entropy(network(images), torch.arange(128) % 10).backward()
+        F.cross_entropy(network(images), labels).backward()
 
     compare(rounds, updates=updates, resnet20_step=resnet20_step)
 
 
-def lamb(rounds: int) -> None:
+def lamb(rounds: int, device: str) -> None:
     """RSB A2's LAMB on ResNet-50 against timm's, one tensor at a time (its default on a CPU) and foreach."""
-    rsb_a2, networks = recipe("rsb_a2"), [catalogue.build("resnet50") for _ in range(3)]
+    rsb_a2, networks = recipe("rsb_a2"), [catalogue.build("resnet50").to(device) for _ in range(3)]
     for parameter in (parameter for network in networks for parameter in network.parameters()):
         parameter.grad = 1e-3 * torch.randn_like(parameter)
     steps = {"lineage": build_optimizer(rsb_a2, networks[0]).step}
@@ -71,16 +75,18 @@ def lamb(rounds: int) -> None:
     compare(rounds, **steps)
 
 
-def erasing(rounds: int) -> None:
+def erasing(rounds: int, device: str) -> None:
     """Random erasing of 256 images of 224x224 by noise, with probability 0.25, against timm's."""
-    pixels, keys, quantiles = torch.randn(256, 3, 224, 224), first_repetitions(torch.arange(256)), normal_quantiles()
+    pixels, keys = torch.randn(256, 3, 224, 224, device=device), first_repetitions(torch.arange(256, device=device))
+    quantiles = normal_quantiles().to(device)
 
     def ours(rsb_a2: Any, draw: ImageDraws) -> None:
         erase(rsb_a2, draw(keys), pixels, quantiles)
 
     for mode, theirs in (("pixel", "pixel"), ("constant", "const")):
         rsb_a2 = recipe("rsb_a2", erasing_prob=0.25, erasing_mode=mode)
-        draw, other = ImageDraws(0, erasing_draws(rsb_a2)), RandomErasing(0.25, mode=theirs, device="cpu")
+        draw = ImageDraws(0, erasing_draws(rsb_a2)).to(device)
+        other = RandomErasing(0.25, mode=theirs, device=device)
         print(f" {mode}")
         compare(rounds, lineage=partial(ours, rsb_a2, draw), timm=partial(other, pixels))
 
