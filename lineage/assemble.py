@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from lineage.archs.arguments import ArchitectureError
 from lineage.archs.network import check_contract
 from lineage.config.derived import eval_preprocessing, eval_size, pretrained_preprocessing, smallest_size
-from lineage.datamodules.loading.order import EpochOrder, check_last_step, split_batch
+from lineage.datamodules.loading.order import EpochOrder, check_last_step, image_weights, split_batch
 from lineage.errors import UserError
 from lineage.recipes.augment.device import Normalise
 from lineage.recipes.augment.host import EvalCrop, build_augmentation
@@ -180,6 +180,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     Raises:
         RecipeError, DataError: the recipe does not suit the data or the number of devices.
     """
+    from lineage.recipes import losses
     from lineage.recipes.classifier import Classifier
 
     procedure, images, seed = _without_mirroring(recipe(cfg), data), data.train, cfg.seed
@@ -188,6 +189,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     order = EpochOrder(
         len(images), procedure.batch_size, procedure.repeated_aug, procedure.drop_last, seed, procedure.passes,
         window=data.window, limit=trainer.limit_of_steps,
+        weights=image_weights(images.labels.numpy(), procedure.sampling),
     )  # fmt: skip
     split = split_batch(procedure.batch_size, procedure.device_batch, trainer.world_size, trainer.max_per_device)
     check_last_step(order, split)
@@ -208,6 +210,7 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
         channels_last=trainer.channels_last,
         exact=_has_float64(trainer),
         teacher=teacher(cfg) if procedure.distill else None,
+        class_weights=losses.class_weights(procedure, images.labels, data.num_classes),
     )
     built.captures = trainer.captures(network, procedure.batch_size // split.chunks)
     return built

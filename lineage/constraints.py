@@ -184,12 +184,12 @@ UPPER = {"<": "below", "<=": "at most", ">": "above", ">=": "at least"}  # of on
 
 
 def _condition_failures(conditions: Sequence[Any], value: Any) -> list[Failure]:
-    """The failure of the first condition, a text in x or a Literal, that does not hold."""
+    """The failure of the first condition, a text in x or another type, that does not hold."""
     for condition in conditions:
-        if get_origin(condition) is Literal:
+        if not isinstance(condition, str):
             if failures := _failures(condition, value):
                 return failures
-        elif isinstance(condition, str) and (code := compiled(condition)) and not _holds(code, value):
+        elif (code := compiled(condition)) and not _holds(code, value):
             return [Failure(OUT, *_in_words(condition, code, value))]
     return []
 

@@ -93,7 +93,7 @@ class Classifier(TrainingState):
     def forward_pass(self, pixels: Tensor, labels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and number of right answers: see micro_batch_loss."""
         teacher = self.teachers[0] if self.teachers else None
-        return micro_batch_loss(self.network, self.recipe, teacher, pixels, labels, targets)
+        return micro_batch_loss(self.network, self.recipe, teacher, pixels, labels, targets, self.class_weights)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip gradients: here Lightning has undone the scale of fp16."""

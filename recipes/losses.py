@@ -1,10 +1,13 @@
 """The losses of logits (B, K) against class indices (B,) or soft targets (B, K), averaged over the batch."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lineage.recipes.recipe import Recipe
+from lineage.recipes.mixing import soft_targets
+from lineage.recipes.recipe import Recipe, RecipeError
 
 
 def cross_entropy(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
@@ -40,12 +43,60 @@ def radial_basis(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
     return loss.mean()
 
 
+def weighted(recipe: Recipe, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Cross-entropy or binary cross-entropy with `focal_gamma`, each image times the weight of its class.
+
+    The focal loss multiplies the term of each class by (1 - p)^gamma, where p is the probability of the target (Lin et
+    al. 2017, arXiv 1708.02002, equation 4, for sigmoids; here for the softmax too). A mixed image has the mean weight
+    of its classes. The sum is divided by the number of images, not by the sum of their weights as in torch, so that a
+    step does not depend on its micro-batches.
+    """
+    soft = targets if targets.ndim == 2 else soft_targets(recipe, targets, logits.shape[1], None)
+    if recipe.loss == "ce":
+        log_p = F.log_softmax(logits, dim=1)
+        terms, p = -soft * log_p, log_p.exp()
+    else:
+        soft = (soft > recipe.bce_threshold).to(logits.dtype) if recipe.bce_threshold else soft
+        terms = F.binary_cross_entropy_with_logits(logits, soft, reduction="none") / logits.shape[1]
+        p = soft * logits.sigmoid() + (1 - soft) * (1 - logits.sigmoid())
+    if recipe.focal_gamma:
+        terms = terms * (1 - p).clamp_min(1e-7) ** recipe.focal_gamma  # a root has no gradient at 0
+    loss = terms.sum(dim=1)
+    if class_weights is not None:
+        loss = loss * (class_weights[targets] if targets.ndim == 1 else soft @ class_weights / soft.sum(dim=1))
+    return loss.mean()
+
+
+def class_weights(recipe: Recipe, labels: Tensor, num_classes: int) -> Tensor | None:
+    """The weight of each class in the loss, (K,), for training labels (N,); None: all are 1.
+
+    balanced: N / (K x images of the class), as scikit-learn's compute_class_weight; an image's mean weight is 1.
+
+    Raises:
+        RecipeError: other than num_classes weights are given.
+    """
+    if recipe.class_weights == "none":
+        return None
+    if recipe.class_weights == "balanced":
+        return len(labels) / num_classes / labels.bincount(minlength=num_classes).clamp(min=1)
+    if len(recipe.class_weights) != num_classes:
+        raise RecipeError(
+            f"recipe.class_weights: it has {len(recipe.class_weights)} weights for {num_classes} classes."
+        )
+    return torch.tensor(recipe.class_weights)
+
+
 LOSSES = {"ce": cross_entropy, "bce": binary_cross_entropy, "rbf": radial_basis}
 
 
-def training_loss(recipe: Recipe, output: Tensor | tuple[Tensor, list[Tensor]], targets: Tensor, aux_weights) -> Tensor:
+def training_loss(
+    recipe: Recipe, output: Tensor | tuple[Tensor, list[Tensor]], targets: Tensor, aux_weights,
+    class_weights: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """The loss of a network's training output. That of each auxiliary head is added, times its `aux_weights`."""
     loss = LOSSES[recipe.loss]
+    if class_weights is not None or recipe.focal_gamma:
+        loss = partial(weighted, class_weights=class_weights)
     if isinstance(output, Tensor):
         return loss(recipe, output.float(), targets)
     logits, auxiliaries = output
@@ -75,7 +126,7 @@ def distillation_loss(recipe: Recipe, logits: Tensor, teacher_logits: Tensor) ->
 
 
 def evaluation_loss(recipe: Recipe, logits: Tensor, labels: Tensor) -> Tensor:
-    """The recipe's loss of each image, (B,), against its label, without smoothing or mixing."""
+    """The recipe's loss of each image, (B,), against its label, without smoothing, mixing, weights or focus."""
     if recipe.loss == "ce":
         return F.cross_entropy(logits, labels, reduction="none")
     if recipe.loss == "rbf":

@@ -49,20 +49,22 @@ def micro_batch_input(
 
 
 def micro_batch_loss(
-    network: nn.Module, recipe: Recipe, teacher: nn.Module | None, pixels: Tensor, labels: Tensor, targets: Tensor
-) -> tuple[Tensor, Tensor]:
+    network: nn.Module, recipe: Recipe, teacher: nn.Module | None, pixels: Tensor, labels: Tensor, targets: Tensor,
+    class_weights: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The mean loss over images, with its graph, and how many of them have their own label as the top class; 0 where
     images are mixed, which have no single right class.
 
     Args:
         teacher: the network that a distillation learns from; it gets the same pixels.
         pixels, targets: see micro_batch_input.
+        class_weights: (K,); see losses.weighted.
     """
     device = pixels.device.type
     output = network(pixels)
     logits = output if isinstance(output, Tensor) else output[0]
     with torch.autocast(device, enabled=False):
-        loss = training_loss(recipe, output, targets, getattr(network, "aux_weights", ()))
+        loss = training_loss(recipe, output, targets, getattr(network, "aux_weights", ()), class_weights)
     if teacher is not None:
         with torch.no_grad():
             teacher_logits = teacher(pixels).float()

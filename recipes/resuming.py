@@ -32,6 +32,7 @@ class TrainingState(Evaluator):
         steps_per_epoch: optimiser steps.
         from_scratch: whether the network has random weights.
         teacher: the network that a distillation learns from.
+        class_weights: (K,), of an image's loss; None: all are 1.
     """
 
     statistics_are_stale = False  # whether a step was taken since they were computed
@@ -40,12 +41,14 @@ class TrainingState(Evaluator):
     def __init__(
         self, network: nn.Module, recipe: Recipe, augment: DeviceAugmentation, training_images: TrainingImages, *,
         num_classes: int, seed: int, steps_per_epoch: int, from_scratch: bool, channels_last: bool, exact: bool,
-        teacher: Teacher | None,
+        teacher: Teacher | None, class_weights: Tensor | None = None,
     ) -> None:  # fmt: skip
         super().__init__(
             network, recipe, augment.normalise, num_classes=num_classes, channels_last=channels_last, exact=exact
         )
         self.automatic_optimization = False
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self.augment, self.training_images = augment, training_images
         self.seed, self.steps_per_epoch, self.from_scratch = seed, steps_per_epoch, from_scratch
         self.total_steps = steps_per_epoch * recipe.total_epochs

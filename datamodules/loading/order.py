@@ -1,7 +1,7 @@
 """The order of an epoch as a function of (seed, epoch), and its split over devices."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy
 import torch
@@ -25,6 +25,7 @@ class EpochOrder:
         seed: the run's.
         passes: times that an epoch goes through the data, each in a new permutation; 0 and 1: once.
         window: images among which the order is random before it moves on; 0: all of them.
+        weights: (samples,), how often an image comes, relative to others; None: all as often.
         limit: at most this number of steps in an epoch (int), or this share of them (float, at most 1).
 
     An epoch shorter than one step continues with further permutations until the step is full.
@@ -38,6 +39,7 @@ class EpochOrder:
     passes: int = 0
     window: int = 0
     limit: int | float = 1.0
+    weights: numpy.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def offered(self) -> int:
@@ -63,10 +65,15 @@ class EpochOrder:
         for i in range(rounds):
             rng = numpy.random.default_rng((self.seed, epoch, i))
             permutation = windowed_permutation(self.samples, self.window, rng)
+            if self.weights is not None:
+                permutation = drawn_by_weight(permutation, self.weights, self.window, rng)
             sample = numpy.repeat(permutation, repeats)
             repetition = numpy.tile(numpy.arange(i * repeats, (i + 1) * repeats), self.samples)
             columns.append(numpy.stack((numpy.full_like(sample, epoch), sample, repetition), axis=1))
-        return torch.from_numpy(numpy.concatenate(columns)[:length])
+        keys = numpy.concatenate(columns)[:length]
+        if self.weights is not None:  # an image may come at any place again
+            keys[:, 2] = numpy.arange(length)
+        return torch.from_numpy(keys)
 
 
 def windowed_permutation(samples: int, window: int, rng: numpy.random.Generator) -> numpy.ndarray:
@@ -88,6 +95,27 @@ def windowed_permutation(samples: int, window: int, rng: numpy.random.Generator)
     for start in range(0, samples, window):
         rng.shuffle(order[start : start + window])
     return order
+
+
+def image_weights(labels: numpy.ndarray, sampling: str) -> numpy.ndarray | None:
+    """How often each image of labels (N,) comes, (N,): so that a class of n images comes in proportion to n^q, with
+    q = 0 for "balanced", 1/2 for "sqrt" (Kang et al. 2019, arXiv 1910.09217, equation 1). None for "uniform", q = 1."""
+    if sampling == "uniform":
+        return None
+    return numpy.bincount(labels)[labels] ** {"balanced": -1.0, "sqrt": -0.5}[sampling]
+
+
+def drawn_by_weight(
+    order: numpy.ndarray, weights: numpy.ndarray, window: int, rng: numpy.random.Generator
+) -> numpy.ndarray:
+    """As many images as in `order`, each as often as its weight says, rounded down or up: systematic sampling, points
+    at equal distances on the line of all weights. Images stay within `window` of their place."""
+    ends = numpy.cumsum(weights[order])
+    points = (numpy.arange(len(order)) + rng.random()) * (ends[-1] / len(order))
+    drawn = order[numpy.searchsorted(ends, points, side="right").clip(max=len(order) - 1)]
+    for start in range(0, len(drawn), window or len(drawn)):
+        rng.shuffle(drawn[start : start + (window or len(drawn))])
+    return drawn
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from lineage.recipes.keys.augmentation import Augmentation
 from lineage.recipes.keys.regularization import Regularization
@@ -12,6 +12,8 @@ TestInterpolation = Annotated[str, Literal["", "bilinear", "bicubic", "area"]]
 Loss = Annotated[str, Literal["ce", "bce", "rbf"]]
 Distillation = Annotated[str, Literal["", "soft", "hard"]]
 Views = Annotated[str, Literal["", "flip", "flip_translate", "five", "ten"]]
+ClassWeights = Annotated[Any, Literal["none", "balanced"] | list[Annotated[float, "0 <= x <= 1e6"]]]
+Sampling = Annotated[str, Literal["uniform", "balanced", "sqrt"]]
 ValViews = Annotated[str, Literal["", "flip", "flip_translate"]]
 
 
@@ -24,6 +26,9 @@ class Objective(Augmentation, Regularization):
     loss: Loss  # rbf: distances to codes (LeNet-5, 1998, eq. 8 and 9), for a network that returns them
     rbf_competition: Annotated[float, "0 <= x <= 1e6"] = 0.0  # rbf: j of eq. 9, for wrong classes; 0: eq. 8
     loss_sum: bool = False  # sum over a step's images instead of their mean
+    class_weights: ClassWeights = "none"  # of an image's loss; balanced: images / (classes x images of its class)
+    sampling: Sampling = "uniform"  # balanced: each class as often as another; sqrt: as the root of its images
+    focal_gamma: Annotated[float, "0 <= x <= 10"] = 0.0  # ce, bce: (1 - p)^gamma for sure answers (arXiv 1708.02002)
     bce_threshold: BelowOne = 0.0  # bce: targets above it become 1, the others 0; 0: soft
     multi_hot: bool = False  # bce: every mixed class has the full target, 1 - eps + eps / K (RSB's A1)
     distill: Distillation = ""  # targets from the teacher: soft, its probabilities; hard, its top class
@@ -47,6 +52,10 @@ class Objective(Augmentation, Regularization):
             yield "multi_hot=true: without mixup_alpha or cutmix_alpha no image has two classes."
         if self.loss == "rbf" and (self.label_smoothing or self.mixes):
             yield "loss=rbf: it does not take smoothed or mixed labels."
+        if self.loss == "rbf" and (self.class_weights != "none" or self.focal_gamma):
+            yield "loss=rbf: it takes neither class_weights nor focal_gamma."
+        if self.class_weights == "balanced" and self.sampling == "balanced":
+            yield "class_weights=balanced, recipe.sampling=balanced: each makes up for unequal classes; choose one."
         if self.rbf_competition and self.loss != "rbf":
             yield "rbf_competition: it acts on loss rbf alone; set 0."
         if bool(self.distill) != bool(self.distill_share):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from timm.data.distributed_sampler import RepeatAugSampler
 
-from lineage.datamodules.loading.order import BatchSplit, EpochOrder
+from lineage.datamodules.loading.order import BatchSplit, EpochOrder, image_weights
 
 
 def fixres(order: EpochOrder, passes: int) -> list[int]:
@@ -35,6 +35,27 @@ def test_an_incomplete_last_batch_after_several_passes():
     assert whole.steps_per_epoch == 19 and whole.images_per_epoch == 150
     assert Counter(whole.epoch(0)[:, 1].tolist()) == dict.fromkeys(range(50), 3)
     assert EpochOrder(50, 128, 0, True, 0, 2).images_per_epoch == 128  # continued until the step is full
+
+
+@pytest.mark.parametrize("window", [0, 50])
+@pytest.mark.parametrize(("sampling", "shares"), [("balanced", (1 / 2, 1 / 2)), ("sqrt", (3 / 4, 1 / 4))])
+def test_sampling_draws_each_class_by_its_share_and_no_augmentation_twice(sampling, shares, window):
+    labels = numpy.array([0] * 180 + [1] * 20)
+    weights = image_weights(labels, sampling)
+    order = EpochOrder(200, 20, 0, True, 0, 2, window, weights=weights)
+    keys = order.epoch(3)
+    assert torch.equal(keys, order.epoch(3)) and not torch.equal(keys[:, 1], order.epoch(4)[:, 1])
+    drawn = labels[keys[:, 1].numpy()]
+    assert numpy.bincount(drawn) / len(keys) == pytest.approx(shares, abs=0.02)
+    times = numpy.bincount(keys[:, 1], minlength=200)[180:]
+    assert times.max() - times.min() <= 2  # one in each of two passes
+    assert len(set(map(tuple, keys.tolist()))) == len(keys) == 400
+    thrice = EpochOrder(198, 18, 3, True, 0, weights=weights[:198]).epoch(0)[:, 1].view(-1, 3)
+    assert (thrice == thrice[:, :1]).all()
+
+
+def test_uniform_sampling_weighs_nothing():
+    assert image_weights(numpy.array([0, 1]), "uniform") is None
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 8])

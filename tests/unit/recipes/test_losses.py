@@ -1,11 +1,22 @@
 """The losses against timm, torch and the papers' formulas."""
 
+import math
+
 import pytest
 import torch
 from conftest import recipe_of
 from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
 
-from lineage.recipes.losses import binary_cross_entropy, distillation_loss, evaluation_loss, radial_basis, training_loss
+from lineage.recipes.losses import (
+    binary_cross_entropy,
+    class_weights,
+    distillation_loss,
+    evaluation_loss,
+    radial_basis,
+    training_loss,
+)
+from lineage.recipes.recipe import RecipeError
 
 
 def test_bce_equals_timms():
@@ -21,6 +32,36 @@ def test_auxiliary_losses_are_weighted():
     recipe, logits, labels = recipe_of("wrn"), torch.randn(4, 5), torch.tensor([0, 1, 2, 3])
     one = F.cross_entropy(logits, labels)
     assert torch.allclose(training_loss(recipe, (logits, [logits, logits]), labels, (0.3, 0.3)), 1.6 * one)
+
+
+def test_class_weights_and_the_focal_loss_by_hand():
+    labels, logits = torch.tensor([0, 0, 0, 1]), torch.log(torch.tensor([[3.0, 1.0]] * 4))
+    balanced = recipe_of("wrn", class_weights="balanced", label_smoothing=0.0)
+    weights = class_weights(balanced, labels, 2)
+    assert weights.tolist() == pytest.approx([4 / (2 * 3), 4 / (2 * 1)])  # scikit-learn's "balanced"
+    per_image = (2 / 3 * -math.log(3 / 4) * 3 + 2 * -math.log(1 / 4)) / 4
+    assert float(training_loss(balanced, logits, labels, (), weights)) == pytest.approx(per_image)
+    focal = recipe_of("wrn", focal_gamma=2.0, label_smoothing=0.0)
+    per_image = (3 * (1 / 4) ** 2 * -math.log(3 / 4) + (3 / 4) ** 2 * -math.log(1 / 4)) / 4
+    assert float(training_loss(focal, logits, labels, ())) == pytest.approx(per_image)
+    sure = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    training_loss(recipe_of("wrn", focal_gamma=0.5), sure, labels[:1], ()).backward()
+    assert sure.grad.isfinite().all()
+    with pytest.raises(RecipeError, match="3 weights for 2 classes"):
+        class_weights(recipe_of("wrn", class_weights=[1.0, 2.0, 3.0]), labels, 2)
+
+
+@pytest.mark.parametrize("loss", ["ce", "bce"])
+def test_the_focal_loss_equals_torchvisions_and_weights_of_1_change_nothing(loss):
+    logits, targets = torch.randn(6, 5), torch.rand(6, 5).softmax(1)
+    recipe = recipe_of("wrn", loss=loss, class_weights=[1.0] * 5)
+    plain = training_loss(recipe, logits, targets, ())
+    torch.testing.assert_close(training_loss(recipe, logits, targets, (), class_weights(recipe, targets, 5)), plain)
+    if loss == "bce":
+        focal = sigmoid_focal_loss(logits, targets, alpha=-1, gamma=1.5, reduction="mean")
+        torch.testing.assert_close(
+            training_loss(recipe_of("wrn", loss=loss, focal_gamma=1.5), logits, targets, ()), focal
+        )
 
 
 @pytest.mark.parametrize("loss", ["ce", "bce", "rbf"])
