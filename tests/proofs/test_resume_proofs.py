@@ -29,6 +29,7 @@ MECHANISMS = {
     "erasing and cutout": "recipe.erasing_prob=0.5 recipe.cutout=8 recipe.pca_lighting=0.1",
     "policies": "recipe.trivial_augment=true recipe.color_jitter=0.4",
     "LARS": "recipe.optimizer=lars recipe.lars_trust=0.001",
+    "Muon": "recipe.optimizer=muon recipe.muon_iterations=3 recipe.head_lr=0.1 recipe.bias_lr=0.1",
     "RMSProp": "recipe.optimizer=rmsproptf recipe.beta2=0.9 recipe.eps=0.001 recipe.lr=0.001",
     "stochastic depth": "recipe.drop_path=0.2 recipe.dropout=0.2 recipe.repeated_aug=2",
 }  # fmt: skip
