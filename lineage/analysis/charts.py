@@ -165,19 +165,6 @@ def reliability(before: Calibration, after: Calibration) -> Figure:
     return figure
 
 
-def class_counts(counts: Mapping[str, Sequence[int]]) -> Figure:
-    """Images by class of each split, the largest class of the first split first."""
-    figure = Figure(figsize=SMALL)
-    axes = figure.subplots()
-    axes.set(xlabel="classes, the largest first", title="images of a class", xticks=[])
-    axes.grid(axis="y")
-    order = sorted(range(len(next(iter(counts.values())))), key=lambda label: -next(iter(counts.values()))[label])
-    for name, numbers in counts.items():
-        axes.step(range(len(order)), [numbers[label] for label in order], where="mid", label=name)
-    axes.set_ylim(0)
-    return figure
-
-
 def scatter(points: Mapping[str, Sequence[tuple[float, float]]], title: str, label: str) -> Figure:
     """Points (x, y) of up to MOST groups with names, in colours; those of further ones in grey."""
     figure = Figure(figsize=SMALL)

@@ -65,10 +65,9 @@ def run_page(files: RunFiles, extras: Extras) -> str:
         results=files.results,
         record=record,
         extras=extras,
-        whiskers=_whiskers(files.records),
+        start=min((record.interval()[0] for record in files.records), default=0) // 0.05 * 0.05,
         course=_course(files, extras.config),
         best=max(files.epochs, key=lambda row: row.get("val_top1", -1), default=None),
-        counts=_counts(extras.counts),
         seen=[_seen(pair) for pair in extras.pairs],
         drawing=extras.drawing and Markup("data:image/svg+xml;base64,") + _base64(extras.drawing.encode()),
         overrides=[word.partition("=") for word in overrides],
@@ -124,16 +123,6 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _whiskers(records: Sequence[Record]) -> dict[str, Any]:
-    """The intervals of all records on one scale, in percent of its length."""
-    ends = [record.interval() for record in records]
-    start = min((numpy.floor(low * 20) / 20 for low, _ in ends), default=0.0)
-    start = min(start, 0.95)
-    place = [[100 * (value - start) / (1 - start) for value in end] for end in ends]
-    tops = [100 * (record.correct.mean() - start) / (1 - start) for record in records]
-    return {"start": start, "of": [(low, high, top) for (low, high), top in zip(place, tops, strict=True)]}
-
-
 def _course(files: RunFiles, config: Mapping[str, Any]) -> list[Markup]:
     """How the run learned: accuracy, loss, and learning rate with resolution."""
     found = []
@@ -150,13 +139,6 @@ def _course(files: RunFiles, config: Mapping[str, Any]) -> list[Markup]:
         figure = charts.rate_and_resolution(rates, sides, files.stops)
         found.append(charts.inline(figure, f"learning rate by epoch, from {max(rates.values()):g}"))
     return found
-
-
-def _counts(counts: Mapping[str, Sequence[int]]) -> Markup | None:
-    if not counts:
-        return None
-    text = "; ".join(f"{name}: {min(numbers):,} to {max(numbers):,} a class" for name, numbers in counts.items())
-    return charts.inline(charts.class_counts(counts), f"images by class; {text}")
 
 
 def _seen(pair: Pair) -> tuple[Markup, Markup, str]:

@@ -39,24 +39,6 @@ COLUMNS = {
 }
 
 
-def columns_of(logits: ndarray, label: ndarray) -> dict[str, ndarray]:
-    """The columns that follow from logits (n, K) and labels (n,)."""
-    exact, rows = logits.astype(numpy.float64), numpy.arange(len(label))
-    log_sum_exp = numpy.logaddexp.reduce(exact, axis=1)
-    probability = numpy.exp(exact - log_sum_exp[:, None])
-    top = numpy.argsort(-exact, axis=1, kind="stable")[:, :TOP]
-    true_logit = exact[rows, label]
-    brier = (probability**2).sum(axis=1) - 2 * numpy.exp(true_logit - log_sum_exp) + 1
-    found = {
-        "brier": brier.astype(numpy.float32),
-        "log_sum_exp": log_sum_exp,
-        "true_logit": true_logit,
-        "top_class": top.astype(numpy.int32),
-        "top_probability": numpy.take_along_axis(probability, top, axis=1).astype(numpy.float32),
-    }
-    return {**found, "logits": logits.astype(numpy.float16)} if keeps_logits(*logits.shape) else found
-
-
 def keeps_logits(images: int, classes: int) -> bool:
     return 2 * images * classes <= LOGITS_LIMIT
 
@@ -109,10 +91,6 @@ class Record:
     @property
     def correct(self) -> ndarray:
         return self.label == self.predicted
-
-    @property
-    def paths(self) -> list[str]:
-        return [path.decode("utf-8", "surrogateescape") for path in self.columns["path"].tolist()]
 
     def interval(self, top: int = 1) -> tuple[float, float]:
         """The 95 % interval of the accuracy within the `top` most probable classes."""

@@ -6,6 +6,7 @@ import io
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ class RunFiles:
             found = {}
         except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{self.folder}/results.json is damaged ({reason(error)}).") from error
-        numbers = {key: found[key] if isinstance(found.get(key), int | float) else None for key in NUMBERS}
+        numbers = {key: found.get(key) for key in NUMBERS}
+        numbers = {key: n if isinstance(n, int | float) and isfinite(n) else None for key, n in numbers.items()}
         texts = {key: found[key] if isinstance(found.get(key), str) else None for key in TEXTS}
         lists = {key: list(map(str, found.get(key) or ())) for key in ("overrides", "notes", "skipped")}
         tables = {key: found[key] if isinstance(found.get(key), dict) else {} for key in ("versions", "git")}
@@ -50,7 +52,7 @@ class RunFiles:
             found = [{key: _number(value) for key, value in row.items() if key and value} for row in rows]
         except (OSError, ValueError, csv.Error):
             return []
-        return [row for row in found if row.get("epoch") and "test_loss" not in row]
+        return [row for row in found if row.get("epoch", 0) > 0 and "test_loss" not in row]
 
     def curve(self, metric: str) -> dict[float, list[float]]:
         """By epoch."""

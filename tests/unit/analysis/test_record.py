@@ -9,8 +9,9 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from lineage.analysis import record as records
 from lineage.analysis.measures import confused_pairs, wilson
-from lineage.analysis.record import Record, columns_of, summary
+from lineage.analysis.record import Record, summary
 from lineage.errors import UserError
+from lineage.recipes.predictions import Predictions
 
 
 def made(images: int = 400, classes: int = 12, split: str = "test") -> tuple[Record, numpy.ndarray]:
@@ -19,8 +20,10 @@ def made(images: int = 400, classes: int = 12, split: str = "test") -> tuple[Rec
     label = rng.integers(0, classes - 1, images)  # the last class has no image
     logits = rng.normal(size=(images, classes)).astype(numpy.float32) * 2
     logits[numpy.arange(images), label] += 2
-    own = {"index": numpy.arange(images), "path": numpy.array([b"a/\xff.png"] * images), "label": label}
-    columns = {**columns_of(logits, label), **own, "loss": numpy.zeros(images, numpy.float32)}
+    predictions = Predictions(top=records.TOP, keep_logits=True, exact=True)
+    tensors = map(torch.from_numpy, (numpy.arange(images), label, numpy.zeros(images), logits))
+    predictions.add(*tensors)
+    columns = {**predictions.gather(), "path": numpy.array([b"a/\xff.png"] * images)}
     metrics = {f"{split}_top1": float((logits.argmax(axis=1) == label).mean())}
     return Record(split, "last", metrics, [f"class {i}" for i in range(classes)], columns, {"data": "d1"}), logits
 
@@ -59,7 +62,7 @@ def test_a_record_comes_back_with_the_same_bytes(tmp_path):
     again.write(tmp_path / "three")
     for file in (records.METRICS, records.PREDICTIONS):
         assert len({(tmp_path / name / file).read_bytes() for name in ("one", "two", "three")}) == 1
-    assert again.paths[0] == "a/\udcff.png" and again.name == "test-last" and again.values() == record.values()
+    assert again.columns["path"][0] == b"a/\xff.png" and again.name == "test-last" and again.values() == record.values()
     numpy.testing.assert_array_equal(again.columns["logits"], logits.astype(numpy.float16))
     assert not records.keeps_logits(50_000, 1_000) and records.keeps_logits(50_000, 600)
 
