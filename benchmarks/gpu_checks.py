@@ -11,14 +11,14 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
-from gpu import Kit, Row, tried
+from gpu import Kit, Row, own_line, tried
 from harness import ROOT
 from pytorch_lightning.callbacks import Callback
 from spine import build
@@ -47,14 +47,8 @@ class Listening(Callback):
         torch.cuda.set_sync_debug_mode("warn" if 1 <= index < trainer.num_training_batches - 2 else "default")
 
 
-class Enough(Exception):
-    """The steps were taken."""
-
-
 class OnMeta(Callback):
     """Takes two steps on the device "meta", whose tensors have no values: reading one raises an exception."""
-
-    error: BaseException | None = None
 
     def setup(self, trainer: Any, *_: Any, **__: Any) -> None:
         trainer.strategy._root_device = torch.device("meta")
@@ -64,22 +58,14 @@ class OnMeta(Callback):
 
     def on_train_batch_end(self, trainer: Any, module: Any, out: Any, batch: Any, index: int) -> None:
         if index == 1:
-            raise Enough
-
-    def on_exception(self, trainer: Any, module: Any, error: BaseException) -> None:
-        self.error = error
-
-
-def own_line(stack: traceback.StackSummary) -> str:
-    """The innermost line of this project's package, as FILE:LINE: CODE."""
-    own = [frame for frame in stack if Path(frame.filename).is_relative_to(ROOT / "lineage")] or stack
-    return f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}"
+            raise StopIteration  # ends the epoch
 
 
 def waits(kit: Kit) -> Iterator[Row]:
     """Every line that waits for the GPU in a step; on the CPU, the first that reads a value of a tensor."""
     rows = reads if kit.device == "cpu" else waiting_lines
-    for name, words in (("resnet_cifar", ["recipe=resnet_cifar"]), ("rsb_a2", MODERN)):
+    sgd = ["recipe=resnet_cifar", *["recipe.grad_clip=1"] * (kit.device == "cpu")]  # fused SGD refuses "meta"
+    for name, words in (("resnet_cifar", sgd), ("rsb_a2", MODERN)):
         words = [*SMALL, *words, kit.trainer, "trainer.limit_val_batches=0"]
         yield from tried(name, partial(rows, name, words))
 
@@ -87,9 +73,9 @@ def waits(kit: Kit) -> Iterator[Row]:
 def waiting_lines(name: str, words: list[str]) -> Iterator[Row]:
     lines, listening = Counter[str](), Listening()
 
-    def hear(message: Any, *_: Any) -> None:
+    def hear(message: Any, category: Any, file: str, number: int, *_: Any) -> None:
         if "called a synchronizing" in str(message):
-            lines[own_line(traceback.extract_stack())] += 1
+            lines[f"{Path(file).name}:{number} under {own_line(traceback.extract_stack()[:-1])}"] += 1
 
     trainer, classifier, data = build(*words)
     trainer.callbacks.append(listening)
@@ -103,21 +89,14 @@ def waiting_lines(name: str, words: list[str]) -> Iterator[Row]:
 
 def reads(name: str, words: list[str]) -> Iterator[Row]:
     trainer, classifier, data = build(*words, everything=False)
-    steps = OnMeta()
-    trainer.callbacks.append(steps)
-    no_autocast = mock.patch.object(torch, "autocast", lambda *_, **__: nullcontext())  # "meta" has none
-    no_count = mock.patch("pytorch_lightning.loops.fit_loop.has_len_all_ranks", return_value=True)  # it reads a value
-    try:
-        with no_autocast, no_count:
-            trainer.fit(classifier, datamodule=data)
-    except Exception:
-        if steps.error is None:  # else Lightning failed to fetch the tensors from "meta" afterwards
-            raise
-    if isinstance(steps.error, Enough):
-        yield Row(f"{name}: waits", 0, "a step", "on the device meta")
-    else:
-        assert steps.error is not None
-        yield Row(name, note=own_line(traceback.extract_tb(steps.error.__traceback__)), failed=True)
+    trainer.callbacks.append(OnMeta())
+    with ExitStack() as patches:
+        # "meta" has no autocast; Lightning reads the number of batches there, and fetches the tensors in the end
+        patches.enter_context(mock.patch.object(torch, "autocast", lambda *_, **__: nullcontext()))
+        patches.enter_context(mock.patch("pytorch_lightning.loops.fit_loop.has_len_all_ranks", return_value=True))
+        patches.enter_context(mock.patch.object(trainer.strategy, "teardown"))
+        trainer.fit(classifier, datamodule=data)
+    yield Row(f"{name}: waits", 0, "a step", "on the device meta")
 
 
 # ---- commands
@@ -172,22 +151,24 @@ def resume(kit: Kit) -> Iterator[Row]:
     """A run that is killed within an epoch and continued, beside one that is left alone, with deterministic=true; on a
     GPU in a CUDA graph, and beside one that is not."""
     words = [*MODERN, "recipe.precise_bn=128", "trainer.deterministic=true", "trainer.checkpoint_steps=1"]
-    graph = ["trainer.graph=true"] if kit.device == "cuda" else []
-    train(kit, "whole", *words, *graph)
-    killed = subprocess.Popen(train_command(kit, "killed", *words, *graph), stdout=subprocess.DEVNULL)
+    runs = {"whole": words}
+    if kit.device == "cuda":
+        runs = {"whole": [*words, "trainer.graph=true"], "eager": [*words, "trainer.graph=false"]}
     last, saves = kit.folder / "killed" / "checkpoints" / LAST, set[int]()
-    while len(saves) < 3 and killed.poll() is None:
-        saves |= {last.stat().st_mtime_ns} if last.exists() else set()
-        time.sleep(0.002)
-    killed.kill()
-    killed.wait()
+    with ThreadPoolExecutor() as pool:
+        others = [pool.submit(train, kit, name, *chosen) for name, chosen in runs.items()]
+        killed = subprocess.Popen(train_command(kit, "killed", *runs["whole"]), stdout=subprocess.DEVNULL)
+        while len(saves) < 3 and killed.poll() is None:
+            saves |= {last.stat().st_mtime_ns} if last.exists() else set()
+            time.sleep(0.002)
+        killed.kill()
+        killed.wait()
+        for other in others:
+            other.result()
     finished = (kit.folder / "killed" / "results.json").exists()
     yield Row("killed", read(last)["global_step"], "steps done", "it had finished" * finished, failed=finished)
-    train(kit, "killed", *words, *graph)
-    yield difference(kit, "killed")
-    if graph:
-        train(kit, "eager", *words, "trainer.graph=false")
-        yield difference(kit, "eager")
+    train(kit, "killed", *runs["whole"])
+    yield from (difference(kit, name) for name in ("killed", "eager")[: len(runs)])
 
 
 def difference(kit: Kit, name: str) -> Row:

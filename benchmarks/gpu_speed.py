@@ -121,7 +121,7 @@ def in_turns(rounds: int, images: int, works: Mapping[str, Callable[[], float]])
 
 def speedrun(kit: Kit) -> Iterator[Row]:
     """Seconds as airbench94 counts them: start from data, training, the test; not validation."""
-    real = not kit.tiny and (Path(os.environ.get("LINEAGE_DATA", "data")).absolute() / "cifar-10-batches-py").is_dir()
+    real = not kit.tiny and (Path(os.environ["LINEAGE_DATA"]) / "cifar-10-batches-py").is_dir()
     words = ["arch=airbench", "recipe=speedrun", "trainer.limit_val_batches=0", kit.trainer]
     words += ["datamodule=cifar10", "datamodule.val_size=0"] if real else random_images(32, 10, 50_000)
     words += ["arch.widths=[8,8,8]", "recipe.batch_size=64", "datamodule.test_samples=64", *steps(2)] * kit.tiny
@@ -204,7 +204,7 @@ def imagenet(kit: Kit, batch: int, device_batch: int, *words: str) -> list[str]:
 
 def resnet50(kit: Kit) -> Iterator[Row]:
     """ResNet-50, 224 px, bf16, channels_last: resident images, beside a plain loop; and timm's train.py."""
-    batch, skip, count = (8, 1, 2) if kit.tiny else (256, 10, 30)
+    batch, skip, count = (8, 1, 2) if kit.tiny else (256, 10, 20)
     words = imagenet(kit, batch, batch, "recipe=pytorch", *UNAUGMENTED)
     sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-4)
     plain = partial(bare_seconds, kit.device, words, skip, count, sgd)
@@ -230,7 +230,7 @@ def timm_rows(kit: Kit, batch: int) -> Iterator[Row]:
 
 def rsb_a2(kit: Kit) -> Iterator[Row]:
     """A step of RSB A2 on resident images, beside a plain loop with timm's mixing, loss and LAMB."""
-    batch, skip, count = (16, 1, 2) if kit.tiny else (2048, 2, 5)
+    batch, skip, count = (16, 1, 2) if kit.tiny else (2048, 1, 4)
     words = imagenet(kit, batch, batch // 4, "recipe=rsb_a2", *UNAUGMENTED)
     classes = 10 if kit.tiny else 1000
     mix = Mixup(mixup_alpha=0.1, cutmix_alpha=1.0, label_smoothing=0, num_classes=classes)
@@ -243,9 +243,9 @@ def rsb_a2(kit: Kit) -> Iterator[Row]:
 def files(kit: Kit) -> Iterator[Row]:
     """RSB A2 whole, from JPEG files of 500 x 375 through all cores, beside its step on resident images: the difference
     is time in which the device has no images."""
-    batch, skip, count = (16, 1, 2) if kit.tiny else (2048, 2, 6)
+    batch, skip, count = (16, 1, 2) if kit.tiny else (2048, 2, 5)
     root = kit.folder / "images"
-    write_jpegs(root / "train", 32 if kit.tiny else 512, (500, 375))
+    write_jpegs(root / "train", 32 if kit.tiny else 256, (500, 375))
     write_jpegs(root / "val", 2, (500, 375))
     fed = imagenet(kit, batch, batch // 4, "recipe=rsb_a2", "recipe.passes=200")
     fed = [word for word in fed if not word.startswith("datamodule")]
@@ -286,7 +286,7 @@ def write_jpegs(root: Path, count: int, size: tuple[int, int]) -> Path:
 
 def small(kit: Kit) -> Iterator[Row]:
     """Networks whose steps are bound by launches, batches of 128, fp32: in a CUDA graph, without, and a plain loop."""
-    skip, count = (1, 3) if kit.tiny else (20, 200)
+    skip, count = (1, 3) if kit.tiny else (20, 100)
     sgd = partial(torch.optim.SGD, lr=0.01, momentum=0.9, weight_decay=1e-4)
     for arch, recipe in (("resnet_cifar", "resnet_cifar"), ("lenet5", "sgd_step")):
         words = [f"arch={arch}", f"recipe={recipe}", *random_images(32, 10, 50_000), *UNAUGMENTED, kit.trainer]
