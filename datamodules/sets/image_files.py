@@ -4,6 +4,7 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -82,10 +83,10 @@ class ImageFiles:
             report: called with images that cannot be read.
         """
         job = self.job if self.job.needs_host else Job(self.job.images.to(device), None)
-        pool = None
+        pool: Callable[[], Pool] | None = None
         if job.needs_host and len(self.labels) > FEW and workers:
-            pool = Pool({"test": job}, workers, job.max_bytes(batch_size, 1), 2, device)
-        return EvaluationLoader(Stream("test", job, device, pool and (lambda: pool), report), batch_size, 1, 0)
+            pool = cache(partial(Pool, {"test": job}, workers, job.max_bytes(batch_size, 1), 2, device))
+        return EvaluationLoader(Stream("test", job, device, pool, report), batch_size, 1, 0)
 
 
 def _small_images(
