@@ -21,12 +21,14 @@ SMALL = (
     "lenet_1998", "resnet_cifar", "wrn", "wrn_svhn", "densenet_cifar", "resnext_cifar", "nasnet_cifar", "speedrun",
     "speedrun_2024", "sgd_step",
 )  # fmt: skip
+OWN = ("finetune",)
 SETS = {
     'Table 2 of "ResNet strikes back"': TABLE_2,
     "The families' own, on ImageNet": FAMILIES,
     "Small images": SMALL,
+    "Photographs of one's own": OWN,
 }
-NAMES = TABLE_2 + FAMILIES + SMALL
+NAMES = TABLE_2 + FAMILIES + SMALL + OWN
 DIFFERS = "Differs: "  # begins a remark that published code differs from the published table
 NETWORKS = 0  # stands for the network's resolution
 # How well a value is known, and the mark of a value that its authors did not publish.

@@ -113,7 +113,7 @@ def constant(recipe: Recipe) -> list[float]:
 
 SOURCES: dict[str, Callable[[Recipe], list[float]]] = {
     **dict.fromkeys(("resnet", "pytorch", "fixres", "fixres_finetune", "senet"), steps_of(30, 0.1)),
-    **dict.fromkeys(("deit", "rsb_a1", "rsb_a2", "rsb_a3"), timm_cosine),
+    **dict.fromkeys(("deit", "rsb_a1", "rsb_a2", "rsb_a3", "finetune"), timm_cosine),
     **dict.fromkeys(("inception", "mobilenet", "xception"), steps_of(2, 0.94)),
     **dict.fromkeys(("densenet_cifar", "resnext_cifar"), milestones([150, 225], 0.1)),
     **dict.fromkeys(("alexnet", "vgg"), constant),
