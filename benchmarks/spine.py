@@ -1,8 +1,8 @@
 """The time of runs, against bare PyTorch loops.
 
-python benchmarks/spine.py lenet | resnet18    [--rounds 5] [--device cuda]
+python benchmarks/spine.py lenet | resnet18 | host    [--rounds 5] [--device cuda]
 
-`lenet` reads MNIST (from LINEAGE_DATA, or data/); the other needs no data.
+`lenet` reads MNIST (from LINEAGE_DATA, or data/); the others need no data.
 """
 
 import statistics
@@ -11,11 +11,13 @@ import time
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from harness import command, compare, completed, own_seconds, synchronise
 from pytorch_lightning.callbacks import Callback, Timer
 from rich.console import Console
+from torch import nn
 from torch.nn import functional as F
 
 from lineage import assemble
@@ -159,5 +161,56 @@ def resnet18(rounds: int, device: str) -> None:
     compare(rounds, own_seconds, warm_up=False, lineage=ours, tuned=tuned, plain_fp32=plain)
 
 
+class Nothing(nn.Module):
+    """Logits (B, 10) that do not depend on the images."""
+
+    min_size, notes = 1, ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(10))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.bias.expand(len(images), 10)
+
+
+def host(rounds: int, device: str) -> None:
+    """300 steps of 4 images of a network that computes nothing: what the host does in speedrun_2024, with all that a
+    run has, with none of it, and in a loop as airbench94's, which augments an epoch at once, before."""
+    steps, size = 300, 4
+    images = torch.randint(0, 256, (size * steps, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.arange(size * steps) % 10
+    data = TensorImages(images, labels)
+    off = "warmup_epochs=0 warmup_lr=0 after_warmup=false lookahead=0 lookahead_steps=0 whiten_bias_epochs=0"
+    words = ["arch=airbench", "arch.variant=2024", "recipe=speedrun_2024", "recipe.epochs=1", trainer_of(device)]
+    words += ["datamodule=cifar10", "datamodule.val_size=0", "trainer.limit_val_batches=0", f"recipe.batch_size={size}"]
+    words += [f"recipe.{word}" for word in off.split()]
+
+    def ours(everything: bool) -> float:
+        CIFAR10.read = lambda self, share: (data, data)  # type: ignore[method-assign]
+        with patch.object(assemble, "network", lambda cfg: Nothing()):
+            trainer, classifier, datamodule = build(*words, everything=everything)
+        timer = Timer()
+        trainer.callbacks.append(timer)
+        trainer.fit(classifier, datamodule=datamodule)
+        return timer.time_elapsed("train")
+
+    def loop() -> float:
+        network, pixels, targets = Nothing().to(device), images.to(device).float(), labels.to(device)
+        optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.85, nesterov=True, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+        began = time.perf_counter()
+        for index in torch.randperm(len(pixels), device=device).split(size):
+            loss = F.cross_entropy(network(pixels[index]), targets[index], label_smoothing=0.2, reduction="none").sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        synchronise()
+        return time.perf_counter() - began
+
+    compare(rounds, own_seconds, lineage=partial(ours, True), silent=partial(ours, False), airbench94=loop)
+
+
 if __name__ == "__main__":
-    command(__doc__, lenet, resnet18, rounds=5, threads=None)
+    command(__doc__, lenet, resnet18, host, rounds=5, threads=None)

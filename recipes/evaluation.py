@@ -39,6 +39,13 @@ class Evaluator(pl.LightningModule):
         self.predictions: Predictions | None = None  # where a test puts its predictions
         self.sums: dict[str, Tensor] = {}  # of METRICS and of images, (4,), over this device's; by the metrics' prefix
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes the hook that runs, thirty times a step; torch looks at such a value for parameters."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def evaluated_networks(self, stage: str) -> Mapping[str, nn.Module]:
         """The networks to evaluate, by the prefix of their metrics. The stage's own prefix is that of its result."""
         return {stage: self.network}
