@@ -37,7 +37,7 @@ PARTS = {  # the most seconds that each may take on a GPU, nine minutes together
     "works": (CHECKS, 60),
     "resume": (CHECKS, 50),
 }
-ON_A_CPU = 4  # times as long
+ON_A_CPU = 6  # times as long
 
 
 @dataclass(frozen=True)
