@@ -113,7 +113,7 @@ def constant(recipe: Recipe) -> list[float]:
 
 SOURCES: dict[str, Callable[[Recipe], list[float]]] = {
     **dict.fromkeys(("resnet", "pytorch", "fixres", "fixres_finetune", "senet"), steps_of(30, 0.1)),
-    **dict.fromkeys(("deit", "rsb_a1", "rsb_a2", "rsb_a3", "finetune"), timm_cosine),
+    **dict.fromkeys(("deit", "rsb_a1", "rsb_a2", "rsb_a3"), timm_cosine),
     **dict.fromkeys(("inception", "mobilenet", "xception"), steps_of(2, 0.94)),
     **dict.fromkeys(("densenet_cifar", "resnext_cifar"), milestones([150, 225], 0.1)),
     **dict.fromkeys(("alexnet", "vgg"), constant),
@@ -129,6 +129,7 @@ SOURCES: dict[str, Callable[[Recipe], list[float]]] = {
     "speedrun": muon,
     "speedrun_2024": airbench,
     "sgd_step": steps_of(12, 0.1),
+    "finetune": lambda recipe: timm_rates(recipe, lambda o: CosineLRScheduler(o, 25)),
 }
 
 
