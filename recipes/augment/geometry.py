@@ -59,13 +59,13 @@ def crop_and_flip(
         flip: (B,) bool, which images to flip.
     """
     if is_box_crop(recipe):
-        box = crop_boxes(recipe, draws["crop"], *_sides(images))
+        box = crop_boxes(recipe, draws["crop"], *sides(images))
         images = resized_crop(images, box, size, recipe.interpolation, beyond=recipe.crop == "scale_jitter")
     elif recipe.crop == "pad":
         shift = (draws["crop"] * (2 * recipe.crop_padding + 1)).long()
         images = padded_shift(images, recipe.crop_padding, recipe.crop_padding_mode, fill, shift)
     if images.shape[2:] != size:
-        height, width = _sides(images)
+        height, width = sides(images)
         whole = torch.stack((torch.zeros_like(height), torch.zeros_like(width), height, width), dim=1)
         images = resized_crop(images, whole, size, recipe.interpolation, beyond=False)
     return images if flip is None else flip_images(images, flip)
@@ -112,7 +112,7 @@ def padded_shift(images: Tensor, padding: int, mode: str, fill: Tensor, shift: T
     return windows[torch.arange(len(images), device=images.device), :, shift[:, 0], shift[:, 1]]
 
 
-def _sides(images: Tensor) -> tuple[Tensor, Tensor]:
+def sides(images: Tensor) -> tuple[Tensor, Tensor]:
     """Height and width of each image, (B,) float32."""
     height, width = (images.new_full((len(images),), side, dtype=torch.float32) for side in images.shape[2:])
     return height, width

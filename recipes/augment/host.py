@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lineage.pillow import CropResize, to_picture, to_pixels
+from lineage.pillow import FILTERS, CropResize, to_picture, to_pixels
 from lineage.recipes.augment import boxes, geometry
 from lineage.recipes.augment.device import DeviceAugmentation
 from lineage.recipes.augment.policies import PerImage, apply_operation, per_image_operation
@@ -45,17 +45,33 @@ class HostAugmentation:
     def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
         size = self.output_size((images.shape[2], images.shape[3]), int(sample_keys[0, 0]))
         draws = self.draw(sample_keys)
-        batch = geometry.crop_and_flip(self.recipe, draws, images, self.fill, None, size)
         flip = geometry.flip_mask(self.recipe, draws, sample_keys[:, 0])
-        flips = [False] * len(batch) if flip is None else flip.tolist()
-        pixels = [self._augment(*row) for row in zip(batch, flips, sample_keys.tolist(), strict=True)]
-        return torch.from_numpy(numpy.stack(pixels)).permute(0, 3, 1, 2)
+        flips = [False] * len(images) if flip is None else flip.tolist()
+        rows = zip(self._crop(images, draws, size), flips, sample_keys.tolist(), strict=True)
+        return torch.from_numpy(numpy.stack([self._augment(*row) for row in rows])).permute(0, 3, 1, 2)
 
-    def _augment(self, image: Tensor, flip: bool, sample_key: list[int]) -> numpy.ndarray:
-        picture = to_picture(image.permute(1, 2, 0).numpy())
+    def _crop(self, images: Tensor, draws: dict[str, Tensor], size: Size) -> list[Image.Image]:
+        if self.recipe.crop != "rrc":
+            images = geometry.crop_and_flip(self.recipe, draws, images, self.fill, None, size)
+        pictures = [to_picture(image.permute(1, 2, 0).numpy()) for image in images]
+        if self.recipe.crop != "rrc":
+            return pictures
+        boxes = geometry.crop_boxes(self.recipe, draws["crop"], *geometry.sides(images)).tolist()
+        return [_cut(*row, size, self.recipe.interpolation) for row in zip(pictures, boxes, strict=True)]
+
+    def _augment(self, picture: Image.Image, flip: bool, sample_key: list[int]) -> numpy.ndarray:
         if flip:  # cheaper for single pictures than for a batch, half of which stays as it is
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return to_pixels(apply_operation(picture, self.operation, self.seed, sample_key))  # (H, W, C)
+
+
+def _cut(picture: Image.Image, box: Sequence[float], size: Size, interpolation: str) -> Image.Image:
+    """A box of whole pixels at a size: the pixels of resizing.resized_crop, which takes four times as long on a CPU."""
+    top, left, height, width = map(int, box)
+    grows = height < size[0] or width < size[1]
+    kernel = FILTERS["bilinear" if interpolation == "area" and grows else interpolation]
+    rows = picture.crop((left, top, left + width, top + height)).resize((size[1], height), kernel)
+    return rows.resize(size[::-1], kernel)
 
 
 class TrainCrop:

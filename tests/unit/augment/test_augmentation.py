@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import InterpolationMode, RandomErasing, TrivialAugmentWide, functional
 
-from lineage.recipes.augment import boxes, erasing, policies
+from lineage.recipes.augment import boxes, erasing, geometry, policies
 from lineage.recipes.augment.device import EIGENVALUES, EIGENVECTORS
-from lineage.recipes.augment.host import EvalCrop, build_augmentation
+from lineage.recipes.augment.host import EvalCrop, HostAugmentation, build_augmentation
 from lineage.recipes.augment.policies import apply_operation, per_image_operation
 from lineage.recipes.augment.randomness import key_hash, normal_noise, normal_quantiles, reseed_python
 from lineage.recipes.evaluation import Evaluator
@@ -120,6 +120,18 @@ def test_grey_images():
     images = random_images(4, channels=1)
     assert workers(images, make_keys(4)).shape == images.shape and device.lighting == 0
     assert device(images, make_keys(4)).shape == images.shape
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "area"])
+@pytest.mark.parametrize("size", [24, 40])
+def test_single_images_get_the_same_crops_as_a_batch(interpolation, size):
+    recipe = recipe_of("rsb_a2", train_res=32, progressive_res=[size, 32], epochs=2, interpolation=interpolation)
+    view = HostAugmentation(recipe, seed=0, mean=MEAN, operation=lambda picture: picture)
+    images, sample_keys = random_images(64), make_keys(64, epoch=0)
+    draws = view.draw(sample_keys)
+    flip = geometry.flip_mask(recipe, draws, sample_keys[:, 0])
+    expected = geometry.crop_and_flip(recipe, draws, images, view.fill, flip, (size, size))
+    assert torch.equal(view(images, sample_keys), expected)
 
 
 def test_progressive_resolution():
