@@ -16,6 +16,7 @@ from timm.data import create_transform, random_erasing
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import InterpolationMode, RandomErasing, TrivialAugmentWide, functional
+from torchvision.transforms.functional import five_crop, ten_crop
 
 from lineage.recipes.augment import boxes, erasing, geometry, policies
 from lineage.recipes.augment.device import EIGENVALUES, EIGENVECTORS
@@ -259,6 +260,19 @@ def test_cutout_equals_the_papers():
 
 
 # ---- views
+
+
+@pytest.mark.parametrize(
+    ("views", "crops"), [("five", five_crop), ("ten", ten_crop), ("", lambda x, n: five_crop(x, n)[4:])]
+)
+def test_crops_are_torchvisions(views, crops):
+    images = torch.randn(2, 3, 64, 64)
+
+    def network(images):
+        return images.double().flatten(1)[:, ::7] ** 2
+
+    expected = torch.stack([network(crop) for crop in crops(images, 56)]).mean(dim=0)
+    torch.testing.assert_close(average_views(views, network, images, 56), expected)
 
 
 def test_validation_has_its_own_views():
