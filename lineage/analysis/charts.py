@@ -36,7 +36,7 @@ NEEDLESS = (
 )
 COLOURS = [str(colour).lower() for colour in matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]]
 OURS = {colour: f"var(--c{place})" for place, colour in enumerate(COLOURS)}
-OURS |= {"#000000": "currentColor", "#ffffff": "var(--ground)", "#dddddd": "var(--line)"}
+OURS |= {"#000000": "currentColor", "#999999": "var(--soft)", "#ffffff": "var(--ground)", "#dddddd": "var(--line)"}
 
 
 def save(figure: Figure, file: Path, description: str = "") -> None:
