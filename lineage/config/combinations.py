@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from lineage.errors import UserError
 from lineage.running import directory
 from lineage.text import as_yaml
-from lineage.weights.preprocessing import LIBRARIES
+from lineage.weights.preprocessing import LIBRARIES, weights_file
 
 
 def check_combinations(cfg: DictConfig) -> None:
@@ -21,6 +21,9 @@ def check_combinations(cfg: DictConfig) -> None:
     answers = cfg.arch.get("num_classes")
     if answers is not None and data.get("num_classes") is not None and answers < data.num_classes:
         raise UserError(f"arch.num_classes={answers}: the data have {data.num_classes}.")
+    folds, fold = data.get("folds"), data.get("fold")
+    if (folds is None) != (fold is None) or (folds is not None and (fold >= folds or data.val_size is not None)):
+        raise UserError(f"datamodule.folds={folds}, fold={fold}: both, as 5 and 0 to 4, without datamodule.val_size.")
     takes = cfg.arch.get("in_channels")
     if takes is not None and data.get("channels") is not None and takes != data.channels:
         raise UserError(f"arch.in_channels={takes}: the images have {data.channels}.")
@@ -86,7 +89,7 @@ def _check_pretrained(cfg: DictConfig) -> None:
         if pretrained not in libraries:
             others = "".join(f" {library} has." for library in libraries)
             raise UserError(f"pretrained={pretrained}: it has no released weights of this network.{others}")
-    elif pretrained is not None and not Path(str(pretrained)).is_file() and not directory.is_continued(cfg):
+    elif pretrained is not None and not weights_file(str(pretrained)).is_file() and not directory.is_continued(cfg):
         raise UserError(f"pretrained={pretrained}: it is timm, torchvision or a file; no such file is here.")
 
 

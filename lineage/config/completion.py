@@ -22,7 +22,7 @@ from lineage.errors import Finished, UserError
 from lineage.recipes.recipe import Recipe
 from lineage.running import directory
 from lineage.sweeps.jobs import find_run, job_name
-from lineage.weights.preprocessing import LIBRARIES
+from lineage.weights.preprocessing import LIBRARIES, weights_file
 
 # Data sets whose YAML may leave values null, and the functions, of modules without torch, that infer them.
 INFERENCES = {
@@ -69,6 +69,8 @@ def _expand_paths(cfg: DictConfig) -> None:
         for key in keys:
             if node.get(key) is not None:
                 node[key] = os.path.expanduser(str(node[key]))
+    if cfg.pretrained is not None and Path(str(cfg.pretrained)).is_dir():
+        cfg.pretrained = str(weights_file(str(cfg.pretrained)))
     root = cfg.datamodule.get("root")
     if root is not None and "://" not in root:
         cfg.datamodule.root = os.path.abspath(root)

@@ -84,6 +84,12 @@ def preprocessing_from(values: Mapping[str, Any]) -> Preprocessing:
 # ---- timm's `pretrained_cfg`
 
 
+def weights_file(place: str) -> Path:
+    """The file of weights at a place: the file itself, or that of a folder as lineage export to=timm writes it."""
+    path = Path(place)
+    return path / "model.safetensors" if path.is_dir() else path
+
+
 def from_timm_config(config: Mapping[str, Any], source: str) -> Preprocessing:
     """From the `pretrained_cfg` of a model or of a config.json; its values for tests take precedence."""
     size = config.get("test_input_size") or config["input_size"]
