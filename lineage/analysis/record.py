@@ -207,11 +207,12 @@ def folders(run: Path) -> list[Path]:
     return sorted(path.parent for path in run.glob(f"evaluations/*/{METRICS}"))
 
 
-def summary(record: Record) -> dict[str, str]:
-    """What an evaluation found, as rows of a table: interval, worst and best classes, most confused pairs, ECE."""
+def summary(record: Record, most: int = 5) -> dict[str, str]:
+    """What an evaluation found, as rows of a table: interval, at most `most` worst and best classes, the pairs most
+    confused, ECE."""
     names, (low, high), by_class = record.classes, record.interval(), record.per_class
     order = [i for i in numpy.argsort(by_class.recall, kind="stable").tolist() if by_class.images[i]]
-    count = 5 if len(order) > 10 else max(len(order) // 2, 1)
+    count = max(min(most, len(order) // 2), 1)
     pairs = measures.confused_pairs(record.label, record.predicted)[:5]
 
     def listed(classes: Sequence[int]) -> str:
