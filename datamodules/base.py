@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
@@ -118,7 +119,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         if validation or self.val_size == 0:
             return
         whole = self.train
-        chosen = torch.from_numpy(held_out(whole.labels.numpy(), self.val_size, self.split_seed))
+        chosen = torch.from_numpy(self._held_out(whole.labels.numpy()))
         self.train, self.val = (whole.subset(mask.nonzero()[:, 0]) for mask in (~chosen, chosen))
         self.held_out = hashlib.blake2b(chosen.numpy().tobytes(), digest_size=16).hexdigest()
         lacking = sorted(set(self.train.labels.tolist()) - set(self.val.labels.tolist()))
@@ -126,6 +127,9 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             names = self.class_names()
             count = f"{len(lacking):,} of the {len(names):,} classes"
             self.notes.append(f"validation has no image of {count}: {listed(names[label] for label in lacking)}")
+
+    def _held_out(self, labels: numpy.ndarray) -> numpy.ndarray:
+        return held_out(labels, self.val_size, self.split_seed)
 
     # ---- loaders
 

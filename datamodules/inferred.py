@@ -19,7 +19,7 @@ from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, TensorImages, resize_or_pad
 from lineage.datamodules.loading import shared_memory as shared
-from lineage.datamodules.split import Split
+from lineage.datamodules.split import Split, in_fold
 
 IMBALANCE = 10  # a note is made when the largest class has more than 10 times the images of the smallest
 
@@ -35,6 +35,7 @@ class InferredDataModule(EncodedDataModule):
         show: how images of one size get another `resolution`: "resize" or "pad" (with zeros, centred).
         val_size: training images held out for validation; None: the data set's validation images, or a tenth of the
             training images if there are none.
+        folds, fold: with `val_size` None, the training images in so many folds, of which this one is validation.
         exif_rotation: whether to rotate a picture as its EXIF orientation says.
     """
 
@@ -50,6 +51,8 @@ class InferredDataModule(EncodedDataModule):
         show: Literal["resize", "pad"],
         val_size: Annotated[int, "x >= 0"] | None,
         exif_rotation: bool,
+        folds: Annotated[int, "2 <= x <= 1000"] | None = None,
+        fold: Annotated[int, "x >= 0"] | None = None,
         **options: Any,
     ) -> None:
         given: dict[str, Any] = {"num_classes": num_classes, "channels": channels, "mean": mean, "std": std}
@@ -57,7 +60,8 @@ class InferredDataModule(EncodedDataModule):
         if None in (num_classes, channels, mean, std):
             inferred = infer_missing(self.splits(), {"exif_rotation": exif_rotation, **given})
             given = {key: inferred[key] if value is None else value for key, value in given.items()}
-        self.has_validation = given["val_size"] is None
+        self.folds, self.fold = folds, fold
+        self.has_validation = given["val_size"] is None and folds is None
         super().__init__(**{**given, "val_size": given["val_size"] or 0}, **options)
         self.name, self.show, self.exif_rotation = name, show, exif_rotation
 
@@ -103,7 +107,7 @@ class InferredDataModule(EncodedDataModule):
 
     def _are_those_of_training(self, splits: dict[str, Split]) -> bool:
         """Whether they are the images of the training, split in the same way."""
-        held_out = not self.has_validation and self.val_size > 0
+        held_out = self.folds is not None or (not self.has_validation and self.val_size > 0)
         return next(iter(splits.values())).digest == self.trained_on and (held_out or len(splits) > 1)
 
     def _match_classes(self, splits: dict[str, Split]) -> dict[str, Split]:
@@ -132,7 +136,9 @@ class InferredDataModule(EncodedDataModule):
 
     def _training_splits(self, splits: dict[str, Split]) -> list[Split]:
         """Training, validation and test split; or training and test, if validation images are held out."""
-        if self.has_validation and "val" not in splits:
+        if self.folds is not None:
+            self.val_size = len(splits["train"]) // self.folds
+        elif self.has_validation and "val" not in splits:
             self.has_validation, self.val_size = False, validation_size(splits["train"])
         test = "test" if "test" in splits else "val" if "val" in splits else "train"
         self.test_is_validation = test == "train" or (self.has_validation and test == "val")
@@ -140,6 +146,11 @@ class InferredDataModule(EncodedDataModule):
             raise DataError(f"datamodule.val_size=0: {printable(self.root)} has no validation or test images.")
         roles = ("train", "val", test) if self.has_validation else ("train", test)
         return [splits[role] for role in roles]
+
+    def _held_out(self, labels: numpy.ndarray) -> numpy.ndarray:
+        if self.folds is None or self.fold is None:
+            return super()._held_out(labels)
+        return in_fold(labels, self.fold, self.folds, self.split_seed)
 
     def _encoded(self, split: Split) -> EncodedImages:
         return EncodedImages(split.blobs, torch.from_numpy(split.labels), self.channels, rotate=self.exif_rotation)
@@ -205,7 +216,7 @@ class InferredDataModule(EncodedDataModule):
                     f"{split.name} lacks {len(missing)} of the {len(train.classes)} classes: {listed(missing)}"
                 )
             if split not in used:
-                notes.append(f"{split.name} is not read: validation is datamodule.val_size={self.val_size}")
+                notes.append(f"{split.name} is not read: validation is {self.val_size} images of train")
         if self.test_is_validation:
             notes.append(f"the test set is the validation set: {printable(self.root)} has no labelled test images")
         return notes

@@ -84,6 +84,21 @@ def held_out(labels: numpy.ndarray, size: int, seed: int) -> numpy.ndarray:
     return chosen
 
 
+def in_fold(labels: numpy.ndarray, fold: int, folds: int, seed: int) -> numpy.ndarray:
+    """The images of a fold, (N,) bool. Folds are disjoint, hold all images, and differ by one image in size.
+
+    Raises:
+        DataError: all images of a class are in it.
+    """
+    chosen = numpy.empty(len(labels), bool)
+    chosen[numpy.lexsort((numpy.random.PCG64(seed).random_raw(len(labels)), labels))] = (
+        numpy.arange(len(labels)) % folds == fold
+    )
+    if missing := len(numpy.setdiff1d(labels, labels[~chosen])):
+        raise DataError(f"datamodule.fold={fold}: it has all images of {missing:,} classes; a class needs two or more.")
+    return chosen
+
+
 def check_same_images(now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
     """Raise DataError if a run that continues has other numbers of images or steps, or holds out other images.
 

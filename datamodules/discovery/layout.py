@@ -2,15 +2,17 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy
 
 from lineage.datamodules.discovery import statistics
-from lineage.datamodules.discovery.index import Index, open_index
-from lineage.datamodules.discovery.scanning import class_folders, folders_of, other_files, printable
+from lineage.datamodules.discovery.index import Index
+from lineage.datamodules.discovery.labels import classes_in_names, labelled_index, read_labels
+from lineage.datamodules.discovery.scanning import class_folders, files_of, folders_of, other_files, printable
+from lineage.datamodules.discovery.user_cache import cache_path
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.split import Split
 
@@ -26,7 +28,8 @@ MOST_SPLITS = 20  # folders that are compared; if there are more, only names dis
 def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
     """See statistics.infer_missing; `data` has the values of conf/datamodule/imagefolder.yaml. Raises DataError."""
     given = {role: data[f"{role}_folder"] for role in NAMES}
-    return statistics.infer_missing(open_splits(Path(data["root"]), given), data)
+    splits = open_splits(Path(data["root"]), given, labels=data.get("labels"), columns=data.get("label_columns"))
+    return statistics.infer_missing(splits, data)
 
 
 # ---- which folders are splits
@@ -123,12 +126,16 @@ def _unwrapped(folder: Path) -> Path:
 # ---- the splits
 
 
-def open_splits(root: Path, given: Mapping[str, str | None], training: bool = True) -> dict[str, Split]:
+def open_splits(
+    root: Path, given: Mapping[str, str | None], training: bool = True,
+    labels: str | None = None, columns: Sequence[str] | None = None,
+) -> dict[str, Split]:  # fmt: skip
     """The splits, `train` first.
 
     Args:
         given: see split_folders.
         training: whether they train a network; a test needs no training images, and no image of each class.
+        labels, columns: a table of the images' classes; see read_labels.
 
     Raises:
         DataError: a class has no training image, there is only one class, or another split has a class that train
@@ -137,9 +144,16 @@ def open_splits(root: Path, given: Mapping[str, str | None], training: bool = Tr
     folders = split_folders(root, given, training)
     notes = _layout_notes(root, folders)
     known = folders_of(folders["train"]) if "train" in folders else []
-    if "test" in folders and given["test"] is None and len(folders) > 1 and _is_unlabelled(folders["test"], known):
+    optional = "test" in folders and given["test"] is None and len(folders) > 1
+    if optional and labels is None and _is_unlabelled(folders["test"], known):
         notes.append(f"{printable(folders.pop('test'))} is not read: its images are in no folder of a class")
-    indices = {role: open_index(folder) for role, folder in folders.items()}
+    table = read_labels(root, labels, columns) if labels is not None else None
+    found = {role: labelled_index(folder, root, table) for role, folder in folders.items()}
+    if optional and table is not None and not len(found["test"][0]):
+        del found["test"]
+        notes.append(f"{printable(folders['test'])} is not read: datamodule.labels has none of its images")
+    indices = {role: index for role, (index, _) in found.items()}
+    notes += [note for _, those in found.values() for note in those]
     if training:
         _check_training(indices)
         classes = indices["train"].classes
@@ -163,12 +177,16 @@ def _layout_notes(root: Path, folders: Mapping[str, Path]) -> list[str]:
 def _is_unlabelled(folder: Path, classes: list[str]) -> bool:
     """Whether the images of a test lie in no class folder, as those of a competition."""
     below = folders_of(folder)
+    if not below and classes_in_names(files_of(folder)):
+        return False
     return not below or (len(below) == 1 and below[0] not in classes)
 
 
 def _check_training(indices: Mapping[str, Index]) -> None:
     train = indices["train"]
     place = printable(train.folder)
+    if not len(train):
+        raise DataError(f"datamodule.labels names none of the images of {place}.")
     if empty_classes(train):
         raise DataError(f"{place} has class folders without an image: {described_empty(train)}.")
     if len(train.classes) < 2:
@@ -189,7 +207,9 @@ def _check_training(indices: Mapping[str, Index]) -> None:
 def _split(index: Index, classes: list[str], notes: list[str]) -> Split:
     labels, names = labels_among(index, classes), list(map(printable, classes))
     place = printable(index.folder)
-    return Split(place, index, labels, names, index.digest, index.cache, index.stamp, [*index.notes(), *notes])
+    cache = index.cache or cache_path(index.folder)  # of statistics
+    own = index.notes() if index.cache else []
+    return Split(place, index, labels, names, index.digest, cache, index.stamp, [*own, *notes])
 
 
 def empty_classes(index: Index) -> list[str]:

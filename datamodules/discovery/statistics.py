@@ -89,7 +89,7 @@ def infer_missing(splits: Mapping[str, Split], data: Mapping[str, Any]) -> dict[
         "mean": measured.mean,
         "std": measured.std,
         "resolution": side if fits else None,
-        "val_size": None if "val" in splits else validation_size(train),
+        "val_size": None if "val" in splits or data.get("folds") else validation_size(train),
     }
 
 

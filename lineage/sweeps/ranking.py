@@ -13,6 +13,8 @@ from lineage.reporting.screen import console
 from lineage.running.directory import load_results
 from lineage.sweeps.jobs import Job, is_done, load_jobs
 
+VARIED = ("seed", "datamodule.fold")  # keys over which means are taken
+
 
 def show_ranking(sweep: Path, runs: Path, stopped: bool = False) -> bool:
     """Print the tables of all jobs of a sweep, best first, and the missing ones; returns whether none is missing.
@@ -57,10 +59,10 @@ def ranking(ranked: Sequence[tuple[Job, dict[str, Any]]]) -> Table:
 
 
 def by_seed(done: Iterable[tuple[Job, dict[str, Any]]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
-    """The results of jobs that differ in their seed alone, by their other overrides."""
+    """The results of jobs that differ in their seed or fold alone, by their other overrides."""
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for job, results in done:
-        others = tuple(override for override in job.overrides if override.split("=")[0] != "seed")
+        others = tuple(override for override in job.overrides if override.split("=")[0] not in VARIED)
         found.setdefault(others, []).append(results)
     return found
 

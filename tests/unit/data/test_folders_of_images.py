@@ -17,6 +17,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from lineage.config.checks import check_nodes
+from lineage.config.combinations import check_combinations
 from lineage.datamodules.decoding import pixels
 from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.layout import infer_missing
@@ -154,6 +155,64 @@ def test_what_people_mean_as_classes_stays_classes(tmp_path, names):
         "imagefolder", draw(tmp_path / "data", *names, *(name.replace(".png", "_.png") for name in names))
     )
     assert datamodule.class_names() == sorted({name.split("/")[0] for name in names})
+
+
+ANSWERS = {  # a table, and the words that name its columns
+    "id,breed\n0,ant\n1,bee\n2,ant\n3,bee\n": "",
+    "Image;Target;day\ntrain/0.png;ant;1\n./1.png;bee;1\n2.png;ant;2\n3;bee;3\ngone.png;bee;3\n": "",
+    "day\tphoto\twhat\n1\t0.png\tant\n1\t1.png\tbee\n1\t2.png\tant\n1\t3.png\tbee\n": "label_columns=[photo,what]",
+}
+
+
+@pytest.mark.parametrize("table", ANSWERS)
+def test_classes_in_a_table(tmp_path, table):
+    draw(tmp_path / "data", *(f"train/{i}.png" for i in range(5)), *(f"test/{i}.png" for i in range(10, 13)))
+    (tmp_path / "data" / "answers.csv").write_text(table)
+    words = ["labels=answers.csv", "val_size=2", *ANSWERS[table].split()]
+    datamodule = loaded("imagefolder", tmp_path / "data", *words)
+    assert datamodule.class_names() == ["ant", "bee"] and sizes(datamodule) == [2, 2, 2]
+    assert datamodule.splits()["train"].labels.tolist() == [0, 1, 0, 1]
+    notes = " ".join(datamodule.notes)
+    assert "1 images of" in notes and "test is not read: datamodule.labels has none" in notes
+    for wrong, message in (("labels=none.csv", "none.csv"), ("label_columns=[photo,other]", "its columns are")):
+        with pytest.raises(DataError, match=message):
+            loaded("imagefolder", tmp_path / "data", *words, wrong)
+
+
+def test_classes_in_the_names_of_files(tmp_path):
+    names = ["cat.0.png", "cat.1.png", "great dog_12.png", "great dog (3).png"]
+    draw(tmp_path / "data", *(f"train/{name}" for name in names), "test1/1.png", "test1/2.png")
+    datamodule = loaded("imagefolder", tmp_path / "data")
+    assert datamodule.class_names() == ["cat", "great dog"]
+    assert datamodule.splits()["train"].labels.tolist() == [0, 0, 1, 1]
+    assert any("classes are read in the names" in note for note in datamodule.notes)
+    assert loaded("imagefolder", tmp_path / "data" / "train").class_names() == ["cat", "great dog"]
+    draw(tmp_path / "other", "a_1.png", "a_2.png", "b.png")
+    with pytest.raises(DataError, match="holds 3 images beside its class folders"):
+        loaded("imagefolder", tmp_path / "other")
+
+
+def test_folds_are_disjoint_and_stratified(tmp_path):
+    draw(tmp_path / "data", *classes(9, "ant"), *classes(4, "bee"))
+    folds = [loaded("imagefolder", tmp_path / "data", "folds=3", f"fold={fold}") for fold in range(3)]
+    held = [fold.val.samples.tolist() for fold in folds]
+    assert sorted(sum(held, [])) == list(range(13)) and sorted(map(len, held)) == [4, 4, 5]
+    for fold in folds:
+        assert numpy.bincount(fold.val.labels).tolist() in ([3, 1], [3, 2]) and fold.test is fold.val
+        assert (
+            not {*fold.train.samples.tolist()} & {*fold.val.samples.tolist()} and len(fold.train) + len(fold.val) == 13
+        )
+    again = evaluated(tmp_path / "data", ["ant", "bee"], folds[1].digest, folds=3, fold=1)
+    assert again.test.samples.tolist() == held[1]
+    with pytest.raises(DataError, match="all images of 1 classes"):
+        loaded("imagefolder", draw(tmp_path / "one", *classes(1, "ant"), *classes(5, "bee")), "folds=2", "fold=0")
+
+
+@pytest.mark.parametrize("words", ["folds=5", "fold=0", "folds=5 fold=5", "folds=5 fold=0 val_size=9"])
+def test_folds_that_make_no_sense(words):
+    cfg = composed("datamodule=imagefolder", "datamodule.root=x", *(f"datamodule.{word}" for word in words.split()))
+    with pytest.raises(UserError, match="both, as 5 and 0 to 4, without datamodule.val_size"):
+        check_combinations(cfg)
 
 
 def test_other_endings_and_folders_of_systems(tmp_path):

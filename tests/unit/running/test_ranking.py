@@ -39,6 +39,12 @@ def test_means_and_deviations_over_seeds_are_ranked(tmp_path):
     assert other == "2 0.6000 ± 0.1414 0.5000 ± 0.1414 1.0000 ± 0.0000 2 recipe=wrn".split()  # 0.2 / sqrt(2)
 
 
+def test_means_are_over_folds_too(tmp_path):
+    _, jobs = finished(tmp_path, {("recipe=wrn", "seed=0", f"datamodule.fold={fold}"): fold / 10 for fold in range(5)})
+    (runs,) = by_seed((job, json.loads((job.folder / "results.json").read_text())) for job in jobs).values()
+    assert [results["val_top1"] for results in runs] == [0, 0.1, 0.2, 0.3, 0.4]
+
+
 def test_a_sweep_over_seeds_ends_in_their_means(tmp_path, capsys):
     one_seed = {words: top1 for words, top1 in JOBS.items() if "seed=0" in words}
     tables = []
