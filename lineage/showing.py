@@ -1,18 +1,14 @@
 """What a run's network and data add to its page: a drawing, images, and the places that speak for a class."""
 
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
-import lineage
 from lineage.analysis.page import Extras
 from lineage.analysis.run_files import RunFiles
 from lineage.config.completion import with_run
 from lineage.config.derived import eval_size
 from lineage.errors import UserError
-from lineage.recipes.recipe import header
-from lineage.running.directory import is_name
 from lineage.running.process import loading
 
 with loading():
@@ -32,13 +28,8 @@ with loading():
 STEP = 8  # images of the first step that a page shows
 
 
-def extras_of(cfg: DictConfig, files: RunFiles, **known: Any) -> Extras:
-    """What the run's weights and data allow; what is missing is said.
-
-    Args:
-        known: further values of Extras.
-    """
-    extras = Extras(**known)
+def show(extras: Extras, cfg: DictConfig, files: RunFiles) -> None:
+    """Fill in what the run's weights and data allow, and say what is missing."""
     try:
         with open_dict(cfg):
             cfg.checkpoint = "best" if files.results["test_weights"] == "best" else "last"
@@ -49,7 +40,6 @@ def extras_of(cfg: DictConfig, files: RunFiles, **known: Any) -> Extras:
         _show_step(extras, cfg, data)
     except UserError as error:
         extras.missing.append(f"Some pictures are missing. {error}")
-    return extras
 
 
 def _show_network(extras: Extras, cfg: DictConfig, files: RunFiles) -> Any:
@@ -102,10 +92,3 @@ def _show_step(extras: Extras, cfg: DictConfig, data: Any) -> None:
     data.trainer = trainer = assemble.trainer(cfg, network)
     with torch.no_grad():
         extras.pairs = pairs(data, assemble.classifier(cfg, network, data, trainer), STEP, 0, 0)
-
-
-def expected(files: RunFiles) -> str:
-    """What the header of the run's recipe says that its authors reached; nothing for a user's own recipe."""
-    name = str(files.results["recipe"])
-    file = Path(lineage.__file__).parent / "conf" / "recipe" / f"{name}.yaml"
-    return header(file).get("Expected", "") if is_name(name) and file.is_file() else ""

@@ -31,35 +31,37 @@ class Pair(NamedTuple):
 
 
 def write(pairs: Sequence[Pair], title: str, subtitle: str, heads: tuple[str, str], file: Path) -> None:
-    """Write the picture as PNG; its folder is made.
+    """Write `sheet` as PNG; its folder is made. Raises UserError: the file cannot be written."""
+    png = io.BytesIO()
+    sheet(pairs, title, subtitle, heads).save(png, "PNG")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, png.getvalue(), "choose output=PATH")
+
+
+def sheet(pairs: Sequence[Pair], title: str, subtitle: str, heads: tuple[str, str]) -> Image.Image:
+    """The picture.
 
     Args:
         subtitle: below the title, broken into lines.
         heads: over the first and the second image of the pairs.
-
-    Raises:
-        UserError: the file cannot be written.
     """
     columns = min(PER_ROW, len(pairs))
     width = 2 * MARGIN + columns * (2 * CELL + WITHIN) + (columns - 1) * BETWEEN
     lines = _wrapped(subtitle, font_of(TEXT), width - 2 * MARGIN)
     top, height = MARGIN + TITLE + 20 + len(lines) * 26 + 40, CELL + BAR + 2 * LINE + 34
-    sheet = Image.new("RGB", (width, top + -(-len(pairs) // columns) * height + MARGIN - 34), "white")
-    draw = ImageDraw.Draw(sheet)
+    picture = Image.new("RGB", (width, top + -(-len(pairs) // columns) * height + MARGIN - 34), "white")
+    draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, MARGIN), truncated(title, font_of(TITLE), width - 2 * MARGIN), INK, font_of(TITLE), anchor="la")
     for number, line in enumerate(lines):
         draw.text((MARGIN, MARGIN + TITLE + 20 + 26 * number), line, SOFT, font_of(TEXT), anchor="la")
     for place, pair in enumerate(pairs):
         row, column = divmod(place, columns)
         corner = (MARGIN + column * (2 * CELL + WITHIN + BETWEEN), top + row * height)
-        _paint(sheet, draw, pair, corner)
+        _paint(picture, draw, pair, corner)
         for half, head in enumerate(heads if row == 0 else ()):
             at = (corner[0] + half * (CELL + WITHIN), corner[1] - 10)
             draw.text(at, truncated(head, font_of(SMALL), CELL), SOFT, font_of(SMALL), anchor="ls")
-    png = io.BytesIO()
-    sheet.save(png, "PNG")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, png.getvalue(), "choose output=PATH")
+    return picture
 
 
 def _paint(sheet: Image.Image, draw: ImageDraw.ImageDraw, pair: Pair, corner: tuple[int, int]) -> None:

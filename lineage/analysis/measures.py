@@ -4,9 +4,6 @@ from typing import NamedTuple
 
 import numpy
 from numpy import ndarray
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.optimize import minimize_scalar
-from scipy.spatial.distance import squareform
 
 Z95 = 1.959964  # of the normal distribution, for 95 %
 BINS = 15  # of the expected calibration error, as in Guo et al. 2017, arXiv 1706.04599
@@ -55,6 +52,9 @@ def confusion(label: ndarray, predicted: ndarray, classes: int) -> ndarray:
 
 def leaf_order(matrix: ndarray) -> list[int]:
     """An order of classes in which confused ones are neighbours: the leaves of an average-linkage tree."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
     if len(matrix) < 3:
         return list(range(len(matrix)))
     shares = matrix / numpy.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -105,6 +105,8 @@ class Softmax(NamedTuple):
 
     def best_temperature(self) -> float:
         """The temperature of the lowest negative log-likelihood, between 1/20 and 20."""
+        from scipy.optimize import minimize_scalar
+
         found = minimize_scalar(lambda log: self.nll(float(numpy.exp(log))), bounds=(-3, 3), method="bounded")
         return float(numpy.exp(found.x))
 

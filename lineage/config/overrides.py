@@ -1,6 +1,10 @@
 """The overrides of a command: their keys, which of them a verb reads, and which are decided by another key."""
 
+import fnmatch
+
 from hydra.core.hydra_config import HydraConfig
+
+GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger", "experiment")
 
 
 def overridden_keys() -> list[str]:
@@ -18,6 +22,11 @@ def removal_message(override: str) -> str:
     key = key_of(override)
     off = {"callbacks": "none", "logger": "none", "experiment": "null"}.get(key, "...")
     return f"{override}: nothing is left out of a command; {key}={off} gives it another value."
+
+
+def reads(verb: str, key: str) -> bool:
+    """Whether a verb reads a key, or a group."""
+    return any(fnmatch.fnmatchcase(key, pattern) for pattern in READ.get(verb, ("*",)))
 
 
 # What the verbs that show images to a network read.
@@ -48,7 +57,7 @@ READ = {
         "pretrained", "plugins", "run", "runs", "checkpoint", "to", "output", "resolution", "crop",
         "hydra/*", "hydra.*",
     ),
-    "report": ("run", "runs", "out", "plugins", "hydra/*", "hydra.*"),
+    "report": ("run", "runs", "out", "pictures", "plugins", "hydra/*", "hydra.*"),
     "describe": (
         "arch", "arch.*", "datamodule", "datamodule.root", "datamodule.name", "datamodule.config",
         "datamodule.*_split", "datamodule.*_column", "datamodule.num_classes", "datamodule.channels",
@@ -78,9 +87,45 @@ HYDRA_KEYS = (
     "hydra.mode", "hydra.searchpath", "hydra.job.env_set.*", "hydra.job.env_copy",
 )  # fmt: skip
 
+# What other programs call a key, and what to write here; with =, whatever its value.
+SYNONYMS = {
+    name: word
+    for word, names in {
+        "arch": "model net network backbone architecture model_name",
+        "datamodule": "data dataset dataset_name",
+        "datamodule.root": "data_dir data_path data_root",
+        "datamodule.resolution": "img_size image_size input_size imgsz",
+        "datamodule.workers": "num_workers n_workers",
+        "datamodule.val_size": "val_split val_ratio",
+        "recipe.lr": "learning_rate base_lr max_lr",
+        "recipe.epochs": "max_epochs num_epochs n_epochs",
+        "recipe.batch_size": "batch bs train_batch_size",
+        "recipe.optimizer": "opt optim",
+        "recipe.weight_decay": "wd",
+        "recipe.schedule": "scheduler lr_scheduler sched",
+        "recipe.warmup_epochs": "warmup",
+        "recipe.decay_rate": "gamma",
+        "recipe.decay_epochs": "milestones",
+        "recipe.label_smoothing": "smoothing",
+        "recipe.mixup_alpha": "mixup",
+        "recipe.cutmix_alpha": "cutmix",
+        "recipe.grad_clip": "clip_grad gradient_clip_val",
+        "recipe.mixed_precision": "amp",
+        "trainer.precision=16-mixed": "fp16 half",
+        "trainer.precision=bf16-mixed": "bf16",
+        "trainer.devices": "gpus num_gpus n_gpus",
+        "trainer.accelerator": "device",
+        "pretrained": "weights ckpt ckpt_path",
+        "run": "name exp_name run_name resume",
+        "runs": "output_dir out_dir save_dir log_dir",
+        "seed": "random_seed manual_seed",
+    }.items()
+    for name in names.split()
+}
+
 # Arguments of Lightning's Trainer that are decided elsewhere, and where.
 ELSEWHERE = {
-    "callbacks": "callbacks are a group: callbacks=[early_stopping], or a file in conf/callbacks",
+    "callbacks": "callbacks are a group: callbacks=early_stopping, or a file in conf/callbacks",
     "logger": "loggers are a group: logger=wandb, or a file in conf/logger",
     "macs": "they are counted",
     "default_root_dir": "a run's directory is runs=FOLDER run=NAME",

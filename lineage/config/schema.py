@@ -4,7 +4,7 @@ functions that conf/arch computes with. The groups' own types are the signatures
 import os
 import platform
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -84,8 +84,6 @@ class PreviewKeys(Keys):
     images: Annotated[int, "1 <= x <= 64"]  # type: ignore[assignment]
 
 
-@dataclass
-class ReportKeys(Keys):
-    """The keys of lineage report, which takes several runs."""
-
-    run: str | Annotated[list[str], "len(x) >= 2"] | None
+def key_types(verb: str) -> dict[str, Any]:
+    """The types of the keys beside the groups, as a verb has them."""
+    return get_type_hints(PreviewKeys if verb == "preview" else Keys, include_extras=True)

@@ -25,9 +25,9 @@ def run(cfg: DictConfig) -> None:
         from lineage import assemble
         from lineage.analysis.model_card import model_card
         from lineage.analysis.run_files import RunFiles
+        from lineage.doors.report import expected
         from lineage.reporting.screen import console, show_plan
         from lineage.running.directory import is_finished
-        from lineage.showing import expected
         from lineage.weights.export import export
         from lineage.weights.libraries import Model
 
@@ -38,7 +38,11 @@ def run(cfg: DictConfig) -> None:
     loaded = export(model, cfg.to, Path(cfg.output))
     if cfg.to == "timm" and cfg.run is not None and is_finished(run_folder := Path(cfg.pretrained).parents[1]):
         files = RunFiles(str(cfg.run), run_folder)
-        write_whole(Path(cfg.output) / "README.md", model_card(files, labels, expected(files)), "choose output=PATH")
+        write_whole(
+            Path(cfg.output) / "README.md",
+            model_card(files, labels, expected(str(files.results["recipe"]))),
+            "choose output=PATH",
+        )
     rows = {
         "weights": str(cfg.pretrained),
         "images": str(preprocessing),
