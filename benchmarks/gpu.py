@@ -88,9 +88,9 @@ def tried(what: str, measure: Callable[[], Iterator[Row]]) -> Iterator[Row]:
 
 
 def own_line(stack: Sequence[traceback.FrameSummary]) -> str:
-    """The innermost line of this project in a stack, as FILE:LINE: CODE."""
+    """The innermost line of this project in a stack, as PATH:LINE: CODE."""
     own = [frame for frame in stack if frame.filename.startswith(str(ROOT)) and "site-packages" not in frame.filename]
-    return f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}"
+    return f"{os.path.relpath(own[-1].filename, ROOT)}:{own[-1].lineno}: {own[-1].line}"
 
 
 def measure_part(name: str, kit: Kit, rows: Path) -> None:

@@ -78,15 +78,13 @@ def bare_seconds(
     loss: Callable[..., Any] = F.cross_entropy, mix: Callable[..., Any] | None = None,
 ) -> float:  # fmt: skip
     """Of a step of a plain loop with the same network, images and micro-batches: gather, normalise, mix, forward and
-    backward pass, step. Above ResNet-20's size in bf16 and channels_last."""
+    backward pass, step. If the words ask for bf16, then in channels_last too."""
     _, classifier, data = build(*words, *steps(skip + count), everything=False)
     bf16 = "trainer.precision=bf16-mixed" in words
     layout = torch.channels_last if bf16 else torch.contiguous_format
     network, size = classifier.network.to(device, memory_format=layout).train(), classifier.recipe.batch_size
-    images, mean, std = (
-        data.train.to(torch.device(device)),
-        *(torch.tensor(values, device=device).view(-1, 1, 1) for values in (data.mean, data.std)),
-    )
+    mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (data.mean, data.std))
+    images = data.train.to(torch.device(device))
     update, began = optimizer(network.parameters()), 0.0
     for step in range(skip + count):
         if step == skip:
@@ -232,8 +230,7 @@ def rsb_a2(kit: Kit) -> Iterator[Row]:
     """A step of RSB A2 on resident images, beside a plain loop with timm's mixing, loss and LAMB."""
     batch, skip, count = (16, 1, 2) if kit.tiny else (2048, 1, 4)
     words = imagenet(kit, batch, batch // 4, "recipe=rsb_a2", *UNAUGMENTED)
-    classes = 10 if kit.tiny else 1000
-    mix = Mixup(mixup_alpha=0.1, cutmix_alpha=1.0, label_smoothing=0, num_classes=classes)
+    mix = Mixup(mixup_alpha=0.1, cutmix_alpha=1.0, label_smoothing=0, num_classes=10 if kit.tiny else 1000)
     lamb = partial(timm.optim.Lamb, lr=5e-3, weight_decay=0.02)
     loss = BinaryCrossEntropy(smoothing=0, target_threshold=0.2)
     plain = partial(bare_seconds, kit.device, words, skip, count, lamb, loss, mix)
@@ -291,10 +288,9 @@ def small(kit: Kit) -> Iterator[Row]:
     for arch, recipe in (("resnet_cifar", "resnet_cifar"), ("lenet5", "sgd_step")):
         words = [f"arch={arch}", f"recipe={recipe}", *random_images(32, 10, 50_000), *UNAUGMENTED, kit.trainer]
         words += ["recipe.batch_size=128", "recipe.device_batch=128", "trainer.precision=32-true"]
-        works = {f"{arch}, lineage": partial(our_seconds, words, skip, count)}
-        if kit.device == "cuda":
-            for name, value in (("lineage, graph", "true"), ("lineage", "false")):
-                works[f"{arch}, {name}"] = partial(our_seconds, [*words, f"trainer.graph={value}"], skip, count)
+        works = {}
+        for name, graph in (("lineage", "false"), ("lineage, graph", "true"))[: 2 if kit.device == "cuda" else 1]:
+            works[f"{arch}, {name}"] = partial(our_seconds, [*words, f"trainer.graph={graph}"], skip, count)
         works[f"{arch}, plain loop"] = partial(bare_seconds, kit.device, words, skip, count, sgd)
         yield from tried(arch, partial(in_turns, 3, 128, works))
         if kit.device == "cpu":
