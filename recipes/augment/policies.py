@@ -3,6 +3,7 @@
 import functools
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from PIL import Image, ImageEnhance, ImageOps
 
@@ -56,8 +57,20 @@ def timm_policy(recipe: Recipe, fill: tuple[int, ...]) -> PerImage:
         raise RecipeError(f"recipe.{name}={getattr(recipe, name)}: timm does not understand it.") from error
     policy = transform.ops if recipe.rand_augment else [one for several in transform.policy for one in several]
     for one in policy:
-        one.aug_fn = REPLACEMENTS.get(one.aug_fn.__name__, one.aug_fn)
+        name = one.aug_fn.__name__
+        if name in AFFINE_OPERATIONS:
+            one.aug_fn = functools.partial(shear_or_translate, one.aug_fn, AFFINE_OPERATIONS[name])
+        elif name == "posterize":
+            one.aug_fn = posterize
     return transform
+
+
+def shear_or_translate(
+    timms: Callable[..., Image.Image], ours: Callable[..., Image.Image], image: Image.Image, amount: float,
+    **options: Any,
+) -> Image.Image:  # fmt: skip
+    """By timm's operation, or by ours, which is faster from 48 x 48 on (32 x 32: 0.08 ms, timm's 0.04)."""
+    return (ours if image.width * image.height >= 48 * 48 else timms)(image, amount, **options)
 
 
 def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
@@ -65,9 +78,6 @@ def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
     if bits >= 8:
         return image
     return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
-
-
-REPLACEMENTS = {**AFFINE_OPERATIONS, "posterize": posterize}  # by the names of timm's functions
 
 
 def rotation_filter(recipe: Recipe) -> str:
