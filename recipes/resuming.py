@@ -146,7 +146,7 @@ class TrainingState(Evaluator):
             checkpoint[name] = [part.state_dict() for part in parts]
         checkpoint["plateau"] = self.plateau.state_dict()
         checkpoint["teachers"] = [teacher.digest for teacher in self.teachers]
-        checkpoint["stopped_early"] = bool(self.trainer.should_stop)
+        checkpoint["stopped_early"] = self.recipe.total_epochs if self.trainer.should_stop else 0
         if self.trainer.world_size > 1:  # Lightning saves the buffers of the first device only
             own = torch.cat([buffer.flatten() for buffer in self._statistics()] or [self.epoch_sums[:0]])
             gathered = [torch.empty_like(own) for _ in range(self.trainer.world_size)]
@@ -167,4 +167,7 @@ class TrainingState(Evaluator):
             for part, state in zip(parts, checkpoint[name], strict=True):
                 part.load_state_dict(state)
         self.plateau.load_state_dict(checkpoint["plateau"])
-        self.trainer.should_stop |= checkpoint["stopped_early"]
+        self.trainer.should_stop |= checkpoint["stopped_early"] in (
+            True,
+            self.recipe.total_epochs,
+        )  # True: of version 0.1

@@ -190,10 +190,13 @@ def _continue_earlier_run(cfg: DictConfig, inferred: list[str]) -> None:
     _keep_mean(folder, cfg, inferred)
     if directory.is_main_process():
         directory.check_same(folder, cfg, inferred)
-    if directory.is_finished(folder):
+    if directory.is_finished(folder) and not directory.is_longer(folder, cfg):
         results = directory.load_results(folder)
         if directory.is_main_process():
-            print(f"{folder} is finished (test_top1 {results['test_top1']:.4f}). For another run choose another name.")
+            print(
+                f"{folder} is finished (test_top1 {results['test_top1']:.4f}). For another run choose another name. To "
+                f"train it longer, say recipe.epochs= more than {cfg.recipe.epochs}."
+            )
         raise Finished(results)
 
 

@@ -41,7 +41,7 @@ class Average:
                 self._update(network, 1.0 if copies else 1 - ema_decay(recipe, self.count))
         elif done % steps_per_epoch == 0:
             averages = done // steps_per_epoch > recipe.epochs - recipe.swa
-            self.count += averages
+            self.count = self.count + 1 if averages else 0  # a run that is trained longer begins again
             self._update(network, 1 / self.count if averages else 1.0)
 
     @torch.no_grad()
