@@ -75,6 +75,7 @@ class Keys:
     columns: Annotated[list[Literal["image", "id", "class", "label", "probability"]], "len(x) >= 1"]
     epoch: Annotated[int, "x >= 0"]
     step: Annotated[int, "x >= 0"]
+    pictures: bool
 
 
 @dataclass
