@@ -167,7 +167,5 @@ class TrainingState(Evaluator):
             for part, state in zip(parts, checkpoint[name], strict=True):
                 part.load_state_dict(state)
         self.plateau.load_state_dict(checkpoint["plateau"])
-        self.trainer.should_stop |= checkpoint["stopped_early"] in (
-            True,
-            self.recipe.total_epochs,
-        )  # True: of version 0.1
+        stopped = checkpoint["stopped_early"]  # by version 0.1: true or false
+        self.trainer.should_stop |= stopped is True or stopped == self.recipe.total_epochs

@@ -53,6 +53,7 @@ class Keys:
     plugins: list[str]
     seed: Annotated[int, "0 <= x < 2**32"]
     test_weights: Literal["last", "best"]
+    best: str
     runs: str
     run: str | Annotated[list[str], "len(x) >= 2"] | None
     checkpoint: Literal["last", "best"]

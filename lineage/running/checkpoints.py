@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import math
 import os
 import pickle
 import time
@@ -51,7 +52,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpoints(ModelCheckpoint):
-    """last.ckpt, the one before it, and best.ckpt, of the highest val_top1.
+    """last.ckpt, the one before it, and best.ckpt, of the epoch with the best `metric`.
 
     It has the attributes of Lightning's ModelCheckpoint (best_model_path, last_model_path, best_model_score), but this
     project's files; lineage/running/stopping.py says when within an epoch to save, and whether its end has to be.
@@ -65,13 +66,16 @@ class Checkpoints(ModelCheckpoint):
         minutes, steps: intervals of saving within an epoch; 0: none.
         facts: saved with the weights: the network's arguments (arch), so that they are never loaded into another
             network, and how images are preprocessed, so that an evaluation does the same.
+        metric: its highest value is the best; of a loss the lowest.
     """
 
-    def __init__(self, folder: Path, minutes: float, steps: int, facts: dict[str, Any]) -> None:
-        super().__init__(folder, monitor="val_top1", mode="max", save_top_k=1)
+    def __init__(
+        self, folder: Path, minutes: float, steps: int, facts: dict[str, Any], metric: str = "val_top1"
+    ) -> None:
+        super().__init__(folder, monitor=metric, mode="min" if "loss" in metric else "max", save_top_k=1)
         self.folder, self.minutes, self.steps, self.facts = folder, minutes, steps, facts
         self.saved_at, self.saved_step, self.epoch_must_be_saved = time.monotonic(), 0, True
-        self.best, self.best_step = -1.0, 0
+        self.best, self.best_step = -1.0, 0  # step 0: no epoch was validated
         self.unwritten_best: list[dict[str, Any]] = []  # at most one
 
     def is_old(self) -> bool:
@@ -84,11 +88,15 @@ class Checkpoints(ModelCheckpoint):
         return bool(self.steps) and trainer.global_step % self.steps == 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        top1 = float(trainer.callback_metrics.get("val_top1", -1.0))
-        improved = top1 > self.best
+        found = trainer.callback_metrics
+        if self.monitor not in found and "val_top1" in found:
+            raise UserError(f"best={self.monitor}: there is no such metric; there are {', '.join(sorted(found))}.")
+        value = float(found.get(self.monitor, math.nan))
+        ahead = value - self.best if self.mode == "max" else self.best - value
+        improved = ahead > 0 or not (self.best_step or math.isnan(value))
         if improved:
-            self.best, self.best_step = top1, trainer.global_step
-            self.best_model_path, self.best_model_score = str(self.folder / BEST), torch.tensor(top1)
+            self.best, self.best_step = value, trainer.global_step
+            self._name_best()
             self.unwritten_best.clear()
         is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         if not (self.epoch_must_be_saved or is_last):
@@ -118,8 +126,11 @@ class Checkpoints(ModelCheckpoint):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.best_step = state["best"], state["best_step"]
-        if self.best >= 0:
-            self.best_model_path, self.best_model_score = str(self.folder / BEST), torch.tensor(self.best)
+        if self.best_step:
+            self._name_best()
+
+    def _name_best(self) -> None:
+        self.best_model_path, self.best_model_score = str(self.folder / BEST), torch.tensor(self.best)
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.saved_step = trainer.global_step

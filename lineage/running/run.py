@@ -67,7 +67,9 @@ class Run:
             RunProgressBar(self.console, self.clock),
             self.rows,  # before the callbacks that may save and stop
             Stop(machine.max_time, machine.timeout_s, self.console, str(self.cfg.run)),
-            Checkpoints(self.folder / "checkpoints", machine.checkpoint_minutes, machine.checkpoint_steps, facts),
+            Checkpoints(
+                self.folder / "checkpoints", machine.checkpoint_minutes, machine.checkpoint_steps, facts, self.cfg.best
+            ),
         ]
 
     @contextmanager
@@ -89,6 +91,8 @@ class Run:
                 )
             if start.notes:
                 classifier.network.notes = start.notes
+            if start.step and directory.is_longer(self.folder, self.cfg):
+                classifier.network.notes = [*classifier.network.notes, self._lengthened(start.step)]
             if directory.is_main_process():
                 for place in (self.folder, self.folder / "checkpoints"):
                     remove_temporary(place)
@@ -101,6 +105,7 @@ class Run:
                     if start.step and isinstance(logger, TensorBoard):
                         logger.keep_until(start.step)
                     logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))  # type: ignore[arg-type]
+                (self.folder / "results.json").unlink(missing_ok=True)  # first, so that a kill leaves a longer run
                 directory.save_config(self.folder, self.cfg, self.choices, self.overrides)
             for line in start.damaged:
                 self.console.print(f"{line} Going on from {start.path}.", style="red", soft_wrap=True)
@@ -117,6 +122,14 @@ class Run:
                 with suppress(OSError):  # a full disk, named by the exception that ends the run
                     handler.close()
             lock.release()
+
+    def _lengthened(self, step: int) -> str:
+        """A note about a run that is trained longer. It is saved in checkpoints with the network's others."""
+        before = directory.read_config(self.folder / "config.yaml").recipe.epochs
+        return (
+            f"recipe.epochs was {before} up to step {step:,}; from there on, rates and all else that depends on the "
+            f"length are those of {self.cfg.recipe.epochs} epochs"
+        )
 
     def _show_plan(
         self, trainer: Trainer, classifier: Classifier, data: ImageDataModule, start: checkpoints.Start
