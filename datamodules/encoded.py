@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from lineage.datamodules.base import ImageDataModule
+from lineage.datamodules.decoding.resampling import HAS_CYKOOZ
 from lineage.datamodules.discovery.scanning import printable
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault
@@ -38,6 +39,11 @@ class EncodedDataModule(ImageDataModule):
     ) -> None:
         super().__init__(**options)
         self.on_error, self.max_errors, self.exact_evaluation = on_error, max_errors, exact_evaluation
+
+    def load(self, *, share: bool = False) -> None:
+        super().load(share=share)
+        if not HAS_CYKOOZ:
+            self.notes.append("cykooz-resizer is not installed, so Pillow resizes training images, more slowly")
 
     def state_dict(self) -> dict[str, Any]:
         self.skipped = self.left_out()

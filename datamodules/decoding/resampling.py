@@ -1,19 +1,22 @@
 """Resizing a box of a decoded image with antialiasing: Pillow's own result, or nearly the same in a fifth of the time.
 
-The fast functions have Pillow's filters: torch's for a box in colour on a CPU with AVX2, cykooz-resizer's for the rest.
+The fast functions have Pillow's filters: torch's for a box in colour on a CPU with AVX2, cykooz-resizer's for the rest,
+which Pillow resizes where that package has no wheel (Linux on ARM, musl).
 They round weights to 16 bits and may swap the two passes. Their results are 0.05 and 0.15 levels of 255 from Pillow's
 on average, more only where bicubic overshoots. Training uses these. Evaluation uses Pillow's, which published
 accuracies were measured with.
 """
 
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy
 from PIL import Image
 
-from lineage.pillow import FILTERS, to_pixels
+from lineage.pillow import FILTERS, to_picture, to_pixels
 
+HAS_CYKOOZ = find_spec("cykooz_resizer") is not None
 Box = tuple[float, float, float, float]  # top, left, height, width
 
 
@@ -39,6 +42,9 @@ def resize_box(
         interpolation = "bilinear"
     if not beyond and pixels.shape[2] == 3 and interpolation != "area" and _torch_is_fast():
         return _resize_by_torch(pixels, size, interpolation)
+    if not HAS_CYKOOZ:
+        part = (left, top, min(left + width, pixels.shape[1]), min(top + height, pixels.shape[0]))
+        return to_pixels(to_picture(pixels).resize(size[::-1], FILTERS[interpolation], part))
     cykooz, resizer, algorithms = _cykooz()
     kind = {1: cykooz.PixelType.U8, 3: cykooz.PixelType.U8x3}[pixels.shape[2]]
     source = cykooz.ImageData(pixels.shape[1], pixels.shape[0], kind, pixels.tobytes())

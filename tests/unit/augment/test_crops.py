@@ -11,6 +11,7 @@ from replaying import Replayed
 from torch.nn import functional as F
 
 from lineage.datamodules.decoding import resampling
+from lineage.datamodules.decoding import resampling
 from lineage.datamodules.decoding.resampling import resize_and_crop_by_pillow, resize_box
 from lineage.pillow import FILTERS, to_pixels
 from lineage.recipes.augment import boxes, geometry
@@ -109,8 +110,10 @@ def test_an_area_is_the_mean_of_its_pixels():
     assert numpy.array_equal(small, linear)
 
 
+@pytest.mark.parametrize("cykooz", [True, False])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_scale_jitter_is_a_resize_and_then_a_crop(interpolation):
+def test_scale_jitter_is_a_resize_and_then_a_crop(interpolation, cykooz, monkeypatch):
+    monkeypatch.setattr(resampling, "HAS_CYKOOZ", cykooz)
     for number, image in enumerate(photographs()):
         draws = uniform(0, "crop", make_keys(9)[number : number + 1], 3)
         box = boxes.scale_jitter(draws, *sides(image), [64, 90], 56)
@@ -127,7 +130,9 @@ def test_scale_jitter_is_a_resize_and_then_a_crop(interpolation):
         assert difference.mean() < NEAR[interpolation] and difference.max() <= FAR[interpolation]
 
 
-def test_a_box_may_end_an_ulp_beyond_the_image():
+@pytest.mark.parametrize("cykooz", [True, False])
+def test_a_box_may_end_an_ulp_beyond_the_image(cykooz, monkeypatch):
+    monkeypatch.setattr(resampling, "HAS_CYKOOZ", cykooz)
     """Of a million of scale_jitter's boxes of 500x500 pixels 1,400 do."""
     side = torch.full((20_000,), 500)
     found = boxes.scale_jitter(uniform(0, "crop", make_keys(20_000), 3), side, side, [256, 480], 224)
