@@ -11,7 +11,6 @@ from replaying import Replayed
 from torch.nn import functional as F
 
 from lineage.datamodules.decoding import resampling
-from lineage.datamodules.decoding import resampling
 from lineage.datamodules.decoding.resampling import resize_and_crop_by_pillow, resize_box
 from lineage.pillow import FILTERS, to_pixels
 from lineage.recipes.augment import boxes, geometry
