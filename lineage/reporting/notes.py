@@ -15,6 +15,7 @@ from lineage.recipes.recipe import Recipe
 from lineage.text import as_yaml
 
 FILLS_A_GPU = 128 * 224 * 224  # pixels of a forward pass that leave no unit of a large GPU without work
+SMALL_IMAGES = 64  # pixels; a network for these sees little of a photograph
 
 # Recipe keys that are arguments of a network, and why a network lacks them.
 NETWORK_ARGUMENTS = {
@@ -187,6 +188,11 @@ def _size_notes(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[s
     recipe, side, published = cfg.recipe, cfg.datamodule.resolution, cfg.published.resolution
     if not one_size:
         sizes = {"tested": recipe.test_res, "trained": recipe.train_res}
+        if published <= SMALL_IMAGES:
+            return [
+                f"{arch} and recipe.train_res={recipe.train_res} are for small images, and {data} has photographs: "
+                "experiment=own_photos fits them"
+            ]
         return [
             f"{arch} was published at {published}, and is {verb} at {size}"
             for verb, size in sizes.items()
