@@ -44,4 +44,4 @@ if __name__ == "__main__":
     file = RESULTS / f"{name}.csv"
     if sweeps:
         collect(sweeps, file)
-    charts.save(charts.curves(read(file), TITLE, size=None), file.with_suffix(".svg"))
+    charts.save(charts.curves(read(file), TITLE, small=False), file.with_suffix(".svg"))

@@ -26,7 +26,6 @@ matplotlib.style.use(Path(__file__).with_name("chart.mplstyle"))
 GROUND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}  # of letters over points
 SMALL = (6.4, 4.0)  # inches of a chart that stands beside another one
 MOST = 7  # curves of a chart, one for each colour
-Size = tuple[float, float]
 Curves = Mapping[str, Mapping[float, Sequence[float]]]  # by name and epoch, the values of all seeds
 
 # What a page has no use for, and the colours that it has its own of (templates/page.css).
@@ -75,19 +74,17 @@ def printable(text: str) -> str:
 
 
 def curves(
-    series: Curves, title: str, size: Size | None = SMALL, stops: Sequence[float] = (), best: bool = False
+    series: Curves, title: str, *, small: bool = True, stops: Sequence[float] = (), best: bool = False
 ) -> Figure:
     """Lines over epochs: means over seeds, with a band from the lowest to the highest.
 
     Args:
+        small: whether it stands in a page, which writes the names of the curves below it.
         stops: epochs at which the run was stopped and continued, as ticks on the axis.
         best: whether to mark the highest point of the first curve.
     """
-    figure = Figure(figsize=size)
-    axes = figure.subplots()
-    axes.set(xlabel="epoch", title=title)
+    figure, axes = _panel(title, "epoch", SMALL if small else None)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(axis="y")
     for name, points in series.items():
         epochs, values, means = list(points), list(points.values()), list(map(fmean, points.values()))
         mark = "o" if len(epochs) == 1 else "-"
@@ -98,18 +95,15 @@ def curves(
         epoch, (value, *_) = max(next(iter(series.values())).items(), key=lambda point: point[1][0])
         axes.plot([epoch], [value], "ko", markersize=9, markerfacecolor="none", label=f"best, epoch {epoch:.0f}")
     _mark(axes, stops)
-    if size is None:
+    if not small:
         figure.legend(loc="outside right upper")
     return figure
 
 
 def rate_and_resolution(rates: Mapping[float, float], sides: Mapping[float, float], stops: Sequence[float]) -> Figure:
     """The learning rate on a logarithmic axis, and the side of the images on another one if it changes."""
-    figure = Figure(figsize=SMALL)
-    axes = figure.subplots()
-    axes.set(xlabel="epoch", title="learning rate" + (" and resolution" if sides else ""))
+    figure, axes = _panel("learning rate" + (" and resolution" if sides else ""), "epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(axis="y")
     axes.step(list(rates), list(rates.values()), where="mid", label="learning rate")
     _logarithmic(axes.yaxis)
     _mark(axes, stops)
@@ -136,6 +130,15 @@ def rate_range(rates: Sequence[float], losses: Sequence[float], smooth: Sequence
     return figure
 
 
+def _panel(title: str, label: str, size: tuple[float, float] | None = SMALL) -> tuple[Figure, Axes]:
+    """A chart with one pair of axes; label: of the horizontal one."""
+    figure = Figure(figsize=size)
+    axes = figure.subplots()
+    axes.set(title=title, xlabel=label)
+    axes.grid(axis="y")
+    return figure, axes
+
+
 def _mark(axes: Axes, stops: Sequence[float]) -> None:
     """Ticks on the horizontal axis."""
     for stop in stops:
@@ -153,10 +156,8 @@ def _logarithmic(axis: Any, formatter: Any = "{x:g}") -> None:
 
 def reliability(before: Calibration, after: Calibration) -> Figure:
     """Accuracy by confidence; the area of a point is its number of images."""
-    figure = Figure(figsize=SMALL)
-    axes = figure.subplots()
-    axes.set(xlabel="probability of the answer", title="share of right answers", xlim=(0, 1.02), ylim=(0, 1.02))
-    axes.grid(axis="both")
+    figure, axes = _panel("share of right answers", "probability of the answer")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
     axes.plot([0, 1], [0, 1], color="k", linewidth=1, linestyle="--")
     for name, found, colour, marker in (("as it is", before, "C0", "o"), ("rescaled", after, "C4", "D")):
         full = found.images > 0
@@ -167,10 +168,7 @@ def reliability(before: Calibration, after: Calibration) -> Figure:
 
 def scatter(points: Mapping[str, Sequence[tuple[float, float]]], title: str, label: str) -> Figure:
     """Points (x, y) of up to MOST groups with names, in colours; those of further ones in grey."""
-    figure = Figure(figsize=SMALL)
-    axes = figure.subplots()
-    axes.set(xlabel=label, title=title)
-    axes.grid(axis="both")
+    figure, axes = _panel(title, label)
     for place, (name, members) in enumerate(points.items()):
         grey = place >= MOST
         x, y = numpy.array(members).reshape(-1, 2).T
@@ -181,15 +179,13 @@ def scatter(points: Mapping[str, Sequence[tuple[float, float]]], title: str, lab
 
 def effect(points: Mapping[str, Sequence[float]], key: str) -> Figure:
     """Values by those of a key, numbers in their order, and a line through the means."""
-    figure = Figure(figsize=SMALL)
-    axes = figure.subplots()
-    axes.set(xlabel=printable(key), title="top-1")
-    axes.grid(axis="y")
+    figure, axes = _panel("top-1", printable(key))
     values = sorted(points, key=_order)
     for place, value in enumerate(values):
         axes.plot([place] * len(points[value]), points[value], "o", color="C0", alpha=0.5)
     axes.plot(range(len(values)), [fmean(points[value]) for value in values], "C4")
-    axes.set_xticks(range(len(values)), map(printable, values))
+    some = range(0, len(values), -(-len(values) // 8))
+    axes.set_xticks(some, [printable(values[place]) for place in some])
     return figure
 
 

@@ -82,9 +82,8 @@ def calibration(confidence: ndarray, correct: ndarray, bins: int = BINS) -> Cali
 
 
 class Softmax(NamedTuple):
-    """What a softmax at another temperature needs. Classes beyond the first k share the remaining probability equally,
-    so up to k classes it is exact.
-    """
+    """Logits, for a softmax at another temperature. It is exact up to k classes: those beyond share the remaining
+    probability equally."""
 
     top: ndarray  # (n, k) logits, the largest first
     rest: ndarray  # (n,) log of the summed exponentials of the other classes

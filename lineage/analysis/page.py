@@ -22,9 +22,7 @@ from lineage.analysis.run_files import RunFiles
 FEW = 40  # classes, up to which the page has a matrix of all pairs
 PAIRS, WRONG, MAPS, PLACED = 30, 24, 12, 2000  # most pairs, wrong images, those with cam, images on the map of classes
 SIDE = 160  # pixels of a photograph
-CURVES = {
-    "validation": "val_{}", "training": "train_{}", "validation, weights not averaged": "val_raw_{}",
-}  # fmt: skip
+CURVES = {"validation": "val_{}", "training": "train_{}", "validation, weights not averaged": "val_raw_{}"}
 
 
 @dataclass
@@ -209,12 +207,12 @@ def _believed(record: Record) -> dict[str, Any]:
 def _places(record: Record) -> dict[str, Any]:
     """The map of classes: t-SNE of the logits of images that are spread evenly over the record."""
     rows = numpy.unique(numpy.linspace(0, len(record) - 1, PLACED).astype(int))
-    if len(rows) < 30:
+    logits = record.log_probabilities(rows)
+    if len(rows) < 30 or not numpy.ptp(logits, axis=0).any():  # too few, or all equal
         return {"map": None}
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    logits = record.log_probabilities(rows)
     with threadpool_limits(1):  # for the same places each time
         tsne = TSNE(perplexity=min(30, len(rows) / 4), angle=0.7, max_iter=500, random_state=0)
         places = tsne.fit_transform(logits)

@@ -115,21 +115,19 @@ class Record:
 
     @property
     def softmax(self) -> measures.Softmax:
-        """For other temperatures."""
-        probability, log_sum_exp = self.columns["top_probability"].astype(numpy.float64), self.columns["log_sum_exp"]
+        """The logits, less a number for each image, which changes no softmax."""
         tiny = numpy.finfo(numpy.float32).tiny
-        top, rest = numpy.maximum(probability, tiny), numpy.maximum(1 - probability.sum(axis=1), tiny)
-        others = len(self.classes) - probability.shape[1]
-        logits = numpy.log(top) + log_sum_exp[:, None]
-        return measures.Softmax(logits, numpy.log(rest) + log_sum_exp, others, self.columns["true_logit"])
+        top = numpy.nan_to_num(self.columns["top_probability"].astype(numpy.float64))
+        rest = numpy.log(numpy.maximum(1 - top.sum(axis=1), tiny))
+        true = self.columns["true_logit"] - self.columns["log_sum_exp"]
+        return measures.Softmax(numpy.log(numpy.maximum(top, tiny)), rest, len(self.classes) - top.shape[1], true)
 
     def log_probabilities(self, rows: ndarray) -> ndarray:
         """(n, K) float32 of some images; classes beyond the kept ones share the remaining probability equally."""
-        softmax, log_sum_exp = self.softmax, self.columns["log_sum_exp"][rows]
-        rest = softmax.rest[rows] - numpy.log(max(softmax.others, 1)) - log_sum_exp
-        found = numpy.repeat(rest[:, None], len(self.classes), axis=1).astype(numpy.float32)
-        numpy.put_along_axis(found, self.columns["top_class"][rows], softmax.top[rows] - log_sum_exp[:, None], axis=1)
-        return found
+        top, rest, others, _ = self.softmax
+        found = numpy.repeat(rest[rows, None] - numpy.log(max(others, 1)), len(self.classes), axis=1)
+        numpy.put_along_axis(found, self.columns["top_class"][rows].astype(numpy.int64), top[rows], axis=1)
+        return found.astype(numpy.float32)
 
     def most_confidently_wrong(self, count: int) -> list[int]:
         """Rows of the wrong predictions, the most probable first."""

@@ -49,10 +49,10 @@ class RunFiles:
         """The rows of metrics.csv at the end of an epoch."""
         try:
             rows = csv.DictReader(io.StringIO(read_text(self.folder / "metrics.csv", 2**28)))
-            found = [{key: _number(value) for key, value in row.items() if key and value} for row in rows]
+            found = [{key: n for key, value in row.items() if isfinite(n := _number(value))} for row in rows]
         except (OSError, ValueError, csv.Error):
             return []
-        return [row for row in found if row.get("epoch", 0) > 0 and "test_loss" not in row]
+        return [row for row in found if row.get("epoch", 0) > 0 and "lr" in row]
 
     def curve(self, metric: str) -> dict[float, list[float]]:
         """By epoch."""

@@ -42,7 +42,7 @@ def written(folder, name: str = NASTY[0], seed: int = 0, lr: str = "0.1", classe
         rows = csv.DictWriter(file, ["epoch", "step", "lr", "train_loss", "val_loss", "val_top1", "test_loss"])
         rows.writeheader()
         rows.writerows({"epoch": e, "step": 10 * e, "lr": 0.1 / e, "val_loss": 1 / e, "val_top1": 0.4} for e in (1, 2))
-        rows.writerow({"epoch": 2, "step": 20, "test_loss": 1})
+        rows.writerow({"epoch": 2, "step": 20, "test_loss": 1})  # of a run before the test had its row
     (folder / "train.log").write_text("2026-11-30 12:00:00 run: x  continues: at step 1,0, from last.ckpt\n")
     return RunFiles(name, folder)
 
@@ -111,6 +111,15 @@ def test_what_a_run_lacks_is_left_out(tmp_path):
     (files.folder / "results.json").write_text("[1")
     with pytest.raises(UserError, match="damaged"):
         run_page(RunFiles("bare", files.folder), Extras())
+
+
+def test_a_run_that_diverged_has_a_page(tmp_path):
+    files = written(tmp_path / "run")
+    record = files.records[0]
+    lost = {name: values * numpy.nan for name, values in record.columns.items() if values.dtype.kind == "f"}
+    type(record)(**{**vars(record), "columns": {**record.columns, **lost}}).write(files.folder / "evaluations" / "test")
+    shutil.rmtree(files.folder / "evaluations" / record.name)
+    assert "nan" in run_page(RunFiles("lost", files.folder), extras())
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
