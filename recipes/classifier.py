@@ -1,8 +1,8 @@
 """The LightningModule. One call of `training_step` takes one optimiser step of the recipe, in micro-batches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sized
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,10 @@ from lineage.recipes.optim.schedules import learning_rate, whiten_bias_rate
 from lineage.recipes.resuming import TrainingState
 
 Batch = tuple[Tensor, Tensor, Tensor, int, float]  # images, labels, sample keys, chunk, weight
+
+
+class Batches(Iterable[Batch], Sized, Protocol):
+    """The micro-batches of a step. They are iterated over once: each may be made when it is asked for."""
 
 
 class Classifier(TrainingState):
@@ -31,7 +35,7 @@ class Classifier(TrainingState):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.recipe, self.network)
 
-    def training_step(self, batches: Sequence[Batch], batch_index: int) -> None:
+    def training_step(self, batches: Batches, batch_index: int) -> None:
         """Take one optimiser step.
 
         Args:
@@ -60,7 +64,7 @@ class Classifier(TrainingState):
         if self.trainer.is_last_batch:
             self._compute_train_metrics()
 
-    def _accumulate_gradients(self, batches: Sequence[Batch], step: int) -> Tensor:
+    def _accumulate_gradients(self, batches: Batches, step: int) -> Tensor:
         """The forward and backward pass of each micro-batch; returns this device's share of the step's mean loss."""
         shares: list[Tensor] = []
         count = 0
