@@ -4,8 +4,8 @@ from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
-from lineage.analysis.page import Extras
-from lineage.analysis.run_files import RunFiles
+from lineage.analysis.pages.run import Extras
+from lineage.analysis.pages.run_files import RunFiles
 from lineage.config.completion import with_run
 from lineage.config.derived import eval_size
 from lineage.errors import UserError

@@ -28,7 +28,7 @@ SMALL = (6.4, 4.0)  # inches of a chart that stands beside another one
 MOST = 7  # curves of a chart, one for each colour
 Curves = Mapping[str, Mapping[float, Sequence[float]]]  # by name and epoch, the values of all seeds
 
-# What a page has no use for, and the colours that it has its own of (templates/page.css).
+# What a page has no use for, and the colours that it has its own of (pages/templates/page.css).
 NEEDLESS = (
     r'(?s)^.*?(?=<svg)|<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>| xmlns(:\w+)?=\S*"| version=\S*"|\n'
     r'| (width|height)="[\d.]+pt"| id="[\w.]+_\d+"| font-family: [^;]*;| transform="rotate\(-0 .*?"'

@@ -20,25 +20,25 @@ def run(cfg: DictConfig) -> None:
     if not names:
         raise UserError("Nothing to report: name run=NAME, a sweep, or several runs: run=[a,b].")
 
-    from lineage.analysis import page
-    from lineage.analysis.run_files import RunFiles
+    from lineage.analysis.pages.run import Extras, run_page
+    from lineage.analysis.pages.run_files import RunFiles
 
     jobs = load_jobs(runs / names[0]) if len(names) == 1 else []
     files = [RunFiles(job.folder.name, job.folder) for job in jobs if job.folder.exists()]
     files = files or [RunFiles(name, find_run(runs, name)) for name in names]
     if len(files) > 1:
-        from lineage.analysis import comparison
+        from lineage.analysis.pages.comparison import comparison_page
 
         out = (runs / names[0] / "report.html") if jobs else runs / "comparison.html"
-        text = comparison.comparison_page(files, names[0] if jobs else " and ".join(names))
+        text = comparison_page(files, names[0] if jobs else " and ".join(names))
     else:
         out = files[0].folder / "report.html"
-        extras = page.Extras(read_config(files[0].folder / "config.yaml"), expected(str(files[0].results["recipe"])))
+        extras = Extras(read_config(files[0].folder / "config.yaml"), expected(str(files[0].results["recipe"])))
         if cfg.pictures:
             from lineage.showing import show
 
             show(extras, cfg, files[0])
-        text = page.run_page(files[0], extras)
+        text = run_page(files[0], extras)
     out = out if cfg.out is None else Path(cfg.out)
     write_whole(out, text, "choose out=FILE")
     print(f"{out}, {len(text.encode()) / 1000:,.0f} kB")

@@ -12,9 +12,9 @@ import numpy
 import pytest
 from unit.analysis.test_record import made
 
-from lineage.analysis.comparison import comparison_page
-from lineage.analysis.page import Extras, run_page
-from lineage.analysis.run_files import RunFiles
+from lineage.analysis.pages.comparison import comparison_page
+from lineage.analysis.pages.run import Extras, run_page
+from lineage.analysis.pages.run_files import RunFiles
 from lineage.errors import UserError
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -12,8 +12,8 @@ from markupsafe import Markup
 from scipy.stats import binomtest
 
 from lineage.analysis import charts
-from lineage.analysis.page import render
-from lineage.analysis.run_files import RunFiles
+from lineage.analysis.pages.run import render
+from lineage.analysis.pages.run_files import RunFiles
 from lineage.errors import UserError
 
 COLUMNS = ("seed", "val_top1", "test_top1", "test_loss", "parameters", "macs", "seconds", "images_per_second")

@@ -16,8 +16,8 @@ from PIL import Image
 
 from lineage.analysis import charts, measures
 from lineage.analysis.contact_sheet import Pair
+from lineage.analysis.pages.run_files import RunFiles
 from lineage.analysis.record import Record
-from lineage.analysis.run_files import RunFiles
 
 FEW = 40  # classes, up to which the page has a matrix of all pairs
 PAIRS, WRONG, MAPS, PLACED = 30, 24, 12, 2000  # most pairs, wrong images, those with cam, images on the map of classes
@@ -89,7 +89,7 @@ def environment(escape: Callable[[str], str] = str) -> Environment:
         return escape(charts.printable(value)) if type(value) is str else value
 
     found = Environment(
-        loader=PackageLoader("lineage.analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("lineage.analysis.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=shown,
     )  # fmt: skip
     percent = "{:.1f}\u202f%".format

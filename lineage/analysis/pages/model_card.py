@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from lineage.analysis.charts import printable
-from lineage.analysis.page import environment
+from lineage.analysis.pages.run import environment
+from lineage.analysis.pages.run_files import RunFiles
 from lineage.analysis.record import summary
-from lineage.analysis.run_files import RunFiles
 
 
 def model_card(files: RunFiles, classes: Sequence[str], expected: str) -> str:
