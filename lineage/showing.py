@@ -1,5 +1,6 @@
 """What a run's network and data add to its page: a drawing, images, and the places that speak for a class."""
 
+import os
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
@@ -21,9 +22,11 @@ with loading():
     from lineage.anatomy.cost import SkipInitialisation
     from lineage.anatomy.drawing.svg import draw
     from lineage.anatomy.table import dissect
+    from lineage.datamodules.errors import DataError
     from lineage.recipes.augment.device import Normalise
     from lineage.recipes.augment.host import EvalCrop
     from lineage.reporting.training_images import evaluation_images, pairs
+    from lineage.running.evaluations import paths
 
 STEP = 8  # images of the first step that a page shows
 
@@ -63,8 +66,9 @@ def _show_images(extras: Extras, cfg: DictConfig, files: RunFiles, data: Any) ->
         return
     record = files.records[0]
     images = getattr(data, record.split, data.test)
-    index = torch.from_numpy(record.columns["index"].astype(numpy.int64))
-    if index.max() >= len(images) or images.labels.cpu()[index].tolist() != record.label.tolist():
+    index = record.columns["index"]
+    known = index.max() < len(images) and images.labels.cpu()[index].tolist() == record.label.tolist()
+    if not known or [os.fsencode(name) for name in paths(images, data.root, index)] != record.columns["path"].tolist():
         raise UserError("The images have changed since the evaluation; evaluate.py writes it again.")
     view = None if images.one_size else EvalCrop(assemble.recipe(cfg), exact=getattr(data, "exact_evaluation", True))
     data.connect_evaluation(1, view)
@@ -72,7 +76,11 @@ def _show_images(extras: Extras, cfg: DictConfig, files: RunFiles, data: Any) ->
     normalise = Normalise(data.mean, data.std)
 
     def image(index: int) -> numpy.ndarray:
-        return evaluation_images(data, torch.tensor([index]), images)[0]
+        try:
+            return evaluation_images(data, torch.tensor([index]), images)[0]
+        except DataError as error:
+            extras.missing.append(str(error).split("\n")[0])
+            return numpy.zeros((eval_size(cfg), eval_size(cfg), data.channels), numpy.uint8)
 
     def cam(index: int, one: int) -> numpy.ndarray:
         shown = image(index)
@@ -81,7 +89,7 @@ def _show_images(extras: Extras, cfg: DictConfig, files: RunFiles, data: Any) ->
         return numpy.asarray(overlaid(numpy.broadcast_to(shown[..., :3], (*shown.shape[:2], 3)), maps[0].numpy()))
 
     extras.image = image
-    cam(0, 0)  # raises UserError: it has no maps
+    cam(int(index[0]), 0)  # raises UserError: it has no maps
     extras.cam = cam
 
 

@@ -58,13 +58,14 @@ def inline(figure: Figure, description: str) -> Markup:
 
 def _legend(figure: Figure) -> Markup:
     """The names of the curves, below the chart, where they may take several lines."""
-    found = Markup("")
+    entries: list[Any] = []
     for axes in figure.axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            painted: Any = handle
-            colour = to_hex(painted.get_color() if isinstance(painted, Line2D) else painted.get_facecolor()[0])
-            found += Markup('<li style="--c:{}">{}</li>').format(OURS.get(colour, colour), label)
-    return Markup('<ul class="legend">{}</ul>').format(found) if found else found
+        entries += zip(*axes.get_legend_handles_labels(), strict=True)
+    found = Markup("")
+    for handle, label in entries if len(entries) > 1 else ():
+        colour = to_hex(handle.get_color() if isinstance(handle, Line2D) else handle.get_facecolor()[0])
+        found += Markup('<li style="--c:{}">{}</li>').format(OURS.get(colour, colour), label)
+    return Markup('<ul class="legend">{}</ul>').format(found)
 
 
 def printable(text: str) -> str:
@@ -104,12 +105,12 @@ def rate_and_resolution(rates: Mapping[float, float], sides: Mapping[float, floa
     """The learning rate on a logarithmic axis, and the side of the images on another one if it changes."""
     figure, axes = _panel("learning rate" + (" and resolution" if sides else ""), "epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.step(list(rates), list(rates.values()), where="mid", label="learning rate")
+    axes.step(list(rates), list(rates.values()), label="learning rate")
     _logarithmic(axes.yaxis)
     _mark(axes, stops)
     if sides:
         other = axes.twinx()
-        other.step(list(sides), list(sides.values()), "C4", where="mid", linestyle="--", label="pixels")
+        other.step(list(sides), list(sides.values()), "C4", linestyle="--", label="pixels")
         other.set_ylim(0)
     return figure
 

@@ -97,12 +97,16 @@ def environment(escape: Callable[[str], str] = str) -> Environment:
     return found
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
     """With three digits, or the whole part: 0.0123, 1.23, 1,234."""
+    if value is None:
+        return "?"
     return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.3g}"
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{seconds:.3g} s" if seconds < 60 else f"{hours} h {minutes} min" if hours else f"{minutes} min"
 

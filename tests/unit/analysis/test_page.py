@@ -10,9 +10,11 @@ from html.parser import HTMLParser
 
 import numpy
 import pytest
+import yaml
 from unit.analysis.test_record import made
 
 from lineage.analysis.pages.comparison import comparison_page
+from lineage.analysis.pages.model_card import model_card
 from lineage.analysis.pages.run import Extras, run_page
 from lineage.analysis.pages.run_files import RunFiles
 from lineage.errors import UserError
@@ -111,6 +113,12 @@ def test_what_a_run_lacks_is_left_out(tmp_path):
     (files.folder / "results.json").write_text("[1")
     with pytest.raises(UserError, match="damaged"):
         run_page(RunFiles("bare", files.folder), Extras())
+
+
+def test_a_model_card(tmp_path):
+    _, front, text = model_card(written(tmp_path / "run"), ["a", "b"], NASTY[0]).split("---\n", 2)
+    assert yaml.safe_load(front)["model-index"][0]["results"][0]["metrics"][0]["type"] == "accuracy"
+    assert "| test-last | 400 |" in text and "2 classes" in text and NASTY[0] not in text.partition("    python")[0]
 
 
 def test_a_run_that_diverged_has_a_page(tmp_path):
