@@ -1,9 +1,10 @@
-"""The record of an evaluation: a folder RUN/evaluations/<split>-<weights>[-<what differs>] of two files.
+"""The record of an evaluation: a folder below RUN/evaluations/ of two files.
 
 evaluation.json has the metrics and what they were computed with; predictions.npz has a row for each image, in the order
 of the data: see COLUMNS. Neither has a time, so the same evaluation writes the same bytes.
 """
 
+import hashlib
 import io
 import json
 import re
@@ -67,9 +68,10 @@ class Record:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
-        parts = (self.split, self.weights, self.differs)
-        return "-".join(re.sub(r"[^A-Za-z0-9._=+-]+", "-", part)[:80] for part in parts if part)
+        """Of its folder: <split>-<weights>[-<what differs>], safe in a shell."""
+        plain = "-".join(filter(None, (self.split, self.weights, self.differs)))
+        name = re.sub(r"[^A-Za-z0-9._=+,-]+", "-", plain)[:140]
+        return name if name == plain else f"{name}-{hashlib.blake2b(plain.encode(), digest_size=4).hexdigest()}"
 
     def __len__(self) -> int:
         return len(self.label)

@@ -1,5 +1,7 @@
 """The record of an evaluation against scikit-learn, torchmetrics and formulas in float64; its files."""
 
+from dataclasses import replace
+
 import numpy
 import pytest
 import torch
@@ -65,6 +67,13 @@ def test_a_record_comes_back_with_the_same_bytes(tmp_path):
     assert again.columns["path"][0] == b"a/\xff.png" and again.name == "test-last" and again.values() == record.values()
     numpy.testing.assert_array_equal(again.columns["logits"], logits.astype(numpy.float16))
     assert not records.keeps_logits(50_000, 1_000) and records.keeps_logits(50_000, 600)
+
+
+def test_different_evaluations_have_different_folders():
+    record, _ = made()
+    names = [replace(record, differs=differs).name for differs in ("crop=1", "x" * 200, "x" * 201, "a/b", "a b")]
+    assert names[0] == "test-last-crop=1" and len(set(names)) == 5
+    assert all(len(name) < 160 and "/" not in name for name in names)
 
 
 @pytest.mark.parametrize(
