@@ -7,6 +7,7 @@ of the data: see COLUMNS. Neither has a time, so the same evaluation writes the 
 import hashlib
 import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -71,7 +72,7 @@ class Record:
         """Of its folder: <split>-<weights>[-<what differs>], safe in a shell."""
         plain = "-".join(filter(None, (self.split, self.weights, self.differs)))
         name = re.sub(r"[^A-Za-z0-9._=+,-]+", "-", plain)[:140]
-        return name if name == plain else f"{name}-{hashlib.blake2b(plain.encode(), digest_size=4).hexdigest()}"
+        return name if name == plain else f"{name}-{hashlib.blake2b(os.fsencode(plain), digest_size=4).hexdigest()}"
 
     def __len__(self) -> int:
         return len(self.label)
