@@ -1,13 +1,35 @@
-"""Which tensor of torchvision's or timm's networks is which of ours."""
+"""Which tensor of torchvision's or timm's networks is which of ours, by the tables of names.yaml."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+import yaml
 from torch import Tensor
 
-from lineage.weights import timm_names, torchvision_names
+Row = tuple[re.Pattern[str], str]  # our names of a module, and the library's
 
-TABLES = {"torchvision": torchvision_names.TABLES, "timm": timm_names.TABLES}
+
+@cache
+def tables(library: str) -> list[list[Row]]:
+    """The library's tables in names.yaml."""
+    families = yaml.safe_load(Path(__file__).with_name("names.yaml").read_text())[library].values()
+    return [[(_pattern(ours), theirs) for ours, theirs in _rows(family)] for family in families]
+
+
+def _rows(table: Mapping[str, Any], ours: str = "", theirs: str = "") -> Iterator[tuple[str, str]]:
+    """The rows of a table by module, one for each convolution and normalisation; `ours`, `theirs`: what is before."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            our_part, their_part = name.split(" -> ")
+            yield from _rows(value, f"{ours}{our_part}.", f"{theirs}{their_part}.")
+            continue
+        module, _, norm = f"{theirs}{value}".partition("|")
+        yield f"{ours}{name}.conv" if norm else f"{ours}{name}", module
+        if norm:
+            yield f"{ours}{name}.norm", module[: module.rfind(".") + 1] + norm
 
 
 def their_names(tensors: Mapping[str, Tensor], library: str) -> dict[str, str] | None:
@@ -22,8 +44,7 @@ def their_names(tensors: Mapping[str, Tensor], library: str) -> dict[str, str] |
     """
     modules = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
     numbered = number_vgg_layers(modules)
-    for table in TABLES[library]:
-        rows = [(_pattern(ours), theirs) for ours, theirs in table.items()]
+    for rows in tables(library):
         found = {module: _their_module(numbered[module], rows) for module in modules}
         if all(found.values()):
             return {name: _with_parameter(str(found[name.rpartition(".")[0]]), name) for name in tensors}
@@ -52,7 +73,7 @@ def _pattern(ours: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{(\w)\\\}", r"(?P<\1>\\d+)", re.escape(ours)))
 
 
-def _their_module(module: str, rows: Iterable[tuple[re.Pattern[str], str]]) -> str | None:
+def _their_module(module: str, rows: Iterable[Row]) -> str | None:
     for pattern, theirs in rows:
         if numbers := pattern.fullmatch(module):
             return re.sub(r"\{(\w)([+-]\d+)?\}", lambda m: str(int(numbers[m[1]]) + int(m[2] or 0)), theirs)
