@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 from doors import command, finished, refused, results, start
-from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, flat, kill_once_saved, rows, saved
+from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, assert_same_state, flat, kill_once_saved, rows, saved
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
@@ -190,6 +190,23 @@ def test_best_is_named_after_a_kill_between_two_files(tmp_path):
     finished(tmp_path, "train", *words)
     assert_same_run(tmp_path / "before", folder)
     assert best.samefile(folder / "checkpoints" / "last.ckpt")
+
+
+def test_a_finished_run_is_trained_longer(tmp_path, short):
+    """With rates that do not depend on the length it is the run that was longer from the first, also after a kill."""
+    words = (*SHORT, "recipe.epochs=4")
+    finished(tmp_path, "train", *words, "run=straight")
+    assert (
+        "To train it longer, say recipe.epochs= more than 2" in finished(tmp_path, "train", *SHORT, "run=short").stdout
+    )
+    kill_once_saved(short, 2, *words, "trainer.checkpoint_steps=1")  # the first is that of the shorter run
+    assert not (short / "results.json").exists()
+    finished(tmp_path, "train", *words, "run=short")
+    assert_same_state(tmp_path / "runs" / "straight", short, but=".notes")
+    straight, longer = results(tmp_path / "runs" / "straight"), results(short)
+    assert all(straight[name] == longer[name] for name in ("test_top1", "test_loss", "epochs", "steps"))
+    assert any("recipe.epochs was 2 up to step" in note for note in longer["notes"])
+    assert "recipe.epochs=4" in refused(tmp_path, "train", *words, "run=short", "recipe.epochs=3")
 
 
 def test_another_run_under_its_name(tmp_path, short):
