@@ -1,12 +1,14 @@
 """Files written whole or not at all, folders with one writer, and the reason in an OSError."""
 
+import csv
 import errno
+import io
 import json
 import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -46,6 +48,15 @@ def write_whole(path: Path, content: str | bytes, instead: str = "choose runs=FO
             file.write(content)
     except OSError as error:
         raise UserError(cannot_write(path, error, instead)) from error
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows whole, below the names of their columns. Raises UserError: the file cannot be written."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())
 
 
 def cannot_write(path: Path, error: BaseException, instead: str = "choose runs=FOLDER") -> str:

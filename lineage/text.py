@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+# What a note begins with that acts on the result, and one that may make it worthless. The others are harmless.
+CAREFUL, DANGER = "careful: ", "danger: "
+
 
 def nearest(word: str, words: Iterable[str], prefix: str = "") -> str:
     """The sentence " Did you mean X?", X being the most similar of `words` after `prefix`; or nothing.

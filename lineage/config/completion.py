@@ -21,7 +21,7 @@ from lineage.config.trust import check_target, trusted_packages
 from lineage.errors import Finished, UserError
 from lineage.recipes.recipe import Recipe
 from lineage.running import directory
-from lineage.sweeps.jobs import find_run, job_name
+from lineage.sweeps.jobs import find_run, make_jobs
 from lineage.weights.preprocessing import LIBRARIES, weights_file
 
 # Data sets whose YAML may leave values null, and the functions, of modules without torch, that infer them.
@@ -56,7 +56,8 @@ def complete(cfg: DictConfig) -> DictConfig:
     hydra: Any = HydraConfig.get()
     if hydra.job.config_name == "train":
         if hydra.mode == RunMode.MULTIRUN:  # a job of a launcher that runs it in its own process
-            cfg.run = f"{cfg.run}/{job_name(list(hydra.overrides.task))}"
+            (job,) = make_jobs(directory.folder_of(cfg), [list(hydra.overrides.task)])
+            cfg.run = f"{cfg.run}/{job.folder.name}"
         _continue_earlier_run(cfg, inferred)
     return cfg
 

@@ -1,7 +1,7 @@
-"""metrics.csv: a row per epoch and one every few steps. Lightning's CSVLogger would delete it as a run continues."""
+"""metrics.csv, a row per epoch, and steps.csv, one every few steps. Lightning's CSVLogger would delete them as a run
+continues."""
 
 import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,22 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lineage.errors import UserError
-from lineage.files import cannot_write, write_whole
+from lineage.files import cannot_write, write_csv
 
-COLUMNS = (
-    "epoch step lr step_loss train_loss train_top1 val_loss val_top1 val_top5 test_loss test_top1 test_top5 "
-    "images_per_second seconds"
-).split()
+EPOCHS, STEPS = "metrics.csv", "steps.csv"
+COLUMNS = {
+    EPOCHS: (
+        "epoch step lr train_loss train_top1 val_loss val_top1 val_top5 test_loss test_top1 test_top5 "
+        "images_per_second seconds"
+    ).split(),
+    STEPS: ["step", "lr", "step_loss"],
+}
 
 
 class MetricsCSV(Logger):
-    """Appends a row per call. It has COLUMNS, then a column for each further metric in the order of appearance.
+    """Appends a row per call; the metrics of the test complete the row of the last epoch.
+
+    A file has its COLUMNS, then one for each further metric in the order of appearance.
 
     Args:
         folder: the run directory.
@@ -27,8 +33,8 @@ class MetricsCSV(Logger):
 
     def __init__(self, folder: str) -> None:
         super().__init__()
-        self.path = Path(folder) / "metrics.csv"
-        self.columns: list[str] = []
+        self.folder = Path(folder)
+        self.columns: dict[str, list[str]] = {}
 
     name, version = "csv", ""
 
@@ -38,21 +44,23 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append a row. Raises UserError: the file cannot be written."""
-        row = {"step": step, **metrics}
-        if not self.columns:
-            self.columns, rows = read(self.path)
-            write(self.path, self.columns, rows)
-        if not row.keys() <= set(self.columns):
-            self.columns += [name for name in row if name not in self.columns]
-            write(self.path, self.columns, read(self.path)[1])
+        is_test = "test_loss" in metrics
+        name = EPOCHS if is_test or "seconds" in metrics else STEPS
+        path, row = self.folder / name, {"step": step, **metrics}
+        columns = self.columns.setdefault(name, [])
+        if is_test or not columns or not row.keys() <= set(columns):
+            columns[:], rows = read(path)
+            columns += [metric for metric in row if metric not in columns]
+            earlier = rows.pop() if is_test and rows else {}
+            return write_csv(path, columns, [*rows, {**earlier, **row}])
         try:
-            with open(self.path, "a", newline="") as file:
-                csv.DictWriter(file, self.columns, restval="").writerow(row)
+            with open(path, "a", newline="") as file:
+                csv.DictWriter(file, columns, restval="").writerow(row)
         except OSError as error:
-            raise UserError(cannot_write(self.path, error)) from error
+            raise UserError(cannot_write(path, error)) from error
 
 
-def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+def read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     """Columns and complete rows; no rows if the file is missing, empty or has no column `step`."""
     try:
         lines = path.read_text().splitlines(keepends=True)
@@ -60,26 +68,20 @@ def read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         lines = []
     columns = next(csv.reader(lines[:1]), [])
     if "step" not in columns:
-        return list(COLUMNS), []
+        return list(COLUMNS[path.name]), []
     whole = [row for line, row in zip(lines[1:], csv.reader(lines[1:]), strict=False) if line.endswith("\n")]
     return columns, [dict(zip(columns, row, strict=True)) for row in whole if len(row) == len(columns)]
 
 
-def write(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue())
-
-
-def keep_until(path: Path, step: int) -> None:
-    """Drop the rows after `step`, from which the run continues, the rows of a test, and an incomplete last row."""
-    if not path.exists():
-        return
-    columns, rows = read(path)
-    kept = [row for row in rows if row["step"].isdigit() and _is_before(row, step) and not row.get("test_loss")]
-    write(path, columns, kept)
+def keep_until(folder: Path, step: int) -> None:
+    """Drop the rows after `step`, from which the run continues, what a test added, and an incomplete last row."""
+    for path in filter(Path.exists, (folder / name for name in COLUMNS)):
+        columns, rows = read(path)
+        kept = [row for row in rows if row["step"].isdigit() and _is_before(row, step)]
+        kept = [row for row in kept if row.get("train_loss") or not row.get("test_loss")]  # of an earlier version
+        write_csv(
+            path, columns, [{name: "" if name.startswith("test_") else row[name] for name in row} for row in kept]
+        )
 
 
 def _is_before(row: Mapping[str, str], step: int) -> bool:

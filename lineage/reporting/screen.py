@@ -1,12 +1,17 @@
 """The tables on the screen: what will run, and the results."""
 
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
+
+from lineage.analysis.record import Record, summary
+from lineage.text import CAREFUL, DANGER
 
 
 def console(quiet: bool = False) -> Console:
@@ -14,31 +19,53 @@ def console(quiet: bool = False) -> Console:
     return Console(quiet=quiet, width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
-def show_plan(console: Console, rows: Mapping[str, str], notes: Sequence[str]) -> None:
+def show_plan(console: Console, rows: Mapping[str, str | Path], notes: Sequence[str]) -> None:
     """Print a table of what will run, and the notes below it."""
-    console.print(_table(rows))
+    show_rows(console, rows)
     for note in notes:
-        console.print(Text("note: " + note, style="yellow"))
+        style = "bold red" if note.startswith(DANGER) else "yellow" if note.startswith(CAREFUL) else "dim"
+        console.print(Text(note if style != "dim" else f"note: {note}", style=style))
     console.print()
 
 
-def show_results(console: Console, results: Mapping[str, Any], run: str, dashboard: str | None) -> None:
-    rows = {f"test {name}": f"{results[f'test_{name}']:.4f}" for name in ("top1", "top5", "loss")}
+def show_results(
+    console: Console, results: Mapping[str, Any], record: Record, folder: Path, runs: str, dashboard: str | None
+) -> None:
+    found = summary(record, most=3)
+    rows: dict[str, str | Path] = {"test top-1": found["test top-1"], "worst classes": found["worst classes"]}
+    rows["test top-5, loss"] = f"{results['test_top5']:.4f}, {results['test_loss']:.4f}"
+    if best := next((name for name in results if name.startswith("best_") and name != "best_epoch"), None):
+        value = f"{best.removeprefix('best_')} {results[best]:.4f}"
+        rows = {"best": f"epoch {results['best_epoch']}, {value}", **rows}
     minutes, seconds = divmod(round(results["seconds"]), 60)
     rows["training"] = f"{minutes} min {seconds} s, {results['images_per_second']:,.0f} images/s"
     if results["skipped"]:
-        rows["left out"] = f"{len(results['skipped']):,} images that cannot be read: {run}/results.json lists them"
-    rows["run"] = run
+        rows["left out"] = f"{len(results['skipped']):,} images that cannot be read: {folder}/results.json lists them"
+    rows["run"] = folder
     if dashboard:
         rows["curves"] = dashboard
+    words = [f"run={folder.relative_to(runs)}", *([f"runs={runs}"] if runs != "runs" else ())]
+    rows["report"] = shlex.join(["lineage", "report", *words])
     console.print()
-    console.print(_table(rows))
+    show_rows(console, rows)
 
 
-def _table(rows: Mapping[str, str]) -> Table:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+def show_rows(console: Console, rows: Mapping[str, str | Path]) -> None:
+    """Print names and values, which are broken between words alone: paths stay whole."""
+    indent = max(map(len, rows)) + 2
     for name, value in rows.items():
-        table.add_row(name, Text(value))
-    return table
+        lines = [Text(str(value))]
+        if isinstance(value, str):
+            lines = list(lines[0].wrap(console, max(console.width - indent, 20), overflow="ignore"))
+        for place, line in enumerate(lines):
+            line.rstrip()
+            console.print(Text(("" if place else name).ljust(indent), "bold").append_text(line), soft_wrap=True)
+
+
+def show_table(console: Console, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print columns, numbers to the right. The last one, of names, is never broken."""
+    rows = [head, *rows]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for place, row in enumerate(rows):
+        cells = [" " * (width - cell_len(cell)) + cell for cell, width in zip(row[:-1], widths, strict=False)]
+        console.print(Text("  ".join([*cells, row[-1]]), style="" if place else "bold"), soft_wrap=True)

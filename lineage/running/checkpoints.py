@@ -6,6 +6,7 @@ import math
 import os
 import pickle
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile, ZipFile
@@ -91,11 +92,8 @@ class Checkpoints(ModelCheckpoint):
         found = trainer.callback_metrics
         if self.monitor not in found and "val_top1" in found:
             raise UserError(f"best={self.monitor}: there is no such metric; there are {', '.join(sorted(found))}.")
-        value = float(found.get(self.monitor, math.nan))
-        ahead = value - self.best if self.mode == "max" else self.best - value
-        improved = ahead > 0 or not (self.best_step or math.isnan(value))
-        if improved:
-            self.best, self.best_step = value, trainer.global_step
+        if improved := self.improves(found):
+            self.best, self.best_step = float(found[self.monitor]), trainer.global_step
             self._name_best()
             self.unwritten_best.clear()
         is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
@@ -106,6 +104,12 @@ class Checkpoints(ModelCheckpoint):
         self.save(trainer)
         if improved and trainer.is_global_zero:
             link(self.folder / LAST, self.folder / BEST)
+
+    def improves(self, metrics: Mapping[str, Any]) -> bool:
+        """Whether these are better than those of the best epoch until now."""
+        value = float(metrics.get(self.monitor, math.nan))
+        ahead = value - self.best if self.mode == "max" else self.best - value
+        return ahead > 0 or not (self.best_step or math.isnan(value))
 
     def save(self, trainer: pl.Trainer) -> None:
         while self.unwritten_best:

@@ -19,12 +19,11 @@ from lineage.datamodules.base import ImageDataModule
 from lineage.errors import Stopped
 from lineage.files import Lock, UserError, remove_temporary
 from lineage.recipes.classifier import Classifier
-from lineage.reporting import metrics_csv, results, screen
+from lineage.reporting import dashboards, metrics_csv, results, screen
 from lineage.reporting.clock import Clock
 from lineage.reporting.metric_rows import MetricRows
 from lineage.reporting.notes import batch_notes, precision_notes, resolution_notes, what_does_not_apply
 from lineage.reporting.progress_bar import RunProgressBar
-from lineage.reporting.tensorboard import TensorBoard
 from lineage.running import checkpoints, directory, evaluations
 from lineage.running.checkpoints import BEST, LAST, PREVIOUS, Checkpoints
 from lineage.running.ranks import Ranks
@@ -98,13 +97,12 @@ class Run:
                     remove_temporary(place)
                 checkpoints.repair(self.folder / "checkpoints", start)
                 handler = open_log(self.folder / "train.log")
-                tables = {logger.path for logger in trainer.loggers if isinstance(logger, metrics_csv.MetricsCSV)}
-                for table in {self.folder / "metrics.csv", *tables}:
-                    metrics_csv.keep_until(table, start.step)
+                tables = {logger.folder for logger in trainer.loggers if isinstance(logger, metrics_csv.MetricsCSV)}
+                for folder in {self.folder, *tables}:
+                    metrics_csv.keep_until(folder, start.step)
                 for logger in trainer.loggers:
-                    if start.step and isinstance(logger, TensorBoard):
+                    if start.step and isinstance(logger, dashboards.TensorBoard):
                         logger.keep_until(start.step)
-                    logger.log_hyperparams(OmegaConf.to_container(self.cfg, resolve=True))  # type: ignore[arg-type]
                 (self.folder / "results.json").unlink(missing_ok=True)  # first, so that a kill leaves a longer run
                 directory.save_config(self.folder, self.cfg, self.choices, self.overrides)
             for line in start.damaged:
@@ -168,7 +166,7 @@ class Run:
             "device": f"{trainer.world_size} x {trainer.device_name}, {trainer.precision}"
             + (", compiled" if trainer.compile else "")
             + (", micro-batches as CUDA graphs" if classifier.captures else ""),
-            "run": str(self.folder),
+            "run": self.folder,
         }
         if cfg.teacher is not None:
             rows["teacher"] = f"{cfg.teacher}, {cfg.recipe.distill}, {cfg.recipe.distill_share:g} of the loss"
@@ -178,6 +176,12 @@ class Run:
         log.info("  ".join(f"{name}: {value}" for name, value in rows.items()))
         for note in self.notes:
             log.info("note: %s", note)
+        dashboards.tell_start(self.rows, trainer, cfg, self.choices, self.overrides)
+        if trainer.is_global_zero:
+            dashboards.show_texts(self.rows, trainer, self.overrides, rows, self.notes)
+        if trainer.is_global_zero and start.path is None:
+            title = f"{self.choices['datamodule']} under {self.choices['recipe']}"
+            dashboards.show_first_step(self.rows, trainer, classifier, data, title)
 
     def test(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> dict[str, Any]:
         """Test, write results.json, show the last table; returns what results.json holds."""
@@ -191,16 +195,20 @@ class Run:
             trainer, classifier, data, self.preprocessing, split="test", weights=self.cfg.test_weights,
             checkpoint=weights,
         )  # fmt: skip
-        test = dict(record.metrics)
-        self.rows.write(trainer, {**test, "epoch": self.clock.epochs})
-        self.rows.close(trainer)
-        skipped = data.left_out()
-        found = {**test, **classifier.train_metrics, **validation, **self._facts(trainer), "skipped": skipped}
+        test, saved = dict(record.metrics), trainer.checkpoint_callback
+        assert isinstance(saved, Checkpoints)
+        best = {f"best_{saved.monitor}": saved.best, "best_epoch": saved.best_step // data.order.steps_per_epoch}
+        best = best if saved.best_step else {}  # without validation
+        found = {**test, **classifier.train_metrics, **validation, **best, **self._facts(trainer)}
+        found["skipped"] = data.left_out()
+        self.rows.write(trainer, {**test, "epoch": self.clock.epochs}, **best)
         if trainer.is_global_zero:
             record.write_below(self.folder)
             directory.save_results(self.folder, found)
-            screen.show_results(self.console, found, str(self.folder), self._dashboard())
+            screen.show_results(self.console, found, record, self.folder, str(self.cfg.runs), self._dashboard())
+            dashboards.tell_end(self.rows, trainer, found, record, data)
             log.info("results: %s", "  ".join(f"{name} {test[name]:.4f}" for name in test))
+        self.rows.close(trainer)
         return found
 
     def _facts(self, trainer: Trainer) -> dict[str, Any]:

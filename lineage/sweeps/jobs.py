@@ -5,12 +5,14 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from lineage.errors import UserError
-from lineage.files import read_json, write_whole
+from lineage.files import read_json, read_text, write_whole
 from lineage.running.directory import is_finished
 from lineage.text import nearest
 
@@ -28,11 +30,15 @@ class Job:
     folder: Path
 
 
-def job_name(overrides: Sequence[str]) -> str:
-    """A job's directory, made of its overrides, safe in a shell and for Hydra: recipe-wrn_seed-0."""
+def job_name(overrides: Sequence[str], shared: Collection[str] = ()) -> str:
+    """A job's directory, made of its overrides, safe in a shell and for Hydra: recipe-wrn_seed-0.
+
+    Args:
+        shared: overrides to leave out, which all jobs of the sweep have.
+    """
     kept = {"datamodule.root"} if set(NAMED_BY_ROOT) & set(overrides) else set()
-    keys = [override.split("=")[0].lstrip("+~") for override in overrides]
-    named = sorted(o for o, key in zip(overrides, keys, strict=True) if key in kept or not _is_left_out(key))
+    keys = {override: override.split("=")[0].lstrip("+~") for override in overrides if override not in shared}
+    named = sorted(override for override, key in keys.items() if key in kept or not _is_left_out(key))
     plain = "_".join(override.lstrip("+~").replace("=", "-", 1) for override in named) or "default"
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain)
     if name != plain or len(name) > 150:  # two different names may have become equal
@@ -45,8 +51,29 @@ def _is_left_out(key: str) -> bool:
 
 
 def make_jobs(sweep: Path, points: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
-    """The jobs of a grid's points, numbered from `first` + 1 on."""
-    return [Job(number, list(point), sweep / job_name(point)) for number, point in enumerate(points, start=first + 1)]
+    """The jobs of a grid's points, numbered from `first` + 1 on.
+
+    They are named by the overrides that not all have. A job that the sweep has already keeps its name, and where
+    another one has it, all overrides are in the name.
+    """
+    earlier = {job_name(job.overrides): job.folder for job in load_jobs(sweep)}
+    shared = set.intersection(*map(set, points)) if len(points) > 1 else set[str]()
+    jobs = []
+    for number, point in enumerate(points, start=first + 1):
+        whole, short = job_name(point), sweep / job_name(point, shared)
+        is_free = _name_of_words(short) in (None, whole) and short not in earlier.values()
+        own = sweep / whole
+        folder = earlier.get(whole) or (short if is_free and not own.exists() else own)
+        jobs.append(Job(number, list(point), folder))
+    return jobs
+
+
+def _name_of_words(folder: Path) -> str | None:
+    """The name that a run's whole command would have; None if there is no run."""
+    try:
+        return job_name(list(map(str, yaml.safe_load(read_text(folder / "overrides.yaml")))))
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        return None
 
 
 def check_each(points: Sequence[Sequence[str]], check: Callable[[Sequence[str]], None]) -> None:

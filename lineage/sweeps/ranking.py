@@ -5,14 +5,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from lineage.files import is_in_use
-from lineage.reporting.screen import console
+from lineage.files import is_in_use, write_csv
+from lineage.reporting.screen import console, show_table
 from lineage.running.directory import load_results
 from lineage.sweeps.jobs import Job, is_done, load_jobs
 
+NUMBERS = ("val_top1", "test_top1", "test_top5", "test_loss", "parameters", "macs", "seconds")  # of ranking.csv
 VARIED = ("seed", "datamodule.fold")  # keys over which means are taken
 
 
@@ -25,13 +23,17 @@ def show_ranking(sweep: Path, runs: Path, stopped: bool = False) -> bool:
     jobs = load_jobs(sweep)
     done = [(job, load_results(job.folder)) for job in jobs if is_done(job)]
     missing = [job for job in jobs if not is_done(job)]
+    ranked = sorted(done, key=lambda entry: -_top1(entry[1]))
     screen = console()
     screen.print()
-    screen.print(ranking(sorted(done, key=lambda entry: -_top1(entry[1]))))
+    show_table(screen, ("", "val top-1", "test top-1", "test loss", "seconds", "no.", "job"), ranking(ranked))
     groups = by_seed(done)
     if len(groups) < len(done):
         screen.print()
-        screen.print(means_over_seeds(groups))
+        show_table(screen, ("", "val top-1", "test top-1", "test loss", "seeds", "jobs"), means_over_seeds(groups))
+    if ranked:
+        write_ranking(sweep / "ranking.csv", ranked)
+        screen.print(f"\n{sweep}/ranking.csv", soft_wrap=True)
     for job in missing:
         log = job.folder / "train.log"
         timed_out = log.exists() and " Stopped by " in "".join(log.read_text().splitlines()[-1:])  # by trainer.max_time
@@ -49,13 +51,22 @@ def _top1(results: dict[str, Any]) -> float:
     return results.get("val_top1", -1.0)
 
 
-def ranking(ranked: Sequence[tuple[Job, dict[str, Any]]]) -> Table:
-    table = Table("", "val top-1", "test top-1", "test loss", "seconds", "no.", "job", box=None, padding=(0, 2, 0, 0))
+def ranking(ranked: Sequence[tuple[Job, dict[str, Any]]]) -> list[list[str]]:
+    rows = []
     for place, (job, results) in enumerate(ranked, start=1):
         numbers = (f"{results[n]:.4f}" if n in results else "-" for n in ("val_top1", "test_top1", "test_loss"))
-        seconds, name = f"{results['seconds']:.0f}", Text(job.folder.name, overflow="fold")
-        table.add_row(str(place), *numbers, seconds, str(job.number), name)
-    return table
+        rows.append([str(place), *numbers, f"{results['seconds']:.0f}", str(job.number), job.folder.name])
+    return rows
+
+
+def write_ranking(path: Path, ranked: Sequence[tuple[Job, dict[str, Any]]]) -> None:
+    """Write a row for each job: its place, number and directory, its numbers, and its overrides by their keys."""
+    rows = []
+    for place, (job, results) in enumerate(ranked, start=1):
+        words = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in job.overrides)}
+        numbers = {name: results.get(name, "") for name in NUMBERS}
+        rows.append({"place": place, "number": job.number, "job": job.folder.name, **numbers, **words})
+    write_csv(path, list(dict.fromkeys(key for row in rows for key in row)), rows)
 
 
 def by_seed(done: Iterable[tuple[Job, dict[str, Any]]]) -> dict[tuple[str, ...], list[dict[str, Any]]]:
@@ -67,19 +78,19 @@ def by_seed(done: Iterable[tuple[Job, dict[str, Any]]]) -> dict[tuple[str, ...],
     return found
 
 
-def means_over_seeds(groups: dict[tuple[str, ...], list[dict[str, Any]]]) -> Table:
+def means_over_seeds(groups: dict[tuple[str, ...], list[dict[str, Any]]]) -> list[list[str]]:
     """Mean and deviation (of a sample, n - 1) over the seeds of each group, best mean validation accuracy first.
 
     A group is named by the overrides that not all have.
     """
     shared = set.intersection(*map(set, groups))
-    table = Table("", "val top-1", "test top-1", "test loss", "seeds", "jobs", box=None, padding=(0, 2, 0, 0))
     ranked = sorted(groups.items(), key=lambda group: -fmean(map(_top1, group[1])))
+    rows = []
     for place, (overrides, runs) in enumerate(ranked, start=1):
         numbers = [_mean_and_deviation(runs, key) for key in ("val_top1", "test_top1", "test_loss")]
-        name = Text(" ".join(override for override in overrides if override not in shared) or "all", overflow="fold")
-        table.add_row(str(place), *numbers, str(len(runs)), name)
-    return table
+        name = " ".join(override for override in overrides if override not in shared) or "all"
+        rows.append([str(place), *numbers, str(len(runs)), name])
+    return rows
 
 
 def _mean_and_deviation(runs: Sequence[dict[str, Any]], key: str) -> str:

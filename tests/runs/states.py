@@ -24,9 +24,12 @@ OF_THE_COMMAND = ("overrides", "git")
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    """metrics.csv without the columns of time."""
-    with open(folder / "metrics.csv") as file:
-        return [{k: v for k, v in row.items() if k not in OF_THE_CLOCK} for row in csv.DictReader(file)]
+    """metrics.csv and steps.csv without the columns of time."""
+    found = []
+    for path in filter(Path.exists, (folder / "metrics.csv", folder / "steps.csv")):
+        with open(path) as file:
+            found += [{k: v for k, v in row.items() if k not in OF_THE_CLOCK} for row in csv.DictReader(file)]
+    return found
 
 
 def flat(name: str, value) -> dict:

@@ -11,7 +11,7 @@ from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, assert_same_st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from lineage.reporting.tensorboard import TensorBoard
+from lineage.reporting.dashboards import TensorBoard
 from lineage.running.checkpoints import CheckpointError, read
 
 pytestmark = pytest.mark.xdist_group("trained")  # one worker, one fixture
@@ -31,14 +31,18 @@ def short(trained, tmp_path):
 
 def test_a_run_leaves_what_it_should(whole):
     assert {path.name for path in whole.iterdir()} - {"evaluations"} == {
-        "config.yaml", "overrides.yaml", "train.log", "metrics.csv", "checkpoints", "results.json"
+        "config.yaml", "overrides.yaml", "train.log", "metrics.csv", "steps.csv", "checkpoints", "results.json"
     }  # fmt: skip
     assert {path.name for path in (whole / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt", "best.ckpt"}
     found = results(whole)
     assert found["steps"] == 15 and found["epochs"] == 3 and found["devices"] == 1 and found["seed"] == 0
     assert 0 <= found["test_top1"] <= found["test_top5"] <= 1 and found["images_per_second"] > 0
     assert any("mirror" in note for note in found["notes"])
-    assert [row["epoch"] for row in rows(whole) if row["epoch"]] == ["1", "2", "3", "3"]
+    epochs, steps = [row for row in rows(whole) if row.get("epoch")], [row for row in rows(whole) if "epoch" not in row]
+    assert [row["epoch"] for row in epochs] == ["1", "2", "3"] and float(epochs[2]["test_top1"]) == found["test_top1"]
+    assert all(all(row.values()) for row in steps) and [row["step"] for row in steps] == "2 4 6 8 10 12 14".split()
+    accuracies = [float(row["val_top1"]) for row in epochs]
+    assert found["best_val_top1"] == max(accuracies) == accuracies[found["best_epoch"] - 1]
     assert read(whole / "checkpoints" / "last.ckpt")["global_step"] == 15  # data, never code
 
 
@@ -238,7 +242,7 @@ def test_early_stopping_stays_stopped(tmp_path):
     )  # fmt: skip
     folder = tmp_path / "runs" / "early"
     finished(tmp_path, "train", *words)
-    assert results(folder)["epochs"] == 2 and "lr-SGD" in (folder / "metrics.csv").read_text().splitlines()[0]
+    assert results(folder)["epochs"] == 2 and "lr-SGD" in (folder / "steps.csv").read_text().splitlines()[0]
     before = rows(folder)
     (folder / "results.json").unlink()
     finished(tmp_path, "train", *words)
@@ -257,7 +261,7 @@ def test_a_run_that_goes_on_listens_to_the_command(tmp_path):
     assert "trainer.max_epochs=1: they have" in refused(tmp_path, "train", *words, "trainer.max_epochs=1")
     finished(tmp_path, "train", *words, "callbacks.early_stopping.patience=4")
     assert results(folder)["epochs"] == 5
-    rates = [float(row["lr-SGD"]) for row in rows(folder) if row["lr-SGD"]]  # of the epoch that begins, once
+    rates = [float(row["lr-SGD"]) for row in rows(folder) if row.get("lr-SGD")]  # of the epoch that begins, once
     assert rates == pytest.approx([1e-10, 5.5e-10, 1e-9, 1e-9, 1e-9])
 
 
@@ -276,7 +280,7 @@ def test_curves_do_not_run_backwards(tmp_path):
     done = command(tmp_path, "train", *words, "trainer.max_time=00:00:00:00")
     assert done.returncode == 124, done.stderr
     finished(tmp_path, "train", *words)
-    files = sorted((tmp_path / "runs" / "a" / "tensorboard").glob("events*"))
+    files = sorted((tmp_path / "runs" / "a").glob("events*"))
     told = [e.step for file in files for e in EventFileLoader(str(file)).Load() if e.HasField("session_log")]
     assert told == [2]  # once, where training goes on, and not where the test is written
 

@@ -1,10 +1,9 @@
 """The tables at the end of a sweep."""
 
-import io
+import csv
 import json
 
 import pytest
-from rich.console import Console
 
 from lineage.errors import UserError
 from lineage.sweeps.jobs import check_distinct, find_run, make_jobs, save_jobs
@@ -25,18 +24,12 @@ def finished(folder, results):
     return sweep, jobs
 
 
-def printed(table) -> list[list[str]]:
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(table)
-    return [line.split() for line in console.export_text().splitlines()]
-
-
 def test_means_and_deviations_over_seeds_are_ranked(tmp_path):
     _, jobs = finished(tmp_path, JOBS)
     groups = by_seed((job, json.loads((job.folder / "results.json").read_text())) for job in jobs)
-    best, other = printed(means_over_seeds(groups))[1:]
-    assert best == "1 0.9000 ± 0.0000 0.8000 ± 0.0000 1.0000 ± 0.0000 2 recipe=rsb_a2".split()
-    assert other == "2 0.6000 ± 0.1414 0.5000 ± 0.1414 1.0000 ± 0.0000 2 recipe=wrn".split()  # 0.2 / sqrt(2)
+    best, other = means_over_seeds(groups)
+    assert best == ["1", "0.9000 ± 0.0000", "0.8000 ± 0.0000", "1.0000 ± 0.0000", "2", "recipe=rsb_a2"]
+    assert other == ["2", "0.6000 ± 0.1414", "0.5000 ± 0.1414", "1.0000 ± 0.0000", "2", "recipe=wrn"]  # 0.2 / sqrt(2)
 
 
 def test_means_are_over_folds_too(tmp_path):
@@ -53,13 +46,41 @@ def test_a_sweep_over_seeds_ends_in_their_means(tmp_path, capsys):
         assert show_ranking(sweep, sweep.parent)
         tables.append(capsys.readouterr().out.split("val top-1")[1:])
     assert [len(found) for found in tables] == [1, 2] and "0.6000 ± 0.1414" in tables[1][1]
+    with open(sweep / "ranking.csv") as file:
+        best, *others = csv.DictReader(file)
+    assert (best["place"], best["job"], best["recipe"], best["test_top1"]) == (
+        "1",
+        "recipe-rsb_a2_seed-0",
+        "rsb_a2",
+        "0.8",
+    )
+    assert [row["val_top1"] for row in others] == ["0.9", "0.7", "0.5"] and others[-1]["seed"] == "0"
+
+
+def test_jobs_are_named_by_what_differs_and_keep_their_names(tmp_path):
+    def names(*points: str) -> list[str]:
+        jobs = make_jobs(tmp_path, [point.split() for point in points])
+        save_jobs(tmp_path, jobs)
+        for job in jobs:
+            job.folder.mkdir(exist_ok=True)
+            (job.folder / "overrides.yaml").write_text(json.dumps([*job.overrides, "run=x"]))
+        return [job.folder.name for job in jobs]
+
+    assert names("recipe=wrn seed=0", "recipe=wrn seed=1") == ["seed-0", "seed-1"]
+    others = names("recipe=rsb_a2 seed=0", "recipe=rsb_a2 seed=1")  # in the same folder
+    assert others == ["recipe-rsb_a2_seed-0", "recipe-rsb_a2_seed-1"]
+    assert names("recipe=wrn seed=0", "recipe=wrn seed=1", "recipe=wrn seed=2") == ["seed-0", "seed-1", "seed-2"]
+    assert names("recipe=wrn seed=1") == ["seed-1"]  # alone, as a launcher of processes asks
+    assert names("recipe=rsb_a2 seed=0", "recipe=rsb_a2 seed=3") == ["recipe-rsb_a2_seed-0", "seed-3"]
+    roots = ("datamodule=packed datamodule.root=a", "datamodule=packed datamodule.root=b")
+    assert names(*roots) == ["datamodule.root-a", "datamodule.root-b"]
 
 
 def test_a_number_is_that_of_a_job_and_no_word_of_a_name(tmp_path):
     _, jobs = finished(tmp_path, {("recipe.epochs=2", "seed=0"): 0.5, ("recipe.epochs=3", "seed=0"): 0.5})
     (jobs[0].folder / "config.yaml").touch()
     assert find_run(tmp_path, "grid/1") == find_run(tmp_path, "grid/epochs-2") == jobs[0].folder
-    with pytest.raises(UserError, match="run=grid/2: this job, recipe.epochs-3_seed-0, has not begun"):
+    with pytest.raises(UserError, match="run=grid/2: this job, recipe.epochs-3, has not begun"):
         find_run(tmp_path, "grid/2")
     with pytest.raises(UserError, match="run=grid/3: the sweep has 2 jobs"):
         find_run(tmp_path, "grid/3")
