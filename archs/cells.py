@@ -106,6 +106,7 @@ class Cell(nn.Module):
 
     def __init__(self, table: Table, inputs: Inputs, size: Size, parts: CellShared, drop_path: float) -> None:
         super().__init__()
+        self.table, self.reduces = table, size.stride == 2
         self.squeeze = convolutions(inputs.channels, size.width, 1, parts.norm)
         self.previous: nn.Module = nn.Identity()
         self.drop_path = ScheduledDropPath(drop_path)
@@ -126,14 +127,13 @@ class Cell(nn.Module):
         pairs = [(edge(i, *row[:2]), edge(i, *row[2:])) for i, row in enumerate(table.rows)]
         self.combine = nn.ModuleList(Combine(left, right) for left, right in pairs)
         self.convolved = {edge.source for pair in pairs for edge in pair if edge.convolves}
-        self.concat = tuple(table.concat)
-        self.fit = nn.ModuleList(fit(channels[s], size.width, strides[s], parts.norm) for s in self.concat)
+        self.fit = nn.ModuleList(fit(channels[s], size.width, strides[s], parts.norm) for s in table.concat)
 
     def forward(self, current: Tensor, previous: Tensor) -> Tensor:
         states = [self.state(0, self.squeeze(current)), self.state(1, self.previous(previous))]
         for row, combine in enumerate(self.combine):
             states.append(self.state(row + 2, combine(states)))
-        out = torch.cat([fit(states[s][0]) for s, fit in zip(self.concat, self.fit, strict=True)], dim=1)
+        out = torch.cat([fit(states[s][0]) for s, fit in zip(self.table.concat, self.fit, strict=True)], dim=1)
         return F.relu(out, inplace=True)
 
     def state(self, index: int, x: Tensor) -> State:

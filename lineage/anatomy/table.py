@@ -11,6 +11,8 @@ from torch import nn
 from lineage.anatomy import structure
 from lineage.anatomy.graph import Field, Node, Output, Pair
 from lineage.anatomy.trace import Trace, trace
+from lineage.archs.cells import Cell
+from lineage.archs.cells import Table as CellTable
 
 # Children of the network whose own children are rows; of the last two, which timm's models have, only containers.
 SPLIT = ("stages", "blocks", "layers")
@@ -79,6 +81,7 @@ class Anatomy:
     network: str  # its class
     rows: tuple[Row, ...]
     nodes: tuple[Node, ...]
+    cells: dict[str, CellTable]  # of NASNet, by "normal cell" and "reduction cell"
 
     @property
     def parameters(self) -> int:
@@ -118,7 +121,9 @@ def dissect(network: nn.Module, channels: int, resolution: int) -> Anatomy:
             rows.append(make_row(name, title, blocks, parameters[name], macs[name], traced))
     if parameters[""] or (rows and macs[""]):  # such as the position embedding of a transformer
         rows.insert(0, make_row("", "network", (), parameters[""], macs[""], traced))
-    return Anatomy(type(network).__name__, tuple(rows), tuple(traced.nodes))
+    cells = [module for module in modules.values() if isinstance(module, Cell)]
+    tables = {"reduction cell" if cell.reduces else "normal cell": cell.table for cell in cells}
+    return Anatomy(type(network).__name__, tuple(rows), tuple(traced.nodes), tables)
 
 
 def row_name(module: str, modules: dict[str, nn.Module]) -> str:

@@ -1,6 +1,7 @@
 """A network on one page of a lecture: its layers to scale, their kernels in colour, captions, and a key."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from lineage.anatomy.drawing.labels import place_texts
 from lineage.anatomy.drawing.layout import Band, Drawing, lay_out
 from lineage.anatomy.drawing.page import FONT, HEIGHT, INK, LINE, MARGIN, SOFT, WIDTH, Box, Page, number, png, width_of
 from lineage.anatomy.drawing.placing import Frame, Shape, Wire
-from lineage.anatomy.table import Anatomy
+from lineage.anatomy.graph import Node
+from lineage.anatomy.table import Anatomy, Block
 from lineage.files import write_whole
 
 TOP = 92.0  # below the title and the line under it
@@ -50,12 +52,10 @@ def draw(anatomy: Anatomy, title: str) -> Page:
     page.write(title, MARGIN, 40, size=32, bold=True)
     page.write(summary(anatomy), MARGIN, 74, ink=SOFT)
     top, left = TOP, MARGIN
-    found = cells.find_cells(anatomy)
-    for cell in found:
-        right, bottom = cells.paint_cell(page, cell, left, TOP)
+    for name, table in anatomy.cells.items():
+        right, bottom = cells.paint_cell(page, name, table, left, TOP)
         left, top = right + 60, max(top, bottom + 16)
-    drawn = [node for block in anatomy.blocks for node in (block.nodes[-1:] if block.is_cell else block.nodes)]
-    rows = key.rows([*drawn, *(node for cell in found for node in cell.nodes)])
+    rows = key.rows([node for block in anatomy.blocks for node in explained(block)])
 
     def floor_above(lines: int) -> float:
         return HEIGHT - len(rows) * key.ROW - 14 - lines * LINE - 10
@@ -73,6 +73,15 @@ def draw(anatomy: Anatomy, title: str) -> Page:
             paint_links(page, drawing.by_node()[block.nodes[-1].index].box, floor)
     key.paint(page, rows, drawing.scale)
     return page
+
+
+def explained(block: Block) -> list[Node]:
+    """What the key explains of a block: what is drawn; of a searched cell also the layers that name its operations."""
+    if not block.is_cell:
+        return [*block.nodes]
+    *inner, output = block.nodes
+    named = [node for node in inner if node.kind in ("max", "avg", "add") or node.kernel != (1, 1)]
+    return [*(replace(node, groups=1, depthwise=False) for node in named if block.kind == "Cell"), output]
 
 
 def paint_band(page: Page, band: Band, top: float, floor: float, shaded: bool) -> None:
