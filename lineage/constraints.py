@@ -118,6 +118,23 @@ def _sentence(failures: list[Failure], value: Any) -> str:
     return text + ("" if text.endswith("?") else ".") + nearest(str(value), choices)
 
 
+def in_words(annotation: Any) -> str:
+    """What an annotation allows: "a whole number, at least 1 or null"; nothing of one that is not understood."""
+    kind, parts = get_origin(annotation) or annotation, get_args(annotation)
+    if kind in (None, NoneType):
+        return "null"
+    if kind in (Union, UnionType):
+        return " or ".join(filter(None, map(in_words, parts)))
+    if kind is Literal:
+        return _choice_failures(parts, object())[0].words
+    if kind is Annotated:
+        types = [in_words(part) for part in parts[1:] if not isinstance(part, str)]  # choices, of a word
+        bounds = [_in_words(text, compiled(text), None)[1] for text in parts[1:] if isinstance(text, str)]
+        return ", ".join([*(types or [in_words(parts[0])]), *(text.removeprefix("satisfy ") for text in bounds)])
+    inner = in_words(parts[0]) if kind in LISTS and parts else ""
+    return KINDS[kind][0] + (f", of {inner}" if inner else "") if kind in KINDS else ""
+
+
 # ---- types
 
 

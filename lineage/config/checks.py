@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from lineage.config.combinations import check_combinations, check_export, check_prepare, check_root
 from lineage.config.distillation import check_teacher
-from lineage.config.overrides import ELSEWHERE, HYDRA_KEYS, NOT_A_CALLBACK, READ, key_of, removal_message
-from lineage.config.schema import Keys, PreviewKeys, ReportKeys
+from lineage.config.help import meant
+from lineage.config.overrides import ELSEWHERE, GROUPS, HYDRA_KEYS, NOT_A_CALLBACK, READ, key_of, reads, removal_message
+from lineage.config.schema import key_types
 from lineage.config.signatures import arguments
 from lineage.constraints import problem
 from lineage.errors import UserError
@@ -27,9 +28,7 @@ from lineage.recipes.recipe import Recipe
 from lineage.running import directory
 from lineage.text import as_yaml, nearest
 
-GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger")
 MAY_BE_EMPTY = ("callbacks", "logger")
-KEYS = {"preview": PreviewKeys, "report": ReportKeys}  # of verbs that give a key another type
 
 
 def checks(cfg: DictConfig, hydra: Any = None) -> None:
@@ -75,7 +74,7 @@ def nodes(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
 
 
 def _check_groups(cfg: DictConfig, choices: Any) -> None:
-    for group in GROUPS:
+    for group in GROUPS[:-1]:  # not the preset
         node, choice = cfg.get(group), str(choices.get(group) or "")
         if group in MAY_BE_EMPTY and not node:
             continue
@@ -87,13 +86,12 @@ def _check_groups(cfg: DictConfig, choices: Any) -> None:
 
 def _check_overrides(verb: str, overrides: list[str]) -> None:
     """Refuse an override that removes a key, or that this verb does not read."""
-    read = READ.get(verb)
     for override in overrides:
         if override.startswith("~") and not override.startswith("~hydra"):
             raise UserError(removal_message(override))
         key = key_of(override)
-        if read and not any(fnmatch.fnmatchcase(key, pattern) for pattern in read):
-            raise UserError(f"{override}: {verb} does not read {key}.{nearest(key, read)}")
+        if not reads(verb, key):
+            raise UserError(f"{override}: {verb} does not read {key}.{nearest(key, READ[verb])}")
 
 
 def check_hydra_overrides(overrides: Sequence[str]) -> None:
@@ -107,12 +105,13 @@ def check_hydra_overrides(overrides: Sequence[str]) -> None:
 
 def _check_keys(cfg: DictConfig, verb: str) -> None:
     """Check the keys beside the groups."""
-    known = get_type_hints(KEYS.get(verb, Keys), include_extras=True)
+    known = key_types(verb)
     for name in map(str, cfg):
         if name in (*GROUPS, "published", "hydra"):
             continue
         if name not in known:
-            raise UserError(f"{name}: there is no such group or key.{nearest(name, [*GROUPS, *known])}")
+            near = f" Did you mean {right}?" if (right := meant(name, verb)) else nearest(name, [*GROUPS, *known])
+            raise UserError(f"{name}: there is no such group or key.{near}")
         wrong = problem(known[name], cfg[name])
         if wrong:
             raise UserError(f"{name}={as_yaml(cfg[name])}: {wrong}")

@@ -15,6 +15,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from lineage.config.help import meant
 from lineage.config.overrides import ELSEWHERE, key_of, removal_message
 from lineage.constraints import problem
 from lineage.errors import Stopped, UserError
@@ -132,7 +133,8 @@ def _key_sentence(cause: BaseException, text: str, verb: str, words: Sequence[st
     not_there = "not in" in str(cause) and "Key" in str(cause)
     if not_there and key:
         of_a_run = verb != "train" and any(word.startswith("run=") for word in words)
-        return _unknown_key_sentence(key, getattr(cause, "parent_node", None), of_a_run)
+        word = next((word for word in words if f"{key_of(word)}.".startswith(f"{key}.")), key)
+        return _unknown_key_sentence(key, getattr(cause, "parent_node", None), of_a_run, meant(word, verb), word)
     if key and key.startswith("recipe.") and re.search("onver|Invalid|valid bool|not Optional|type", str(cause)):
         return _value_sentence(key, cause, words)
     if "Missing mandatory value" in str(cause) and key:
@@ -154,21 +156,25 @@ def _value_sentence(key: str, cause: BaseException, words: Sequence[str]) -> str
     return f"{key}={as_yaml(value)}: {wrong or 'it is of another type.'}"
 
 
-def _unknown_key_sentence(key: str, parent: object, of_a_run: bool) -> str:
-    """The nearest key beside it, or of the whole config where it stands at the wrong place."""
+def _unknown_key_sentence(key: str, parent: object, of_a_run: bool, right: str | None, word: str) -> str:
+    """The word to write instead, or the nearest key beside it."""
     prefix, last = key[: key.rfind(".") + 1], key.rpartition(".")[2]
-    siblings = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
     if prefix == "trainer." and last in ELSEWHERE:
         return f"{key}: {ELSEWHERE[last]}."
-    near = nearest(last, siblings, prefix)
     if of_a_run and prefix in ("arch.", "datamodule."):  # composed before the run is read
-        near = f" If the run's {prefix[:-1]} has it, it is given with a plus: +{key}=..."
-    root = parent
-    while isinstance(root, DictConfig) and root._get_parent() is not None:
-        root = root._get_parent()
-    if isinstance(root, DictConfig) and last in root:
-        near = f" Did you mean {last}?"
+        return f"{key}: there is no such key. If the run's {prefix[:-1]} has it, it is given with a plus: +{key}=..."
+    if right and key_of(right.strip("'")) != key_of(word):
+        return f"{word}: write {right}."
+    siblings = [str(name) for name in parent] if isinstance(parent, DictConfig) else []
+    near = f" Another {prefix[:-1]} has it." if right else nearest(last, siblings, prefix)
     return f"{key}: there is no such key.{near}"
+
+
+def dashes_sentence(option: str, verb: str, words: Sequence[str]) -> str:
+    """About a value that is given as an option: --recipe.lr=0.1, or --lr 0.1."""
+    after = [word for word in words[list(words).index(option) + 1 :][:1] if "=" not in option + word]
+    right = meant("=".join([option, *after]), verb)
+    return f"{' '.join([option, *after])}: {f'write {right}.' if right else 'a value is key=value, without dashes.'}"
 
 
 def _syntax_sentence(text: str) -> str | None:

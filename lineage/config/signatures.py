@@ -5,32 +5,48 @@ cannot be read, or goes elsewhere, is not refused.
 """
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional, Union
 
-from lineage.config.annotations import evaluate
-from lineage.config.sources import Module, dotted, find, folder_of
+from lineage.config.sources import Import, Module, dotted, find, folder_of
 
 Ancestors = Iterator[tuple[Module, ast.ClassDef] | None]  # None: one that cannot be read
 NO_ARGUMENTS = ("object", "ABC", "Generic", "Protocol")  # bases
 KEEP_ARGUMENTS = {"override", "checked"}  # decorators; any other may take other arguments
+MODULES = ("typing", "collections", "pathlib")  # only names imported from these have the meanings below
+LISTS: dict[str, Any] = {
+    "list": list, "List": list, "tuple": tuple, "Sequence": Sequence, "Iterable": Iterable,
+}  # fmt: skip
+TYPES: dict[str, Any] = LISTS | {
+    "bool": bool, "int": int, "float": float, "str": str, "Path": Path, "dict": dict, "Mapping": Mapping,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument: its annotation, and the file that has it."""
+    """One argument: its annotation, the file that has it, and the docstring of its class or function."""
 
     node: ast.expr | None
     module: Module
     required: bool
+    docstring: str = ""
 
     @cached_property
     def annotation(self) -> Any:
         """The type that lineage/constraints.py checks a value by."""
-        return evaluate(self.node, self.module)
+        return _type(self.node, self.module)
+
+    def text(self, name: str) -> str:
+        """What the docstring says of this argument, from a line "name: ..." or "other, name: ..."; "" if nothing."""
+        names = r"(?:\w+, )*{}(?:, \w+)*: "
+        line = rf"^ *{names.format(name)}(.+(?:\n +(?!{names.format('[a-z_]+')})\S.*)*)"
+        found = re.search(line, self.docstring, re.MULTILINE)
+        return " ".join(found[1].split()) if found else ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,8 @@ def _class_signature(ancestors: Ancestors) -> Signature | None:
         module, node = ancestor
         methods = {method.name: method for method in node.body if isinstance(method, ast.FunctionDef)}
         if "__init__" in methods:
-            return _function_signature(module, methods["__init__"], 1, ancestors)
+            docstring = ast.get_docstring(node) or ""
+            return _function_signature(module, methods["__init__"], 1, ancestors, docstring)
         if "__new__" in methods or node.decorator_list:
             return None
     return Signature({}, open=False)
@@ -106,19 +123,22 @@ def _decorators(node: ast.ClassDef | ast.FunctionDef) -> list[str]:
 
 
 def _function_signature(
-    module: Module, node: ast.FunctionDef, bound: int, ancestors: Ancestors | None = None
+    module: Module, node: ast.FunctionDef, bound: int, ancestors: Ancestors | None = None, docstring: str = ""
 ) -> Signature:
     """The arguments that a function names, and those that the options of a constructor hand to the base class.
 
     Args:
         bound: the number of first arguments that a call does not give: self.
         ancestors: the bases of a constructor's class.
+        docstring: of that class.
     """
-    parameters = node.args
+    parameters, docstring = node.args, docstring or ast.get_docstring(node) or ""
     positional = [*parameters.posonlyargs, *parameters.args]
     defaults = [None] * (len(positional) - len(parameters.defaults)) + parameters.defaults + parameters.kw_defaults
     named = zip([*positional, *parameters.kwonlyargs], defaults, strict=True)
-    own = {a.arg: Argument(a.annotation, module, default is None) for a, default in islice(named, bound, None)}
+    own = {
+        a.arg: Argument(a.annotation, module, default is None, docstring) for a, default in islice(named, bound, None)
+    }
     changed = not set(_decorators(node)) <= KEEP_ARGUMENTS
     if parameters.kwarg is None:
         return Signature(own, changed)
@@ -145,3 +165,59 @@ def _is_super_init(function: ast.expr) -> bool:
         case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__init__"):
             return True
     return False
+
+
+# ---- annotations: types, of which nothing is imported
+
+
+def _type(annotation: ast.expr | None, module: Module) -> Any:
+    """The type by which lineage/constraints.py checks a value; Any for what is not understood.
+
+    Args:
+        module: the file of the annotation, which gives the names in it their meaning.
+    """
+    try:
+        return Any if annotation is None else _evaluate(annotation, module)
+    except RecursionError:  # names that are defined by each other
+        return Any
+
+
+def _evaluate(annotation: ast.expr, module: Module) -> Any:
+    match annotation:
+        case ast.Constant(value=value) if value is None or value is ...:
+            return value
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return Union[_evaluate(left, module), _evaluate(right, module)]  # noqa: UP007  # computed
+        case ast.Subscript(value=outer, slice=inner):
+            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            return _subscript(_word(outer, module), parts, module)
+    if word := _word(annotation, module):
+        return TYPES.get(word, Any)
+    match module.find(dotted(annotation)):
+        case (source, ast.expr() as meaning):
+            return _evaluate(meaning, source)
+    return Any
+
+
+def _word(annotation: ast.expr, module: Module) -> str:
+    """The name of Python's that an annotation is ("int", "Optional"); "" if it is another."""
+    parts = dotted(annotation)
+    bound = module.names.get(parts[0]) if parts else None
+    if isinstance(bound, Import):
+        return (*bound.parts, *parts[1:])[-1] if bound.parts[0] in MODULES and not bound.level else ""
+    return parts[0] if len(parts) == 1 and bound is None else ""
+
+
+def _subscript(word: str, parts: list[ast.expr], module: Module) -> Any:
+    if word == "Literal":
+        try:
+            return Literal[tuple(map(ast.literal_eval, parts))]
+        except ValueError:  # a name
+            return Any
+    if word == "Annotated":
+        conditions = [p.value if isinstance(p, ast.Constant) else _evaluate(p, module) for p in parts[1:]]
+        return Annotated[(_evaluate(parts[0], module), *conditions)]
+    inner = tuple(_evaluate(part, module) for part in parts)
+    if word in ("Optional", "Union"):
+        return Union[(*inner, None) if word == "Optional" else inner]  # noqa: UP007
+    return LISTS[word][inner] if word in LISTS else TYPES.get(word, Any)

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import lineage
-from lineage.config import messages, schema  # noqa: F401  # schema: the types of the config
+from lineage.config import help, messages, schema  # noqa: F401  # schema: the types of the config
 from lineage.config.checks import check_hydra_overrides
 from lineage.errors import Finished, UserError
 from lineage.running.directory import is_main_process
@@ -34,16 +34,18 @@ def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
         A function of the command's arguments that returns the result of `task`. It raises UserError for a mistake,
         otherwise what `task` raises. In a sweep the jobs' own processes run `task`, and nothing is returned.
     """
-    verb = task.__module__.rpartition(".")[2]
+    module = task.__module__
+    verb = module.rpartition(".")[2]
 
     def run(words: Sequence[str]) -> Any:
         returned: list[Any] = []
         raised: list[Exception] = []
+        act = task
 
         @functools.wraps(task)
         def job(cfg: DictConfig) -> float | None:
             try:
-                returned.append(task(cfg))
+                returned.append(act(cfg))
             except Finished as finished:
                 returned.append(finished.results)
             except Exception as error:
@@ -56,8 +58,15 @@ def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises errors instead of printing them
         version.setbase("1.3")
         parser = get_args_parser()
-        # Hydra's parser does not accept -m between overrides
-        args = parser.parse_args(sorted(words, key=lambda word: word not in ("-m", "--multirun")))
+        parser.allow_abbrev = False  # --re is not --resolve
+        args, unknown = parser.parse_known_intermixed_args(words)
+        if unknown:
+            raise UserError(messages.dashes_sentence(unknown[0], verb, words))
+        if args.help:  # a task too, since it shows values of the composed config
+            asked = [word for word in args.overrides if "=" not in word]
+            args.overrides = [word for word in args.overrides if "=" in word]
+            args.help = args.multirun = False
+            act = functools.partial(help.show, verb, str(sys.modules[module].__doc__), asked)
         if args.experimental_rerun is not None:
             raise UserError("--experimental-rerun: a run goes on by the same command with run=NAME.")
         try:
@@ -94,6 +103,9 @@ def main(verb: str | None = None) -> None:
         verb, *words = words or ["--help"]
     with messages.for_people():
         verbs = [module.name for module in pkgutil.iter_modules(__path__)]
+        if verb in ("-sc", "--shell-completion"):
+            _complete([verb, *words], verbs)
+            return
         if verb in ("-h", "--help"):
             print(_help(verbs))
             return
@@ -107,3 +119,14 @@ def _help(verbs: Sequence[str]) -> str:
     docs = {verb: str(import_module(f"lineage.doors.{verb}").__doc__).splitlines()[0] for verb in verbs}
     lines = [f"  {verb:10}{doc}" for verb, doc in docs.items()]
     return "\n".join(["lineage VERB [group=choice] [group.key=value] ...", "", *lines, "", "lineage VERB --help"])
+
+
+def _complete(words: Sequence[str], verbs: Sequence[str]) -> None:
+    """Shell completion of `lineage VERB ...`: the verb here; what follows it by Hydra, which knows no verbs."""
+    line = os.environ.get("COMP_LINE", "").split(" ", 2)
+    if len(line) == 2:
+        print(*verbs)
+        return
+    os.environ["COMP_LINE"] = f"{line[0]} {line[-1]}"
+    verb = line[1] if len(line) == 3 and line[1] in verbs else "train"
+    import_module(f"lineage.doors.{verb}").run(words)

@@ -29,7 +29,7 @@ class Augmentation:
     crop: Crop = "none"
     crop_padding: Annotated[int, "0 <= x <= 4096"] = 0  # pad: border in pixels
     crop_padding_mode: PaddingMode = "none"  # zero: black; mean: zero once normalised; reflect
-    crop_scale: list[Annotated[float, "0 < x <= 8192"]] = field(default_factory=list)
+    crop_scale: list[Annotated[float, "0 < x <= 8192"]] = field(default_factory=list)  # least and greatest
     crop_ratio: list[Annotated[float, "0 < x <= 100"]] = field(default_factory=list)  # rrc: range of width / height
     interpolation: Interpolation  # of every resize; area: a box filter, for speed
     rand_augment: str = ""  # timm's notation: rand-m7-mstd0.5-inc1
@@ -40,8 +40,8 @@ class Augmentation:
     erasing_prob: Share = 0.0  # random erasing of a box, per image (arXiv 1708.04896)
     erasing_mode: ErasingMode  # pixel: normal noise (timm); constant: the mean (torchvision)
     cutout: Annotated[int, "0 <= x <= 8192"] = 0  # side in pixels of a square that is the mean (arXiv 1708.04552)
-    mixup_alpha: MixAlpha = 0.0  # arXiv 1710.09412
-    cutmix_alpha: MixAlpha = 0.0  # arXiv 1905.04899; beside mixup: one of the two, by equal chance
+    mixup_alpha: MixAlpha = 0.0  # of the Beta distribution that an image's share is drawn from (arXiv 1710.09412)
+    cutmix_alpha: MixAlpha = 0.0  # the same for a box (arXiv 1905.04899); beside mixup: one of the two, by equal chance
     mix_partner: Partner  # reversed: the mirrored position in the batch (timm); rolled: torchvision
     mix_per: MixPer  # one draw a step, or one for each micro-batch of a device
 

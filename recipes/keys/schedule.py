@@ -17,7 +17,7 @@ Interval = Annotated[str, Literal["epoch", "step"]]
 
 @dataclass(kw_only=True)
 class Schedule(Optimization, Length):
-    schedule: ScheduleName
+    schedule: ScheduleName  # how the learning rate goes from lr over the epochs
     schedule_interval: Interval  # the rate changes every "epoch" (timm, the papers) or every "step"
     decay_rate: Share = 0.0  # step, multistep, exponential, plateau: factor of each decay
     # multistep, list: when the rate changes; step, exponential: one period.
@@ -25,7 +25,7 @@ class Schedule(Optimization, Length):
     lrs: list[Rate] = field(default_factory=list)  # list: before, between and after decay_epochs; first lr
     patience: Annotated[int, "0 <= x <= 100000"] = 0  # plateau: epochs without a better val_top1 before a decay
     max_decays: Annotated[int, "0 <= x <= 1000"] = 0  # plateau: decays in all; a further one ends the training
-    warmup_epochs: Epochs = 0.0
+    warmup_epochs: Epochs = 0.0  # the first ones, in which the rate rises
     warmup_lr: Rate = 0.0  # where warm-up starts, linearly to lr
     warmup_factor: Share = 0.0  # or: a factor of the schedule's rate, linear from this value to 1
     after_warmup: bool = False  # the schedule begins at the end of warm-up and covers the remaining epochs

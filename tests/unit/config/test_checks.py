@@ -16,8 +16,10 @@ from rich.console import Console
 from runs.pictures import write_folders
 
 from lineage import doors
+from lineage.config import help
 from lineage.config import messages as errors
-from lineage.recipes.recipe import Recipe, RecipeError
+from lineage.config.overrides import READ
+from lineage.recipes.recipe import ANNOTATIONS, Recipe, RecipeError
 from lineage.running.stopping import Stop
 
 GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger", "experiment")
@@ -55,6 +57,7 @@ def folder(tmp_path_factory) -> Path:
 NEEDED = {  # beside a choice
     "datamodule=imagefolder": "datamodule.root={}/imagenet",
     "datamodule=packed": "datamodule.root={}/packed",
+    "experiment=own_photos": "datamodule.root={}/imagenet",
     "datamodule=huggingface": "datamodule.name=a/b datamodule.num_classes=2 datamodule.channels=1 "
     "datamodule.mean=[0.5] datamodule.std=[0.5]",  # all that would be found
 }
@@ -77,7 +80,7 @@ def test_the_recipe_of_the_readme_passes():
 
 def test_defaults_of_the_schema_mean_off():
     assert all(
-        value in (0, "", [], False, "none")
+        value in (0, "", [], False, "none", "uniform")
         for value in OmegaConf.to_container(OmegaConf.structured(Recipe)).values()
         if value != "???"
     )
@@ -87,10 +90,18 @@ MISTAKES = {
     # a name or a key
     "arch=resnt50": "resnet50", "datamodule=cifr10": "cifar10", "arch=../arch/lenet5": "no such arch",
     "recipe.lrr=1": "recipe.lr", "+recipe.lrr=1": "recipe.lr", "+recipe.ema_decay=0.9": "Did you mean recipe.ema?",
-    "recipe.mixup=0.2": "Did you mean recipe.mixup_alpha?", "arch.variannt=1998": "arch.variant",
-    "+arch.x=1": "no such key", "arch.pretrained=timm": "Did you mean pretrained", "+datamodule.foo=1": "no such key",
+    "recipe.mixup=0.2": "write recipe.mixup_alpha=0.2.", "arch.variannt=1998": "arch.variant",
+    "+arch.x=1": "no such key", "arch.pretrained=timm": "write pretrained=timm.", "+datamodule.foo=1": "no such key",
     "+trainer.nothing=1": "no such key", "+logger.csv.x=1": "no such key", "+nothing=1": "no such group or key",
-    "nothing": "key=value",
+    "nothing": "key=value", "recipe.precise=1": "Did you mean recipe.precise_bn?",
+    # a key of another program, or of another group
+    "lr=0.1": "lr=0.1: write recipe.lr=0.1.", "+lr=0.1": "Did you mean recipe.lr?", "model=vgg16": "write arch=vgg16.",
+    "arch.gpus=2": "write trainer.devices=2.", "fp16=true": "write trainer.precision=16-mixed.",
+    "optimizer.lr=1": "optimizer.lr=1: write recipe.lr=1.", "stem=cifar": "write arch.stem=cifar.",
+    "arch.stem=cifar": "Another arch has it.", "milestones=[4]": "write 'recipe.decay_epochs=[4]'.",
+    "--recipe.lr=0.1": "write recipe.lr=0.1.", "--learning-rate 0.1 seed=1": "-rate 0.1: write recipe.lr=0.1.",
+    "seed=1 --nothing": "key=value, without dashes", "--help recipe.lamb_clp": "Did you mean recipe.lamb_clip?",
+    "--help arch.stem": "Another arch has it.",
     # a value of another type, or out of its range
     "recipe.epochs=abc": "a whole number", "recipe.batch_size=-1": "at least 1", "recipe.mixup_alpha=-1": "at least 0",
     "recipe.lr=null": "null", "recipe.lr=inf": "at most 1,000,000,000.\n",
@@ -177,6 +188,7 @@ OF_OTHER_DOORS = {
     "evaluate arch=resnet18 pretrained=timm trainer.max_time=0": "does not read trainer.max_time",
     "export arch=resnet18 pretrained=timm to=safetensors output=x.st": "x.st.safetensors",
     "preview recipe.distill=hard recipe.distill_share=1": "teacher=RUN",
+    "predict images=x epochs=1": "epochs: there is no such key.",
     "describe trainer.devices=2": "does not read trainer.devices", "describe recipe.lr=1": "does not read recipe.lr",
     "describe resolution=big": "resolution=big: it takes a whole number",
     "describe resoltion=32": "Did you mean resolution?", "describe arch=resnt50": "resnet50",
@@ -246,10 +258,65 @@ def test_from_a_cold_start_without_torch(tmp_path, words, hint):
     assert hint in error_message(cold(tmp_path, *words.split())) and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("door", ["train", "evaluate", "describe"])
-def test_help_needs_no_torch(tmp_path, door):
-    done = cold(tmp_path, door, "--help")
+def test_help_needs_no_torch(tmp_path):
+    done = cold(tmp_path, "train", "--help")
     assert done.returncode == 0 and "recipe: " in done.stdout and "python train.py -m" in done.stdout
+
+
+@pytest.fixture
+def printed(monkeypatch, capsys, tmp_path):
+    """What a command of the shell prints that does not run: help, completion."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["lineage", *words])
+        doors.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.mark.parametrize("verb", ["train", *READ])
+def test_the_help_of_a_verb_is_a_screen(verb, printed):
+    lines = printed(verb, "--help").splitlines()
+    examples = [line for line in lines if line.startswith(("  lineage ", "  python "))]
+    assert len(lines) <= 60 and max(map(len, lines)) <= 80 and len(examples) == 3
+    assert all(text.strip() for text in help.own_keys(verb).values())
+
+
+EXPLAINED = {
+    "recipe.lamb_clip": "recipe.lamb_clip=0\n    a number, at least 0 and at most 1,000,000,000\n    LAMB only: bound",
+    "lamb_clip": "recipe.lamb_clip=0\n",
+    "recipe.lamb_clip recipe=rsb_a2": "recipe.lamb_clip=1\n",
+    "arch.stem arch=resnet50 datamodule=cifar10": "arch.stem=cifar\n    one of imagenet, cifar\n    imagenet: 7x7/2",
+    "trainer.graph": "trainer.graph=auto\n    true or false or auto\n    a micro-batch's passes as one CUDA graph",
+    "datamodule.val_size": "datamodule.val_size=180\n    a whole number, at least 0\n    training images held out",
+    "recipe.crop_scale": "'recipe.crop_scale=[]'\n    a list, [1, 2], of a number, above 0 and at most 8,192\n    ",
+    "trainer": "  auto                  What the machine has",
+}
+
+
+@pytest.mark.parametrize(("words", "text"), EXPLAINED.items())
+def test_help_explains_a_key(words, text, printed):
+    assert printed("train", "--help", *words.split()).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("lineage ex", "explain"),
+        ("lineage train arch=resnext5", "arch=resnext50_32x4d"),
+        ("lineage train recipe.lamb", "recipe.lamb_clip="),
+    ],
+)
+def test_a_shell_completes(line, found, printed, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", line)
+    assert found in printed("-sc", "query=bash").split()
+
+
+def test_every_key_of_a_recipe_has_a_text():
+    texts = {key: text for keys in help.recipe_keys().values() for key, text in keys.items()}
+    assert texts.keys() == ANNOTATIONS.keys() and all(texts.values())
 
 
 IGNORED = [

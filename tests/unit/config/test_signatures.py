@@ -11,10 +11,12 @@ from conftest import ROOT
 from omegaconf import OmegaConf
 
 from lineage.archs import catalogue
-from lineage.config import sources
-from lineage.config.signatures import Argument, Signature, arguments
+from lineage.config import signatures, sources
+from lineage.config.signatures import Argument, Signature
 from lineage.config.sources import Module, defined_in
 from lineage.constraints import compiled, problem
+
+arguments = signatures.arguments.__wrapped__  # without its cache, since each test writes files of the same names
 
 
 @pytest.fixture
