@@ -1,6 +1,7 @@
 """Text for messages: the nearest name, and a value in the notation of a command."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -30,3 +31,9 @@ def as_yaml(value: Any) -> str:
     if isinstance(value, Sequence):
         return f"[{','.join(map(as_yaml, value))}]"
     return str(value).replace(" ", "")
+
+
+def visible(text: str) -> str:
+    """The text with a sign for what a terminal obeys, a page cannot hold or a reader cannot see: control characters,
+    turned directions, and bytes of names that are no UTF-8."""
+    return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Cn") else letter for letter in text)

@@ -2,7 +2,6 @@
 
 import io
 import re
-import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatt
 from numpy import ndarray
 
 from lineage.analysis.measures import Calibration
+from lineage.text import visible
 
 matplotlib.style.use(Path(__file__).with_name("chart.mplstyle"))
 
@@ -52,7 +52,7 @@ def inline(figure: Figure, description: str) -> Markup:
     svg = re.sub(NEEDLESS, "", text.getvalue())
     svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(?<=\.\d\d)\d+", "", tag[0]), svg)
     svg = re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: OURS.get(found[0], found[0]), svg)
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(printable(description))}"', 1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(visible(description))}"', 1)
     return Markup(svg) + _legend(figure)
 
 
@@ -66,12 +66,6 @@ def _legend(figure: Figure) -> Markup:
         colour = to_hex(handle.get_color() if isinstance(handle, Line2D) else handle.get_facecolor()[0])
         found += Markup('<li style="--c:{}">{}</li>').format(OURS.get(colour, colour), label)
     return Markup('<ul class="legend">{}</ul>').format(found)
-
-
-def printable(text: str) -> str:
-    """The text without what a page cannot hold or a reader cannot see: control characters, turned directions, and bytes
-    of file names that are no UTF-8."""
-    return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Cn") else letter for letter in text)
 
 
 def curves(
@@ -89,7 +83,7 @@ def curves(
     for name, points in series.items():
         epochs, values, means = list(points), list(points.values()), list(map(fmean, points.values()))
         mark = "o" if len(epochs) == 1 else "-"
-        axes.plot(epochs, means, mark, label=f"{printable(name)}: {means[-1]:.3f}")
+        axes.plot(epochs, means, mark, label=f"{visible(name)}: {means[-1]:.3f}")
         if max(map(len, values)) > 1:
             axes.fill_between(epochs, list(map(min, values)), list(map(max, values)), alpha=0.25, linewidth=0)
     if best:
@@ -173,20 +167,20 @@ def scatter(points: Mapping[str, Sequence[tuple[float, float]]], title: str, lab
     for place, (name, members) in enumerate(points.items()):
         grey = place >= MOST
         x, y = numpy.array(members).reshape(-1, 2).T
-        axes.scatter(x, y, 40, "#999999" if grey else f"C{place}", alpha=0.75, label="" if grey else printable(name))
+        axes.scatter(x, y, 40, "#999999" if grey else f"C{place}", alpha=0.75, label="" if grey else visible(name))
     _logarithmic(axes.xaxis, EngFormatter(sep="\u202f"))
     return figure
 
 
 def effect(points: Mapping[str, Sequence[float]], key: str) -> Figure:
     """Values by those of a key, numbers in their order, and a line through the means."""
-    figure, axes = _panel("top-1", printable(key))
+    figure, axes = _panel("top-1", visible(key))
     values = sorted(points, key=_order)
     for place, value in enumerate(values):
         axes.plot([place] * len(points[value]), points[value], "o", color="C0", alpha=0.5)
     axes.plot(range(len(values)), [fmean(points[value]) for value in values], "C4")
     some = range(0, len(values), -(-len(values) // 8))
-    axes.set_xticks(some, [printable(values[place]) for place in some])
+    axes.set_xticks(some, [visible(values[place]) for place in some])
     return figure
 
 
@@ -207,5 +201,5 @@ def neighbourhood(places: ndarray, label: ndarray, names: Sequence[str], marked:
         own = places[label == one]
         axes.scatter(own[:, 0], own[:, 1], 14, f"C{place}", linewidths=0)
         x, y = numpy.median(own, axis=0)
-        axes.text(x, y, printable(names[one]), ha="center", va="center", weight="bold", bbox=GROUND)
+        axes.text(x, y, visible(names[one]), ha="center", va="center", weight="bold", bbox=GROUND)
     return figure

@@ -7,7 +7,6 @@ of the data: see COLUMNS. Neither has a time, so the same evaluation writes the 
 import hashlib
 import io
 import json
-import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from numpy import ndarray
 from lineage.analysis import measures
 from lineage.errors import UserError
 from lineage.files import read_json, reason, write_whole
+from lineage.text import visible
 
 TOP = 20  # classes of each image that are kept, or all if there are fewer
 LOGITS_LIMIT = 64 * 2**20  # bytes of all logits, up to which they are kept
@@ -72,7 +72,11 @@ class Record:
         """Of its folder: <split>-<weights>[-<what differs>], safe in a shell."""
         plain = "-".join(filter(None, (self.split, self.weights, self.differs)))
         name = re.sub(r"[^A-Za-z0-9._=+,-]+", "-", plain)[:140]
-        return name if name == plain else f"{name}-{hashlib.blake2b(os.fsencode(plain), digest_size=4).hexdigest()}"
+        return (
+            name
+            if name == plain
+            else f"{name}-{hashlib.blake2b(plain.encode(errors='surrogatepass'), digest_size=4).hexdigest()}"
+        )
 
     def __len__(self) -> int:
         return len(self.label)
@@ -211,7 +215,7 @@ def folders(run: Path) -> list[Path]:
 def summary(record: Record, most: int = 5) -> dict[str, str]:
     """What an evaluation found, as rows of a table: interval, at most `most` worst and best classes, the pairs most
     confused, ECE."""
-    names, (low, high), by_class = record.classes, record.interval(), record.per_class
+    names, (low, high), by_class = list(map(visible, record.classes)), record.interval(), record.per_class
     order = [i for i in numpy.argsort(by_class.recall, kind="stable").tolist() if by_class.images[i]]
     count = max(min(most, len(order) // 2), 1)
     pairs = measures.confused_pairs(record.label, record.predicted)[:5]

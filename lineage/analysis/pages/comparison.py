@@ -12,7 +12,7 @@ from markupsafe import Markup
 from scipy.stats import binomtest
 
 from lineage.analysis import charts
-from lineage.analysis.pages.run import render
+from lineage.analysis.pages.rendering import render
 from lineage.analysis.pages.run_files import RunFiles
 from lineage.errors import UserError
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from lineage.analysis.charts import printable
-from lineage.analysis.pages.run import environment
+from lineage.analysis.pages.rendering import environment
 from lineage.analysis.pages.run_files import RunFiles
 from lineage.analysis.record import summary
+from lineage.text import visible
 
 
 def model_card(files: RunFiles, classes: Sequence[str], expected: str) -> str:
@@ -28,7 +28,7 @@ def model_card(files: RunFiles, classes: Sequence[str], expected: str) -> str:
         library_name="timm", pipeline_tag="image-classification", tags=["lineage"], model_name=files.name,
         eval_results=found,
     )  # fmt: skip
-    command = Markup(printable(shlex.join(["python", "train.py", *results["overrides"]])))  # of a block of code
+    command = Markup(visible(shlex.join(["python", "train.py", *results["overrides"]])))  # of a block of code
     text = (
         environment(_plain)
         .get_template("card.md")

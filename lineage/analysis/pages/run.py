@@ -1,7 +1,6 @@
 """A run's page, report.html: one file that opens without a request, each section of which answers a question."""
 
 import base64
-import hashlib
 import io
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -9,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy import ndarray
 from PIL import Image
 
 from lineage.analysis import charts, measures
 from lineage.analysis.contact_sheet import Pair
+from lineage.analysis.pages.rendering import render
 from lineage.analysis.pages.run_files import RunFiles
 from lineage.analysis.record import Record
 
@@ -72,43 +71,6 @@ def run_page(files: RunFiles, extras: Extras) -> str:
         command=shlex.join(["python", "train.py", *files.results["overrides"]]),
         **evaluated,
     )
-
-
-def render(template: str, **values: Any) -> str:
-    """A page; what comes from files is escaped, and no script but its own runs."""
-    pages = environment()
-    script, style = (Markup(pages.get_template(name).render()) for name in ("page.js", "page.css"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return pages.get_template(template).render(script=script, style=style, digest=digest, **values)
-
-
-def environment(escape: Callable[[str], str] = str) -> Environment:
-    """The templates. What is put into them becomes visible letters, by `escape`, and cannot become HTML."""
-
-    def shown(value: Any) -> Any:
-        return escape(charts.printable(value)) if type(value) is str else value
-
-    found = Environment(
-        loader=PackageLoader("lineage.analysis.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, finalize=shown,
-    )  # fmt: skip
-    percent = "{:.1f}\u202f%".format
-    found.filters |= {"number": _number, "duration": _duration, "percent": lambda value: percent(100 * value)}
-    return found
-
-
-def _number(value: float | None) -> str:
-    """With three digits, or the whole part: 0.0123, 1.23, 1,234."""
-    if value is None:
-        return "?"
-    return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.3g}"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{seconds:.3g} s" if seconds < 60 else f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def picture(pixels: ndarray, side: int = 0) -> Markup:

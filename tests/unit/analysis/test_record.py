@@ -108,7 +108,9 @@ def test_damaged_files(tmp_path):
 
 
 def test_the_summary():
-    rows = summary(made()[0])
+    record, _ = made()
+    rows = summary(replace(record, classes=[f"{name}\x1b[31m" for name in record.classes]))
+    assert "\x1b" not in str(rows) and "class 0\ufffd[31m" in str(rows)
     assert "95 % interval" in rows["test top-1"] and rows["worst classes"].count(" of ") == 5
     assert "class 11" not in rows["worst classes"]  # it has no image
     assert rows["calibration"].startswith("ECE 0.")

@@ -1,0 +1,48 @@
+"""Templates filled with what may come from other people's files: it is escaped, and of scripts only our own runs."""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lineage.text import visible
+
+
+def render(template: str, **values: Any) -> str:
+    """The text of a page."""
+    pages = environment()
+    script, style = (Markup(pages.get_template(name).render()) for name in ("page.js", "page.css"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return pages.get_template(template).render(script=script, style=style, digest=digest, **values)
+
+
+def environment(escape: Callable[[str], str] = str) -> Environment:
+    """The templates. What is put into them becomes visible letters, by `escape`, and cannot become HTML."""
+
+    def shown(value: Any) -> Any:
+        return escape(visible(value)) if type(value) is str else value
+
+    found = Environment(
+        loader=PackageLoader("lineage.analysis.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, finalize=shown,
+    )  # fmt: skip
+    percent = "{:.1f}\u202f%".format
+    found.filters |= {"number": _number, "duration": _duration, "percent": lambda value: percent(100 * value)}
+    return found
+
+
+def _number(value: float | None) -> str:
+    """With three digits, or the whole part: 0.0123, 1.23, 1,234."""
+    if value is None:
+        return "?"
+    return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.3g}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{seconds:.3g} s" if seconds < 60 else f"{hours} h {minutes} min" if hours else f"{minutes} min"
