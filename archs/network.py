@@ -30,7 +30,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
-import torch
 from torch import Tensor, nn
 
 from lineage.archs.arguments import ArchitectureError, checked
@@ -121,7 +120,8 @@ class Network(nn.Module):
     @property
     def stage_info(self) -> list[StageInfo]:
         """Channels and stride of the map after each stage, traced on the meta device, without computing."""
-        twin = _without_memory(self).eval()
+        tensors = [*self.parameters(), *self.buffers()]
+        twin = copy.deepcopy(self, {id(tensor): tensor.detach().to("meta") for tensor in tensors}).eval()
         first = next(module for module in twin.modules() if isinstance(module, nn.Conv2d))
         # An image 256 pixels larger has a map 256 / stride larger, whatever the borders lose.
         near, far = (
@@ -232,14 +232,3 @@ def _add_defaults(network: Any, classifiers: tuple[str, ...]) -> None:
     inherited = stated is Network.classifiers and not hasattr(getattr(network, "head", None), "linear")
     if inherited or (stated is None and not hasattr(network, "get_classifier")):  # as timm's models have
         network.classifiers = classifiers
-
-
-def _without_memory(network: Network) -> Network:
-    """A copy whose tensors have shapes and no values."""
-    tensors = [*network.parameters(), *network.buffers()]
-    return copy.deepcopy(network, {id(tensor): _on_meta(tensor) for tensor in tensors})
-
-
-def _on_meta(tensor: Tensor) -> Tensor:
-    empty = torch.empty_like(tensor, device="meta")
-    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty

@@ -30,12 +30,10 @@ def build(
     """
     if pretrained is None:
         return catalogue.build(name, num_classes, in_channels, resolution=resolution, **arguments)
-    given = {"num_classes": num_classes, "in_channels": in_channels}
-    arguments |= {key: value for key, value in given.items() if value is not None}
     configured, published = catalogue.configured(name, resolution, arguments)
     needed = published.get(pretrained, {}) if pretrained in LIBRARIES else {}
     arguments = {key: value for key, value in needed.items() if key != "name"} | arguments
-    network = catalogue.build(name, resolution=resolution, **arguments)
+    network = catalogue.build(name, num_classes, in_channels, resolution=resolution, **arguments)
     network.preprocessing = recorded_preprocessing(pretrained, published, lambda: network)
     network.notes += load(network, pretrained, configured | arguments, published, network.preprocessing)
     return network
