@@ -6,7 +6,6 @@ device would do the same, but on it torch first imports its compiler, which take
 
 import copy
 import math
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -44,14 +43,6 @@ class ShapesOnly(TorchDispatchMode):
             return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
         if name.removesuffix("_") in ACTIVATIONS:
             return args[0] if name.endswith("_") else torch.empty_like(args[0])
-        if name in ("add", "mul") and isinstance(args[1], Tensor):
-            sides = zip_longest(*(reversed(tensor.shape) for tensor in args[:2]), fillvalue=1)  # from the last
-            return args[0].new_empty([max(sizes) for sizes in sides][::-1])  # broadcast_shapes imports the compiler
-        if name == "cat":
-            dim = args[1] if len(args) > 1 else 0
-            sizes = list(args[0][0].shape)
-            sizes[dim] = sum(tensor.shape[dim] for tensor in args[0])
-            return args[0][0].new_empty(sizes)
         return func(*args, **kwargs)
 
     @classmethod
