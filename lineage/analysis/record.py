@@ -72,11 +72,8 @@ class Record:
         """Of its folder: <split>-<weights>[-<what differs>], safe in a shell."""
         plain = "-".join(filter(None, (self.split, self.weights, self.differs)))
         name = re.sub(r"[^A-Za-z0-9._=+,-]+", "-", plain)[:140]
-        return (
-            name
-            if name == plain
-            else f"{name}-{hashlib.blake2b(plain.encode(errors='surrogatepass'), digest_size=4).hexdigest()}"
-        )
+        digest = hashlib.blake2b(plain.encode(errors="surrogatepass"), digest_size=4).hexdigest()
+        return name if name == plain else f"{name}-{digest}"
 
     def __len__(self) -> int:
         return len(self.label)
