@@ -46,6 +46,9 @@ def show_results(
         rows["curves"] = dashboard
     words = [f"run={folder.relative_to(runs)}", *([f"runs={runs}"] if runs != "runs" else ())]
     rows["report"] = shlex.join(["lineage", "report", *words])
+    if results["datamodule"] == "imagefolder":
+        tested = ["checkpoint=best"] if results["test_weights"] == "best" else []
+        rows["predict"] = shlex.join(["lineage", "predict", *words, *tested, "images=FILE-OR-FOLDER"])
     console.print()
     show_rows(console, rows)
 

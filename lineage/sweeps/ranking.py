@@ -30,7 +30,7 @@ def show_ranking(sweep: Path, runs: Path, stopped: bool = False) -> bool:
     groups = by_seed(done)
     if len(groups) < len(done):
         screen.print()
-        show_table(screen, ("", "val top-1", "test top-1", "test loss", "seeds", "jobs"), means_over_seeds(groups))
+        show_table(screen, ("", "val top-1", "test top-1", "test loss", "runs", "jobs"), means_over_seeds(groups))
     if ranked:
         write_ranking(sweep / "ranking.csv", ranked)
         screen.print(f"\n{sweep}/ranking.csv", soft_wrap=True)
