@@ -19,7 +19,7 @@ from numpy import ndarray
 
 from lineage.analysis import measures
 from lineage.errors import UserError
-from lineage.files import read_json, reason, write_whole
+from lineage.files import cannot_write, read_json, reason, write_whole
 from lineage.text import visible
 
 TOP = 20  # classes of each image that are kept, or all if there are fewer
@@ -162,11 +162,12 @@ class Record:
 
     def write(self, folder: Path) -> None:
         """Write both files, each whole. Raises UserError: they cannot be written."""
-        folder.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
-        numpy.savez(
-            content, allow_pickle=False, **{name: self.columns[name] for name in COLUMNS if name in self.columns}
-        )
+        numpy.savez(content, **{name: self.columns[name] for name in COLUMNS if name in self.columns})
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(cannot_write(folder, error)) from error
         write_whole(folder / PREDICTIONS, content.getvalue())
         write_whole(folder / METRICS, json.dumps(self.values(), indent=1) + "\n")
 
