@@ -137,6 +137,23 @@ def test_a_run_that_goes_on_knows_from_whose_weights_it_started(tmp_path):
     assert checkpoints.to_continue(tmp_path).notes == said
 
 
+@pytest.mark.parametrize(("metric", "best"), [("val_top1", [1, 1, 3, 3]), ("val_loss", [1, 2, 2, 4]), ("own", [1] * 4)])
+def test_the_best_epoch_has_the_highest_metric_or_the_lowest_loss(tmp_path, metric, best):
+    saving, found = checkpoints.Checkpoints(tmp_path, 0, 0, {}, metric), []
+    saving.epoch_must_be_saved = False
+    for epoch, (top1, loss) in enumerate([(0.5, 0.9), (0.5, 0.2), (0.8, 0.7), (0.1, 0.1)], start=1):
+        metrics = {"val_top1": torch.tensor(top1), "val_loss": torch.tensor(loss), "own": torch.tensor(0.3)}
+        trainer: Any = SimpleNamespace(callback_metrics=metrics, global_step=epoch, current_epoch=epoch, max_epochs=99)
+        trainer.should_stop, trainer.save_checkpoint = False, lambda *_, **__: None
+        saving.on_train_epoch_end(trainer, SimpleNamespace())
+        found.append(saving.best_step)
+    assert found == best and float(saving.best_model_score) == pytest.approx(float(saving.best))
+    trainer.callback_metrics = {"val_top1": torch.tensor(0.5)}
+    if metric != "val_top1":
+        with pytest.raises(UserError, match=f"best={metric}: there is no such metric; there are val_top1"):
+            saving.on_train_epoch_end(trainer, SimpleNamespace())
+
+
 def test_a_stream_that_is_full(tmp_path):
     with open("/dev/full", "w") as full:
         stream = Stream(full)
