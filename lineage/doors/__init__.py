@@ -97,6 +97,8 @@ def command(verb: str | None = None) -> None:
 
 def main(verb: str | None = None) -> None:
     """Run the command in sys.argv; an error of the user's is a line, and SystemExit."""
+    if sys.platform == "win32":
+        sys.exit("Lineage runs on Linux and macOS, and on Windows inside WSL: docs/faq.md")
     guard_streams()
     words = sys.argv[1:]
     if verb is None:
