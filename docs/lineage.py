@@ -17,17 +17,6 @@ IMAGENET, SMALL = (96.0, 816.0), (890.0, 1002.0)  # top and bottom of either ban
 RANGES = {"top1_error": (50.0, 15.2), "cifar10_error": (9.5, 2.5), "mnist_error": (9.5, 2.5)}
 NAME, IDEA, TICK = 24.0, 16.0, 20.0  # font sizes
 DOT = 3.2  # radius of the dot that marks a network
-NAMES = {
-    "inception_v3": "Inception v3", "inception_v4": "Inception v4", "preact_resnet": "Pre-act ResNet",
-    "wideresnet": "WRN", "senet": "SE", "mobilenet_v1": "MobileNet", "mobilenet_v2": "MobileNet v2",
-}  # fmt: skip
-HUES = {
-    **dict.fromkeys(("lenet", "alexnet", "vgg"), "#444444"),
-    **dict.fromkeys(("googlenet", "bn_inception", "inception_v3", "inception_v4", "xception"), "#d55e00"),
-    **dict.fromkeys(("mobilenet_v1", "mobilenet_v2"), "#7b4b94"),
-    **dict.fromkeys(("nasnet", "efficientnet"), "#b07d00"),
-}  # of families; all others are residual networks
-RESIDUAL = "#0072b2"
 
 
 class Disc(NamedTuple):
@@ -108,7 +97,7 @@ def write_where_free(
 def draw() -> Page:
     page = Page("The lineage of convolutional networks, 1998 to 2019", HEIGHT)
     page.write(page.title, 24, 42, size=32, bold=True)
-    place_of = columns()
+    place_of, hues = columns(), {family.family: family.hue for family in families()}
     paint_axes(page, place_of)
     members = {family.family: list(discs(family, place_of[family.family])) for family in families()}
     ends = {name: best(found) for name, found in members.items()}
@@ -116,20 +105,20 @@ def draw() -> Page:
     taken = [(d.x - r, d.y - r, d.x + r, d.y + r) for d in networks for r in [max(0.7 * d.radius, DOT)]]
     arrows = [(ends[a["from"]], ends[f.family], a["idea"], a["from"]) for f in families() for a in f.descends]
     for start, end, _, name in arrows:
-        paint_arrow(page, start, end, HUES.get(name, RESIDUAL))
+        paint_arrow(page, start, end, hues[name])
     for name, found in members.items():
         for disc in sorted(found, key=lambda disc: -disc.radius):
-            hue = HUES.get(name, RESIDUAL)
+            hue = hues[name]
             page.circle(disc.x, disc.y, disc.radius, hue, hue, 1, fill_opacity="0.3")
         for disc in found:
             page.circle(disc.x, disc.y, DOT, "#ffffff" if disc.hollow else hue, hue, 1.5)
-    titles = {family.family: NAMES.get(family.family, family.title) for family in families()}
-    for name, text in titles.items():
-        write_name(page, text, members[name], ends[name], taken, HUES.get(name, RESIDUAL))
+    for family in families():
+        name = family.family
+        write_name(page, family.short or family.title, members[name], ends[name], taken, family.hue)
     # An idea that a family took from several is written once.
     once = {(idea, end): (start, end, idea, name) for start, end, idea, name in arrows}
     for start, end, idea, name in sorted(once.values(), key=lambda arrow: -len(arrow[2])):
-        write_idea(page, idea, start, end, taken, HUES.get(name, RESIDUAL))
+        write_idea(page, idea, start, end, taken, hues[name])
     return page
 
 

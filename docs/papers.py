@@ -92,7 +92,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Family:
-    """A section of the page: the networks of a paper; `descends`: earlier families, and the idea taken from each."""
+    """A section of the page: the networks of a paper; docs/papers.yaml says what each field is."""
 
     title: str
     family: str
@@ -102,6 +102,8 @@ class Family:
     entries: list[Entry]
     descends: list[dict[str, str]] = field(default_factory=list)
     notes: str = ""
+    short: str = ""
+    hue: str = "#0072b2"
 
 
 def families() -> list[Family]:

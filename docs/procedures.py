@@ -12,23 +12,10 @@ from lineage.recipes.recipe import header as recipe_header
 
 PICTURES = ROOT / "docs" / "recipes"
 GOLDEN = ROOT / "tests" / "golden" / "recipes.csv"
-TABLE_2 = ("resnet", "pytorch", "fixres", "deit", "fams", "rsb_a1", "rsb_a2", "rsb_a3")
-FAMILIES = (
-    "alexnet", "vgg", "googlenet", "inception", "xception", "senet", "mobilenet", "efficientnet", "torchvision_v2",
-    "fixres_finetune",
-)  # fmt: skip
-SMALL = (
-    "lenet_1998", "resnet_cifar", "wrn", "wrn_svhn", "densenet_cifar", "resnext_cifar", "nasnet_cifar", "speedrun",
-    "speedrun_2024", "sgd_step",
-)  # fmt: skip
-OWN = ("finetune",)
-SETS = {
-    'Table 2 of "ResNet strikes back"': TABLE_2,
-    "The families' own, on ImageNet": FAMILIES,
-    "Small images": SMALL,
-    "Photographs of one's own": OWN,
-}
-NAMES = TABLE_2 + FAMILIES + SMALL + OWN
+LAYOUT: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "docs" / "procedures.yaml"))
+SETS: dict[str, list[str]] = LAYOUT["sets"]
+TABLE_2 = next(iter(SETS.values()))
+NAMES = [name for names in SETS.values() for name in names]
 DIFFERS = "Differs: "  # begins a remark that published code differs from the published table
 NETWORKS = 0  # stands for the network's resolution
 # How well a value is known, and the mark of a value that its authors did not publish.

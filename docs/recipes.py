@@ -10,22 +10,11 @@ from typing import Any
 
 from docs import curves
 from docs.papers import ROOT, written_by_hand
-from docs.procedures import DIFFERS, MARKS, NAMES, NETWORKS, SETS, TABLE_2, Cell, cells, header, is_idle, recipe
+from docs.procedures import DIFFERS, LAYOUT, MARKS, NAMES, NETWORKS, SETS, TABLE_2, Cell, cells, header, is_idle, recipe
 from lineage.recipes.recipe import Recipe
 
 PAGE = ROOT / "docs" / "recipes.md"
-# The rows of the paper's table, and our keys for them.
-ROWS = {
-    "Train res": "train_res", "Test res": "test_res", "Epochs": "epochs", "# of forward pass": "steps",
-    "Batch size": "batch_size", "Optimizer": "optimizer", "LR": "lr", "LR decay": "schedule",
-    "Decay rate": "decay_rate", "Decay epochs": "decay_epochs", "Weight decay": "weight_decay",
-    "Warmup epochs": "warmup_epochs", "Label smoothing": "label_smoothing", "Dropout": "dropout",
-    "Stoch. depth": "drop_path", "Repeated aug": "repeated_aug", "Gradient clip.": "grad_clip", "H. flip": "hflip",
-    "RRC": "crop", "Rand augment": "rand_augment", "Auto augment": "auto_augment", "Mixup alpha": "mixup_alpha",
-    "Cutmix alpha": "cutmix_alpha", "Erasing prob.": "erasing_prob", "ColorJitter": "color_jitter",
-    "PCA lighting": "pca_lighting", "SWA": "swa", "EMA": "ema", "Test crop ratio": "test_crop_ratio", "Loss": "loss",
-    "Mixed precision": "mixed_precision", "Top-1, %": "top1",
-}  # fmt: skip
+ROWS: dict[str, str] = LAYOUT["rows"]  # of the paper's table, and our keys for them
 FIELDS = {field.name: field for field in fields(Recipe)}
 MORE_ROWS = {f"`{name}`": name for name in FIELDS if name not in ROWS.values()}
 OFF = "–"
