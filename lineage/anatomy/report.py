@@ -1,7 +1,7 @@
 """The table of a dissected network for the screen, and what its columns mean."""
 
-from rich import box
-from rich.table import Table
+import textwrap
+
 from rich.text import Text
 
 from lineage.anatomy.table import Anatomy
@@ -12,10 +12,33 @@ NOTES = (
     "concatenated. MACs: multiply-adds of one image in convolutions and linear layers. field: the receptive field, the "
     "pixels of the image that one of the output depends on, over all paths; gates (SE), which see all, are left out."
 )
+HEAD = ["stage", "output", "layers", "parameters", "%", "MACs", "%", "field"]
 
 
-def tabulate(anatomy: Anatomy) -> Table:
-    """A row per stage, and the sums below."""
+def tabulate(anatomy: Anatomy, width: int) -> list[Text]:
+    """The lines of a table: a row per stage, and the sums. Operators stand in a column of their own, or, if that would
+    make it wider than `width` columns, below the numbers of their stage."""
+    rows = _numbers(anatomy)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    operators = [[], *(row.operator.splitlines() for row in anatomy.rows), []]
+    column = max(len(line) for lines in operators for line in lines) + 2
+    beside = sum(widths) + 2 * len(widths) + column <= width
+    found = []
+    for place, (row, lines) in enumerate(zip(rows, operators, strict=True)):
+        if not beside:
+            lines = [part for line in lines for part in textwrap.wrap(line, width - 4, subsequent_indent="  ")]
+        first = (["operator"] if place == 0 else lines)[:1] if beside else []
+        numbers = "  ".join(cell.rjust(size) for cell, size in zip(row[1:], widths[1:], strict=True))
+        middle = "".join(first).ljust(column) if beside else ""
+        style = "bold" if place in (0, len(rows) - 1) else ""
+        found.append(Text(f"{row[0]:{widths[0]}}  {middle}{numbers}", style))
+        found += [Text(" " * (widths[0] + 2 if beside else 4) + line) for line in lines[len(first) :]]
+    rule = Text("─" * max(map(len, found)), "dim")
+    return [found[0], rule, *found[1:-1], rule, found[-1]]
+
+
+def _numbers(anatomy: Anatomy) -> list[list[str]]:
+    """The cells of all columns but the operators: a head, a row per stage, and the sums."""
 
     def percent(part: int, whole: int) -> str:
         return f"{100 * part / whole:.1f}" if whole else ""
@@ -23,26 +46,14 @@ def tabulate(anatomy: Anatomy) -> Table:
     def macs(number: int) -> str:
         return f"{number / 1e6:,.1f} M" if anatomy.macs >= 10**7 else f"{number:,}"
 
-    table = Table(
-        box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False, show_footer=True, header_style="bold", footer_style="bold"
-    )
-    footers = {
-        "stage": "total", "operator": "", "output": "", "layers": str(anatomy.depth),
-        "parameters": f"{anatomy.parameters:,}", "%": "100.0", "MACs": macs(anatomy.macs), "% ": "100.0",
-        "field": str(anatomy.field),
-    }  # fmt: skip
-    for name, footer in footers.items():
-        left = name in ("stage", "operator")
-        table.add_column(name, footer, justify="left" if left else "right", no_wrap=name != "operator")
-    depth = 0
+    rows, depth = [HEAD], 0
     for row in anatomy.rows:
         output, layers = "x".join(map(str, (*row.side, row.channels))), row.depth - depth
         costs = [macs(row.macs), percent(row.macs, anatomy.macs), row.field_text]
         if row.auxiliary:
             output, layers, costs = "", 0, ["", "", ""]
         depth += layers
-        table.add_row(
-            row.name, Text(row.operator), output, str(layers or ""),
-            f"{row.parameters:,}", percent(row.parameters, anatomy.parameters), *costs,
-        )  # fmt: skip
-    return table
+        shares = [f"{row.parameters:,}", percent(row.parameters, anatomy.parameters)]
+        rows.append([row.name, output, str(layers or ""), *shares, *costs])
+    sums = [f"{anatomy.parameters:,}", "100.0", macs(anatomy.macs), "100.0", str(anatomy.field)]
+    return [*rows, ["total", "", str(anatomy.depth), *sums]]

@@ -26,7 +26,7 @@ def run(cfg: DictConfig) -> None:
         from lineage.anatomy.drawing.svg import write
         from lineage.anatomy.report import NOTES, tabulate
         from lineage.anatomy.table import dissect
-        from lineage.reporting.screen import console
+        from lineage.reporting.screen import console, show_notes
 
     with SkipInitialisation():
         network: Any = assemble.network(cfg, device="meta")
@@ -38,10 +38,10 @@ def run(cfg: DictConfig) -> None:
 
     out = console()
     out.print(Text(f"{title}, one image of {cfg.datamodule.channels}x{side}x{side}\n", style="bold"))
-    out.print(tabulate(anatomy))
+    for line in tabulate(anatomy, out.width):
+        out.print(line, soft_wrap=True)
     out.print(Text("\n" + NOTES, style="dim"))
-    for note in network.notes:
-        out.print(Text("note: " + note, style="yellow"))
+    show_notes(out, network.notes)
     files = [Path(f"{cfg.output}.svg"), Path(f"{cfg.output}.png")]
     write(anatomy, title, files)
     for file in files:

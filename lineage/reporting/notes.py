@@ -1,4 +1,5 @@
-"""Notes on settings that have no effect, or an unexpected one, in this run."""
+"""Notes on settings that have no effect, or an unexpected one, in this run. Those that act on the result begin with
+CAREFUL or DANGER."""
 
 import math
 from typing import cast
@@ -7,13 +8,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from lineage.analysis.measures import wilson
 from lineage.datamodules.loading.order import BatchSplit
 from lineage.recipes.optim.averaging import remaining_initial_weight
 from lineage.recipes.optim.batch_norm_statistics import batch_norms
 from lineage.recipes.optim.optimizers import parameter_kinds
 from lineage.recipes.recipe import Recipe
-from lineage.text import as_yaml
+from lineage.text import CAREFUL, DANGER, as_yaml
 
+FEW = 100  # test images, of which even the best network's accuracy is uncertain by some percent
 FILLS_A_GPU = 128 * 224 * 224  # pixels of a forward pass that leave no unit of a large GPU without work
 SMALL_IMAGES = 64  # pixels; a network for these sees little of a photograph
 
@@ -49,7 +52,8 @@ def class_notes(learned: list[str] | None, here: list[str]) -> list[str]:
     """A note if the weights' classes differ from those of the data, or have another order."""
     for number, (theirs, ours) in enumerate(zip(learned or (), here, strict=False)):
         if theirs != ours:
-            return [f"class {number} is {theirs} in the weights and {ours} in these data: right answers count as wrong"]
+            differ = f"class {number} is {theirs} in the weights and {ours} in these data"
+            return [f"{DANGER}{differ}: right answers count as wrong"]
     return []
 
 
@@ -67,23 +71,23 @@ def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, device: 
     notes = []
     if 4 * images <= most:
         near = max(round(share / most), 1) * most * split.devices
-        notes.append(
-            f"micro-batches of {images}: {share} has no other divisor up to {most}; recipe.batch_size={near} has"
-        )
+        why = f"{share} has no other divisor up to {most}; recipe.batch_size={near} has"
+        notes.append(f"{CAREFUL}micro-batches of {images}: {why}")
     if sees and images > 1 and most < wanted:
         remedies = [f"trainer.max_per_device={wanted}"] * ((machine.max_per_device or wanted) < wanted)
         remedies += ["fewer devices"] * (share < wanted)
         remedies += ["trainer.sync_batchnorm=true"] * (share < wanted and sees != "mixing")
-        notes.append(f"{sees}: {images} images at once, and {wanted} by the recipe; {' or '.join(remedies)} changes it")
+        remedy = f"{' or '.join(remedies)} changes it"
+        notes.append(f"{CAREFUL}{sees}: {images} images at once, and {wanted} by the recipe; {remedy}")
     if device != "cpu" and images == wanted < share and images * side**2 < FILLS_A_GPU:
         notes.append(
             f"{split.accumulation} forward passes of {images} images are a step, as on the paper's devices; "
             f"recipe.device_batch={share} takes a faster one, and changes {sees or 'nothing else'}"
         )
     if images == 1 and mixes:
-        notes.append(f"{mixes} mix nothing: a micro-batch of one image has no partner")
+        notes.append(f"{CAREFUL}{mixes} mix nothing: a micro-batch of one image has no partner")
     if images == 1 and normalises:
-        notes.append("batch normalisation sees each image alone: micro-batches are of one image")
+        notes.append(f"{CAREFUL}batch normalisation sees each image alone: micro-batches are of one image")
     return notes
 
 
@@ -102,7 +106,16 @@ def resolution_notes(cfg: DictConfig, largest: int | None) -> list[str]:
     """A note on resolutions above the largest short side of all images, if that is known."""
     sizes = {name: cfg.recipe[name] for name in ("train_res", "test_res") if cfg.recipe[name] > (largest or math.inf)}
     settings = " and ".join(f"recipe.{name}={size}" for name, size in sizes.items())
-    return [f"{settings} enlarge every image: their shorter sides have {largest} pixels at most"] if sizes else []
+    said = f"{CAREFUL}{settings} enlarge every image: their shorter sides have {largest} pixels at most"
+    return [said] if sizes else []
+
+
+def small_test_notes(images: int) -> list[str]:
+    """A note on a test set that is too small to tell networks apart."""
+    if not 0 < images < FEW:
+        return []
+    low, high = wilson(round(0.9 * images), images)
+    return [f"{DANGER}the test has {images} images: an accuracy of 0.9 may be anything from {low:.2f} to {high:.2f}"]
 
 
 def _argument_notes(cfg: DictConfig, arch: str) -> list[str]:
@@ -151,7 +164,7 @@ def _data_notes(cfg: DictConfig, data: str) -> list[str]:
     if datamodule.get("cache") and "://" not in str(datamodule.root):
         notes.append(f"datamodule.cache={datamodule.cache} does not apply: {data} is read from a folder")
     if datamodule.val_size == 0:
-        notes.append("validation is the test set (datamodule.val_size=0)")
+        notes.append(f"{DANGER}validation is the test set (datamodule.val_size=0)")
     return notes
 
 
@@ -161,7 +174,8 @@ def _schedule_notes(recipe: Recipe, steps_per_epoch: int) -> list[str]:
     last = end - (1 if recipe.schedule_interval == "epoch" else 1 / steps_per_epoch)  # when the rate is last set
     late = [at for at in recipe.decay_epochs if at > last] if recipe.schedule in ("step", "multistep", "list") else []
     if late:
-        notes.append(f"recipe.decay_epochs={as_yaml(recipe.decay_epochs)}: the last epoch begins before {late[0]:g}")
+        key = f"recipe.decay_epochs={as_yaml(recipe.decay_epochs)}"
+        notes.append(f"{CAREFUL}{key}: the last epoch begins before {late[0]:g}")
     if recipe.bce_threshold and not recipe.mixes:
         notes.append(f"recipe.bce_threshold={recipe.bce_threshold:g} changes nothing: unmixed targets are 0 and 1")
     return notes
@@ -178,7 +192,7 @@ def _averaging_notes(recipe: Recipe, steps_per_epoch: int) -> list[str]:
     share = remaining_initial_weight(recipe, recipe.total_epochs * steps_per_epoch, steps_per_epoch)
     if share > 0.01:
         notes.append(
-            f"recipe.ema={recipe.ema:g}: {share:.0%} of the final average are the initial weights; "
+            f"{CAREFUL}recipe.ema={recipe.ema:g}: {share:.0%} of the final average are the initial weights; "
             "recipe.ema_ramp=true averages over fewer steps at first"
         )
     return notes
@@ -190,11 +204,11 @@ def _size_notes(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[s
         sizes = {"tested": recipe.test_res, "trained": recipe.train_res}
         if published <= SMALL_IMAGES:
             return [
-                f"{arch} and recipe.train_res={recipe.train_res} are for small images, and {data} has photographs: "
+                f"{DANGER}{arch} and recipe.train_res={recipe.train_res} are for small images, and {data} has photographs: "
                 "experiment=own_photos fits them"
             ]
         return [
-            f"{arch} was published at {published}, and is {verb} at {size}"
+            f"{CAREFUL}{arch} was published at {published}, and is {verb} at {size}"
             for verb, size in sizes.items()
             if size != published
         ]

@@ -22,10 +22,15 @@ def console(quiet: bool = False) -> Console:
 def show_plan(console: Console, rows: Mapping[str, str | Path], notes: Sequence[str]) -> None:
     """Print a table of what will run, and the notes below it."""
     show_rows(console, rows)
+    show_notes(console, notes)
+    console.print()
+
+
+def show_notes(console: Console, notes: Iterable[str]) -> None:
+    """Print notes, dim, yellow or red as they act on the result."""
     for note in notes:
         style = "bold red" if note.startswith(DANGER) else "yellow" if note.startswith(CAREFUL) else "dim"
         console.print(Text(note if style != "dim" else f"note: {note}", style=style))
-    console.print()
 
 
 def show_results(

@@ -22,7 +22,13 @@ from lineage.recipes.classifier import Classifier
 from lineage.reporting import dashboards, metrics_csv, results, screen
 from lineage.reporting.clock import Clock
 from lineage.reporting.metric_rows import MetricRows
-from lineage.reporting.notes import batch_notes, precision_notes, resolution_notes, what_does_not_apply
+from lineage.reporting.notes import (
+    batch_notes,
+    precision_notes,
+    resolution_notes,
+    small_test_notes,
+    what_does_not_apply,
+)
 from lineage.reporting.progress_bar import RunProgressBar
 from lineage.running import checkpoints, directory, evaluations
 from lineage.running.checkpoints import BEST, LAST, PREVIOUS, Checkpoints
@@ -143,6 +149,7 @@ class Run:
             *getattr(classifier.network, "notes", ()),
             *(note for teacher in classifier.teachers for note in teacher.notes),
             *data.notes,
+            *small_test_notes(len(data.test)),
             *resolution_notes(cfg, data.largest),
             *batch_notes(cfg, classifier.network, split, device.type),
             *precision_notes(cfg.recipe, device, str(trainer.precision)),

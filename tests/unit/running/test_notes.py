@@ -1,12 +1,22 @@
 """The sentences about settings that do not apply to a run."""
 
+import io
+
 import pytest
 import torch
 from conftest import composed
+from rich.console import Console
 
 from lineage import assemble
 from lineage.datamodules.loading.order import split_batch
-from lineage.reporting.notes import batch_notes, precision_notes, resolution_notes, what_does_not_apply
+from lineage.reporting.notes import (
+    batch_notes,
+    precision_notes,
+    resolution_notes,
+    small_test_notes,
+    what_does_not_apply,
+)
+from lineage.reporting.screen import show_notes
 
 PACKED = "datamodule=packed datamodule.root=a datamodule.num_classes=10 datamodule.channels=3 "
 NOTED = {
@@ -94,7 +104,28 @@ def test_an_evaluation_takes_as_many_images_as_a_budget_of_pixels_allows(words, 
 
 def test_enlarged_images_are_noted():
     cfg = composed("recipe=rsb_a2")
-    assert resolution_notes(cfg, 200) == [
-        "recipe.train_res=224 and recipe.test_res=224 enlarge every image: their shorter sides have 200 pixels at most"
-    ]
+    sizes = "recipe.train_res=224 and recipe.test_res=224"
+    said = f"careful: {sizes} enlarge every image: their shorter sides have 200 pixels at most"
+    assert resolution_notes(cfg, 200) == [said]
     assert not resolution_notes(cfg, 224) and not resolution_notes(cfg, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "size", "grade", "sentence"),
+    [("", True, "note: ", "test_crop_ratio"), ("recipe.decay_epochs=[99]", True, "careful: ", "the last epoch begins"),
+     ("datamodule.val_size=0", True, "danger: ", "validation is the test set"),
+     ("", False, "danger: ", "are for small images, and b has photographs")],
+)  # fmt: skip
+def test_notes_have_three_grades(words, size, grade, sentence):
+    cfg, out = composed(*words.split()), Console(file=io.StringIO(), width=200, force_terminal=True)
+    show_notes(out, what_does_not_apply(cfg, assemble.network(cfg, device="meta"), "a", "b", size, 10))
+    (line,) = [line for line in out.file.getvalue().splitlines() if sentence in line]
+    style = {"note: ": "2", "careful: ": "33", "danger: ": "1;31"}[grade]
+    assert line.startswith(f"\x1b[{style}m{grade}")
+
+
+def test_a_small_test_is_dangerous():
+    assert not small_test_notes(0) and not small_test_notes(100)
+    assert small_test_notes(7) == [
+        "danger: the test has 7 images: an accuracy of 0.9 may be anything from 0.49 to 0.97"
+    ]
