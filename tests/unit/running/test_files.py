@@ -132,7 +132,8 @@ def test_a_run_that_goes_on_knows_from_whose_weights_it_started(tmp_path):
     said = ["starts from the weights of mine.pt"]
     state: dict[str, Any] = {"state_dict": {}, "optimizer_states": [], "loops": {}, "global_step": 3, "callbacks": {}}
     module: Any = SimpleNamespace(network=SimpleNamespace(notes=said))
-    checkpoints.Checkpoints(tmp_path, minutes=0, steps=0, facts={}).on_save_checkpoint(None, module, state)
+    trainer: Any = SimpleNamespace(datamodule=None)
+    checkpoints.Checkpoints(tmp_path, minutes=0, steps=0, facts={}).on_save_checkpoint(trainer, module, state)
     torch.save(state, tmp_path / checkpoints.LAST)
     assert checkpoints.to_continue(tmp_path).notes == said
 
