@@ -26,6 +26,7 @@ from lineage.datamodules.loading.loader import (
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 from lineage.datamodules.loading.worker_pool import Job, Pool, batches_ahead, cores_of_rank
 from lineage.datamodules.split import check_same_images, held_out
+from lineage.text import CAREFUL
 
 checked = argument_checker(DataError, "datamodule.")
 
@@ -126,7 +127,9 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         if lacking:
             names = self.class_names()
             count = f"{len(lacking):,} of the {len(names):,} classes"
-            self.notes.append(f"validation has no image of {count}: {listed(names[label] for label in lacking)}")
+            self.notes.append(
+                f"{CAREFUL}validation has no image of {count}: {listed(names[label] for label in lacking)}"
+            )
 
     def _held_out(self, labels: numpy.ndarray) -> numpy.ndarray:
         return held_out(labels, self.val_size, self.split_seed)

@@ -20,6 +20,7 @@ from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, TensorImages, resize_or_pad
 from lineage.datamodules.loading import shared_memory as shared
 from lineage.datamodules.split import Split, in_fold
+from lineage.text import CAREFUL, DANGER
 
 IMBALANCE = 10  # a note is made when the largest class has more than 10 times the images of the smallest
 
@@ -208,17 +209,17 @@ class InferredDataModule(EncodedDataModule):
             notes.append(f"{count} of the sampled images cannot be read: {measured.unreadable[0]}")
         if self.learned is None and counts.max() > IMBALANCE * counts.min():
             most, least = (f"{counts[i]:,} of {train.classes[i]}" for i in (counts.argmax(), counts.argmin()))
-            notes.append(f"the classes are unequal: {most}, {least}")
+            notes.append(f"{CAREFUL}the classes are unequal: {most}, {least}")
         for split in splits.values():
             missing = [name for name, count in zip(split.classes, split.counts(), strict=True) if not count]
             if missing:
-                notes.append(
-                    f"{split.name} lacks {len(missing)} of the {len(train.classes)} classes: {listed(missing)}"
-                )
+                lacks = f"{split.name} lacks {len(missing)} of the {len(train.classes)} classes"
+                notes.append(f"{CAREFUL}{lacks}: {listed(missing)}")
             if split not in used:
                 notes.append(f"{split.name} is not read: validation is {self.val_size} images of train")
         if self.test_is_validation:
-            notes.append(f"the test set is the validation set: {printable(self.root)} has no labelled test images")
+            why = f"{printable(self.root)} has no labelled test images"
+            notes.append(f"{DANGER}the test set is the validation set: {why}")
         return notes
 
 

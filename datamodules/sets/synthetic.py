@@ -8,6 +8,7 @@ from torch import Tensor
 from lineage.datamodules.base import ImageDataModule
 from lineage.datamodules.images import TensorImages, View
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
+from lineage.text import CAREFUL
 
 MAX_POOL_IMAGES, MAX_POOL_BYTES = 256, 2**28  # all samples are drawn from a pool; 256 images of 224x224 take 38 MB
 
@@ -30,7 +31,7 @@ class Synthetic(ImageDataModule):
     ) -> None:
         super().__init__(root="", resolution=resolution, **options)
         self.samples, self.test_samples, self.side = samples, test_samples, resolution
-        self.notes = ["these images are random: they measure speed, and nothing can be learned from them"]
+        self.notes = [CAREFUL + "these images are random: they measure speed, and nothing can be learned from them"]
 
     def connect_training(self, order: EpochOrder, split: BatchSplit, view: View | None, epochs: int) -> None:
         super().connect_training(order, split, view, epochs)

@@ -203,10 +203,8 @@ def _size_notes(cfg: DictConfig, arch: str, data: str, one_size: bool) -> list[s
     if not one_size:
         sizes = {"tested": recipe.test_res, "trained": recipe.train_res}
         if published <= SMALL_IMAGES:
-            return [
-                f"{DANGER}{arch} and recipe.train_res={recipe.train_res} are for small images, and {data} has photographs: "
-                "experiment=own_photos fits them"
-            ]
+            small = f"{arch} and recipe.train_res={recipe.train_res} are for small images"
+            return [f"{DANGER}{small}, and {data} has photographs: experiment=own_photos fits them"]
         return [
             f"{CAREFUL}{arch} was published at {published}, and is {verb} at {size}"
             for verb, size in sizes.items()

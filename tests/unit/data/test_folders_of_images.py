@@ -313,8 +313,8 @@ def test_unequal_classes_are_noted_and_labels_follow_the_training_folder(tmp_pat
         "imagefolder: 3 classes (ant, bee, cat), 18 images of 20x30 to 34x30 (median 27x30), grey; mean 0.03, "
     )
     assert (
-        unequal == "the classes are unequal: 12 of cat, 1 of ant"
-        and lacks == f"{tmp_path}/data/val lacks 1 of the 3 classes: ant"
+        unequal == "careful: the classes are unequal: 12 of cat, 1 of ant"
+        and lacks == f"careful: {tmp_path}/data/val lacks 1 of the 3 classes: ant"
     )
 
 
