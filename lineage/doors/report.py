@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lineage.config.checks import checks
 from lineage.doors import CONF, door
@@ -16,16 +16,17 @@ from lineage.sweeps.jobs import find_run, load_jobs
 @door
 def run(cfg: DictConfig) -> None:
     checks(cfg)
-    runs, names = Path(str(cfg.runs)), [cfg.run] if isinstance(cfg.run, str) else list(cfg.run or ())
-    if not names:
-        raise UserError("Nothing to report: name run=NAME, a sweep, or several runs: run=[a,b].")
+    if cfg.run is None:
+        raise UserError("Nothing to report: name run=NAME, a sweep, or several runs: 'run=[a,b]'.")
+    runs = Path(str(cfg.runs))
+    names = list(map(str, cfg.run)) if OmegaConf.is_list(cfg.run) else [str(cfg.run)]  # a name may be a number
 
     from lineage.analysis.pages.run import Extras, run_page
     from lineage.analysis.pages.run_files import RunFiles
 
     jobs = load_jobs(runs / names[0]) if len(names) == 1 else []
     files = [RunFiles(job.folder.name, job.folder) for job in jobs if job.folder.exists()]
-    files = files or [RunFiles(name, find_run(runs, name)) for name in names]
+    files = files or [RunFiles(str(found.relative_to(runs)), found) for found in (find_run(runs, n) for n in names)]
     if len(files) > 1:
         from lineage.analysis.pages.comparison import comparison_page
 

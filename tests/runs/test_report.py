@@ -31,7 +31,13 @@ def test_a_run_whose_weights_are_gone(trained, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "hint"),
-    [("run=shrt", "short"), ("", "name run=NAME"), ("run=[short,../x]", "below"), ("run=short split=val", "split")],
+    [
+        ("run=shrt", "short"),
+        ("", "name run=NAME"),
+        ("run=[short,../x]", "below"),
+        ("run=short split=val", "split"),
+        ("run=2024", "2024"),
+    ],
 )
 def test_what_cannot_be_reported(trained, words, hint):
     assert hint in refused(trained, "report", *words.split())
