@@ -1,7 +1,7 @@
 # make train ARGS="arch=resnet18 datamodule=mnist"   install what is needed and train
 # make test | check | proofs                          tests; lint and types; the slow part of the tests
 # make test-arch NAME=resnet50                        the tests that concern one network
-# make docs                                           docs/architectures.md, docs/recipes.md, docs/lineage.svg and the pictures
+# make docs                                           docs/architectures.md, recipes.md, keys.md, lineage.svg and the pictures
 PYTHON ?= python3
 BIN = .venv/bin
 
@@ -29,6 +29,7 @@ docs: .venv/installed-dev
 	$(BIN)/python -m docs.lineage
 	$(BIN)/python -m docs.augmentation
 	$(BIN)/python -m docs.recipes
+	$(BIN)/python -m docs.keys
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -132,7 +132,7 @@ def in_words(annotation: Any) -> str:
         bounds = [_in_words(text, compiled(text), None)[1] for text in parts[1:] if isinstance(text, str)]
         return ", ".join([*(types or [in_words(parts[0])]), *(text.removeprefix("satisfy ") for text in bounds)])
     inner = in_words(parts[0]) if kind in LISTS and parts else ""
-    return KINDS[kind][0] + (f", of {inner}" if inner else "") if kind in KINDS else ""
+    return KINDS[kind][0] + (f", each {inner}" if inner else "") if kind in KINDS else ""
 
 
 # ---- types

@@ -220,7 +220,7 @@ def with_runs(cfg: DictConfig) -> list[DictConfig]:
     """As with_run, for each run of an evaluation that names several. Raises UserError: they have other images."""
     if not OmegaConf.is_list(cfg.run):
         if cfg.soup:
-            raise UserError("soup=true: it averages the weights of several runs, run=[a,b,c].")
+            raise UserError("soup=true: it averages the weights of several runs, 'run=[a,b,c]'.")
         return [with_run(cfg)]
     cfgs = []
     for name in cfg.run:

@@ -42,7 +42,7 @@ def comments(text: str) -> dict[str, str]:
         note = re.match(r"( *)# ?(.*)", line)
         if entry := re.match(r" *(\w+):(?: .*?)?(?: +# (.*))?$", line):
             key = entry[1]
-            sentences = filter(None, [" ".join(above).rstrip("."), entry[2]])
+            sentences = filter(None, [entry[2], " ".join(above).rstrip(".")])
             found[key], above = found.get(key) or ". ".join(sentences), []
         elif note and key and len(note[1]) > 16:
             found[key] += f" {note[2]}"

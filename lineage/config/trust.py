@@ -31,7 +31,7 @@ def check_target(path: Path, group: str, node: DictConfig, packages: Collection[
     package = str(foreign).partition(".")[0]
     raise UserError(
         f"{path} asks to build {foreign} as {group}; a file may name classes of this project and of trusted packages.\n"
-        f"If you know the package {package} and trust it, say so: plugins=[{package}]"
+        f"If you know the package {package} and trust it, say so: 'plugins=[{package}]'"
     )
 
 

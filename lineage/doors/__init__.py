@@ -129,6 +129,9 @@ def _complete(words: Sequence[str], verbs: Sequence[str]) -> None:
     if len(line) == 2:
         print(*verbs)
         return
-    os.environ["COMP_LINE"] = f"{line[0]} {line[-1]}"
+    *before, last = line[-1].split(" ")
+    os.environ["COMP_LINE"] = " ".join(
+        [line[0], *(word for word in before if "=" in word), last]
+    )  # not lineage find lr
     verb = line[1] if len(line) == 3 and line[1] in verbs else "train"
     import_module(f"lineage.doors.{verb}").run(words)

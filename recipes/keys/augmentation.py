@@ -24,12 +24,11 @@ MixPer = Annotated[str, Literal["step", "chunk"]]
 class Augmentation:
     hflip: Share = 0.0  # probability; off where the data set says mirror: false
     hflip_alternating: bool = False  # drawn in the first epoch, then in turn (airbench, arXiv 2404.00498, section 3.3)
-    # pad: shift in a padded border; rrc: random resized crop, crop_scale its shares of the area; scale_jitter: He's,
-    # crop_scale its short sides in pixels.
-    crop: Crop = "none"
+    crop: Crop = "none"  # pad: shift in a padded border; rrc: random resized crop; scale_jitter: He et al.'s
     crop_padding: Annotated[int, "0 <= x <= 4096"] = 0  # pad: border in pixels
     crop_padding_mode: PaddingMode = "none"  # zero: black; mean: zero once normalised; reflect
-    crop_scale: list[Annotated[float, "0 < x <= 8192"]] = field(default_factory=list)  # least and greatest
+    # rrc: least and greatest share of the area; scale_jitter: of the short side, in pixels
+    crop_scale: list[Annotated[float, "0 < x <= 8192"]] = field(default_factory=list)
     crop_ratio: list[Annotated[float, "0 < x <= 100"]] = field(default_factory=list)  # rrc: range of width / height
     interpolation: Interpolation  # of every resize; area: a box filter, for speed
     rand_augment: str = ""  # timm's notation: rand-m7-mstd0.5-inc1

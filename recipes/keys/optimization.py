@@ -22,12 +22,12 @@ class Optimization:
     eps: Annotated[float, "0 <= x <= 10"] = 0.0  # of Adam, LAMB, LARS and RMSProp
     lamb_clip: Rate = 0.0  # LAMB only: bound on the global gradient norm in the optimiser (timm: 1.0)
     lars_trust: Annotated[float, "0 <= x <= 1e3"] = 0.0  # LARS only: trust coefficient (arXiv 1708.03888: 0.001)
-    # muon: lr and momentum are those of the filters of convolutions; SGD trains all other parameters
+    # With muon lr and momentum are those of the filters of convolutions; SGD trains all other parameters
     muon_iterations: Annotated[int, "0 <= x <= 100"] = 0  # of Newton and Schulz, which orthogonalise a filter's update
     sgd_momentum: BelowOne = 0.0  # muon: of the parameters that SGD trains
     head_lr: Rate = 0.0  # SGD's peak rate for matrices, as the classifier's; their decay is weight_decay x lr / head_lr
     bias_lr: Rate = 0.0  # the same for biases and other vectors
-    weight_decay: Annotated[float, "0 <= x <= 1e3"]  # its factor; adamw, lamb and lion decay apart from the gradient
+    weight_decay: Annotated[float, "0 <= x <= 1e3"]  # times the weights: added to the gradient, or AdamW's update
     decay_norm: bool  # whether weight decay acts on normalisation's weights and biases
     decay_bias: bool  # and on the biases of convolutions and linear layers
     no_decay_depthwise: bool = False  # and not on depthwise filters (arXiv 1704.04861, section 3.2)

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from runs.pictures import write_folders
 
+from docs import keys
 from lineage import doors
 from lineage.config import help
 from lineage.config import messages as errors
@@ -291,7 +292,7 @@ EXPLAINED = {
     "arch.stem arch=resnet50 datamodule=cifar10": "arch.stem=cifar\n    one of imagenet, cifar\n    imagenet: 7x7/2",
     "trainer.graph": "trainer.graph=auto\n    true or false or auto\n    a micro-batch's passes as one CUDA graph",
     "datamodule.val_size": "datamodule.val_size=180\n    a whole number, at least 0\n    training images held out",
-    "recipe.crop_scale": "'recipe.crop_scale=[]'\n    a list, [1, 2], of a number, above 0 and at most 8,192\n    ",
+    "recipe.crop_scale": "'recipe.crop_scale=[]'\n    a list, [1, 2], each a number, above 0 and at most 8,192\n    ",
     "trainer": "  auto                  What the machine has",
 }
 
@@ -314,8 +315,12 @@ def test_a_shell_completes(line, found, printed, monkeypatch):
     assert found in printed("-sc", "query=bash").split()
 
 
+def test_page_of_keys_is_current():
+    assert keys.PAGE.read_text() == keys.page(), "stale: make docs"
+
+
 def test_every_key_of_a_recipe_has_a_text():
-    texts = {key: text for keys in help.recipe_keys().values() for key, text in keys.items()}
+    texts = {key: text for group in help.recipe_keys().values() for key, text in group.items()}
     assert texts.keys() == ANNOTATIONS.keys() and all(texts.values())
 
 
