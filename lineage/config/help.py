@@ -124,7 +124,7 @@ def show(verb: str, docstring: str, asked: Sequence[str], cfg: DictConfig) -> No
     for word in asked:
         if word in GROUPS:
             files = [_file(word, choice) for choice in hydra.config_loader.get_group_options(word)]
-            titles = {file.stem: header(file)[""].removeprefix("@package _global_ ") for file in files if file}
+            titles = {file.stem: header(file)[""].removeprefix("@package _global_").strip() for file in files if file}
             print("\n".join(_row(choice, title, most=1) for choice, title in titles.items()))
         else:
             print(_key_page(verb, word, cfg))

@@ -87,41 +87,21 @@ HYDRA_KEYS = (
     "hydra.mode", "hydra.searchpath", "hydra.job.env_set.*", "hydra.job.env_copy",
 )  # fmt: skip
 
-# What other programs call a key, and what to write here; with =, whatever its value.
-SYNONYMS = {
-    name: word
-    for word, names in {
-        "arch": "model net network backbone architecture model_name",
-        "datamodule": "data dataset dataset_name",
-        "datamodule.root": "data_dir data_path data_root",
-        "datamodule.resolution": "img_size image_size input_size imgsz",
-        "datamodule.workers": "num_workers n_workers",
-        "datamodule.val_size": "val_split val_ratio",
-        "recipe.lr": "learning_rate base_lr max_lr",
-        "recipe.epochs": "max_epochs num_epochs n_epochs",
-        "recipe.batch_size": "batch bs train_batch_size",
-        "recipe.optimizer": "opt optim",
-        "recipe.weight_decay": "wd",
-        "recipe.schedule": "scheduler lr_scheduler sched",
-        "recipe.warmup_epochs": "warmup",
-        "recipe.decay_rate": "gamma",
-        "recipe.decay_epochs": "milestones",
-        "recipe.label_smoothing": "smoothing",
-        "recipe.mixup_alpha": "mixup",
-        "recipe.cutmix_alpha": "cutmix",
-        "recipe.grad_clip": "clip_grad gradient_clip_val",
-        "recipe.mixed_precision": "amp",
-        "trainer.precision=16-mixed": "fp16 half",
-        "trainer.precision=bf16-mixed": "bf16",
-        "trainer.devices": "gpus num_gpus n_gpus",
-        "trainer.accelerator": "device",
-        "pretrained": "weights ckpt ckpt_path",
-        "run": "name exp_name run_name resume",
-        "runs": "output_dir out_dir save_dir log_dir",
-        "seed": "random_seed manual_seed",
-    }.items()
-    for name in names.split()
-}
+# What other programs call a key, after the key here; with =, whatever the value.
+_OTHER_NAMES = {
+    "arch": "model net network backbone architecture model_name", "datamodule": "data dataset dataset_name",
+    "datamodule.root": "data_dir data_path data_root", "datamodule.workers": "num_workers n_workers",
+    "datamodule.resolution": "img_size image_size input_size imgsz", "datamodule.val_size": "val_split val_ratio",
+    "recipe.lr": "learning_rate base_lr max_lr", "recipe.epochs": "max_epochs num_epochs n_epochs",
+    "recipe.batch_size": "batch bs train_batch_size", "recipe.optimizer": "opt optim", "recipe.weight_decay": "wd",
+    "recipe.schedule": "scheduler lr_scheduler sched", "recipe.warmup_epochs": "warmup", "recipe.decay_rate": "gamma",
+    "recipe.decay_epochs": "milestones", "recipe.label_smoothing": "smoothing", "recipe.mixup_alpha": "mixup",
+    "recipe.cutmix_alpha": "cutmix", "recipe.grad_clip": "clip_grad gradient_clip_val", "recipe.mixed_precision": "amp",
+    "trainer.precision=16-mixed": "fp16 half", "trainer.precision=bf16-mixed": "bf16", "trainer.accelerator": "device",
+    "trainer.devices": "gpus num_gpus n_gpus", "pretrained": "weights ckpt ckpt_path", "seed": "random_seed",
+    "run": "name exp_name run_name resume", "runs": "output_dir out_dir save_dir log_dir",
+}  # fmt: skip
+SYNONYMS = {name: key for key, names in _OTHER_NAMES.items() for name in names.split()}
 
 # Arguments of Lightning's Trainer that are decided elsewhere, and where.
 ELSEWHERE = {
