@@ -7,8 +7,6 @@ import statistics
 import subprocess
 import sys
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -18,10 +16,9 @@ from typing import Any
 import timm.optim
 import torch
 from gpu import Kit, Row, tried
-from harness import ratio, synchronise
+from harness import in_turns, own_seconds
+from loops import Stopwatch, bare_seconds, build, random_images, run_seconds, steps
 from PIL import Image
-from pytorch_lightning.callbacks import Callback
-from spine import build
 from timm.data import Mixup
 from timm.loss import BinaryCrossEntropy
 from torch.nn import functional as F
@@ -33,85 +30,14 @@ UNAUGMENTED = (
 RUNS = 3  # of a speedrun, after one that warms up
 
 
-class Stopwatch(Callback):
-    """Seconds of the training steps after the first `skip`, and of tests, each until the device has finished."""
-
-    def __init__(self, skip: int = 0) -> None:
-        self.skip, self.seconds, self.began = skip, 0.0, 0.0
-
-    def start(self, trainer: Any = None, module: Any = None) -> None:
-        synchronise()
-        self.began = time.perf_counter()
-
-    def stop(self, trainer: Any = None, module: Any = None) -> None:
-        synchronise()
-        self.seconds += time.perf_counter() - self.began
-
-    on_train_start = on_test_start = start  # type: ignore[assignment]
-    on_train_end = on_test_end = stop  # type: ignore[assignment]
-
-    def on_train_batch_end(self, trainer: Any, module: Any, out: Any, batch: Any, index: int) -> None:
-        if index + 1 == self.skip:
-            self.start()
-
-
-def steps(count: int) -> list[str]:
-    return ["trainer.max_epochs=1", f"trainer.limit_train_batches={count}", "trainer.limit_val_batches=0"]
-
-
-def random_images(side: int, classes: int, count: int) -> list[str]:
-    sizes = {"resolution": side, "num_classes": classes, "samples": count, "test_samples": count // 5}
-    return ["datamodule=synthetic", *(f"datamodule.{name}={value}" for name, value in sizes.items())]
-
-
-def our_seconds(words: list[str], skip: int, count: int) -> float:
-    """Of a step of a run."""
-    trainer, classifier, data = build(*words, *steps(skip + count), everything=False)
-    watch = Stopwatch(skip)
-    trainer.callbacks.append(watch)
-    trainer.fit(classifier, datamodule=data)
-    return watch.seconds / count
-
-
-def bare_seconds(
-    device: str, words: list[str], skip: int, count: int, optimizer: Callable[..., Any],
-    loss: Callable[..., Any] = F.cross_entropy, mix: Callable[..., Any] | None = None,
-) -> float:  # fmt: skip
-    """Of a step of a plain loop with the same network, images and micro-batches: gather, normalise, mix, forward and
-    backward pass, step. If the words ask for bf16, then in channels_last too."""
-    _, classifier, data = build(*words, *steps(skip + count), everything=False)
-    bf16 = "trainer.precision=bf16-mixed" in words
-    layout = torch.channels_last if bf16 else torch.contiguous_format
-    network, size = classifier.network.to(device, memory_format=layout).train(), classifier.recipe.batch_size
-    mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (data.mean, data.std))
-    images = data.train.to(torch.device(device))
-    update, began = optimizer(network.parameters()), 0.0
-    for step in range(skip + count):
-        if step == skip:
-            synchronise()
-            began = time.perf_counter()
-        for index in torch.randint(len(images), (size,), device=device).chunk(data.split.chunks):
-            pixels = images[index].float().div_(255).sub_(mean).div_(std).contiguous(memory_format=layout)
-            pixels, targets = (mix or (lambda *pair: pair))(pixels, images.labels[index])
-            with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                logits = network(pixels)
-            (loss(logits.float(), targets) / data.split.chunks).backward()
-        update.step()
-        update.zero_grad()
-    synchronise()
-    return (time.perf_counter() - began) / count
-
-
-def in_turns(rounds: int, images: int, works: Mapping[str, Callable[[], float]]) -> Iterator[Row]:
-    """Images a second of works that return the seconds of a step, and the ratios of the first's time to the others'.
-    The works take turns."""
-    turns = [{name: work() for name, work in works.items()} for _ in range(rounds)]
-    for name in works:
-        yield Row(name, images / statistics.median(turn[name] for turn in turns), "images/s")
-    first, *others = works
-    for name in others:
-        middle, least, most = ratio(turns, first, name)
-        yield Row(f"{first} / {name}", middle, "of its time", f"{least:.3f} to {most:.3f} in {rounds} rounds")
+def speeds(rounds: int, images: int, works: Mapping[str, Callable[[], float]]) -> Iterator[Row]:
+    """Images a second of works that take turns and return their seconds; the ratios of the first's time to others'."""
+    medians, ratios = in_turns(rounds, works, own_seconds)
+    for name, seconds in medians.items():
+        yield Row(name, images / seconds, "images/s")
+    for name, (middle, least, most) in ratios.items():
+        note = f"{least:.3f} to {most:.3f} in {rounds} rounds"
+        yield Row(f"{next(iter(works))} / {name}", middle, "of its time", note)
 
 
 # ---- speedrun
@@ -137,7 +63,7 @@ def speedrun(kit: Kit) -> Iterator[Row]:
 def our_speedruns(name: str, words: list[str], real: bool) -> Iterator[Row]:
     found, network = [], None
     for seed in range(1 + RUNS):
-        trainer, classifier, data = build(*words, f"seed={seed}", everything=False, network=network)
+        trainer, classifier, data = build(*words, f"seed={seed}", network=network)
         network, watch = classifier.network, Stopwatch()
         trainer.callbacks.append(watch)
         trainer.fit(classifier, datamodule=data)
@@ -148,7 +74,7 @@ def our_speedruns(name: str, words: list[str], real: bool) -> Iterator[Row]:
 
 def their_speedruns(name: str, kit: Kit, words: list[str], compiled: bool) -> Iterator[Row]:
     """The user's own copy of the script, on the same images. It is ended after a few of its 200 runs."""
-    place, data = kit.folder / name, build(*words, everything=False)[2]
+    place, data = kit.folder / name, build(*words)[2]
     (place / "cifar10").mkdir(parents=True)
     for file, images in (("train.pt", data.train), ("test.pt", data.test)):
         pixels = images[torch.arange(len(images))].permute(0, 2, 3, 1).contiguous()
@@ -177,37 +103,35 @@ def output_of(command: list[Any], folder: Path, limit: float, **environment: str
     try:
         for line in process.stdout or ():  # noqa: B007  # the last one is its error
             yield line
-    except GeneratorExit:
-        process.kill()
-        raise
+        if status := process.wait():
+            how = f"ended after {limit:g} s" if status < 0 else f"status {status}"
+            raise RuntimeError(f"{Path(command[0]).name}: {how}: {line.strip()}")
     finally:
         timer.cancel()
-    if status := process.wait():
-        how = f"ended after {limit:g} s" if status < 0 else f"status {status}"
-        raise RuntimeError(f"{Path(command[0]).name}: {how}: {line.strip()}")
+        process.kill()
 
 
 # ---- steps
 
 
-def imagenet(kit: Kit, batch: int, device_batch: int, *words: str) -> list[str]:
-    """The words for ResNet-50 at 224 px on resident random images, in bf16."""
+def imagenet(kit: Kit, batch: int, device_batch: int, count: int, *words: str) -> list[str]:
+    """The words for some steps of ResNet-50 at 224 px on resident random images, in bf16."""
     chosen = ["arch=resnet50", *random_images(224, 1000, 1_281_167), "trainer.precision=bf16-mixed"]
     if kit.tiny:
         chosen = ["arch=resnet_cifar", "arch.depth=8", "arch.shortcut=B", *random_images(32, 10, 1_000)]
         chosen += ["recipe.train_res=32", "recipe.test_res=32"]
     batches = [f"recipe.batch_size={batch}", f"recipe.device_batch={device_batch}"]
-    return [*chosen, *words, *batches, kit.trainer]
+    return [*chosen, *words, *batches, *steps(count), kit.trainer]
 
 
 def resnet50(kit: Kit) -> Iterator[Row]:
     """ResNet-50, 224 px, bf16, channels_last: resident images, beside a plain loop; and timm's train.py."""
     batch, skip, count = (8, 1, 2) if kit.tiny else (256, 10, 20)
-    words = imagenet(kit, batch, batch, "recipe=pytorch", *UNAUGMENTED)
+    words = imagenet(kit, batch, batch, skip + count, "recipe=pytorch", *UNAUGMENTED)
     sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=1e-4)
-    plain = partial(bare_seconds, kit.device, words, skip, count, sgd)
-    works = {"lineage": partial(our_seconds, words, skip, count), "plain loop": plain}
-    yield from tried("lineage", partial(in_turns, 3, batch, works))
+    plain = partial(bare_seconds, words, sgd, skip, bf16=not kit.tiny)
+    works = {"lineage": partial(run_seconds, words, skip), "plain loop": plain}
+    yield from tried("lineage", partial(speeds, 3, batch * count, works))
     if kit.timm is None:
         yield Row("timm's train.py", note="not given: --timm PATH")
     else:
@@ -229,12 +153,12 @@ def timm_rows(kit: Kit, batch: int) -> Iterator[Row]:
 def rsb_a2(kit: Kit) -> Iterator[Row]:
     """A step of RSB A2 on resident images, beside a plain loop with timm's mixing, loss and LAMB."""
     batch, skip, count = (16, 1, 2) if kit.tiny else (2048, 1, 4)
-    words = imagenet(kit, batch, batch // 4, "recipe=rsb_a2", *UNAUGMENTED)
+    words = imagenet(kit, batch, batch // 4, skip + count, "recipe=rsb_a2", *UNAUGMENTED)
     mix = Mixup(mixup_alpha=0.1, cutmix_alpha=1.0, label_smoothing=0, num_classes=10 if kit.tiny else 1000)
     lamb = partial(timm.optim.Lamb, lr=5e-3, weight_decay=0.02)
     loss = BinaryCrossEntropy(smoothing=0, target_threshold=0.2)
-    plain = partial(bare_seconds, kit.device, words, skip, count, lamb, loss, mix)
-    yield from in_turns(3, batch, {"lineage": partial(our_seconds, words, skip, count), "plain loop": plain})
+    plain = partial(bare_seconds, words, lamb, skip, bf16=not kit.tiny, loss=loss, mix=mix)
+    yield from speeds(3, batch * count, {"lineage": partial(run_seconds, words, skip), "plain loop": plain})
 
 
 def files(kit: Kit) -> Iterator[Row]:
@@ -244,28 +168,14 @@ def files(kit: Kit) -> Iterator[Row]:
     root = kit.folder / "images"
     write_jpegs(root / "train", 32 if kit.tiny else 256, (500, 375))
     write_jpegs(root / "val", 2, (500, 375))
-    fed = imagenet(kit, batch, batch // 4, "recipe=rsb_a2", "recipe.passes=200")
+    resident = imagenet(kit, batch, batch // 4, skip + count, "recipe=rsb_a2", *UNAUGMENTED)
+    fed = imagenet(kit, batch, batch // 4, skip + count, "recipe=rsb_a2", "recipe.passes=200")
     fed = [word for word in fed if not word.startswith("datamodule")]
     fed += ["datamodule=imagefolder", f"datamodule.root={root}"]
-    resident = imagenet(kit, batch, batch // 4, "recipe=rsb_a2", *UNAUGMENTED)
-    rate = batch / loading_seconds(fed, skip, count)
-    yield Row("the workers alone", rate, "images/s", f"{os.cpu_count()} cores")
-    works = {name: partial(our_seconds, words, skip, count) for name, words in (("resident", resident), ("fed", fed))}
-    *rows, times = in_turns(2, batch, works)
+    works = {name: partial(run_seconds, words, skip) for name, words in (("resident", resident), ("fed", fed))}
+    *rows, times = speeds(2, batch * count, works)
     yield from rows
-    yield Row("idle", 100 * (1 - times.value), "% of time", f"1 - resident / fed: {times.note}")
-    yield Row("idle, as the workers' rate forces", 100 * max(0, 1 - rate / rows[0].value), "% of time")
-
-
-def loading_seconds(words: list[str], skip: int, count: int) -> float:
-    """In which the worker processes make the images of a step, if nothing is trained."""
-    trainer, _, data = build(*words, *steps(skip + count), everything=False)
-    data.trainer, began = trainer, 0.0
-    for step, batches in enumerate(data.train_dataloader()):
-        deque(batches, maxlen=0)
-        if step + 1 == skip:
-            began = time.perf_counter()
-    return (time.perf_counter() - began) / count
+    yield Row("idle", 100 * (1 - times.value), "% of time", f"1 - resident / fed, {os.cpu_count()} cores: {times.note}")
 
 
 def write_jpegs(root: Path, count: int, size: tuple[int, int]) -> Path:
@@ -287,11 +197,11 @@ def small(kit: Kit) -> Iterator[Row]:
     sgd = partial(torch.optim.SGD, lr=0.01, momentum=0.9, weight_decay=1e-4)
     for arch, recipe in (("resnet_cifar", "resnet_cifar"), ("lenet5", "sgd_step")):
         words = [f"arch={arch}", f"recipe={recipe}", *random_images(32, 10, 50_000), *UNAUGMENTED, kit.trainer]
-        words += ["recipe.batch_size=128", "recipe.device_batch=128", "trainer.precision=32-true"]
-        works = {}
-        for name, graph in (("lineage", "false"), ("lineage, graph", "true"))[: 2 if kit.device == "cuda" else 1]:
-            works[f"{arch}, {name}"] = partial(our_seconds, [*words, f"trainer.graph={graph}"], skip, count)
-        works[f"{arch}, plain loop"] = partial(bare_seconds, kit.device, words, skip, count, sgd)
-        yield from tried(arch, partial(in_turns, 3, 128, works))
-        if kit.device == "cpu":
+        words += ["recipe.batch_size=128", "recipe.device_batch=128", "trainer.precision=32-true", *steps(skip + count)]
+        works = {f"{arch}, lineage": partial(run_seconds, [*words, "trainer.graph=false"], skip)}
+        if kit.device == "cuda":
+            works[f"{arch}, lineage, graph"] = partial(run_seconds, [*words, "trainer.graph=true"], skip)
+        else:
             yield Row(f"{arch}, lineage, graph", note="needs a GPU")
+        works[f"{arch}, plain loop"] = partial(bare_seconds, words, sgd, skip)
+        yield from tried(arch, partial(speeds, 3, 128 * count, works))

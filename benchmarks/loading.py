@@ -22,7 +22,8 @@ from typing import Any
 
 import simplejpeg
 import torch
-from harness import MEAN, ROOT, STD, command, compare, cpu_seconds, recipe
+from harness import ROOT, command, compare, cpu_seconds
+from loops import MEAN, STD, recipe
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from timm.data import create_dataset, create_transform

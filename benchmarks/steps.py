@@ -5,14 +5,16 @@ python benchmarks/steps.py ingredients | average | lamb | erasing | memory | rec
 All but `memory` and `recompute` take --device cuda.
 """
 
-import subprocess
-import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import timm.optim
 import torch
-from harness import MEAN, ROOT, STD, command, compare, own_seconds, recipe
+from harness import command, compare, own_seconds
+from loops import MEAN, STD, recipe
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,6 +27,7 @@ from lineage.recipes.augment.randomness import ImageDraws, normal_quantiles
 from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_input, micro_batch_loss
 from lineage.recipes.optim.averaging import Average
 from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups
+from lineage.running.allocator import keep_freed_memory
 
 
 def ingredients(rounds: int, device: str) -> None:
@@ -91,31 +94,27 @@ def erasing(rounds: int, device: str) -> None:
         compare(rounds, lineage=partial(ours, rsb_a2, draw), timm=partial(other, pixels))
 
 
-EVALUATION = """
-import sys, time, torch, timm
-sys.path.insert(0, {root!r})
-torch.set_num_threads(1)
-if {keep}:
-    from lineage.running.allocator import keep_freed_memory
-    assert keep_freed_memory()
-network = timm.create_model("tf_efficientnet_lite0").eval().to(memory_format=torch.channels_last)
-images = torch.randn(32, 3, 224, 224).contiguous(memory_format=torch.channels_last)
-with torch.inference_mode():
-    network(images)
-    began = time.process_time()
-    network(images), network(images)
-    print(time.process_time() - began)
-"""
+def evaluation_seconds(keep: bool) -> float:
+    """CPU seconds of two batches of EfficientNet-Lite0; freed memory is kept from here on, or not."""
+    torch.set_num_threads(1)
+    assert not keep or keep_freed_memory()
+    network = timm.create_model("tf_efficientnet_lite0").eval().to(memory_format=torch.channels_last)
+    images = torch.randn(32, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        network(images)
+        began = time.process_time()
+        network(images), network(images)
+    return time.process_time() - began
 
 
 def memory(rounds: int) -> None:
     """Evaluation of EfficientNet-Lite0, 32 images of 224 px, in its own process: freed memory kept, or given back."""
 
-    def evaluation(keep: bool) -> float:
-        code = EVALUATION.format(root=str(ROOT), keep=keep)
-        return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    def in_own_process(keep: bool) -> float:
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            return pool.submit(evaluation_seconds, keep).result()
 
-    kept, given_back = partial(evaluation, True), partial(evaluation, False)
+    kept, given_back = partial(in_own_process, True), partial(in_own_process, False)
     compare(rounds, own_seconds, warm_up=False, kept=kept, given_back=given_back)
 
 

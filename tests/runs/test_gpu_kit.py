@@ -27,21 +27,21 @@ def rows_of(folder, *words):
     return {name: {row["what"]: row["value"] for row in part["rows"]} for name, part in parts.items()}
 
 
-def test_a_speedrun_beside_another_script_and_a_step_that_reads_no_value(tmp_path):
+def test_a_speedrun_beside_another_script_and_a_step_that_a_gpu_would_watch(tmp_path):
     (tmp_path / "airbench.py").write_text(RUNS)
     parts = rows_of(tmp_path, "--airbench", "airbench.py", "--only", "speedrun", "waits")
     assert parts["speedrun"]["lineage"] > 0
     assert parts["speedrun"]["airbench94_muon"] == 2.6
     assert parts["speedrun"]["airbench94_muon: top-1"] == pytest.approx(94)
-    assert set(parts["waits"].values()) == {0}
+    assert parts["waits"] == {"resnet_cifar: waits": None, "rsb_a2: waits": None}
 
 
 @pytest.mark.parametrize(("name", "end"), [("resume", "was ended after 1 s"), ("nothing", "failed with status 1")])
 def test_a_part_that_fails_or_takes_too_long(name, end, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    from gpu import run_part
+    from gpu import Kit, run_part
 
-    part = run_part(name, ["--tiny=cpu"], tmp_path, 1 if name == "resume" else 60)
+    part = run_part(name, Kit("cpu", tmp_path / name, tiny=True), 1 if name == "resume" else 60)
     assert part["failed"] and part["end"] == end
 
 
