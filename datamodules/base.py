@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
@@ -25,7 +24,7 @@ from lineage.datamodules.loading.loader import (
 )
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 from lineage.datamodules.loading.worker_pool import Job, Pool, batches_ahead, cores_of_rank
-from lineage.datamodules.split import check_same_images, held_out
+from lineage.datamodules.split import check_same_images, held_out, in_fold
 from lineage.text import CAREFUL
 
 checked = argument_checker(DataError, "datamodule.")
@@ -52,12 +51,14 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         skipped: images that were left out because they cannot be read, with the reason.
         learned: in an evaluation, the class names of the weights, which folders are matched with.
         trained_on: in an evaluation, the digest of the training images; other images are not held out.
+        fold_of: a fold and the number of folds, if that is what is held out.
         held_out: a digest of which training images are held out for validation; None: no image is.
     """
 
     names: Sequence[str] = ()
     largest: int | None = None
     window = 0
+    fold_of: tuple[int, int] | None = None
     held_out: str | None = None
     learned: list[str] | None = None
     trained_on: str | None = None
@@ -120,7 +121,9 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         if validation or self.val_size == 0:
             return
         whole = self.train
-        chosen = torch.from_numpy(self._held_out(whole.labels.numpy()))
+        labels, seed = whole.labels.numpy(), self.split_seed
+        held = in_fold(labels, *self.fold_of, seed) if self.fold_of else held_out(labels, self.val_size, seed)
+        chosen = torch.from_numpy(held)
         self.train, self.val = (whole.subset(mask.nonzero()[:, 0]) for mask in (~chosen, chosen))
         self.held_out = hashlib.blake2b(chosen.numpy().tobytes(), digest_size=16).hexdigest()
         lacking = sorted(set(self.train.labels.tolist()) - set(self.val.labels.tolist()))
@@ -130,9 +133,6 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             self.notes.append(
                 f"{CAREFUL}validation has no image of {count}: {listed(names[label] for label in lacking)}"
             )
-
-    def _held_out(self, labels: numpy.ndarray) -> numpy.ndarray:
-        return held_out(labels, self.val_size, self.split_seed)
 
     # ---- loaders
 

@@ -19,7 +19,7 @@ from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, TensorImages, resize_or_pad
 from lineage.datamodules.loading import shared_memory as shared
-from lineage.datamodules.split import Split, in_fold
+from lineage.datamodules.split import Split
 from lineage.text import CAREFUL, DANGER
 
 IMBALANCE = 10  # a note is made when the largest class has more than 10 times the images of the smallest
@@ -61,7 +61,7 @@ class InferredDataModule(EncodedDataModule):
         if None in (num_classes, channels, mean, std):
             inferred = infer_missing(self.splits(), {"exif_rotation": exif_rotation, **given})
             given = {key: inferred[key] if value is None else value for key, value in given.items()}
-        self.folds, self.fold = folds, fold
+        self.fold_of = (fold, folds) if fold is not None and folds is not None else None
         self.has_validation = given["val_size"] is None and folds is None
         super().__init__(**{**given, "val_size": given["val_size"] or 0}, **options)
         self.name, self.show, self.exif_rotation = name, show, exif_rotation
@@ -108,7 +108,7 @@ class InferredDataModule(EncodedDataModule):
 
     def _are_those_of_training(self, splits: dict[str, Split]) -> bool:
         """Whether they are the images of the training, split in the same way."""
-        held_out = self.folds is not None or (not self.has_validation and self.val_size > 0)
+        held_out = self.fold_of is not None or (not self.has_validation and self.val_size > 0)
         return next(iter(splits.values())).digest == self.trained_on and (held_out or len(splits) > 1)
 
     def _match_classes(self, splits: dict[str, Split]) -> dict[str, Split]:
@@ -137,8 +137,8 @@ class InferredDataModule(EncodedDataModule):
 
     def _training_splits(self, splits: dict[str, Split]) -> list[Split]:
         """Training, validation and test split; or training and test, if validation images are held out."""
-        if self.folds is not None:
-            self.val_size = len(splits["train"]) // self.folds
+        if self.fold_of:
+            self.val_size = len(splits["train"]) // self.fold_of[1]
         elif self.has_validation and "val" not in splits:
             self.has_validation, self.val_size = False, validation_size(splits["train"])
         test = "test" if "test" in splits else "val" if "val" in splits else "train"
@@ -147,11 +147,6 @@ class InferredDataModule(EncodedDataModule):
             raise DataError(f"datamodule.val_size=0: {printable(self.root)} has no validation or test images.")
         roles = ("train", "val", test) if self.has_validation else ("train", test)
         return [splits[role] for role in roles]
-
-    def _held_out(self, labels: numpy.ndarray) -> numpy.ndarray:
-        if self.folds is None or self.fold is None:
-            return super()._held_out(labels)
-        return in_fold(labels, self.fold, self.folds, self.split_seed)
 
     def _encoded(self, split: Split) -> EncodedImages:
         return EncodedImages(split.blobs, torch.from_numpy(split.labels), self.channels, rotate=self.exif_rotation)

@@ -85,15 +85,13 @@ def held_out(labels: numpy.ndarray, size: int, seed: int) -> numpy.ndarray:
 
 
 def in_fold(labels: numpy.ndarray, fold: int, folds: int, seed: int) -> numpy.ndarray:
-    """The images of a fold, (N,) bool. Folds are disjoint, hold all images, and differ by one image in size.
+    """The images of a fold, (N,) bool. Folds are disjoint, hold all images, and have nearly as many of each class.
 
     Raises:
-        DataError: all images of a class are in it.
+        DataError: it has all images of a class.
     """
-    chosen = numpy.empty(len(labels), bool)
-    chosen[numpy.lexsort((numpy.random.PCG64(seed).random_raw(len(labels)), labels))] = (
-        numpy.arange(len(labels)) % folds == fold
-    )
+    keys, chosen = numpy.random.PCG64(seed).random_raw(len(labels)), numpy.empty(len(labels), bool)
+    chosen[numpy.lexsort((keys, labels))] = numpy.arange(len(labels)) % folds == fold
     if missing := len(numpy.setdiff1d(labels, labels[~chosen])):
         raise DataError(f"datamodule.fold={fold}: it has all images of {missing:,} classes; a class needs two or more.")
     return chosen

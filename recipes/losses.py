@@ -44,46 +44,37 @@ def radial_basis(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def weighted(recipe: Recipe, logits: Tensor, targets: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Cross-entropy or binary cross-entropy with `focal_gamma`, each image times the weight of its class.
+    """Cross-entropy or binary cross-entropy, each image times the weight of its class (if mixed, the mean weight).
 
-    The focal loss multiplies the term of each class by (1 - p)^gamma, where p is the probability of the target (Lin et
-    al. 2017, arXiv 1708.02002, equation 4, for sigmoids; here for the softmax too). A mixed image has the mean weight
-    of its classes. The sum is divided by the number of images, not by the sum of their weights as in torch, so that a
-    step does not depend on its micro-batches.
+    With `focal_gamma` the term of a class is multiplied by (1 - p)^gamma, p being the probability of its target (Lin et
+    al. 2017, arXiv 1708.02002, equation 4). The sum is divided by the images, not as in torch by their weights, so that
+    a step does not depend on its micro-batches.
     """
     soft = targets if targets.ndim == 2 else soft_targets(recipe, targets, logits.shape[1], None)
     if recipe.loss == "ce":
-        log_p = F.log_softmax(logits, dim=1)
-        terms, p = -soft * log_p, log_p.exp()
+        p = logits.softmax(dim=1)
+        terms = -soft * F.log_softmax(logits, dim=1)
     else:
         soft = (soft > recipe.bce_threshold).to(logits.dtype) if recipe.bce_threshold else soft
-        terms = F.binary_cross_entropy_with_logits(logits, soft, reduction="none") / logits.shape[1]
         p = soft * logits.sigmoid() + (1 - soft) * (1 - logits.sigmoid())
-    if recipe.focal_gamma:
-        terms = terms * (1 - p).clamp_min(1e-7) ** recipe.focal_gamma  # a root has no gradient at 0
-    loss = terms.sum(dim=1)
+        terms = F.binary_cross_entropy_with_logits(logits, soft, reduction="none") / logits.shape[1]
+    loss = (terms * (1 - p).clamp_min(1e-7) ** recipe.focal_gamma).sum(dim=1)  # a root has no gradient at 0
     if class_weights is not None:
         loss = loss * (class_weights[targets] if targets.ndim == 1 else soft @ class_weights / soft.sum(dim=1))
     return loss.mean()
 
 
 def class_weights(recipe: Recipe, labels: Tensor, num_classes: int) -> Tensor | None:
-    """The weight of each class in the loss, (K,), for training labels (N,); None: all are 1.
+    """The weight of each class, (K,), for training labels (N,); None: all are 1. Raises RecipeError: not K are given.
 
     balanced: N / (K x images of the class), as scikit-learn's compute_class_weight; an image's mean weight is 1.
-
-    Raises:
-        RecipeError: other than num_classes weights are given.
     """
-    if recipe.class_weights == "none":
-        return None
-    if recipe.class_weights == "balanced":
+    given = recipe.class_weights
+    if given == "balanced":
         return len(labels) / num_classes / labels.bincount(minlength=num_classes).clamp(min=1)
-    if len(recipe.class_weights) != num_classes:
-        raise RecipeError(
-            f"recipe.class_weights: it has {len(recipe.class_weights)} weights for {num_classes} classes."
-        )
-    return torch.tensor(recipe.class_weights)
+    if given != "none" and len(given) != num_classes:
+        raise RecipeError(f"recipe.class_weights: it has {len(given)} weights for {num_classes} classes.")
+    return None if given == "none" else torch.tensor(given, dtype=torch.float32)
 
 
 LOSSES = {"ce": cross_entropy, "bce": binary_cross_entropy, "rbf": radial_basis}

@@ -10,7 +10,7 @@ import numpy
 
 from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.index import Index
-from lineage.datamodules.discovery.labels import classes_in_names, labelled_index, read_labels
+from lineage.datamodules.discovery.labels import classes_in_names, open_labelled, read_labels
 from lineage.datamodules.discovery.scanning import class_folders, files_of, folders_of, other_files, printable
 from lineage.datamodules.discovery.user_cache import cache_path
 from lineage.datamodules.errors import DataError
@@ -144,16 +144,14 @@ def open_splits(
     folders = split_folders(root, given, training)
     notes = _layout_notes(root, folders)
     known = folders_of(folders["train"]) if "train" in folders else []
-    optional = "test" in folders and given["test"] is None and len(folders) > 1
-    if optional and labels is None and _is_unlabelled(folders["test"], known):
-        notes.append(f"{printable(folders.pop('test'))} is not read: its images are in no folder of a class")
     table = read_labels(root, labels, columns) if labels is not None else None
-    found = {role: labelled_index(folder, root, table) for role, folder in folders.items()}
-    if optional and table is not None and not len(found["test"][0]):
-        del found["test"]
-        notes.append(f"{printable(folders['test'])} is not read: datamodule.labels has none of its images")
-    indices = {role: index for role, (index, _) in found.items()}
-    notes += [note for _, those in found.values() for note in those]
+    alone = "test" in folders and given["test"] is None and len(folders) > 1
+    if alone and _is_unlabelled(folders["test"], root, known, table):
+        notes.append(f"{printable(folders.pop('test'))} is not read: its images have no class")
+    indices: dict[str, Index] = {}
+    for role, folder in folders.items():
+        indices[role], more = open_labelled(folder, root, table)
+        notes += more
     if training:
         _check_training(indices)
         classes = indices["train"].classes
@@ -174,12 +172,12 @@ def _layout_notes(root: Path, folders: Mapping[str, Path]) -> list[str]:
     return [] if not others and all(name.lower() in NAMES[role] for role, name in names.items()) else [note]
 
 
-def _is_unlabelled(folder: Path, classes: list[str]) -> bool:
-    """Whether the images of a test lie in no class folder, as those of a competition."""
+def _is_unlabelled(folder: Path, root: Path, classes: list[str], table: dict[str, str] | None) -> bool:
+    """Whether the images of a test have no class, as those of a competition."""
     below = folders_of(folder)
-    if not below and classes_in_names(files_of(folder)):
-        return False
-    return not below or (len(below) == 1 and below[0] not in classes)
+    if table is not None:
+        return not len(open_labelled(folder, root, table)[0])
+    return (not below and not classes_in_names(files_of(folder))) or (len(below) == 1 and below[0] not in classes)
 
 
 def _check_training(indices: Mapping[str, Index]) -> None:

@@ -66,7 +66,7 @@ class EpochOrder:
             rng = numpy.random.default_rng((self.seed, epoch, i))
             permutation = windowed_permutation(self.samples, self.window, rng)
             if self.weights is not None:
-                permutation = drawn_by_weight(permutation, self.weights, self.window, rng)
+                permutation = drawn(permutation, self.weights, self.window, rng)
             sample = numpy.repeat(permutation, repeats)
             repetition = numpy.tile(numpy.arange(i * repeats, (i + 1) * repeats), self.samples)
             columns.append(numpy.stack((numpy.full_like(sample, epoch), sample, repetition), axis=1))
@@ -105,17 +105,15 @@ def image_weights(labels: numpy.ndarray, sampling: str) -> numpy.ndarray | None:
     return numpy.bincount(labels)[labels] ** {"balanced": -1.0, "sqrt": -0.5}[sampling]
 
 
-def drawn_by_weight(
-    order: numpy.ndarray, weights: numpy.ndarray, window: int, rng: numpy.random.Generator
-) -> numpy.ndarray:
-    """As many images as in `order`, each as often as its weight says, rounded down or up: systematic sampling, points
-    at equal distances on the line of all weights. Images stay within `window` of their place."""
+def drawn(order: numpy.ndarray, weights: numpy.ndarray, window: int, rng: numpy.random.Generator) -> numpy.ndarray:
+    """As many images as in `order`, each as often as its weight says, rounded down or up: systematic sampling. Images
+    stay within `window` of their place."""
     ends = numpy.cumsum(weights[order])
     points = (numpy.arange(len(order)) + rng.random()) * (ends[-1] / len(order))
-    drawn = order[numpy.searchsorted(ends, points, side="right").clip(max=len(order) - 1)]
-    for start in range(0, len(drawn), window or len(drawn)):
-        rng.shuffle(drawn[start : start + (window or len(drawn))])
-    return drawn
+    found = order[numpy.searchsorted(ends, points, side="right").clip(max=len(order) - 1)]
+    for start in range(0, len(found), window or len(found)):
+        rng.shuffle(found[start : start + (window or len(found))])
+    return found
 
 
 @dataclass(frozen=True)
