@@ -74,7 +74,7 @@ class Checkpoints(ModelCheckpoint):
         self, folder: Path, minutes: float, steps: int, facts: dict[str, Any], metric: str = "val_top1"
     ) -> None:
         super().__init__(folder, monitor=metric, mode="min" if "loss" in metric else "max", save_top_k=1)
-        self.folder, self.minutes, self.steps, self.facts = folder, minutes, steps, facts
+        self.folder, self.minutes, self.steps, self.facts, self.metric = folder, minutes, steps, facts, metric
         self.saved_at, self.saved_step, self.epoch_must_be_saved = time.monotonic(), 0, True
         self.best, self.best_step = -1.0, 0  # step 0: no epoch was validated
         self.unwritten_best: list[dict[str, Any]] = []  # at most one
@@ -90,10 +90,10 @@ class Checkpoints(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         found = trainer.callback_metrics
-        if self.monitor not in found and "val_top1" in found:
-            raise UserError(f"best={self.monitor}: there is no such metric; there are {', '.join(sorted(found))}.")
+        if self.metric not in found and "val_top1" in found:
+            raise UserError(f"best={self.metric}: there is no such metric; there are {', '.join(sorted(found))}.")
         if improved := self.improves(found):
-            self.best, self.best_step = float(found[self.monitor]), trainer.global_step
+            self.best, self.best_step = float(found[self.metric]), trainer.global_step
             self._name_best()
             self.unwritten_best.clear()
         is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
@@ -107,7 +107,7 @@ class Checkpoints(ModelCheckpoint):
 
     def improves(self, metrics: Mapping[str, Any]) -> bool:
         """Whether these are better than those of the best epoch until now."""
-        value = float(metrics.get(self.monitor, math.nan))
+        value = float(metrics.get(self.metric, math.nan))
         ahead = value - self.best if self.mode == "max" else self.best - value
         return ahead > 0 or not (self.best_step or math.isnan(value))
 
