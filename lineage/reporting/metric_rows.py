@@ -23,8 +23,8 @@ CHARTS = {
     "images_per_second": "speed/images_per_second",
 }  # fmt: skip
 HEAD = (
-    "                        training         validation",
-    "                   lr     loss   top-1     loss   top-1   images/s   left",
+    f"{'training':>38} {'validation':>15}",
+    f"{'lr':>22} {'loss':>7} {'top-1':>7} {'loss':>7} {'top-1':>7}   {'images/s':>8} {'left':>6}",
 )
 
 
@@ -70,7 +70,7 @@ class MetricRows(Callback):
         values = " ".join(f"{metrics[name]:7.4f}" if name in metrics else f"{'-':>7}" for name in columns)
         best: Any = trainer.checkpoint_callback
         is_best = best is not None and best.improves(trainer.callback_metrics)
-        line = f"{_place(trainer):13} {_rate(trainer):8.3g}  {values} {'*' if is_best else ' '} {speed:8,.0f}"
+        line = f"{_place(trainer):13} {_rate(trainer):8.3g} {values} {'*' if is_best else ' '} {speed:8,.0f}"
         self._say(trainer, f"{line} {self._left(trainer, 1.0):>6}")
 
     def _say(self, trainer: pl.Trainer, line: str, only_in_logs: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,13 @@ def show_rows(console: Console, rows: Mapping[str, str | Path]) -> None:
     """Print names and values, which are broken between words alone: paths stay whole."""
     indent = max(map(len, rows)) + 2
     for name, value in rows.items():
-        lines = [Text(str(value))]
+        lines = [str(value)]
         if isinstance(value, str):
-            lines = list(lines[0].wrap(console, max(console.width - indent, 20), overflow="ignore"))
+            width = max(console.width - indent, 20)
+            lines = textwrap.wrap(value, width, break_long_words=False, break_on_hyphens=False) or [""]
         for place, line in enumerate(lines):
-            line.rstrip()
-            console.print(Text(("" if place else name).ljust(indent), "bold").append_text(line), soft_wrap=True)
+            head = ("" if place else name).ljust(indent)
+            console.print(Text.assemble((head, "bold"), line), soft_wrap=True)
 
 
 def show_table(console: Console, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
