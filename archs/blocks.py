@@ -24,6 +24,11 @@ def same_padding(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
     return height // 2, width // 2
 
 
+def activation(kind: type[nn.Module]) -> nn.Module:
+    """In place where the gradient needs the output alone, as in a ReLU: PyTorch would first copy what it needs."""
+    return kind(inplace=True) if issubclass(kind, nn.ReLU | nn.ReLU6) else kind()
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution (no bias), batch normalisation, activation: (B, in, H, W) -> (B, out, H/stride, W/stride).
 
@@ -40,7 +45,7 @@ class ConvNormAct(nn.Sequential):
         self.conv = HeConv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(out_channels, eps=eps, momentum=momentum)
         if act is not None:
-            self.act = act() if act in (nn.Sigmoid, nn.Tanh) else act(inplace=True)
+            self.act = activation(act)
 
 
 class ConvAct(nn.Sequential):
@@ -156,7 +161,7 @@ class SqueezeExcite(nn.Module):
     def __init__(self, channels: int, squeeze_channels: int, act: type[nn.Module] = nn.ReLU) -> None:
         super().__init__()
         self.reduce = HeConv2d(channels, squeeze_channels, 1)
-        self.act = act(inplace=True)
+        self.act = activation(act)
         self.expand = HeConv2d(squeeze_channels, channels, 1)
         self.gate = nn.Sigmoid()
 

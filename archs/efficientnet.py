@@ -57,18 +57,11 @@ PUBLISHED = {
 ALPHA, BETA, GAMMA = 1.2, 1.1, 1.15
 
 
-class Swish(nn.SiLU):
-    """x sigmoid(x), never in place: its gradient needs x, which PyTorch would copy first."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__(inplace=False)
-
-
 class MBConv(InvertedResidual):
     """An inverted residual, gated after its depthwise filter from a quarter of the block's input channels."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, gate=partial(SqueezeExcite, act=Swish), **options)
+        super().__init__(*args, gate=partial(SqueezeExcite, act=nn.SiLU), **options)
 
 
 class EfficientNet(Network):
@@ -95,7 +88,7 @@ class EfficientNet(Network):
     ) -> None:
         super().__init__()
         self.notes = [compare_published(phi)] if phi else []
-        conv = partial(ConvNormAct, act=Swish, eps=norm_eps, momentum=norm_momentum)
+        conv = partial(ConvNormAct, act=nn.SiLU, eps=norm_eps, momentum=norm_momentum)
         stem_stride = 2 if stem == "imagenet" else 1
         # One pixel in the last two stages only, 17 -> 9 -> 5 -> 3 -> 2 -> 1: of one pixel and two images batch
         # normalisation makes +-1, and through the 55 blocks of B7 the gradients would overflow.
