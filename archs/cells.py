@@ -84,17 +84,6 @@ class Edge(nn.Module):
         return self.drop_path(self.operation(rectified if self.convolves else x))
 
 
-class Combine(nn.Module):
-    """A row of a table: two states, each under its operation, added."""
-
-    def __init__(self, left: Edge, right: Edge) -> None:
-        super().__init__()
-        self.left, self.right = left, right
-
-    def forward(self, states: Sequence[State]) -> Tensor:
-        return self.left(states) + self.right(states)
-
-
 class Cell(nn.Module):
     """A table as a module: h_i and h_i-1 -> h_i+1, of width x len(concat) channels.
 
@@ -125,14 +114,14 @@ class Cell(nn.Module):
             return Edge(source, operation, nn.Identity() if name == "identity" else self.drop_path)
 
         pairs = [(edge(i, *row[:2]), edge(i, *row[2:])) for i, row in enumerate(table.rows)]
-        self.combine = nn.ModuleList(Combine(left, right) for left, right in pairs)
+        self.combine = nn.ModuleList(nn.ModuleDict({"left": left, "right": right}) for left, right in pairs)
         self.convolved = {edge.source for pair in pairs for edge in pair if edge.convolves}
         self.fit = nn.ModuleList(fit(channels[s], size.width, strides[s], parts.norm) for s in table.concat)
 
     def forward(self, current: Tensor, previous: Tensor) -> Tensor:
         states = [self.state(0, self.squeeze(current)), self.state(1, self.previous(previous))]
-        for row, combine in enumerate(self.combine):
-            states.append(self.state(row + 2, combine(states)))
+        for row, edges in enumerate(self.combine):  # two states, each under its operation, added
+            states.append(self.state(row + 2, edges["left"](states) + edges["right"](states)))  # type: ignore[index]
         out = torch.cat([fit(states[s][0]) for s, fit in zip(self.table.concat, self.fit, strict=True)], dim=1)
         return F.relu(out, inplace=True)
 

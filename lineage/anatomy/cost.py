@@ -22,11 +22,14 @@ def operation_name(func: Any) -> str:
     return func._overloadpacket.__name__
 
 
-class ShapesOnly(TorchDispatchMode):
-    """While entered, tensors have the right shapes and meaningless values."""
+class MultiplyAdds(TorchDispatchMode):
+    """Counts in `total` while entered; tensors have the right shapes and meaningless values."""
+
+    total = 0
 
     def record(self, func: Any, args: Any, out: Any) -> None:
-        """Called after each operation; for subclasses."""
+        """Called after each operation."""
+        self.total += multiply_adds(func, args, out)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = self.run(func, args, kwargs or {})
@@ -67,15 +70,6 @@ def multiply_adds(func: Any, args: Any, out: Any) -> int:
         query, key, value = args[:3]  # (B, heads, N, E), (B, heads, M, E), (B, heads, M, V)
         return math.prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
     return 0
-
-
-class MultiplyAdds(ShapesOnly):
-    """Counts in `total` while entered."""
-
-    total = 0
-
-    def record(self, func: Any, args: Any, out: Any) -> None:
-        self.total += multiply_adds(func, args, out)
 
 
 class SkipInitialisation(TorchFunctionMode):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lineage.anatomy.cost import ShapesOnly, multiply_adds, operation_name, uninitialised_copy
+from lineage.anatomy.cost import MultiplyAdds, multiply_adds, operation_name, uninitialised_copy
 from lineage.anatomy.graph import Field, Node, Output, Pair, Window, slide, union
 
 
@@ -37,7 +37,7 @@ def tensors_in(values: Any) -> list[Tensor]:
     return [item for item in flat if isinstance(item, Tensor)]
 
 
-class Trace(ShapesOnly):
+class Trace(MultiplyAdds):
     """Records the operations of a forward pass while entered; see `trace`.
 
     Attributes:
