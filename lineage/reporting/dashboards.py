@@ -63,21 +63,20 @@ def hyperparameters(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, An
 
 
 def show_texts(
-    rows: MetricRows, trainer: Any, overrides: Sequence[str], plan: Mapping[str, Any], notes: Sequence[str]
+    rows: MetricRows, trainer: Any, overrides: Sequence[str], plan: Mapping[str, Any], notes: Sequence[str], step: int
 ) -> None:
-    """Show what runs: command, plan and notes."""
+    """Show what runs from a step on: command, plan and notes."""
     texts = {
         "command": f"    {shlex.join(['python', 'train.py', *overrides])}",
         "plan": "\n".join(f"- **{name}**: {value}" for name, value in plan.items()),
         "notes": "\n".join(f"- {note}" for note in notes),
     }
-    step = trainer.global_step
-    rows.each(trainer, lambda one: isinstance(one, TensorBoard) and one.log_texts(texts, step))
+    rows.each(trainer, lambda one: one.log_texts(texts, step), TensorBoard)
 
 
 def show_first_step(rows: MetricRows, trainer: Any, classifier: Classifier, data: ImageDataModule, title: str) -> None:
     """Show the images of the first step, as lineage preview does."""
-    if not any(hasattr(logger, "log_image") for logger in trainer.loggers):
+    if not any(isinstance(logger, PICTURED) for logger in trainer.loggers):
         return
     data.trainer, heads = trainer, ("evaluation", "training, first step")
     with torch.no_grad(), suppress(UserError):  # training says what cannot be read
@@ -88,19 +87,17 @@ def show_first_step(rows: MetricRows, trainer: Any, classifier: Classifier, data
 
 def tell_end(rows: MetricRows, trainer: Any, results: Mapping[str, Any], record: Record, data: ImageDataModule) -> None:
     """Show what was confused, and the images most confidently wrong; wandb gets results and predictions too."""
-    if any(hasattr(logger, "log_image") for logger in trainer.loggers):
+    if any(isinstance(logger, PICTURED) for logger in trainer.loggers):
         _log_image(rows, trainer, "test/confusion", error_sheet.confusion(record))
         if wrong := record.most_confidently_wrong(WRONG):
             images = evaluation_images(data, torch.from_numpy(record.columns["index"][wrong]).long(), data.test)
             sheet = error_sheet.wrong_images(record, wrong, list(images))
             _log_image(rows, trainer, "test/most confidently wrong", sheet)
-    rows.each(trainer, lambda one: isinstance(one, Wandb) and one.end(results, record))
+    rows.each(trainer, lambda one: one.end(results, record), Wandb)
 
 
 def _log_image(rows: MetricRows, trainer: Any, name: str, image: Any) -> None:
-    """Show a picture in the loggers that take some."""
-    step = trainer.global_step
-    rows.each(trainer, lambda one: hasattr(one, "log_image") and one.log_image(name, [image], step))
+    rows.each(trainer, lambda one: one.log_image(name, [image], trainer.global_step), PICTURED)
 
 
 class TensorBoard(TensorBoardLogger):
@@ -220,3 +217,6 @@ def has_key() -> bool:
         return any("wandb" in host for host in netrc.netrc().hosts)
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+PICTURED = (TensorBoard, WandbLogger)  # loggers that show pictures

@@ -92,9 +92,9 @@ class MetricRows(Callback):
     def close(self, trainer: pl.Trainer) -> None:
         self.each(trainer, lambda one: one.finalize("success"))
 
-    def each(self, trainer: pl.Trainer, call: Callable[[Any], Any]) -> None:
-        """Call a function of each logger."""
-        for logger in trainer.loggers:
+    def each(self, trainer: pl.Trainer, call: Callable[[Any], Any], kind: Any = object) -> None:
+        """Call a function of each logger that is of a kind."""
+        for logger in (logger for logger in trainer.loggers if isinstance(logger, kind)):
             name = type(logger).__name__
             try:
                 call(logger)

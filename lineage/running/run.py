@@ -162,7 +162,7 @@ class Run:
                 order.steps_per_epoch,
             ),
         ]
-        rows = {
+        rows: dict[str, str | Path] = {
             "network": f"{self.choices['arch']}, {self.parameters:,} parameters, "
             f"{self.macs / 1e6:,.1f} M MACs at {side}x{side}",
             "data": f"{self.choices['datamodule']}, {sizes}, {data.num_classes} classes",
@@ -185,7 +185,7 @@ class Run:
             log.info("note: %s", note)
         dashboards.tell_start(self.rows, trainer, cfg, self.choices, self.overrides)
         if trainer.is_global_zero:
-            dashboards.show_texts(self.rows, trainer, self.overrides, rows, self.notes)
+            dashboards.show_texts(self.rows, trainer, self.overrides, rows, self.notes, start.step)
         if trainer.is_global_zero and start.path is None:
             title = f"{self.choices['datamodule']} under {self.choices['recipe']}"
             dashboards.show_first_step(self.rows, trainer, classifier, data, title)
