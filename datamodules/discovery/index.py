@@ -1,27 +1,24 @@
 """The index of a folder of images: paths, labels and classes, scanned once and kept in the user's cache. No torch.
 
-It is one file that processes map, so that ranks and workers share one copy; a million paths take 40 MB. It is valid
-until one of the folders that it was made of changes.
+A million paths take 40 MB. It is valid until one of the folders that it was made of changes.
 """
 
 import errno
 import hashlib
 import json
-import mmap
 import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
 
 import numpy
 
 from lineage.datamodules.discovery.scanning import Scan, printable, scan
-from lineage.datamodules.discovery.user_cache import cache_folder, cache_path, locked, store
+from lineage.datamodules.discovery.user_cache import cache_folder, cache_path, locked, read_arrays, store_arrays
 from lineage.datamodules.errors import DataError
 
-DTYPES = {"offsets": numpy.int64, "labels": numpy.int32, "paths": numpy.uint8}  # the arrays in the file, in order
+COLUMNS = ("paths", "offsets", "labels")  # arrays of an index
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +46,6 @@ class Index:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def __reduce__(self) -> Any:
-        """For another process the name of the cache, which it maps too, instead of the arrays."""
-        if self.cache is not None:
-            return _reopen, (self.cache, self.digest)
-        return Index, tuple(getattr(self, name) for name in self.__dataclass_fields__)
 
     def path(self, image: int) -> bytes:
         start, end = self.offsets[image], self.offsets[image + 1]
@@ -122,7 +113,7 @@ def open_index(folder: Path) -> Index:
         raise DataError(f"{printable(folder)} is not a folder.")
     cache = cache_path(folder)
     with locked(cache) as writable:
-        index = _read(cache)
+        index = _read(folder, cache)
         return _make(folder, cache if writable else None) if index is None else index
 
 
@@ -136,45 +127,23 @@ def _make(folder: Path, cache: Path | None) -> Index:
     result = scan(folder)
     arrays, others = result.arrays(), dict(result.others)
     index = Index(folder, *arrays, result.classes, others, _digest(arrays, result.classes), cache)
-    if cache is not None and not store(cache / "index", lambda file: _write(file, index, result.modified)):
+    facts = {"classes": index.classes, "others": others, "digest": index.digest, "modified": result.modified}
+    columns = dict(zip(COLUMNS, arrays, strict=True))
+    if cache is not None and not store_arrays(cache / "index.npz", facts, columns):
         return replace(index, cache=None)
     return index
 
 
-def _write(file: IO[bytes], index: Index, modified: dict[str, int]) -> None:
-    """A line of JSON, then the arrays."""
-    header = {name: getattr(index, name) for name in ("classes", "others", "digest")}
-    counts = {name: len(getattr(index, name)) for name in DTYPES}
-    line = json.dumps({"folder": str(index.folder), **header, "modified": modified, "counts": counts}).encode()
-    file.write(line + b" " * (-len(line) % 8 + 7) + b"\n")  # a multiple of 8 bytes, so that the arrays are aligned
-    for name in DTYPES:
-        file.write(getattr(index, name).data)
-
-
-def _read(cache: Path, check: bool = True) -> Index | None:
-    """An index from the cache; None if there is none, it is damaged or, with `check`, a folder has changed."""
+def _read(folder: Path, cache: Path) -> Index | None:
+    """The index in the cache; None if there is none, it is damaged, or a folder has changed."""
+    facts, columns = read_arrays(cache / "index.npz")
     try:
-        with open(cache / "index", "rb") as file:
-            pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        values, arrays = json.loads(pages.readline()), {}
-        for name, dtype in DTYPES.items():
-            arrays[name] = numpy.frombuffer(pages, dtype, values["counts"][name], pages.tell())
-            pages.seek(arrays[name].nbytes, os.SEEK_CUR)
-        folder, classes, digest = Path(values["folder"]), list(values["classes"]), str(values["digest"])
-        index = Index(folder, **arrays, classes=classes, others=dict(values["others"]), digest=digest, cache=cache)
-        if not check:
-            return index
-        whole = _digest((index.paths, index.offsets, index.labels), classes) == digest
-        return index if whole and _is_unchanged(folder, values["modified"]) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        if not facts or not _is_unchanged(folder, facts["modified"]):
+            return None
+    except OSError:  # a folder is gone
         return None
-
-
-def _reopen(cache: Path, digest: str) -> Index:
-    index = _read(cache, check=False)
-    if index is None or index.digest != digest:
-        raise DataError(f"{cache} was changed while a run read it: run the same command again.")
-    return index
+    arrays = (columns[name] for name in COLUMNS)
+    return Index(folder, *arrays, facts["classes"], facts["others"], facts["digest"], cache)
 
 
 def _is_unchanged(folder: Path, modified: dict[str, int]) -> bool:

@@ -1,13 +1,15 @@
 """The user's cache: results about folders of images that are computed once, kept outside these folders. No torch."""
 
 import hashlib
+import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import numpy
 from filelock import FileLock, Timeout
 
 from lineage.files import replacing
@@ -45,3 +47,19 @@ def store(file: Path, write: Callable[[IO[bytes]], Any]) -> bool:
             write(opened)
         return True
     return False
+
+
+def store_arrays(file: Path, facts: Any, arrays: Mapping[str, numpy.ndarray]) -> bool:
+    """Arrays and what is known about them, as JSON; see `store`."""
+    text = numpy.frombuffer(json.dumps(facts).encode(), numpy.uint8)
+    return store(file, lambda opened: numpy.savez(opened, facts=text, **arrays))  # type: ignore[arg-type]
+
+
+def read_arrays(file: Path) -> tuple[Any, dict[str, numpy.ndarray]]:
+    """What store_arrays wrote: the facts and the arrays; (None, {}) if it is missing or damaged, by its checksums."""
+    try:
+        with open(file, "rb") as opened, numpy.load(opened, allow_pickle=False) as saved:
+            arrays = {name: saved[name] for name in saved.files}
+        return json.loads(arrays.pop("facts").tobytes()), arrays
+    except Exception:  # numpy's and zipfile's readers raise whatever their input provokes
+        return None, {}

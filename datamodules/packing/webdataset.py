@@ -22,7 +22,7 @@ import numpy
 
 from lineage.datamodules.discovery.layout import NAMES, listed, roles_in
 from lineage.datamodules.discovery.scanning import ENDINGS, printable
-from lineage.datamodules.discovery.user_cache import cache_path, locked, store
+from lineage.datamodules.discovery.user_cache import cache_path, locked, read_arrays, store_arrays
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.parallel import announce, parallel_map
 from lineage.datamodules.packing.blobs import ShardBlobs
@@ -65,17 +65,16 @@ def open_tars(root: str, cache: str | None) -> dict[str, Split]:
             f"{root} holds no packed data: no dataset.json, and no .tar. A folder of images is packed by\n"
             f"lineage prepare datamodule=imagefolder datamodule.root=FOLDER out={'DIR' if is_remote(root) else root}"
         )
-    version = json.dumps(tars).encode()
-    stamp = hashlib.blake2b(version, digest_size=16).hexdigest()
-    roles, place = _roles(root, list(tars)), location(root, cache, version)
+    version = json.dumps(tars)
+    stamp = hashlib.blake2b(version.encode(), digest_size=16).hexdigest()
+    roles, place = _roles(root, list(tars)), location(root, cache, version.encode())
     shards = {name: size for name, (size, _) in tars.items()}
     kept = cache_path(Path(root if is_remote(root) else os.path.abspath(root)))
     with locked(kept):
-        columns = _read(kept / "tars.npz", version)
-        if columns is None:
+        indexed, columns = read_arrays(kept / "tars.npz")
+        if indexed != version:
             columns = _index(root, place, shards)
-            saved = {"version": numpy.frombuffer(version, numpy.uint8), **columns}
-            store(kept / "tars.npz", lambda file: numpy.savez(file, **saved))  # type: ignore[arg-type]
+            store_arrays(kept / "tars.npz", version, columns)
     classes = _class_names(root)
     splits: dict[str, Split] = {}
     for role in sorted(set(roles), key=list(NAMES).index):
@@ -118,16 +117,6 @@ def _class_names(root: str) -> list[str]:
 
 
 # ---- the index
-
-
-def _read(file: Path, version: bytes) -> dict[str, numpy.ndarray] | None:
-    """The index of tars in the cache; None if there is none, if it is damaged, or if a tar has changed."""
-    try:
-        with open(file, "rb") as opened, numpy.load(opened, allow_pickle=False) as saved:
-            columns = {name: saved[name] for name in COLUMNS}
-            return columns if saved["version"].tobytes() == version else None
-    except Exception:  # numpy's and zipfile's readers raise whatever their input provokes
-        return None
 
 
 def _index(root: str, place: Place, shards: Mapping[str, int]) -> dict[str, numpy.ndarray]:

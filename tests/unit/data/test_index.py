@@ -1,7 +1,6 @@
 """The index of a folder of class folders, its cache, and statistics of images."""
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -127,13 +126,12 @@ def test_a_folder_is_scanned_once_and_again_after_a_change(tmp_path, monkeypatch
 def test_a_damaged_cache_is_made_anew(tmp_path):
     root = make(tmp_path / "data", "ant/1.jpg", "ant/2.jpg", "bee/3.jpg")
     whole = paths(open_index(root))
-    file = cache_path(root) / "index"
+    file = cache_path(root) / "index.npz"
     content = file.read_bytes()
     flipped = (content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(0, len(content), 5))
     for damaged in (b"", content[: len(content) // 2], b"\0" * len(content), *flipped):
-        file.unlink()  # a process may have mapped it
         file.write_bytes(damaged)
-        assert paths(open_index(root)) == whole and file.read_bytes() == content
+        assert paths(open_index(root)) == whole
     file.unlink()
     assert paths(open_index(root)) == whole
 
@@ -142,18 +140,6 @@ def test_without_a_cache(tmp_path, cache):
     cache.write_text("a file in the place of the folder")
     index = open_index(make(tmp_path / "data", "ant/1.jpg", "bee/1.jpg"))
     assert index.cache is None and "cannot be written" in index.notes()[0]
-    assert paths(pickle.loads(pickle.dumps(index))) == paths(index)
-
-
-def test_a_copy_for_a_worker_is_the_name_of_the_cache(tmp_path):
-    root = make(tmp_path / "data", *(f"ant/{i}.jpg" for i in range(2000)), "bee/1.jpg")
-    index = open_index(root)
-    sent = pickle.dumps(index)
-    assert len(sent) < 1000 and paths(pickle.loads(sent)) == paths(index)
-    (root / "bee" / "2.jpg").touch()
-    open_index(root)
-    with pytest.raises(DataError, match="was changed"):
-        pickle.loads(sent)
 
 
 def test_without_torch():
