@@ -142,7 +142,7 @@ def _read(folder: Path, cache: Path) -> Index | None:
             return None
     except OSError:  # a folder is gone
         return None
-    arrays = (columns[name] for name in COLUMNS)
+    arrays = columns["paths"], columns["offsets"], columns["labels"]
     return Index(folder, *arrays, facts["classes"], facts["others"], facts["digest"], cache)
 
 
