@@ -18,15 +18,7 @@ class Fork:
     join: Node | None
 
 
-@dataclass(frozen=True)
-class Tangle:
-    """Nodes that are not made of forks and joins, such as those of NASNet's cell, and the node after them."""
-
-    nodes: list[Node]
-    join: Node | None
-
-
-Series = list[Node | Fork | Tangle]
+Series = list[Node | Fork]
 
 
 def edges(nodes: Sequence[Node]) -> list[tuple[int, int]]:
@@ -35,8 +27,11 @@ def edges(nodes: Sequence[Node]) -> list[tuple[int, int]]:
     return sorted({(positions.get(i, ENTRY), k) for k, node in enumerate(nodes) for i in node.inputs})
 
 
-def arrange(nodes: Sequence[Node]) -> Series:
-    """Cut a block at the nodes that every path passes through; what lies between two cuts is in parallel."""
+def arrange(nodes: Sequence[Node]) -> Series | None:
+    """Cut a block at the nodes that every path passes through; what lies between two cuts is in parallel.
+
+    None if it is not made of forks and joins, as NASNet's cell is not.
+    """
     links = edges(nodes)
     starts = {start for start, _ in links}
     links += [(i, len(nodes)) for i in range(len(nodes)) if i not in starts]
@@ -48,9 +43,12 @@ def arrange(nodes: Sequence[Node]) -> Series:
         join = nodes[cut] if cut < len(nodes) else None
         bare, parts = (start, cut) in links, components(nodes[start + 1 : cut])
         if len(parts) == 1 and not bare:
-            series.append(Tangle(parts[0], join))
-        elif parts:
-            series.append(Fork([arrange(part) for part in parts], bare, join))
+            return None
+        branches = [branch for part in parts if (branch := arrange(part)) is not None]
+        if len(branches) < len(parts):
+            return None
+        if parts:
+            series.append(Fork(branches, bare, join))
         elif join is not None:
             series.append(join)
         start = cut
@@ -72,24 +70,19 @@ def longest(branches: Sequence[Series]) -> Series:
     return max(branches, key=count_nodes)
 
 
-def count_nodes(item: Series | Node | Fork | Tangle) -> int:
+def count_nodes(item: Series | Node | Fork) -> int:
     if isinstance(item, Node):
         return 1
     if isinstance(item, list):
         return sum(map(count_nodes, item))
-    return sum(map(count_nodes, item.branches if isinstance(item, Fork) else item.nodes)) + (item.join is not None)
+    return sum(map(count_nodes, item.branches)) + (item.join is not None)
 
 
-def has_tangle(series: Series) -> bool:
-    forks = [item for item in series if isinstance(item, Fork)]
-    return any(isinstance(item, Tangle) for item in series) or any(has_tangle(b) for f in forks for b in f.branches)
-
-
-def as_fork(series: Series) -> Fork | None:
+def as_fork(series: Series | None) -> Fork | None:
     """The fork of a block that is nothing else and concatenates its branches, such as an Inception module."""
-    item = series[0]
-    if len(series) == 1 and isinstance(item, Fork) and item.join is not None and item.join.kind == "concat":
-        return item
+    match series:
+        case [Fork(join=Node(kind="concat")) as fork]:
+            return fork
     return None
 
 
@@ -132,9 +125,9 @@ def layer_title(node: Node, owner: str) -> str:
     return BLOCK_NAMES.get(owner, owner) if node.kind == "other" else with_channels(node, stride=True)
 
 
-def block_title(kind: str, nodes: Sequence[Node], series: Series) -> str:
+def block_title(kind: str, nodes: Sequence[Node], series: Series | None) -> str:
     """A block as the papers' tables print it: [1x1, 64; 3x3, 64; 1x1, 256]; of a cell, its name and operations."""
-    if has_tangle(series):
+    if series is None:
         return f"{cell_name(kind, nodes)} {', '.join(operations(nodes))}"
     fork = as_fork(series)
     if fork is None:
@@ -149,7 +142,7 @@ def cell_name(kind: str, nodes: Sequence[Node]) -> str:
 
 
 def operations(nodes: Sequence[Node]) -> list[str]:
-    """The labels of a tangle's nodes without joins and 1x1 convolutions, each once, the most frequent first."""
+    """The labels of nodes without joins and 1x1 convolutions, each once, the most frequent first."""
     names = [label(node) for node in nodes if node.kind not in JOINS and node.kernel != (1, 1)]
     return sorted(dict.fromkeys(names), key=lambda name: (-names.count(name), names.index(name)))
 
@@ -163,8 +156,6 @@ def describe(series: Series, text: Callable[[Node], str] = label, between: str =
     for item in series:
         if isinstance(item, Node):
             parts += [text(item)] if item.kind not in ("add", "concat") else []
-        elif isinstance(item, Tangle):
-            parts += operations(item.nodes)
         elif item.join is not None and item.join.kind == "add":
             parts.append(describe(longest(item.branches), text, between))
         else:

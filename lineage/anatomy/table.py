@@ -28,18 +28,18 @@ class Block:
     nodes: tuple[Node, ...]  # without those that compute gates
 
     @functools.cached_property
-    def series(self) -> structure.Series:
+    def series(self) -> structure.Series | None:
         return structure.arrange(self.nodes)
 
     @property
     def is_cell(self) -> bool:
         """Whether it is a searched cell, or too entangled for forks and joins."""
-        return self.kind == "Cell" or structure.has_tangle(self.series)
+        return self.kind == "Cell" or self.series is None
 
     @property
     def drawn(self) -> structure.Series:
         """What the drawing shows of it: of a cell only the output."""
-        return [self.nodes[-1]] if self.is_cell else self.series
+        return self.series if self.series and not self.is_cell else [self.nodes[-1]]
 
     @property
     def title(self) -> str:

@@ -229,7 +229,8 @@ def add_auxiliary_heads(drawing: Drawing, anatomy: Anatomy, shapes: dict[int, Sh
         heads[-1].append(node)
     for nodes in heads:
         source = shapes[nodes[0].inputs[0]]
-        head = scale.series(structure.arrange(nodes), frozenset({source.node.index, *(node.index for node in nodes)}))
+        local = frozenset({source.node.index, *(node.index for node in nodes)})
+        head = scale.series(structure.arrange(nodes) or [*nodes], local)
         x, right = source.x + source.width / 2, source.x + source.width + head.width + 20
         below = [shape for shape in drawing.shapes if shape.x < right and shape.x + shape.width > x - 20]
         y = min(shape.y - shape.height / 2 for shape in below) - 2 * LANE - head.down - 30

@@ -126,7 +126,6 @@ class Scale:
                 adds = item.join is not None and item.join.kind == "add"
                 piece.put(self.residual(item, local) if adds else self.branches(item, local), piece.width)
                 continue
-            assert isinstance(item, Node)  # Block.drawn replaces a Tangle by its output
             start = piece.width
             if not item.inputs or local.intersection(item.inputs):
                 piece.wire((start, 0), (start + self.gap, 0))
