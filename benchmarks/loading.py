@@ -6,10 +6,8 @@ All but `cores` use one core and no worker processes. The photographs are ImageN
 imagenet-sample/train, else scikit-learn's two, cut to 500 x 375.
 """
 
-import importlib.util
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,10 +27,11 @@ from sklearn.datasets import load_sample_images
 from timm.data import create_dataset, create_transform
 from timm.data.loader import fast_collate
 from torch.utils.data import DataLoader, Subset
+from torchvision.datasets import ImageFolder
 
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.discovery.index import open_index
-from lineage.datamodules.loading.loader import first_repetitions
+from lineage.datamodules.loading.loader import EvaluationLoader, Stream, first_repetitions
 from lineage.datamodules.loading.worker_pool import Job, Pool
 from lineage.datamodules.packing.shards import Packing
 from lineage.recipes.augment.geometry import flip_images
@@ -46,7 +45,7 @@ Work = Callable[[], object]
 @cache
 def folder() -> Path:
     """ROOT/CLASS/*.JPEG, about a thousand photographs, in the page cache."""
-    sample = Path(os.environ.get("LINEAGE_DATA", ROOT.parent / "shared" / "data")) / "imagenet-sample" / "train"
+    sample = Path(os.environ.get("LINEAGE_DATA", ROOT / "data")) / "imagenet-sample" / "train"
     if not sample.is_dir():
         sample = write_photographs()
     for path in sample.rglob("*.*"):
@@ -121,18 +120,18 @@ def decoder(root: Path | None = None, share: slice = slice(None)) -> Work:
     return lambda: deque(map(partial(simplejpeg.decode_jpeg, strict=False), jpegs), maxlen=0)
 
 
-def dali(bicubic: bool = True) -> Work | None:
+def dali() -> Work | None:
     """DALI on the CPU, with one thread, which decodes only the random crop."""
-    if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
+    try:
+        from nvidia.dali import fn, pipeline_def, types
+    except ImportError:
         return None
-    from nvidia.dali import fn, pipeline_def, types
 
     @pipeline_def
     def pipeline() -> Any:
         files, labels = fn.readers.file(file_root=str(folder()), random_shuffle=True, name="files")
         images = fn.decoders.image_random_crop(files, device="cpu", output_type=types.RGB, random_area=[0.08, 1])
-        kind = types.INTERP_CUBIC if bicubic else types.INTERP_LINEAR
-        images = fn.resize(images, size=[SIDE, SIDE], interp_type=kind, antialias=True)
+        images = fn.resize(images, size=[SIDE, SIDE], interp_type=types.INTERP_CUBIC, antialias=True)
         return fn.flip(images, horizontal=fn.random.coin_flip()), labels
 
     built = pipeline(batch_size=BATCH, num_threads=1, device_id=None, prefetch_queue_depth=1)
@@ -143,12 +142,12 @@ def dali(bicubic: bool = True) -> Work | None:
 
 def write_beton(place: Path, longest: int, count: int) -> Path | None:
     """Write FFCV's file of `count` images: JPEG of quality 90, the long side at most `longest`."""
-    if importlib.util.find_spec("ffcv") is None:
+    try:
+        from ffcv.fields import IntField, RGBImageField
+        from ffcv.writer import DatasetWriter
+    except ImportError:
         print(" ffcv is not installed")
         return None
-    from ffcv.fields import IntField, RGBImageField
-    from ffcv.writer import DatasetWriter
-    from torchvision.datasets import ImageFolder
 
     file = place / "images.beton"
     fields = {"image": RGBImageField(write_mode="jpg", max_resolution=longest, jpeg_quality=90), "label": IntField()}
@@ -196,9 +195,7 @@ def evaluation(rounds: int) -> None:
         compare(rounds, cpu_seconds, lineage=lineage(evaluate=kind), timm=timm(evaluate=True))
 
 
-@contextmanager
-def packed_folder(max_size: int) -> Iterator[Path]:
-    place = Path(tempfile.mkdtemp())
+def pack(place: Path, max_size: int) -> Path:
     (place / "images").mkdir()
     for split in ("train", "val"):  # a data set of one image a class has none to hold out
         (place / "images" / split).symlink_to(folder())
@@ -206,50 +203,40 @@ def packed_folder(max_size: int) -> Iterator[Path]:
     words += [f"max_size={max_size}", "quality=90"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-m", "lineage", "prepare", *words], check=True, cwd=place, env=environment)
-    try:
-        yield place / "packed"
-    finally:
-        shutil.rmtree(place)
+    return place / "packed"
 
 
-def pool(workers: int, root: Path, interpolation: str = "bicubic", mirror: bool = True) -> Work:
-    """Batches of all the images from worker processes; this process flips them."""
+def pool(workers: int, root: Path, interpolation: str = "bicubic") -> Work:
+    """Batches of all the images from worker processes, which start now; this process flips them."""
     keep_freed_memory()  # as a run on a CPU does
-    images = load_images(root)
+    images, device = load_images(root), torch.device("cpu")
     job = Job(images, TrainCrop(recipe("rsb_a2", interpolation=interpolation), seed=0))
-    batches = first_repetitions(torch.randperm(len(images))).split(128)
-    processes = Pool({"all": job}, workers, job.max_bytes(128, 1), 4, torch.device("cpu"))
-
-    def finish(pending: Any) -> None:
-        batch, _ = processes.result(pending)
-        if mirror:
-            flip_images(batch, torch.rand(len(batch)) < 0.5)
+    processes = Pool({"all": job}, workers, job.max_bytes(128, 1), 4, device)
+    loader = EvaluationLoader(Stream("all", job, device, lambda: processes, report=print), 128, 1, 0)
 
     def work() -> None:
-        pending: list[Any] = []
-        for sample_keys in batches:
-            pending.append(processes.submit("all", sample_keys))
-            if len(pending) == processes.ahead:
-                finish(pending.pop(0))
-        for batch in pending:
-            finish(batch)
+        for batch in loader:
+            flip_images(batch.images, torch.rand(len(batch.images)) < 0.5)
 
     return work
 
 
-def on_cores(count: int, make: Callable[[], Work]) -> Work:
-    """A work that runs, with all processes that it starts, on the first `count` cores."""
+@contextmanager
+def cores_in_use(count: int) -> Iterator[None]:
+    """This process, and all that it starts, run on the first `count` cores."""
     everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(everywhere)[:count]))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, everywhere)
 
-    def confined(work: Callable[[], Any]) -> Any:
-        os.sched_setaffinity(0, set(sorted(everywhere)[:count]))
-        try:
-            return work()
-        finally:
-            os.sched_setaffinity(0, everywhere)
 
-    work = confined(make)
-    return lambda: confined(work)
+def on_cores(count: int, make: Callable[[], Work]) -> Work:
+    """A work that is made and runs on the first `count` cores."""
+    with cores_in_use(count):
+        work = make()
+    return cores_in_use(count)(work)
 
 
 def in_processes(works: list[Work]) -> Work:
@@ -279,12 +266,13 @@ def cores(rounds: int) -> None:
 def packed(rounds: int) -> None:
     """Shards of a short side of 186 px, which have as many pixels as FFCV's with a long side of 256, area; also without
     flips, in which FFCV is slow, and with two workers, by wall-clock time."""
-    with packed_folder(186) as root:
+    with tempfile.TemporaryDirectory() as place:
+        root = pack(Path(place), 186)
         two = pool(2, root, "area")  # forked before FFCV starts threads
         file = write_beton(root.parent, 256, len(load_images(root)))
-        compare(rounds, cpu_seconds, lineage=lineage("area", root=root), decoder=decoder(root), ffcv=ffcv(file))
+        ours, plain = (lineage("area", root=root, mirror=mirror) for mirror in (True, False))
+        compare(rounds, cpu_seconds, lineage=ours, decoder=decoder(root), ffcv=ffcv(file))
         print(" without flips")
-        plain = lineage("area", root=root, mirror=False)
         compare(rounds, cpu_seconds, lineage=plain, decoder=decoder(root), ffcv=ffcv(file, mirror=False))
         print(" two workers")
         compare(rounds, lineage=two, decoder=decoder(root), ffcv=ffcv(file, workers=2))
