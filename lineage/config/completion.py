@@ -191,7 +191,7 @@ def _continue_earlier_run(cfg: DictConfig, inferred: list[str]) -> None:
     _keep_mean(folder, cfg, inferred)
     if directory.is_main_process():
         directory.check_same(folder, cfg, inferred)
-    if directory.is_finished(folder) and not directory.is_longer(folder, cfg):
+    if directory.is_finished(folder) and not directory.fewer_epochs(folder, cfg):
         results = directory.load_results(folder)
         if directory.is_main_process():
             print(

@@ -56,10 +56,10 @@ def is_finished(folder: Path) -> bool:
     return (folder / "results.json").exists()
 
 
-def is_longer(folder: Path, cfg: DictConfig) -> bool:
-    """Whether the command trains the run in a folder for more epochs than before. Raises UserError: it is damaged."""
+def fewer_epochs(folder: Path, cfg: DictConfig) -> int:
+    """The epochs of the run in a folder, if the command trains it longer; otherwise 0."""
     before = read_config(folder / "config.yaml").recipe.get("epochs") if has_checkpoint(folder) else None
-    return isinstance(before, int) and cfg.recipe.epochs > before
+    return before if isinstance(before, int) and cfg.recipe.epochs > before else 0
 
 
 # ---- the run that it belongs to
@@ -88,7 +88,7 @@ def check_same(folder: Path, cfg: DictConfig, found: Collection[str] = ()) -> No
                     f"{folder} was started by a version without {key}, which decides its bits: continue it with that "
                     "version, or choose another name."
                 )
-            if before.get(key) != now.get(key) and not (key == "recipe.epochs" and is_longer(folder, cfg)):
+            if before.get(key) != now.get(key) and not (key == "recipe.epochs" and fewer_epochs(folder, cfg)):
                 raise UserError(
                     f"{folder} is a run with {key}={before.get(key)}, and this command says {key}={now.get(key)}.\n"
                     "Choose another name, or give the values it was started with."

@@ -96,8 +96,10 @@ class Run:
                 )
             if start.notes:
                 classifier.network.notes = start.notes
-            if start.step and directory.is_longer(self.folder, self.cfg):
-                classifier.network.notes = [*classifier.network.notes, self._lengthened(start.step)]
+            if start.step and (before := directory.fewer_epochs(self.folder, self.cfg)):
+                longer = f"from there on rates are those of {self.cfg.recipe.epochs}"  # checkpoints keep such notes
+                note = f"recipe.epochs was {before} up to step {start.step:,}; {longer}"
+                classifier.network.notes = [*classifier.network.notes, note]
             if directory.is_main_process():
                 for place in (self.folder, self.folder / "checkpoints"):
                     remove_temporary(place)
@@ -126,14 +128,6 @@ class Run:
                 with suppress(OSError):  # a full disk, named by the exception that ends the run
                     handler.close()
             lock.release()
-
-    def _lengthened(self, step: int) -> str:
-        """A note about a run that is trained longer. It is saved in checkpoints with the network's others."""
-        before = directory.read_config(self.folder / "config.yaml").recipe.epochs
-        return (
-            f"recipe.epochs was {before} up to step {step:,}; from there on, rates and all else that depends on the "
-            f"length are those of {self.cfg.recipe.epochs} epochs"
-        )
 
     def _show_plan(
         self, trainer: Trainer, classifier: Classifier, data: ImageDataModule, start: checkpoints.Start
