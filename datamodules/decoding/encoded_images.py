@@ -49,9 +49,16 @@ class EncodedImages:
         """The number of a sample's image among the blobs."""
         return sample if self.samples is None else int(self.samples[sample])
 
+    def read(self, sample: int) -> bytes:
+        """Raises OSError."""
+        return self.blobs.read(self.index(sample))
+
+    def name(self, sample: int) -> str:
+        return self.blobs.name(self.index(sample))
+
     def open(self, sample: int) -> Encoded:
         """Read a file, and decode its header. Raises OSError, ImageError."""
-        return open_image(self.blobs.read(self.index(sample)), self.channels, self.rotate)
+        return open_image(self.read(sample), self.channels, self.rotate)
 
     def fill(self, out: Tensor, sample_keys: Tensor, view: View | None) -> list[Fault]:
         """See Images.fill. The row of an image that cannot be read is black."""
@@ -66,7 +73,7 @@ class EncodedImages:
                 batch[row] = 0 if image is None else image.crop_resize(crop)
             except ImageError as error:
                 batch[row] = 0
-                faults.append(self._fault(row, samples[row], error))
+                faults.append(Fault(row, self.name(samples[row]), reason(error)))
             images[row] = None  # frees its memory
         augmented = crop_view(out, sample_keys)
         if augmented is not out:
@@ -77,11 +84,8 @@ class EncodedImages:
         try:
             return self.open(sample)
         except (OSError, ImageError) as error:
-            faults.append(self._fault(row, sample, error))
+            faults.append(Fault(row, self.name(sample), reason(error)))
             return None
-
-    def _fault(self, row: int, sample: int, error: OSError | ImageError) -> Fault:
-        return Fault(row, self.blobs.name(self.index(sample)), reason(error))
 
     def to(self, device: torch.device) -> EncodedImages:
         return self

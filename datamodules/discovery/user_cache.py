@@ -23,8 +23,13 @@ def cache_folder() -> Path:
 
 def cache_path(folder: Path) -> Path:
     """The cache's folder for an absolute folder."""
-    words = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(folder.parts[-2:])).strip("-")[-60:]
-    return cache_folder() / f"{words}-{hashlib.blake2b(os.fsencode(folder), digest_size=8).hexdigest()}"
+    return cache_folder() / entry("-".join(folder.parts[-2:]), os.fsencode(folder))
+
+
+def entry(words: str, key: bytes) -> str:
+    """A name in the cache: words for the reader, and a digest of what it is for."""
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", words).strip("-")[-60:]
+    return f"{readable}-{hashlib.blake2b(key, digest_size=8).hexdigest()}"
 
 
 @contextmanager

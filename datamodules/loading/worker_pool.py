@@ -106,8 +106,8 @@ class Pool:
         try:  # semaphores, descriptors or processes may be few
             tasks, self.tasks = context.Pipe(duplex=False)
             self.results, results = context.Pipe(duplex=False)
-            locks = context.Lock(), context.Lock()
-            arguments = (self.jobs, self.memory, tasks, results, locks, os.getpid())
+            self.locks = context.Lock(), context.Lock()  # kept: a spawned process opens them by name, after this
+            arguments = (self.jobs, self.memory, tasks, results, self.locks, os.getpid())
             self.processes = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(workers)]
             for process in self.processes:
                 process.start()

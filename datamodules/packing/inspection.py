@@ -27,14 +27,8 @@ MOST_NAMED = 5  # duplicates that a note names
 
 
 class Inspection(NamedTuple):
-    """What was found.
-
-    Attributes:
-        images: the number of each split.
-        faults: images that cannot be read.
-        unusual: the number of images of each unusual property: CMYK, 16-bit.
-        notes: about images that are in two splits.
-    """
+    """What was found. images: how many each split has. faults: images that cannot be read. unusual: how many have an
+    unusual property, as CMYK. notes: about images that are in two splits."""
 
     images: dict[str, int]
     faults: list[Fault]
@@ -103,22 +97,18 @@ def inspect_header(data: bytes) -> tuple[str, set[str]]:
     return ENDINGS.get(kind, kind.lower()), {name for name, holds in properties.items() if holds}
 
 
-def fault(images: EncodedImages, sample: int, error: OSError | ImageError) -> Fault:
-    return Fault(sample, images.blobs.name(images.index(sample)), reason(error))
-
-
 def _inspect(images: EncodedImages, samples: numpy.ndarray) -> tuple[numpy.ndarray, Counter[str], list[Fault]]:
     """Digests of the bytes of some images, (n,) uint64, 0 where they cannot be read; unusual properties; faults."""
     digests, faults = numpy.zeros(len(samples), numpy.uint64), []
     unusual: Counter[str] = Counter()
     for place, sample in enumerate(samples.tolist()):
         try:
-            data = images.blobs.read(images.index(sample))
+            data = images.read(sample)
             digests[place] = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
             open_image(data, images.channels, images.rotate).whole()
             unusual.update(inspect_header(data)[1])
         except (OSError, ImageError) as error:
-            faults.append(fault(images, sample, error))
+            faults.append(Fault(sample, images.name(sample), reason(error)))
     return digests, unusual, faults
 
 
@@ -129,12 +119,8 @@ def _duplicates(splits: dict[str, EncodedImages], digests: dict[str, numpy.ndarr
         shared, ours, theirs = numpy.intersect1d(digests[first], readable, return_indices=True)
         if len(shared):
             theirs = numpy.flatnonzero(digests[second])[theirs]
-            some = list(zip(ours, theirs, strict=True))[:MOST_NAMED]
-            named = "; ".join(f"{_name(splits[first], i)} is {_name(splits[second], j)}" for i, j in some)
+            some = list(zip(ours.tolist(), theirs.tolist(), strict=True))[:MOST_NAMED]
+            named = "; ".join(f"{splits[first].name(i)} is {splits[second].name(j)}" for i, j in some)
             count = int(numpy.isin(readable, shared).sum())
             more = "; ..." if count > len(some) else ""
             yield f"{count:,} of the {second} images are in {first} too, byte for byte: {named}{more}"
-
-
-def _name(images: EncodedImages, sample: int) -> str:
-    return images.blobs.name(images.index(int(sample)))

@@ -1,9 +1,7 @@
 """Where packed data lie: a folder, or a URL that fsspec reads, whose files are fetched when first read. No torch."""
 
 import errno
-import hashlib
 import os
-import re
 import sys
 import time
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from lineage.datamodules.discovery.index import read_regular_file
-from lineage.datamodules.discovery.user_cache import cache_folder
+from lineage.datamodules.discovery.user_cache import cache_folder, entry
 from lineage.datamodules.errors import DataError
 from lineage.files import cannot_write, reason, replacing
 
@@ -67,9 +65,8 @@ def location(root: str, cache: str | None, version: bytes) -> Place:
     """
     if not is_remote(root):
         return Place(root, Path(root))
-    words = re.sub(r"[^A-Za-z0-9_-]+", "-", root.partition("://")[2]).strip("-")[-60:]
-    digest = hashlib.blake2b(root.encode() + version, digest_size=8).hexdigest()
-    return Place(root, (Path(cache) if cache else cache_folder()) / f"{words}-{digest}")
+    kept = Path(cache) if cache else cache_folder()
+    return Place(root, kept / entry(root.partition("://")[2], root.encode() + version))
 
 
 def read_small(root: str, name: str) -> bytes | None:

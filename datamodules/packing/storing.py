@@ -14,7 +14,8 @@ from PIL import Image
 from lineage.datamodules.decoding.decoding import ImageError, open_image
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.images import Fault
-from lineage.datamodules.packing.inspection import fault, inspect_header
+from lineage.datamodules.packing.inspection import inspect_header
+from lineage.files import reason
 from lineage.pillow import to_picture
 
 
@@ -49,11 +50,11 @@ def store(images: EncodedImages, settings: Settings, samples: numpy.ndarray) -> 
     stored: list[Stored | Fault] = []
     for sample in samples.tolist():
         try:
-            data = images.blobs.read(images.index(sample))
+            data = images.read(sample)
             file, ending, size = encode(data, images.channels, images.rotate, settings)
             stored.append(Stored(file, ending, size, int(images.labels[sample]), len(data)))
         except (OSError, ImageError) as error:
-            stored.append(fault(images, sample, error))
+            stored.append(Fault(sample, images.name(sample), reason(error)))
     return stored
 
 

@@ -127,9 +127,8 @@ class _Packer:
 
     def _source(self, samples: list[int]) -> str:
         settings = [*self.settings, self.images.channels, self.images.rotate, PIL.__version__]
-        places = [self.images.index(sample) for sample in samples]
-        names = [self.images.blobs.name(place).removeprefix(self.root) for place in places]
-        stamp = self.images.blobs.stamp(places, dates=False)
+        names = [self.images.name(sample).removeprefix(self.root) for sample in samples]
+        stamp = self.images.blobs.stamp([self.images.index(sample) for sample in samples], dates=False)
         source = json.dumps([settings, names, self.images.labels[samples].tolist(), stamp])
         return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()
 
@@ -233,8 +232,5 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _checksum(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
-        while part := file.read(2**20):
-            digest.update(part)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
