@@ -54,10 +54,6 @@ def test_sampling_draws_each_class_by_its_share_and_no_augmentation_twice(sampli
     assert (thrice == thrice[:, :1]).all()
 
 
-def test_uniform_sampling_weighs_nothing():
-    assert image_weights(numpy.array([0, 1]), "uniform") is None
-
-
 @pytest.mark.parametrize("ranks", [1, 2, 8])
 def test_repeated_augmentation_has_the_images_of_timms_sampler(ranks, monkeypatch):
     """RepeatAugSampler with the same permutation; it leaves out images beyond a multiple of 256."""
