@@ -129,7 +129,8 @@ def in_words(annotation: Any) -> str:
         return _choice_failures(parts, object())[0].words
     if kind is Annotated:
         types = [in_words(part) for part in parts[1:] if not isinstance(part, str)]  # choices, of a word
-        bounds = [_in_words(text, compiled(text), None)[1] for text in parts[1:] if isinstance(text, str)]
+        codes = {text: code for text in parts[1:] if isinstance(text, str) and (code := compiled(text))}
+        bounds = [_in_words(text, code, None)[1] for text, code in codes.items()]
         return ", ".join([*(types or [in_words(parts[0])]), *(text.removeprefix("satisfy ") for text in bounds)])
     inner = in_words(parts[0]) if kind in LISTS and parts else ""
     return KINDS[kind][0] + (f", each {inner}" if inner else "") if kind in KINDS else ""
