@@ -13,6 +13,8 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, list_session_groups
 from tensorboard.plugins.hparams.backend_context import Context
 
+from lineage.reporting.dashboards import Wandb
+
 CURVES = {"loss/train", "loss/val", "top1/train", "top1/val", "schedule/lr", "speed/images_per_second"}
 AT_THE_END = {"test_top1", "best_val_top1"}
 IMAGES = {"images of the first step", "test/confusion", "test/most confidently wrong"}
@@ -83,6 +85,14 @@ def test_wandb_is_offline_without_a_key(tmp_path):
     finished(tmp_path, "train", *words, "run=moved", **environment)
     folders = (runs / "moved" / "wandb").glob("offline-run-*")
     assert {folder.name.rpartition("-")[2] for folder in folders} == {first.name.rpartition("-")[2]}
+
+
+def test_wandb_groups_a_sweep_and_follows_its_agent(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "of-the-agent")
+    (tmp_path / "sweep.json").touch()
+    rest = dict.fromkeys(("entity", "group", "job_type", "notes"))
+    logger = Wandb(str(tmp_path / "job"), "lineage", name="job", tags=[], log_model="none", **rest)
+    assert logger.version == "of-the-agent" and logger._wandb_init["group"] == tmp_path.name
 
 
 OTHER = """
