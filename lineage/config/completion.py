@@ -271,7 +271,8 @@ def with_run(cfg: DictConfig) -> DictConfig:
         for key in keys:
             if "." in key:
                 OmegaConf.update(merged, key, OmegaConf.select(cfg, key))
-        file = folder / "checkpoints" / f"{cfg.checkpoint}.ckpt"
+        merged.checkpoint = cfg.checkpoint or saved.get("test_weights", "last")
+        file = folder / "checkpoints" / f"{merged.checkpoint}.ckpt"
         if not file.is_file():
             raise UserError(f"run={cfg.run}: it has no {file.relative_to(folder)}; it has saved no such weights yet.")
         merged.pretrained = str(file)

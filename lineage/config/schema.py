@@ -56,7 +56,7 @@ class Keys:
     best: str
     runs: str
     run: str | Annotated[list[str], "len(x) >= 2"] | None
-    checkpoint: Literal["last", "best"]
+    checkpoint: Literal["last", "best"] | None
     split: Literal["test", "val", "train"]
     resolution: Side | None
     crop: Annotated[float, "0 < x <= 1"] | None

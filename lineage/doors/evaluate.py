@@ -48,7 +48,7 @@ def run(cfg: DictConfig) -> dict[str, float]:
     evaluator = (assemble.classifier if cfg.soup else assemble.evaluator)(cfg, network, data, trainer)
     data.test = getattr(data, cfg.split)
     words = [word for word in HydraConfig.get().overrides.task if key_of(word).split(".")[0] not in SAME_RESULT]
-    preprocessing, weights = eval_preprocessing(cfg), cfg.checkpoint
+    preprocessing, weights = eval_preprocessing(cfg), cfg.checkpoint or str(cfg.pretrained)
     record = evaluations.test(trainer, evaluator, data, preprocessing, split=cfg.split, weights=weights, differs=words)
     if isinstance(cfg.run, str) and len(cfgs) == 1 and is_main_process():
         record.write_below(find_run(Path(cfg.runs), cfg.run))
