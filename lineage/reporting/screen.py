@@ -53,8 +53,7 @@ def show_results(
     words = [f"run={folder.relative_to(runs)}", *([f"runs={runs}"] if runs != "runs" else ())]
     rows["report"] = shlex.join(["lineage", "report", *words])
     if results["datamodule"] == "imagefolder":
-        tested = ["checkpoint=best"] if results["test_weights"] == "best" else []
-        rows["predict"] = shlex.join(["lineage", "predict", *words, *tested, "images=FILE-OR-FOLDER"])
+        rows["predict"] = shlex.join(["lineage", "predict", *words, "images=FILE-OR-FOLDER"])
     console.print()
     show_rows(console, rows)
 
