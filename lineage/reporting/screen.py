@@ -31,7 +31,8 @@ def show_notes(console: Console, notes: Iterable[str]) -> None:
     """Print notes, dim, yellow or red as they act on the result."""
     for note in notes:
         style = "bold red" if note.startswith(DANGER) else "yellow" if note.startswith(CAREFUL) else "dim"
-        console.print(Text(note if style != "dim" else f"note: {note}", style=style))
+        for line in _wrapped(note if style != "dim" else f"note: {note}", console.width):
+            console.print(Text(line, style), soft_wrap=True)
 
 
 def show_results(
@@ -62,13 +63,15 @@ def show_rows(console: Console, rows: Mapping[str, str | Path]) -> None:
     """Print names and values, which are broken between words alone: paths stay whole."""
     indent = max(map(len, rows)) + 2
     for name, value in rows.items():
-        lines = [str(value)]
-        if isinstance(value, str):
-            width = max(console.width - indent, 20)
-            lines = textwrap.wrap(value, width, break_long_words=False, break_on_hyphens=False) or [""]
+        lines = _wrapped(value, console.width - indent) if isinstance(value, str) else [str(value)]
         for place, line in enumerate(lines):
             head = ("" if place else name).ljust(indent)
             console.print(Text.assemble((head, "bold"), line), soft_wrap=True)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` columns, where no word is longer."""
+    return textwrap.wrap(text, max(width, 20), break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def show_table(console: Console, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

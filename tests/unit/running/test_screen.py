@@ -10,7 +10,7 @@ from rich.console import Console
 from lineage.anatomy.report import tabulate
 from lineage.reporting import metric_rows
 from lineage.reporting.metric_rows import HEAD, MetricRows, chart_names, duration
-from lineage.reporting.screen import show_rows, show_table
+from lineage.reporting.screen import show_notes, show_rows, show_table
 
 
 def printed(terminal: bool, width: int = 72) -> Console:
@@ -65,10 +65,11 @@ def test_tables_break_between_words_alone(width):
     path, out = "runs/" + "a-long-name/" * 12, printed(True, width)
     show_rows(out, {"data": "one two three " * 12, "run": path})
     show_table(out, ("no.", "job"), [("1", path), ("10", "b")])
+    show_notes(out, [f"the folder {path} is not read"])
     lines = [line.rstrip() for line in out.file.getvalue().splitlines()]
-    assert f"run   {path}" in lines and f"  1  {path}" in lines and " 10  b" in lines
+    assert f"run   {path}" in lines and f"  1  {path}" in lines and " 10  b" in lines and path in lines
     assert all(len(line) <= width for line in lines if path not in line)
-    assert " ".join(lines[:-4]).split() == ["data", *("one two three " * 12).split()]
+    assert " ".join(lines[:-7]).split() == ["data", *("one two three " * 12).split()]
 
 
 def test_operators_stand_whole_at_80_columns():
