@@ -4,14 +4,14 @@ import copy
 import dataclasses
 import math
 import multiprocessing
-import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 
@@ -86,13 +86,7 @@ def _training(cfg: DictConfig, callback: Callback) -> tuple[Trainer, Classifier,
 
 
 class Speed(NamedTuple):
-    """Of a micro-batch.
-
-    Attributes:
-        images: of the micro-batch.
-        per_second: images.
-        memory: bytes, at most.
-    """
+    """Of a micro-batch: its images, images per second, and the most bytes of memory."""
 
     images: int
     per_second: float
@@ -120,39 +114,23 @@ def try_batches(cfg: DictConfig) -> Iterator[Speed | tuple[int, str]]:
     OmegaConf.resolve(cfg)
     images = min(8, cfg.recipe.batch_size)
     while images <= cfg.recipe.batch_size:
-        receiver, sender = spawn.Pipe(duplex=False)
-        process = spawn.Process(target=_measure, args=(cfg, images, sender))
-        process.start()
-        sender.close()
         try:
-            found: Speed | str = receiver.recv()
-        except EOFError:  # it has ended; a system that lacks memory kills it
-            process.join()
-            found = "out of memory" if process.exitcode == -signal.SIGKILL else f"exit status {process.exitcode}"
-        process.join()
-        if isinstance(found, str):
-            yield images, found
-            return
-        yield found
+            with ProcessPoolExecutor(1, spawn) as process:
+                yield process.submit(_measure, cfg, images).result()
+        except UserError as error:
+            return (yield images, str(error))
+        except (RuntimeError, MemoryError) as error:  # the system kills a process that takes all memory
+            if not isinstance(error, MemoryError | BrokenProcessPool) and "allocate" not in str(error):
+                raise
+            return (yield images, "out of memory")
         images *= 2
 
 
-def _measure(cfg: DictConfig, images: int, sender: Any) -> None:
-    """In a process of its own: send the Speed of a micro-batch, or why there is none."""
-    try:
-        cfg = copy.deepcopy(cfg)
-        cfg.recipe.batch_size = cfg.recipe.device_batch = images
-        clock = Clock()
-        trainer, module, data = _training(cfg, clock)
-        trainer.fit_loop.max_epochs = data.epochs = 1000
-        trainer.fit(module, datamodule=data)
-        speed = images * (clock.steps - WARM_STEPS) / clock.seconds
-        sender.send(Speed(images, speed, peak_memory(trainer.strategy.root_device)))
-    except (torch.OutOfMemoryError, MemoryError):
-        sender.send("out of memory")
-    except UserError as error:
-        sender.send(str(error))
-    except RuntimeError as error:
-        if "allocate" not in str(error):
-            raise
-        sender.send("out of memory")
+def _measure(cfg: DictConfig, images: int) -> Speed:
+    cfg.recipe.batch_size = cfg.recipe.device_batch = images
+    clock = Clock()
+    trainer, module, data = _training(cfg, clock)
+    trainer.fit_loop.max_epochs = data.epochs = 1000
+    trainer.fit(module, datamodule=data)
+    speed = images * (clock.steps - WARM_STEPS) / clock.seconds
+    return Speed(images, speed, peak_memory(trainer.strategy.root_device))

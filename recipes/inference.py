@@ -1,45 +1,11 @@
-"""A trained network as a function from images to logits, as every evaluation computes them."""
+"""Logits of an evaluation: averages over views of an image, and over networks."""
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from lineage.recipes.augment.device import Normalise
-
-
-class Inference:
-    """Logits of uint8 images.
-
-    Args:
-        network: in evaluation mode, on its device.
-        normalise: (B, C, H, W) uint8 to the network's input.
-        views, side: see average_views.
-        channels_last: memory format of the images.
-        autocast: the type of mixed precision; None: float32.
-    """
-
-    def __init__(
-        self, network: nn.Module, normalise: Normalise, *, views: str, side: int, channels_last: bool,
-        autocast: torch.dtype | None,
-    ) -> None:  # fmt: skip
-        self.network, self.normalise, self.views, self.side = network, normalise, views, side
-        self.autocast = autocast
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) uint8 -> (B, K) float32."""
-        with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
-            return average_views(self.views, self.network, self.pixels(images), self.side).float()
-
-    def pixels(self, images: Tensor) -> Tensor:
-        """The network's input of uint8 images, float32."""
-        with torch.autocast(images.device.type, enabled=False):
-            return self.normalise(images).contiguous(memory_format=self.memory_format)
-
 
 MULTI_CROP = ("five", "ten")  # views that are crops of a larger image
 
@@ -72,8 +38,8 @@ def average_views(views: str, network: Callable[[Tensor], Tensor], images: Tenso
         corners = [(0, 0), (0, far), (far, 0), (far, far)] if views in MULTI_CROP else []
         crops = [images[:, :, y : y + side, x : x + side] for y, x in [*corners, (middle, middle)]]
         if views in MULTI_CROP:
-            one = partial(_average_flip, network) if views == "ten" else network
-            return torch.stack([one(crop) for crop in crops]).mean(dim=0)
+            of_crop = "flip" if views == "ten" else ""
+            return torch.stack([average_views(of_crop, network, crop) for crop in crops]).mean(dim=0)
         images = crops[0]
     if not views:
         return network(images)

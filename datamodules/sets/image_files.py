@@ -8,11 +8,10 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from lineage.datamodules.decoding.decoding import ImageError, open_image
 from lineage.datamodules.decoding.encoded_images import EncodedImages
-from lineage.datamodules.discovery.index import Index, index_files
+from lineage.datamodules.discovery.index import index_files
 from lineage.datamodules.discovery.scanning import images_below
 from lineage.datamodules.discovery.wordnet import known_classes
 from lineage.datamodules.errors import DataError
@@ -66,40 +65,32 @@ class ImageFiles:
         if any(re.fullmatch(r"n\d{8}", folder) for folder in folders) and not numbers.keys() & {*folders}:
             numbers = {wnid: label for label, wnid in enumerate(known_classes()) if len(classes) == 1000}
         self.labels = torch.tensor([numbers.get(folder, -1) for folder in folders])
-        self.index = index_files(Path.cwd(), list(paths), [""], [""] * len(paths))
-        self.encoded = EncodedImages(self.index, self.labels, channels, rotate=rotate)
-        if view is not None:
-            self.job = Job(self.encoded, view)
-        else:
-            self.job = Job(_small_images(self.index, self.labels, channels, rotate, resolution, show), None)
+        self.index, self.view = index_files(Path.cwd(), list(paths), [""], [""] * len(paths)), view
+        self.channels, self.rotate, self.resolution, self.show = channels, rotate, resolution, show
 
     def loader(
-        self, batch_size: int, device: torch.device, workers: int, report: Callable[[Iterable[Fault]], None]
+        self, batch_size: int, device: torch.device, report: Callable[[Iterable[Fault]], None]
     ) -> EvaluationLoader:
-        """Batches of uint8 images, without those that cannot be read.
-
-        Args:
-            workers: processes that decode photographs, if there are more than a few.
-            report: called with images that cannot be read.
-        """
-        job = self.job if self.job.needs_host else Job(self.job.images.to(device), None)
+        """Batches of uint8 images, without those that cannot be read, of which `report` is told."""
         pool: Callable[[], Pool] | None = None
-        if job.needs_host and len(self.labels) > FEW and workers:
-            pool = cache(partial(Pool, {"test": job}, workers, job.max_bytes(batch_size, 1), 2, device))
+        if self.view is None:
+            job = Job(self._small_images().to(device), None)
+        else:
+            job = Job(EncodedImages(self.index, self.labels, self.channels, rotate=self.rotate), self.view)
+            workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+            if len(self.labels) > FEW and workers:
+                pool = cache(partial(Pool, {"test": job}, workers, job.max_bytes(batch_size, 1), 2, device))
         return EvaluationLoader(Stream("test", job, device, pool, report), batch_size, 1, 0)
 
-
-def _small_images(
-    index: Index, labels: Tensor, channels: int, rotate: bool, resolution: int, show: str
-) -> TensorImages:
-    """All images at `resolution`, in memory."""
-    images = torch.zeros(len(labels), channels, resolution, resolution, dtype=torch.uint8)
-    faults = {}
-    for number in range(len(labels)):
-        try:
-            pixels = torch.tensor(open_image(index.read(number), channels, rotate).whole())
-        except (OSError, ImageError) as error:
-            faults[number] = Fault(number, index.name(number), reason(error))
-        else:
-            images[number] = resize_or_pad(pixels.permute(2, 0, 1)[None], resolution, show)[0]
-    return TensorImages(images, labels, faults=faults)
+    def _small_images(self) -> TensorImages:
+        """All images at `resolution`, in memory."""
+        images = torch.zeros(len(self.labels), self.channels, self.resolution, self.resolution, dtype=torch.uint8)
+        faults = {}
+        for number in range(len(images)):
+            try:
+                pixels = torch.tensor(open_image(self.index.read(number), self.channels, self.rotate).whole())
+            except (OSError, ImageError) as error:
+                faults[number] = Fault(number, self.index.name(number), reason(error))
+            else:
+                images[number] = resize_or_pad(pixels.permute(2, 0, 1)[None], self.resolution, self.show)[0]
+        return TensorImages(images, self.labels, faults=faults)

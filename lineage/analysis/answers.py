@@ -43,25 +43,23 @@ def table(found: Sequence[Answer], names: Sequence[str], columns: Sequence[str],
     """A table as text, a row an image.
 
     Args:
+        found: at least one answer.
         columns: image, id (its name without folder and ending), and class, label (its number) and probability, which
             come again with _2, _3, ... for each further class of the answers.
         form: "csv", with a head, or "jsonl", lines of JSON.
     """
-    rows = [_row(answer, names, columns) for answer in found]
+    rows = []
+    for image, _, classes, probabilities in found:
+        row: dict[str, Any] = {"image": image, "id": PurePath(image).stem}
+        for rank, (number, probability) in enumerate(zip(classes, probabilities, strict=True), start=1):
+            end = "" if rank == 1 else f"_{rank}"
+            row |= {f"class{end}": names[number], f"label{end}": number, f"probability{end}": round(probability, 6)}
+        wanted = [f"{name}_{rank}" if rank > 1 else name for rank in range(1, len(classes) + 1) for name in columns]
+        rows.append({name: row[name] for name in wanted if name in row})
     if form == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0] if rows else list(columns), lineterminator="\n")
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _row(answer: Answer, names: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for rank, (number, probability) in enumerate(zip(answer.classes, answer.probabilities, strict=True), start=1):
-        values = {"class": names[number], "label": number, "probability": round(probability, 6)}
-        if rank == 1:
-            values |= {"image": answer.image, "id": PurePath(answer.image).stem}
-        row |= {name if rank == 1 else f"{name}_{rank}": values[name] for name in columns if name in values}
-    return row

@@ -6,25 +6,31 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from textwrap import shorten
 from typing import Any
 
 import matplotlib.style
 import numpy
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy import ndarray
+from PIL import Image
 
+from lineage.analysis import measures
 from lineage.analysis.measures import Calibration
+from lineage.analysis.record import Record
 from lineage.text import visible
 
 matplotlib.style.use(Path(__file__).with_name("chart.mplstyle"))
 
 GROUND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}  # of letters over points
 SMALL = (6.4, 4.0)  # inches of a chart that stands beside another one
+NAMED = 40  # classes, up to which a matrix of them has names
 MOST = 7  # curves of a chart, one for each colour
 Curves = Mapping[str, Mapping[float, Sequence[float]]]  # by name and epoch, the values of all seeds
 
@@ -79,7 +85,6 @@ def curves(
         best: whether to mark the highest point of the first curve.
     """
     figure, axes = _panel(title, "epoch", SMALL if small else None)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for name, points in series.items():
         epochs, values, means = list(points), list(points.values()), list(map(fmean, points.values()))
         mark = "o" if len(epochs) == 1 else "-"
@@ -98,7 +103,6 @@ def curves(
 def rate_and_resolution(rates: Mapping[float, float], sides: Mapping[float, float], stops: Sequence[float]) -> Figure:
     """The learning rate on a logarithmic axis, and the side of the images on another one if it changes."""
     figure, axes = _panel("learning rate" + (" and resolution" if sides else ""), "epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.step(list(rates), list(rates.values()), label="learning rate")
     _logarithmic(axes.yaxis)
     _mark(axes, stops)
@@ -111,12 +115,8 @@ def rate_and_resolution(rates: Mapping[float, float], sides: Mapping[float, floa
 
 def rate_range(rates: Sequence[float], losses: Sequence[float], smooth: Sequence[float], chosen: float) -> Figure:
     """The loss of steps at growing learning rates, smoothed too, and the rate to try."""
-    figure = Figure()
-    axes = figure.subplots()
-    axes.set(
-        xlabel="learning rate", ylabel="loss of a step", ylim=(0.95 * min(smooth), 1.1 * max(smooth[0], smooth[-1]))
-    )
-    axes.grid(axis="both")
+    figure, axes = _panel("loss of a step", "learning rate", None)
+    axes.set_ylim(0.95 * min(smooth), 1.1 * max(smooth[0], smooth[-1]))
     axes.plot(rates, losses, color="#bbbbbb", linewidth=1)
     axes.plot(rates, smooth, label="smoothed")
     axes.axvline(chosen, color="C4", linestyle="--", label=f"to try: {chosen:.2g}")
@@ -125,12 +125,30 @@ def rate_range(rates: Sequence[float], losses: Sequence[float], smooth: Sequence
     return figure
 
 
+def confusion(record: Record) -> Image.Image:
+    """A row for each true class, a column for each prediction; the darker, the larger the share of the row."""
+    names = [shorten(visible(name), 24) for name in record.classes]
+    counts = measures.confusion(record.label, record.predicted, len(names))
+    figure = Figure(figsize=(9, 9))
+    axes = figure.subplots()
+    axes.imshow((counts / numpy.maximum(counts.sum(axis=1, keepdims=True), 1)) ** 0.5, "Blues")
+    axes.set(xlabel="prediction", ylabel="class")
+    if len(names) <= NAMED:
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=min(15, 360 / len(names)))
+        axes.set_yticks(range(len(names)), names, fontsize=min(15, 360 / len(names)))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(numpy.asarray(canvas.buffer_rgba())[..., :3])
+
+
 def _panel(title: str, label: str, size: tuple[float, float] | None = SMALL) -> tuple[Figure, Axes]:
     """A chart with one pair of axes; label: of the horizontal one."""
     figure = Figure(figsize=size)
     axes = figure.subplots()
     axes.set(title=title, xlabel=label)
     axes.grid(axis="y")
+    if label == "epoch":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure, axes
 
 

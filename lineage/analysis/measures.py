@@ -85,22 +85,21 @@ class Softmax(NamedTuple):
     """Logits, for a softmax at another temperature. It is exact up to k classes: those beyond share the remaining
     probability equally."""
 
-    top: ndarray  # (n, k) logits, the largest first
-    rest: ndarray  # (n,) log of the summed exponentials of the other classes
-    others: int  # how many those are
+    logits: ndarray  # (n, k + 1), the largest first; the last is that of each class beyond
+    counts: ndarray  # (k + 1,) how many classes have each: 1, ..., 1, the number of those beyond
     true: ndarray  # (n,) the logit of the true class
 
     def log_sum_exp(self, temperature: float) -> ndarray:
-        tail = (self.rest - numpy.log(max(self.others, 1))) / temperature + numpy.log(max(self.others, 1))
-        top = numpy.logaddexp.reduce(self.top / temperature, axis=1)
-        return numpy.logaddexp(top, tail) if self.others else top
+        from scipy.special import logsumexp
+
+        return logsumexp(self.logits / temperature, axis=1, b=self.counts)
 
     def nll(self, temperature: float) -> float:
         return float(numpy.mean(self.log_sum_exp(temperature) - self.true / temperature))
 
     def confidence(self, temperature: float) -> ndarray:
         """(n,) probability of the most probable class."""
-        return numpy.exp(self.top[:, 0] / temperature - self.log_sum_exp(temperature))
+        return numpy.exp(self.logits[:, 0] / temperature - self.log_sum_exp(temperature))
 
     def best_temperature(self) -> float:
         """The temperature of the lowest negative log-likelihood, between 1/20 and 20."""
@@ -109,12 +108,10 @@ class Softmax(NamedTuple):
         found = minimize_scalar(lambda log: self.nll(float(numpy.exp(log))), bounds=(-3, 3), method="bounded")
         return float(numpy.exp(found.x))
 
-    def every_other(self, start: int) -> "Softmax":
-        return Softmax(self.top[start::2], self.rest[start::2], self.others, self.true[start::2])
-
     def rescaled_confidence(self) -> ndarray:
         """(n,) confidence after temperature scaling: every other image at the temperature of those between."""
         found = numpy.empty(len(self.true))
-        for start in (0, 1):
-            found[start::2] = self.every_other(start).confidence(self.every_other(1 - start).best_temperature())
+        halves = [Softmax(self.logits[start::2], self.counts, self.true[start::2]) for start in (0, 1)]
+        for start, half in enumerate(halves):
+            found[start::2] = half.confidence(halves[1 - start].best_temperature())
         return found

@@ -114,24 +114,41 @@ class Record:
         return measures.calibration(self.confidence, self.correct)
 
     @property
+    def rescaled_calibration(self) -> measures.Calibration:
+        """After temperature scaling, either half of the images at the temperature of the other one."""
+        return measures.calibration(self.softmax.rescaled_confidence(), self.correct)
+
+    @property
     def per_class(self) -> measures.PerClass:
         return measures.per_class(self.label, self.predicted, len(self.classes))
 
     @property
+    def worst_classes(self) -> list[int]:
+        """Those that have images, by recall."""
+        images, _, recall, _ = self.per_class
+        return [i for i in numpy.argsort(recall, kind="stable").tolist() if images[i]]
+
+    @property
     def softmax(self) -> measures.Softmax:
         """The logits, less a number for each image, which changes no softmax."""
-        tiny = numpy.finfo(numpy.float32).tiny
-        top = numpy.nan_to_num(self.columns["top_probability"].astype(numpy.float64))
-        rest = numpy.log(numpy.maximum(1 - top.sum(axis=1), tiny))
-        true = self.columns["true_logit"] - self.columns["log_sum_exp"]
-        return measures.Softmax(numpy.log(numpy.maximum(top, tiny)), rest, len(self.classes) - top.shape[1], true)
+        tiny, top = numpy.finfo(numpy.float32).tiny, self.columns["top_probability"].astype(numpy.float64)
+        others = len(self.classes) - top.shape[1]
+        rest = (1 - numpy.nansum(top, axis=1, keepdims=True)) / max(others, 1)
+        logits = numpy.log(numpy.maximum(numpy.nan_to_num(numpy.hstack((top, rest))), tiny))
+        counts = numpy.array([1] * top.shape[1] + [others])
+        return measures.Softmax(logits, counts, self.columns["true_logit"] - self.columns["log_sum_exp"])
 
     def log_probabilities(self, rows: ndarray) -> ndarray:
         """(n, K) float32 of some images; classes beyond the kept ones share the remaining probability equally."""
-        top, rest, others, _ = self.softmax
-        found = numpy.repeat(rest[rows, None] - numpy.log(max(others, 1)), len(self.classes), axis=1)
-        numpy.put_along_axis(found, self.columns["top_class"][rows].astype(numpy.int64), top[rows], axis=1)
+        logits = self.softmax.logits[rows]
+        found = numpy.repeat(logits[:, -1:], len(self.classes), axis=1)
+        numpy.put_along_axis(found, self.columns["top_class"][rows].astype(numpy.int64), logits[:, :-1], axis=1)
         return found.astype(numpy.float32)
+
+    def path(self, row: int) -> str:
+        """Of an image below the data's folder, or its number if it is no file of its own."""
+        name = self.columns["path"][row].decode("utf-8", "surrogateescape")
+        return name or f"number {self.columns['index'][row]}"
 
     def most_confidently_wrong(self, count: int) -> list[int]:
         """Rows of the wrong predictions, the most probable first."""
@@ -163,13 +180,19 @@ class Record:
     def write(self, folder: Path) -> None:
         """Write both files, each whole. Raises UserError: they cannot be written."""
         content = io.BytesIO()
-        numpy.savez(content, **{name: self.columns[name] for name in COLUMNS if name in self.columns})
+        columns: dict[str, Any] = {name: self.columns[name] for name in COLUMNS if name in self.columns}
+        numpy.savez(content, **columns)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(cannot_write(folder, error)) from error
         write_whole(folder / PREDICTIONS, content.getvalue())
         write_whole(folder / METRICS, json.dumps(self.values(), indent=1) + "\n")
+
+    @classmethod
+    def read_all(cls, run: Path) -> "list[Record]":
+        """A run's records. Raises UserError: one is damaged."""
+        return [cls.read(path.parent) for path in sorted(run.glob(f"evaluations/*/{METRICS}"))]
 
     @classmethod
     def read(cls, folder: Path) -> "Record":
@@ -205,25 +228,20 @@ def _read_columns(path: Path, classes: int) -> dict[str, ndarray]:
     return columns
 
 
-def folders(run: Path) -> list[Path]:
-    """Of a run's records."""
-    return sorted(path.parent for path in run.glob(f"evaluations/*/{METRICS}"))
-
-
 def summary(record: Record, most: int = 5) -> dict[str, str]:
     """What an evaluation found, as rows of a table: interval, at most `most` worst and best classes, the pairs most
     confused, ECE."""
     names, (low, high), by_class = list(map(visible, record.classes)), record.interval(), record.per_class
-    order = [i for i in numpy.argsort(by_class.recall, kind="stable").tolist() if by_class.images[i]]
+    order = record.worst_classes
     count = max(min(most, len(order) // 2), 1)
     pairs = measures.confused_pairs(record.label, record.predicted)[:5]
 
     def listed(classes: Sequence[int]) -> str:
         return ", ".join(f"{names[i]} {by_class.recall[i]:.3f} of {by_class.images[i]:,}" for i in classes)
 
-    accuracy = f"{record.correct.mean():.4f} of {len(record):,} images, 95 % interval {low:.4f} to {high:.4f}"
     found = {
-        f"{record.split} top-1": accuracy,
+        f"{record.split} top-1": f"{record.correct.mean():.4f} of {len(record):,} images, 95 % interval {low:.4f} to "
+        f"{high:.4f}",
         "worst classes": listed(order[:count]),
         "best classes": listed(sorted(order, key=lambda i: -by_class.recall[i])[:count]),
         "confused": ", ".join(f"{names[true]} taken for {names[other]} ({count:,})" for true, other, count in pairs),

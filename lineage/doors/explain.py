@@ -11,6 +11,7 @@ from lineage.errors import UserError
 from lineage.running.process import loading
 
 MOST = 50  # images in a picture
+HEADS = ("image", "speaks for the first class", "speaks for the true class")
 
 
 @door
@@ -20,31 +21,26 @@ def run(cfg: DictConfig) -> None:
     cfg = complete(cfg)
 
     with loading():
-        import torch
-
-        from lineage.analysis import answers, explanation_sheet
-        from lineage.anatomy.cam import class_activation_maps
+        from lineage.analysis import contact_sheet
+        from lineage.analysis.contact_sheet import INK, OWN, SOFT, Caption, Cell
         from lineage.asking import Asking
 
-    asking, rows = Asking(cfg), list[explanation_sheet.Explanation]()
-    for batch in asking:
-        images = [asking.files.index.name(number) for number in batch.numbers]
-        found = answers.answers(images, batch.labels, batch.logits.numpy(), cfg.top)
-        for pixels, answer in zip(batch.images, found, strict=True):
-            if len(rows) == MOST:
-                raise UserError(f"images=: a picture shows at most {MOST}; name fewer.")
-            other = answer.label not in (-1, answer.classes[0])
-            classes = torch.tensor([answer.classes[0], answer.label] if other else answer.classes[:1])
-            one = asking.inference.pixels(pixels[None].to(asking.device)).expand(len(classes), -1, -1, -1)
-            maps, layer = class_activation_maps(asking.network, one, classes.to(asking.device))
-            shown = pixels.expand(3, -1, -1).permute(1, 2, 0).numpy()
-            names = [asking.names[number] for number in answer.classes]
-            label = asking.names[answer.label] if answer.label >= 0 else None
-            pairs = list(zip(names, answer.probabilities, strict=True))
-            heat = list(maps.cpu().numpy())
-            rows.append(explanation_sheet.Explanation(shown, Path(answer.image).name, pairs, label, heat))
-    if not rows:
-        raise UserError("None of the images could be read.")
+    asking, rows, layer = Asking(cfg), list[list[Cell]](), ""
+    for pixels, answer in asking:
+        if len(rows) == MOST:
+            raise UserError(f"images=: a picture shows at most {MOST}; name fewer.")
+        other = [answer.label] if answer.label not in (-1, answer.classes[0]) else []
+        seen, layer = asking.trained.seen(pixels, [answer.classes[0], *other])
+        lines = [Caption(Path(answer.image).name, SOFT)]
+        for number, share in zip(answer.classes, answer.probabilities, strict=True):
+            colour = OWN if number == answer.label else INK
+            lines.append(Caption(f"{share:.3f}  {asking.names[number]}", colour, share))
+        if answer.label >= 0:
+            lines.append(Caption(f"true class: {asking.names[answer.label]}", SOFT))
+        rows.append([Cell(pixels.permute(1, 2, 0).numpy()), *map(Cell, seen), Cell(None, lines)])
+    wide = max(map(len, rows))
+    rows = [[*row[:-1], *[Cell(None)] * (wide - len(row)), row[-1]] for row in rows]
+    title = f"What {cfg.run or cfg.pretrained} sees, by the maps of {layer}"
     file = Path(f"{cfg.output}.png")
-    explanation_sheet.write(rows, f"What {cfg.run or cfg.pretrained} sees, by the maps of {layer}", file)
+    contact_sheet.write(contact_sheet.sheet(rows, title, heads=HEADS[: wide - 1], per_row=1), file)
     print(file)

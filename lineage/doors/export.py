@@ -23,7 +23,7 @@ def run(cfg: DictConfig) -> None:
 
     with loading():
         from lineage import assemble
-        from lineage.analysis.pages.model_card import model_card
+        from lineage.analysis.pages.rendering import model_card
         from lineage.analysis.pages.run_files import RunFiles
         from lineage.doors.report import expected
         from lineage.reporting.screen import console, show_plan

@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 from lineage.config.checks import checks
 from lineage.config.completion import complete, with_run
 from lineage.doors import door
-from lineage.errors import UserError
 from lineage.running.process import loading
 
 
@@ -24,18 +23,14 @@ def run(cfg: DictConfig) -> None:
         from lineage.files import write_whole
 
     asking, found = Asking(cfg), list[answers.Answer]()
-    for note in getattr(asking.network, "notes", ()):
+    for note in getattr(asking.trained.network, "notes", ()):
         print(f"note: {note}", file=sys.stderr)
-    for batch in asking:
-        images = [asking.files.index.name(number) for number in batch.numbers]
-        new = answers.answers(images, batch.labels, batch.logits.numpy(), cfg.top)
-        found += new
-        for answer in new if cfg.out is None else ():
+    for _, answer in asking:
+        found.append(answer)
+        if cfg.out is None:
             print(answers.line(answer, asking.names), flush=True)
-    if not found:
-        raise UserError("None of the images could be read.")
-    if known := [answer for answer in found if answer.label >= 0]:
-        share = sum(answer.label == answer.classes[0] for answer in known) / len(known)
+    if known := [answer.label == answer.classes[0] for answer in found if answer.label >= 0]:
+        share = sum(known) / len(known)
         print(f"top-1 {share:.4f} of {len(known):,} images in folders named like classes", file=sys.stderr)
     if cfg.out is not None:
         form = "jsonl" if cfg.out.endswith(".jsonl") else "csv"

@@ -40,7 +40,7 @@ def run(cfg: DictConfig) -> None:
     choices, augmentation = HydraConfig.get().runtime.choices, dataset_summary.augmentation(classifier.recipe)
     title, file = f"{choices['datamodule']} under {choices['recipe']}", Path(f"{cfg.output}.png")
     heads = ("evaluation", f"training, epoch {cfg.epoch}, step {cfg.step}")
-    contact_sheet.write(images, title, augmentation, heads, file)
+    contact_sheet.write(contact_sheet.sheet([pair.cells() for pair in images], title, augmentation, heads), file)
 
     out = console()
     show_plan(out, {**statistics, "augmentation": augmentation}, data.notes)

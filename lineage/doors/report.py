@@ -10,6 +10,7 @@ from lineage.errors import UserError
 from lineage.files import write_whole
 from lineage.recipes.recipe import header
 from lineage.running.directory import is_name, read_config
+from lineage.running.process import loading
 from lineage.sweeps.jobs import find_run, load_jobs
 
 
@@ -36,7 +37,8 @@ def run(cfg: DictConfig) -> None:
         out = files[0].folder / "report.html"
         extras = Extras(read_config(files[0].folder / "config.yaml"), expected(str(files[0].results["recipe"])))
         if cfg.pictures:
-            from lineage.showing import show
+            with loading():
+                from lineage.showing import show
 
             show(extras, cfg, files[0])
         text = run_page(files[0], extras)

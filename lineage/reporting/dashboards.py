@@ -15,9 +15,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from torch.utils.tensorboard.summary import hparams
 
-from lineage.analysis import contact_sheet, error_sheet
+from lineage.analysis import contact_sheet
 from lineage.analysis.record import Record
 from lineage.datamodules.base import ImageDataModule
 from lineage.errors import UserError
@@ -81,17 +80,20 @@ def show_first_step(rows: MetricRows, trainer: Any, classifier: Classifier, data
     data.trainer, heads = trainer, ("evaluation", "training, first step")
     with torch.no_grad(), suppress(UserError):  # training says what cannot be read
         seen = pairs(data, classifier, SHOWN, 0, 0)
-        sheet = contact_sheet.sheet(seen, title, augmentation(classifier.recipe), heads)
+        groups, subtitle = [pair.cells() for pair in seen], augmentation(classifier.recipe)
+        sheet = contact_sheet.sheet(groups, title, subtitle, heads)
         _log_image(rows, trainer, "images of the first step", sheet)
 
 
 def tell_end(rows: MetricRows, trainer: Any, results: Mapping[str, Any], record: Record, data: ImageDataModule) -> None:
     """Show what was confused, and the images most confidently wrong; wandb gets results and predictions too."""
     if any(isinstance(logger, PICTURED) for logger in trainer.loggers):
-        _log_image(rows, trainer, "test/confusion", error_sheet.confusion(record))
+        from lineage.analysis.charts import confusion  # imports matplotlib
+
+        _log_image(rows, trainer, "test/confusion", confusion(record))
         if wrong := record.most_confidently_wrong(WRONG):
             images = evaluation_images(data, torch.from_numpy(record.columns["index"][wrong]).long(), data.test)
-            sheet = error_sheet.wrong_images(record, wrong, list(images))
+            sheet = contact_sheet.wrong_images(record, wrong, list(images))
             _log_image(rows, trainer, "test/most confidently wrong", sheet)
     rows.each(trainer, lambda one: one.end(results, record), Wandb)
 
@@ -110,6 +112,8 @@ class TensorBoard(TensorBoardLogger):
     def log_hyperparams(self, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Show the run in the tab HParams, beside the others: without a list of columns, which would be one run's,
         TensorBoard shows the parameters and metrics of all."""
+        from torch.utils.tensorboard.summary import hparams
+
         plain = {name: value if isinstance(value, int | float) else str(value) for name, value in params.items()}
         _, start, self.session_end = hparams(plain, {})
         self.experiment._get_file_writer().add_summary(start)

@@ -83,7 +83,9 @@ def test_sizes_and_names(tmp_path):
     assert contact_sheet.fitted(numpy.zeros((600, 300, 3), numpy.uint8)).size == (112, 224)
     names = [("Bäume \N{CJK UNIFIED IDEOGRAPH-6728}", 0.001), ("of so many words " * 9, 0.999)]
     file = tmp_path / "folder" / "picture.png"
-    contact_sheet.write([Pair(small, small, names)], "title " * 30, "crop=none " * 30, ("test", "training"), file)
+    cells = Pair(small, small, names).cells()
+    sheet = contact_sheet.sheet([cells], "title " * 30, "crop=none " * 30, ("test", "training"))
+    contact_sheet.write(sheet, file)
     with Image.open(file) as picture:
         assert picture.size[0] == 2 * contact_sheet.MARGIN + 2 * contact_sheet.CELL + contact_sheet.WITHIN
 

@@ -9,7 +9,8 @@ from doors import ROOT
 
 FLOORS = (
     ("doors",),
-    ("asking", "finding"),
+    ("finding", "showing"),
+    ("asking",),
     ("assemble",),
     ("config",),
     ("sweeps",),

@@ -2,24 +2,37 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
+import re
+import shlex
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lineage.analysis.pages.run_files import RunFiles
+from lineage.analysis.record import summary
 from lineage.text import visible
 
 
 def render(template: str, **values: Any) -> str:
     """The text of a page."""
-    pages = environment()
+    pages = _environment()
     script, style = (Markup(pages.get_template(name).render()) for name in ("page.js", "page.css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return pages.get_template(template).render(script=script, style=style, digest=digest, **values)
 
 
-def environment(escape: Callable[[str], str] = str) -> Environment:
+def model_card(files: RunFiles, classes: Sequence[str], expected: str) -> str:
+    """The text of README.md for a finished run: Markdown with the front matter of the Hugging Face Hub."""
+    command = Markup(visible(shlex.join(["python", "train.py", *files.results["overrides"]])))  # of a block of code
+    card = _environment(lambda text: re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)).get_template("card.md")  # Markdown's
+    return card.render(
+        files=files, results=files.results, classes=classes, expected=expected, summary=summary, command=command
+    )
+
+
+def _environment(escape: Callable[[str], str] = str) -> Environment:
     """The templates. What is put into them becomes visible letters, by `escape`, and cannot become HTML."""
 
     def shown(value: Any) -> Any:
@@ -29,8 +42,8 @@ def environment(escape: Callable[[str], str] = str) -> Environment:
         loader=PackageLoader("lineage.analysis.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=shown,
     )  # fmt: skip
-    percent = "{:.1f}\u202f%".format
-    found.filters |= {"number": _number, "duration": _duration, "percent": lambda value: percent(100 * value)}
+    found.filters |= {"number": _number, "duration": _duration, "percent": lambda value: f"{100 * value:.1f}\u202f%"}
+    found.globals["zip"] = zip
     return found
 
 

@@ -32,7 +32,7 @@ class Extras:
         config: of the run.
         expected: what the recipe's authors reached.
         image: the test image of an index, (H, W, C) uint8, as an evaluation has it; None: the data are gone.
-        cam: an image of what the network saw, (H, W, 3) uint8, of an index and a class.
+        cams: images of what in an image of an index speaks for each of some classes, (H, W, 3) uint8.
         counts: images by class of each split.
         pairs: images as an evaluation and as training has them.
         anatomy, drawing: the network's table (lineage/anatomy/table.py) and drawing, as SVG.
@@ -42,8 +42,8 @@ class Extras:
     config: Mapping[str, Any] = field(default_factory=dict)
     expected: str = ""
     image: Callable[[int], ndarray] | None = None
-    cam: Callable[[int, int], ndarray] | None = None
-    counts: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    cams: Callable[[int, list[int]], Sequence[ndarray]] | None = None
+    counts: dict[str, list[int]] = field(default_factory=dict)
     pairs: Sequence[Pair] = ()
     anatomy: Any = None
     drawing: str = ""
@@ -53,8 +53,8 @@ class Extras:
 def run_page(files: RunFiles, extras: Extras) -> str:
     """The text of the page. Raises UserError: a file of the run is damaged."""
     record = files.records[0] if files.records else None
-    evaluated = {} if record is None else {**_confusions(record, extras), **_believed(record), **_places(record)}
-    overrides = [word for word in files.results["overrides"] if word.split("=")[0] not in ("run", "runs")]
+    evaluated = {} if record is None else {**_confusions(record, extras), **_places(record)}
+    overrides = files.results["overrides"]
     return render(
         "run.html",
         title=files.name,
@@ -65,26 +65,26 @@ def run_page(files: RunFiles, extras: Extras) -> str:
         start=min((record.interval()[0] for record in files.records), default=0) // 0.05 * 0.05,
         course=_course(files, extras.config),
         best=max(files.epochs, key=lambda row: row.get("val_top1", -1), default=None),
-        seen=[_seen(pair) for pair in extras.pairs],
-        drawing=extras.drawing and Markup("data:image/svg+xml;base64,") + _base64(extras.drawing.encode()),
-        overrides=[word.partition("=") for word in overrides],
-        command=shlex.join(["python", "train.py", *files.results["overrides"]]),
+        seen=[(picture(pair.evaluation), picture(pair.training), pair.label) for pair in extras.pairs],
+        drawing=extras.drawing and _address("svg+xml", extras.drawing.encode()),
+        overrides=[word.partition("=") for word in overrides if word.split("=")[0] not in ("run", "runs")],
+        command=shlex.join(["python", "train.py", *overrides]),
+        charts=charts,
         **evaluated,
     )
 
 
-def picture(pixels: ndarray, side: int = 0) -> Markup:
-    """The address of an image (H, W, C) within the page; it is reduced to `side` pixels, unless that is 0."""
+def picture(pixels: ndarray) -> Markup:
+    """The address of an image (H, W, C) within the page, of at most SIDE pixels."""
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3])
-    small, content = max(image.size) <= 64, io.BytesIO()
-    if side:
-        image.thumbnail((side, side))
-    image.save(content, "PNG" if small else "JPEG", optimize=True, quality=80)
-    return Markup(f"data:image/{'png' if small else 'jpeg'};base64,") + _base64(content.getvalue())
+    kind, content = "png" if max(image.size) <= 64 else "jpeg", io.BytesIO()
+    image.thumbnail((SIDE, SIDE))
+    image.save(content, kind, optimize=True, quality=80)
+    return _address(kind, content.getvalue())
 
 
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
+def _address(kind: str, content: bytes) -> Markup:
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(content).decode()}")
 
 
 def _course(files: RunFiles, config: Mapping[str, Any]) -> list[Markup]:
@@ -96,8 +96,7 @@ def _course(files: RunFiles, config: Mapping[str, Any]) -> list[Markup]:
             ends = ", ".join(f"{name} {list(curve.values())[-1][0]:.4f}" for name, curve in series.items())
             figure = charts.curves(series, title, stops=files.stops, best=metric == "top1")
             found.append(charts.inline(figure, f"{title} by epoch; at the end: {ends}"))
-    rates = {epoch: values[0] for epoch, values in files.curve("lr").items()}
-    if rates:
+    if rates := {row["epoch"]: row["lr"] for row in files.epochs}:
         sizes, epochs = (config.get("recipe") or {}).get("progressive_res") or [], max(rates)
         sides = {epoch: sizes[int((epoch - 1) * len(sizes) / epochs)] for epoch in rates} if sizes else {}
         figure = charts.rate_and_resolution(rates, sides, files.stops)
@@ -105,75 +104,38 @@ def _course(files: RunFiles, config: Mapping[str, Any]) -> list[Markup]:
     return found
 
 
-def _seen(pair: Pair) -> tuple[Markup, Markup, str]:
-    label = " + ".join(f"{name} {share:.2f}" if share < 1 else name for name, share in pair.label)
-    return picture(pair.evaluation, SIDE), picture(pair.training, SIDE), label
-
-
 def _confusions(record: Record, extras: Extras) -> dict[str, Any]:
     """Classes, the matrix, the pairs most confused and the images most confidently wrong."""
-    names, by_class, label, predicted = record.classes, record.per_class, record.label, record.predicted
-    pairs, first = measures.confused_pairs(label, predicted), dict[int, int]()
-    for true, other, _ in pairs:
-        first.setdefault(true, other)
-    matrix, order = [], list[int]()
-    if len(names) <= FEW:
-        counts = measures.confusion(label, predicted, len(names))
-        order = measures.leaf_order(counts)
-        matrix = [(true, [(other, int(counts[true, other])) for other in order]) for true in order]
-    rows = numpy.argsort(by_class.recall, kind="stable").tolist()
-    shown = []
-    for true, other, count in pairs[: PAIRS if len(names) > FEW else 10]:
+    names, label, predicted = record.classes, record.label, record.predicted
+    pairs, shown = measures.confused_pairs(label, predicted), []
+    counts = measures.confusion(label, predicted, len(names)) if len(names) <= FEW else None
+    for true, other, count in pairs[: PAIRS if counts is None else 10]:
         row = int(numpy.argmax(numpy.where((label == true) & (predicted == other), record.confidence, -1)))
-        shown.append((true, other, count, _picture_of(record, row, extras)))
+        shown.append((true, other, count, row))
+    wrong = record.most_confidently_wrong(WRONG)
+    index, cams = record.columns["index"], dict[int, list[Markup]]()
+    for row in wrong[:MAPS]:
+        if extras.cams:
+            classes = [int(predicted[row]), int(label[row])]
+            cams[row] = [picture(pixels) for pixels in extras.cams(int(index[row]), classes)]
+    rows = sorted({*wrong, *(row for *_, row in shown)})
     return {
         "names": names,
-        "by_class": by_class,
-        "class_rows": [(i, first.get(i)) for i in rows if by_class.images[i]],
+        "by_class": record.per_class,
+        "counts": counts,
+        "order": [] if counts is None else measures.leaf_order(counts),
+        "first": {true: other for true, other, _ in reversed(pairs)},
         "pairs": shown,
-        "matrix": matrix,
-        "order": order,
-        "wrong": [_wrong(record, row, extras, i < MAPS) for i, row in enumerate(record.most_confidently_wrong(WRONG))],
-    }
-
-
-def _picture_of(record: Record, row: int, extras: Extras) -> Markup | None:
-    return picture(extras.image(int(record.columns["index"][row])), SIDE) if extras.image else None
-
-
-def _wrong(record: Record, row: int, extras: Extras, cam: bool) -> dict[str, Any]:
-    """An image that the network got wrong: what it is and the three most probable answers."""
-    index, true, answer = (int(values[row]) for values in (record.columns["index"], record.label, record.predicted))
-    top, shares = record.columns["top_class"][row, :3].tolist(), record.columns["top_probability"][row, :3].tolist()
-    cams: list[tuple[Markup, str]] = []
-    if extras.cam and cam:
-        cams = [(picture(extras.cam(index, one), SIDE), record.classes[one]) for one in (answer, true)]
-    path = record.columns["path"][row].decode("utf-8", "surrogateescape") or f"number {index}"
-    found = {
-        "path": path,
-        "true": record.classes[true],
-        "answers": [(record.classes[i], p) for i, p in zip(top, shares, strict=True)],
-    }
-    return {**found, "picture": _picture_of(record, row, extras), "cams": cams}
-
-
-def _believed(record: Record) -> dict[str, Any]:
-    """Calibration before and after temperature scaling."""
-    before, softmax = record.calibration, record.softmax
-    after = measures.calibration(softmax.rescaled_confidence(), record.correct)
-    text = f"share of right answers by probability; the expected calibration error is {before.ece:.4f}"
-    return {
-        "before": before,
-        "after": after,
-        "temperature": softmax.best_temperature(),
-        "reliability": charts.inline(charts.reliability(before, after), text),
+        "wrong": wrong,
+        "pictures": {row: picture(extras.image(int(index[row]))) for row in rows} if extras.image else {},
+        "cams": cams,
     }
 
 
 def _places(record: Record) -> dict[str, Any]:
     """The map of classes: t-SNE of the logits of images that are spread evenly over the record."""
     rows = numpy.unique(numpy.linspace(0, len(record) - 1, PLACED).astype(int))
-    logits = record.log_probabilities(rows)
+    logits, label = record.log_probabilities(rows), record.label[rows]
     if len(rows) < 30 or not numpy.ptp(logits, axis=0).any():  # too few, or all equal
         return {"map": None}
     from sklearn.manifold import TSNE
@@ -182,10 +144,6 @@ def _places(record: Record) -> dict[str, Any]:
     with threadpool_limits(1):  # for the same places each time
         tsne = TSNE(perplexity=min(30, len(rows) / 4), angle=0.7, max_iter=500, random_state=0)
         places = tsne.fit_transform(logits)
-    recall = record.per_class.recall
-    marked = sorted(set(record.label[rows].tolist()), key=lambda one: recall[one])
-    figure = charts.neighbourhood(places, record.label[rows], record.classes, marked)
-    return {
-        "map": charts.inline(figure, "images by the similarity of their logits; classes of low recall in colour"),
-        "placed": len(rows),
-    }
+    figure = charts.neighbourhood(places, label, record.classes, [i for i in record.worst_classes if i in label])
+    text = "images by the similarity of their logits; classes of low recall in colour"
+    return {"map": charts.inline(figure, text), "placed": len(rows)}

@@ -14,7 +14,7 @@ import yaml
 from unit.analysis.test_record import made
 
 from lineage.analysis.pages.comparison import comparison_page
-from lineage.analysis.pages.model_card import model_card
+from lineage.analysis.pages.rendering import model_card
 from lineage.analysis.pages.run import Extras, run_page
 from lineage.analysis.pages.run_files import RunFiles
 from lineage.errors import UserError
@@ -52,7 +52,13 @@ def written(folder, name: str = NASTY[0], seed: int = 0, lr: str = "0.1", classe
 def extras() -> Extras:
     pixels = numpy.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=numpy.uint8)
     counts = {"training": list(range(12)), "test": [5] * 12}
-    return Extras({"recipe": {"progressive_res": [16, 32]}}, NASTY[0], lambda i: pixels, lambda i, c: pixels, counts)
+    return Extras(
+        {"recipe": {"progressive_res": [16, 32]}},
+        NASTY[0],
+        lambda i: pixels,
+        lambda i, classes: [pixels] * len(classes),
+        counts,
+    )
 
 
 class Seen(HTMLParser):
