@@ -76,20 +76,15 @@ def test_different_evaluations_have_different_folders():
     assert all(len(name) < 160 and "/" not in name for name in names)
 
 
-@pytest.mark.parametrize(
-    ("name", "array"),
-    [
-        ("label", numpy.full(400, 12)),
-        ("top_class", numpy.full((400, 12), -1)),
-        ("loss", numpy.zeros(399)),
-        ("index", numpy.zeros(400)),
-        ("path", numpy.array([{}] * 400)),
-    ],
-)
-def test_a_record_from_elsewhere_is_checked(tmp_path, name, array):
+WRONG = {"label": numpy.full(400, 12), "top_class": numpy.full((400, 12), -1), "loss": numpy.zeros(399)}
+WRONG |= {"index": numpy.zeros(400), "path": numpy.array([{}] * 400)}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_record_from_elsewhere_is_checked(tmp_path, name):
     record, _ = made()
     record.write(tmp_path)
-    numpy.savez(tmp_path / records.PREDICTIONS, **{**record.columns, name: array})
+    numpy.savez(tmp_path / records.PREDICTIONS, **{**record.columns, name: WRONG[name]})
     with pytest.raises(UserError, match="is damaged"):
         Record.read(tmp_path)
 
