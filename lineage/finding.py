@@ -5,7 +5,6 @@ import dataclasses
 import math
 import multiprocessing
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -86,11 +85,12 @@ def _training(cfg: DictConfig, callback: Callback) -> tuple[Trainer, Classifier,
 
 
 class Speed(NamedTuple):
-    """Of a micro-batch: its images, images per second, and the most bytes of memory."""
+    """Of a micro-batch: its images, images per second, the most bytes of memory, and why it failed if it did."""
 
     images: int
-    per_second: float
-    memory: int
+    per_second: float = 0
+    memory: int = 0
+    failure: str = ""
 
 
 class Clock(Callback):
@@ -107,23 +107,24 @@ class Clock(Callback):
         trainer.should_stop = self.seconds > SECONDS
 
 
-def try_batches(cfg: DictConfig) -> Iterator[Speed | tuple[int, str]]:
+def try_batches(cfg: DictConfig) -> list[Speed]:
     """The speed of ever larger micro-batches, each in a process of its own, up to the recipe's batch or the first that
-    fails: its number of images, and why."""
+    fails."""
     cfg, spawn = copy.deepcopy(cfg), multiprocessing.get_context("spawn")
     OmegaConf.resolve(cfg)
-    images = min(8, cfg.recipe.batch_size)
-    while images <= cfg.recipe.batch_size:
-        try:
-            with ProcessPoolExecutor(1, spawn) as process:
-                yield process.submit(_measure, cfg, images).result()
-        except UserError as error:
-            return (yield images, str(error))
-        except (RuntimeError, MemoryError) as error:  # the system kills a process that takes all memory
-            if not isinstance(error, MemoryError | BrokenProcessPool) and "allocate" not in str(error):
-                raise
-            return (yield images, "out of memory")
+    images, found = min(8, cfg.recipe.batch_size), list[Speed]()
+    while images <= cfg.recipe.batch_size and not (found and found[-1].failure):
+        with ProcessPoolExecutor(1, spawn) as process:
+            try:
+                found.append(process.submit(_measure, cfg, images).result())
+            except UserError as error:
+                found.append(Speed(images, failure=str(error)))
+            except (RuntimeError, MemoryError) as error:  # the system kills a process that takes all memory
+                if not isinstance(error, MemoryError | BrokenProcessPool) and "allocate" not in str(error):
+                    raise
+                found.append(Speed(images, failure="out of memory"))
         images *= 2
+    return found
 
 
 def _measure(cfg: DictConfig, images: int) -> Speed:

@@ -84,7 +84,7 @@ def curves(
         stops: epochs at which the run was stopped and continued, as ticks on the axis.
         best: whether to mark the highest point of the first curve.
     """
-    figure, axes = _panel(title, "epoch", SMALL if small else None)
+    figure, axes = _panel(title, "epoch", SMALL if small else None, stops)
     for name, points in series.items():
         epochs, values, means = list(points), list(points.values()), list(map(fmean, points.values()))
         mark = "o" if len(epochs) == 1 else "-"
@@ -94,7 +94,6 @@ def curves(
     if best:
         epoch, (value, *_) = max(next(iter(series.values())).items(), key=lambda point: point[1][0])
         axes.plot([epoch], [value], "ko", markersize=9, markerfacecolor="none", label=f"best, epoch {epoch:.0f}")
-    _mark(axes, stops)
     if not small:
         figure.legend(loc="outside right upper")
     return figure
@@ -102,10 +101,9 @@ def curves(
 
 def rate_and_resolution(rates: Mapping[float, float], sides: Mapping[float, float], stops: Sequence[float]) -> Figure:
     """The learning rate on a logarithmic axis, and the side of the images on another one if it changes."""
-    figure, axes = _panel("learning rate" + (" and resolution" if sides else ""), "epoch")
+    figure, axes = _panel("learning rate" + (" and resolution" if sides else ""), "epoch", stops=stops)
     axes.step(list(rates), list(rates.values()), label="learning rate")
     _logarithmic(axes.yaxis)
-    _mark(axes, stops)
     if sides:
         other = axes.twinx()
         other.step(list(sides), list(sides.values()), "C4", linestyle="--", label="pixels")
@@ -141,21 +139,19 @@ def confusion(record: Record) -> Image.Image:
     return Image.fromarray(numpy.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def _panel(title: str, label: str, size: tuple[float, float] | None = SMALL) -> tuple[Figure, Axes]:
-    """A chart with one pair of axes; label: of the horizontal one."""
+def _panel(
+    title: str, label: str, size: tuple[float, float] | None = SMALL, stops: Sequence[float] = ()
+) -> tuple[Figure, Axes]:
+    """A chart with one pair of axes; label: of the horizontal one, which has ticks at the stops."""
     figure = Figure(figsize=size)
     axes = figure.subplots()
     axes.set(title=title, xlabel=label)
     axes.grid(axis="y")
     if label == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return figure, axes
-
-
-def _mark(axes: Axes, stops: Sequence[float]) -> None:
-    """Ticks on the horizontal axis."""
     for stop in stops:
         axes.plot([stop], [0], "k|", markersize=14, transform=axes.get_xaxis_transform(), clip_on=False)
+    return figure, axes
 
 
 def _logarithmic(axis: Any, formatter: Any = "{x:g}") -> None:

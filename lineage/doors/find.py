@@ -35,15 +35,13 @@ def find(cfg: DictConfig) -> None:
         out.print(f"recipe.lr={rate:.2g}: a tenth of the rate with the least loss, of {len(rates)} steps.  {file}")
         return
     table = Table("images in a pass", "images/s", "memory", box=None, header_style="bold")
-    best: finding.Speed | None = None
-    for row in finding.try_batches(cfg):
-        if isinstance(row, finding.Speed):
-            table.add_row(str(row.images), f"{row.per_second:,.0f}", f"{row.memory / 2**30:.2f} GiB")
-            best = row if best is None or row.per_second > best.per_second else best
-        else:
-            table.add_row(str(row[0]), row[1], "")
+    tried = finding.try_batches(cfg)
+    for one in tried:
+        memory = "" if one.failure else f"{one.memory / 2**30:.2f} GiB"
+        table.add_row(str(one.images), one.failure or f"{one.per_second:,.0f}", memory)
     out.print(table)
-    if best:
+    best = max(tried, key=lambda one: one.per_second)
+    if not best.failure:
         out.print(f"Fastest with {best.images} images: trainer.max_per_device={best.images}")
 
 
