@@ -33,6 +33,12 @@ class Done:
     stdout: str
     stderr: str
 
+    @property
+    def table(self) -> dict[str, str]:
+        """The rows of the table that it printed, by their names."""
+        lines = [line.partition("  ") for line in self.stdout.splitlines()]
+        return {name: value.strip() for name, _, value in lines if value.strip()}
+
 
 class Command:
     """A command that runs."""

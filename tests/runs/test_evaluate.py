@@ -15,9 +15,9 @@ pytestmark = pytest.mark.xdist_group("trained")  # one worker, one fixture
 
 @pytest.mark.parametrize("name", ["whole", "sh"])  # the first tests averaged weights; the other is a beginning
 def test_evaluation_repeats_the_runs_test(trained, name):
-    out = finished(trained, "evaluate", f"run={name}", "trainer=cpu").stdout
+    table = finished(trained, "evaluate", f"run={name}", "trainer=cpu").table
     expected = results(trained / "runs" / ("whole" if name == "whole" else "short"))
-    assert all(f"{key}  {expected[key]:.6f}" in out for key in ("test_loss", "test_top1")), out
+    assert all(table[key] == f"{expected[key]:.6f}" for key in ("test_loss", "test_top1")), table
 
 
 def test_other_splits_sizes_and_checkpoints(trained):
@@ -43,7 +43,7 @@ def test_a_run_goes_out_and_comes_back(trained):
     out = finished(trained, "export", "run=short", "to=safetensors").stdout
     assert "0, 1, 2, 3, 4, ... 10 in all" in out and "not finished" not in out
     back = finished(trained, "evaluate", "pretrained=exports/short.safetensors", "trainer=cpu")
-    assert f"test_loss  {results(trained / 'runs' / 'short')['test_loss']:.6f}" in back.stdout
+    assert back.table["test_loss"] == f"{results(trained / 'runs' / 'short')['test_loss']:.6f}"
 
 
 @pytest.mark.parametrize(
