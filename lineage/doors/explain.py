@@ -23,7 +23,7 @@ def run(cfg: DictConfig) -> None:
     with loading():
         from lineage.analysis import contact_sheet
         from lineage.analysis.contact_sheet import INK, OWN, SOFT, Caption, Cell
-        from lineage.asking import Asking
+        from lineage.asking.trained import Asking
 
     asking, rows, layer = Asking(cfg), list[list[Cell]](), ""
     for pixels, answer in asking:

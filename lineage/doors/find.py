@@ -21,8 +21,8 @@ def find(cfg: DictConfig) -> None:
         import matplotlib.figure  # noqa: F401
         from rich.table import Table
 
-        from lineage import finding
         from lineage.analysis import charts
+        from lineage.asking import finding
         from lineage.reporting.screen import console
 
     out = console()

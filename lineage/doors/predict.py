@@ -19,7 +19,7 @@ def run(cfg: DictConfig) -> None:
 
     with loading():
         from lineage.analysis import answers
-        from lineage.asking import Asking
+        from lineage.asking.trained import Asking
         from lineage.files import write_whole
 
     asking, found = Asking(cfg), list[answers.Answer]()

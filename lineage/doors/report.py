@@ -38,7 +38,7 @@ def run(cfg: DictConfig) -> None:
         extras = Extras(read_config(files[0].folder / "config.yaml"), expected(str(files[0].results["recipe"])))
         if cfg.pictures:
             with loading():
-                from lineage.showing import show
+                from lineage.asking.showing import show
 
             show(extras, cfg, files[0])
         text = run_page(files[0], extras)

@@ -13,7 +13,7 @@ from lineage.analysis.pages.run_files import RunFiles
 from lineage.anatomy.cost import SkipInitialisation
 from lineage.anatomy.drawing.svg import draw
 from lineage.anatomy.table import dissect
-from lineage.asking import Trained
+from lineage.asking.trained import Trained
 from lineage.config.completion import with_run
 from lineage.config.derived import eval_size
 from lineage.datamodules.base import ImageDataModule
