@@ -14,8 +14,8 @@ from lineage.anatomy.cost import SkipInitialisation
 from lineage.anatomy.drawing.svg import draw
 from lineage.anatomy.table import dissect
 from lineage.asking.trained import Trained
-from lineage.config.completion import with_run
 from lineage.config.derived import eval_size
+from lineage.config.saved_run import with_run
 from lineage.datamodules.base import ImageDataModule
 from lineage.datamodules.errors import DataError
 from lineage.errors import UserError

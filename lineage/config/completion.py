@@ -11,17 +11,15 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from lineage.config.checks import check_nodes
 from lineage.config.derived import pretrained_preprocessing
 from lineage.config.distillation import teacher_name
 from lineage.config.overrides import overridden_keys
-from lineage.config.trust import check_target, trusted_packages
 from lineage.errors import Finished, UserError
-from lineage.recipes.recipe import Recipe
 from lineage.running import directory
-from lineage.sweeps.jobs import find_run, make_jobs
+from lineage.sweeps.jobs import make_jobs
 from lineage.weights.preprocessing import LIBRARIES, weights_file
 
 # Data sets whose YAML may leave values null, and the functions, of modules without torch, that infer them.
@@ -214,66 +212,3 @@ def _keep_mean(folder: Path, cfg: DictConfig, inferred: list[str]) -> None:
         key, mended = f"datamodule.{name}", nearly_equal(saved.get(name), cfg.datamodule[name])
         if (key in inferred and mended) or (gone and key not in keys):
             cfg.datamodule[name] = saved[name]
-
-
-def with_runs(cfg: DictConfig) -> list[DictConfig]:
-    """As with_run, for each run of an evaluation that names several. Raises UserError: they have other images."""
-    if not OmegaConf.is_list(cfg.run):
-        if cfg.soup:
-            raise UserError("soup=true: it averages the weights of several runs, 'run=[a,b,c]'.")
-        return [with_run(cfg)]
-    cfgs = []
-    for name in cfg.run:
-        one = copy.deepcopy(cfg)
-        one.run = str(name)
-        cfgs.append(with_run(one))
-        same = ("datamodule", "arch") if cfg.soup else ("datamodule",)
-        if other := next((group for group in same if cfgs[0][group] != cfgs[-1][group]), None):
-            raise UserError(f"run=[{cfg.run[0]},{name},...]: they have not the same {other}.")
-        if cfg.soup:  # their last weights are averaged already
-            cfgs[-1].recipe.ema = cfgs[-1].recipe.swa = 0
-    return cfgs
-
-
-def with_run(cfg: DictConfig) -> DictConfig:
-    """A new config with the network, data, recipe and weights of the run that `run` names; what the command gives takes
-    precedence.
-
-    A run's directory may come from elsewhere: only classes of this project, and of trusted packages, are built.
-
-    Raises:
-        UserError: there is no such run, it has saved no weights, its config is damaged or asks to build something
-            else; nothing to evaluate.
-    """
-    if cfg.run is None:
-        if cfg.pretrained is None:
-            verb = HydraConfig.get().job.config_name
-            raise UserError(f"Nothing to {verb}: name run=NAME, or weights: pretrained=timm, torchvision or a file.")
-        return cfg
-    if not directory.is_name(str(cfg.run)):
-        raise UserError(f"run={cfg.run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
-    if cfg.pretrained is not None:
-        raise UserError("run=NAME and pretrained=: both name weights; give one of them.")
-    keys = overridden_keys()
-    if "experiment" in keys:
-        raise UserError("run=NAME experiment=: the run has its own network, data and recipe; another is named alone.")
-    folder = find_run(Path(str(cfg.runs)), str(cfg.run))
-    saved, merged = directory.read_config(folder / "config.yaml"), copy.deepcopy(cfg)
-    with open_dict(merged):
-        for group in ("arch", "datamodule", "recipe", "published"):
-            if group in keys or group not in saved:
-                continue
-            if group in ("arch", "datamodule"):
-                check_target(folder / "config.yaml", group, saved[group], trusted_packages(cfg))
-            elif group == "recipe":
-                saved[group] = OmegaConf.merge(OmegaConf.structured(Recipe), saved[group])
-            merged[group] = saved[group]
-        for key in keys:
-            if "." in key:
-                OmegaConf.update(merged, key, OmegaConf.select(cfg, key))
-        merged.checkpoint = cfg.checkpoint or saved.get("test_weights", "last")
-        file = folder / "checkpoints" / f"{merged.checkpoint}.ckpt"
-        if not file.is_file():
-            raise UserError(f"run={cfg.run}: it has no {file.relative_to(folder)}; it has saved no such weights yet.")
-        merged.pretrained = str(file)
-    return merged

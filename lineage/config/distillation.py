@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lineage.archs import catalogue
-from lineage.config.trust import check_target, trusted_packages
+from lineage.config.saved_run import check_target, trusted_packages
 from lineage.errors import UserError
 from lineage.running import directory
 from lineage.sweeps.jobs import find_run, load_jobs

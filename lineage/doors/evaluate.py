@@ -6,9 +6,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from lineage.config.checks import checks
-from lineage.config.completion import complete, with_runs
+from lineage.config.completion import complete
 from lineage.config.derived import eval_preprocessing
 from lineage.config.overrides import key_of
+from lineage.config.saved_run import with_runs
 from lineage.doors import door
 from lineage.running.parent import follow_parent
 from lineage.running.process import loading

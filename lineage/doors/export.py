@@ -6,8 +6,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from lineage.config.checks import checks
-from lineage.config.completion import complete, with_run
+from lineage.config.completion import complete
 from lineage.config.derived import eval_preprocessing
+from lineage.config.saved_run import with_run
 from lineage.doors import door
 from lineage.files import write_whole
 from lineage.running.process import loading
@@ -40,7 +41,7 @@ def run(cfg: DictConfig) -> None:
         files = RunFiles(str(cfg.run), run_folder)
         write_whole(
             Path(cfg.output) / "README.md",
-            model_card(files, labels, expected(str(files.results["recipe"]))),
+            model_card(files, labels, expected(files.results)),
             "choose output=PATH",
         )
     rows = {

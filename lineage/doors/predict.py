@@ -6,7 +6,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lineage.config.checks import checks
-from lineage.config.completion import complete, with_run
+from lineage.config.completion import complete
+from lineage.config.saved_run import with_run
 from lineage.doors import door
 from lineage.running.process import loading
 

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from runs.pictures import write_folders
 from runs.states import PAIR
 
-from lineage.config import trust
+from lineage.config import saved_run
 from lineage.errors import UserError
 
 pytestmark = pytest.mark.xdist_group("trained")  # one worker, one fixture
@@ -88,11 +88,11 @@ def test_a_directory_from_elsewhere_is_data(tmp_path, trained, target, place):
     config, group = OmegaConf.load(trained / "runs" / "short" / "config.yaml"), place.split(".")[0]
     OmegaConf.update(config, place, {"_target_": target, "path": str(tmp_path / "touched")}, merge=False)
     with pytest.raises(UserError, match="of this project and of trusted packages"):
-        trust.check_target(tmp_path / "config.yaml", group, config[group], ())
+        saved_run.check_target(tmp_path / "config.yaml", group, config[group], ())
 
 
 def test_a_directory_may_name_timms_network(tmp_path):
-    trust.check_target(tmp_path / "config.yaml", "arch", composed("arch=timm").arch, ())
+    saved_run.check_target(tmp_path / "config.yaml", "arch", composed("arch=timm").arch, ())
 
 
 def test_evaluate_calls_nothing_of_it(tmp_path, trained):
