@@ -19,12 +19,12 @@ from lineage.errors import UserError
 
 COLUMNS = ("seed", "val_top1", "test_top1", "test_loss", "parameters", "macs", "seconds", "images_per_second")
 COSTS = {"macs": "multiply-adds of an image", "seconds": "seconds of training"}
-NOT_COMPARED = ("run", "runs", "seed")
+NOT_COMPARED = ("run", "runs", "seed", "datamodule.fold")
 FEW = 5  # runs, up to which their answers are compared in pairs
 
 
 class Group(NamedTuple):
-    """Runs that differ in their seed alone."""
+    """Runs that differ in their seed or fold alone."""
 
     name: str
     runs: list[RunFiles]
