@@ -7,7 +7,6 @@ The workers together make 1.2 times as many images a second as the GPU trains.
 """
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ import torch
 from harness import command
 from torch import Tensor
 
-from lineage.datamodules.loading.loader import MicroBatch, Stream, TrainLoader
+from lineage.datamodules.loading.loader import Stream, TrainLoader
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 from lineage.datamodules.loading.worker_pool import Job, Pool, batches_ahead
 
@@ -58,9 +57,6 @@ class Clock:
         self.done = max(now, self.done) + seconds
         time.sleep(max(0.0, self.done - now - QUEUED_S))
 
-    def wait(self) -> None:
-        time.sleep(max(0.0, self.done - time.perf_counter()))
-
     def restart(self) -> None:
         """Count from the end of the work that is queued."""
         self.begun, self.idle = self.done, 0.0
@@ -69,26 +65,17 @@ class Clock:
         return self.idle / (self.done - self.begun)
 
 
-def taken_at_once(step: Iterable[MicroBatch], clock: Clock) -> list[MicroBatch]:
-    """All micro-batches before the first forward pass, each with copies from pageable memory, which wait."""
-    batches = []
-    for batch in step:
-        clock.wait()
-        batches.append(batch)
-    return batches
-
-
-def idle_share(accumulation: int, micro_batch: int, waits: bool) -> float:
+def idle_share(accumulation: int, micro_batch: int) -> float:
     """The share of the time in which the device has nothing to do."""
     size = accumulation * micro_batch
     images = SleepingImages(torch.zeros(IMAGES + 2 * size, dtype=torch.int64))
-    ahead = batches_ahead(WORKERS, micro_batch, 1 if waits else accumulation, micro_batch * IMAGE_BYTES)
+    ahead = batches_ahead(WORKERS, micro_batch, accumulation, micro_batch * IMAGE_BYTES)
     pool = Pool({"train": Job(images, None)}, WORKERS, micro_batch, ahead, torch.device("cpu"))  # type: ignore[arg-type]
     stream = Stream("train", pool.jobs["train"], pool.device, lambda: pool, report=lambda faults: None)
     order = EpochOrder(len(images), size, 0, drop_last=True, seed=0)
     loader, clock = TrainLoader(stream, order, BatchSplit(1, accumulation), 0, last_epoch=0), Clock()
     for number, step in enumerate(loader):
-        for batch in taken_at_once(step, clock) if waits else step:
+        for batch in step:
             time.sleep(LAUNCH_S)
             clock.queue(len(batch.labels) / GPU_RATE)
         if number == 0:  # it waits for the first images of all
@@ -98,12 +85,10 @@ def idle_share(accumulation: int, micro_batch: int, waits: bool) -> float:
 
 
 def idle(rounds: int) -> None:
-    """The share of a GPU's time without work; in brackets, if copies wait and a step's batches are taken at once."""
+    """The share of a GPU's time without work."""
     for accumulation, micro_batch in ((8, 256), (4, 512), (4, 256), (1, 256)):
-        shares = [
-            median(idle_share(accumulation, micro_batch, waits) for _ in range(rounds)) for waits in (False, True)
-        ]
-        print(f"  {accumulation} x {micro_batch}: {shares[0]:.1%}  ({shares[1]:.1%})")
+        share = median(idle_share(accumulation, micro_batch) for _ in range(rounds))
+        print(f"  {accumulation} x {micro_batch}: {share:.1%}")
 
 
 if __name__ == "__main__":

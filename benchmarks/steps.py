@@ -1,8 +1,8 @@
 """The time and memory of parts of a training step, against none or against a library's equal ones.
 
-python benchmarks/steps.py ingredients | average | lamb | erasing | memory | recompute    [--rounds 9]
+python benchmarks/steps.py ingredients | average | lamb | erasing | memory    [--rounds 9]
 
-All but `memory` and `recompute` take --device cuda.
+All but `memory` take --device cuda.
 """
 
 import time
@@ -16,7 +16,6 @@ import torch
 from harness import command, compare, own_seconds
 from loops import MEAN, STD, recipe
 from timm.data.random_erasing import RandomErasing
-from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lineage.archs import catalogue
@@ -118,31 +117,5 @@ def memory(rounds: int) -> None:
     compare(rounds, own_seconds, warm_up=False, kept=kept, given_back=given_back)
 
 
-def recompute(rounds: int) -> None:
-    """Activations that the backward pass needs, 2 images of 224 px: kept, or computed again."""
-    images = torch.randn(2, 3, 224, 224)
-    for name in ("resnet50", "mobilenet_v2", "densenet121"):
-        network = catalogue.build(name)
-        kept = activation_bytes(network, images)
-        network.checkpoint_gradients()
-        print(f"  {name:28s} {kept / 2**20:.1f} MiB, {activation_bytes(network, images) / 2**20:.1f} recomputed")
-
-
-def activation_bytes(network: nn.Module, images: Tensor) -> int:
-    """Bytes of the storages that autograd keeps for the backward pass, without parameters and input."""
-    given = {tensor.untyped_storage().data_ptr() for tensor in (images, *network.parameters(), *network.buffers())}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in given:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # it keeps the storage alive, so no other one gets its address
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        network(images)
-    return sum(kept.values())
-
-
 if __name__ == "__main__":
-    command(__doc__, ingredients, average, lamb, erasing, memory, recompute, rounds=9)
+    command(__doc__, ingredients, average, lamb, erasing, memory, rounds=9)
