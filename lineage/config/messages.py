@@ -66,33 +66,13 @@ def user_sentence(error: BaseException, verb: str = "train", words: Sequence[str
     return _library_sentence(error)
 
 
-# By the words of their exceptions, since their classes say less; tests/unit/config/test_checks.py raises them.
-LIBRARY_SENTENCES = (
-    (r"InvalidCxxCompiler|No working C\+\+ compiler|Failed to find C compiler|No such file or directory: 'g?cc'",
-     "trainer.compile=true needs a C++ compiler, and none was found: install one, or set trainer.compile=false."),
-    (r"OutOfMemoryError|CUDA error: out of memory|DefaultCPUAllocator|can't allocate memory", "A device has too little "
-     "memory for a micro-batch: set trainer.max_per_device to half of the first screen's images per device."),
-    (r"Function '(\w+)' returned nan values", r"The gradient is NaN from \1 on (trainer.detect_anomaly): training has "
-     "diverged. Try a lower recipe.lr, a warm-up (recipe.warmup_epochs) or recipe.grad_clip=1."),
-    (r"Early stopping conditioned on metric `(.*?)`.*following: (.*)",
-     r"callbacks.early_stopping.monitor=\1: there is no such metric. There is \2."),
-    (r"ValueError: (Only one of --run, .*|The --resolve flag .*|Expecting one subcommand .*)", r"\1."),  # Hydra's flags
-    (r"Expected more than 1 value per channel when training", "A micro-batch of one image has one value per channel "
-     "where maps are 1x1, and batch normalisation needs two: set recipe.batch_size or the resolution higher, or, "
-     "where it is the last of an epoch, recipe.drop_last=true."),
-    (r"stream is capturing|during (CUDA graph )?capture", "A CUDA graph cannot hold what the network does, "
-     "such as reading a value on the host: set trainer.graph=false."),
-    (r"SyncBatchNorm layers only work with GPU modules", "trainer.sync_batchnorm=true needs GPUs: set it to false."),
-)  # fmt: skip
-
-
 def _library_sentence(error: BaseException) -> str | None:
     text = f"{type(error).__name__}: {error}"
     if type(error).__name__ == "MisconfigurationException":  # Lightning's word for a user's mistake
         return " ".join(str(error).split())
-    for pattern, sentence in LIBRARY_SENTENCES:
-        if found := re.search(pattern, text):
-            return found.expand(sentence)
+    for row in yaml.safe_load(Path(__file__).with_name("library_errors.yaml").read_text()):
+        if found := re.search(row["error"], text):
+            return found.expand(row["say"])
     return None
 
 
