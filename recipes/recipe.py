@@ -17,8 +17,10 @@ from lineage.recipes.keys.optimization import Optimization
 from lineage.recipes.keys.regularization import Regularization
 from lineage.recipes.keys.schedule import Schedule
 from lineage.recipes.keys.values import RecipeError
+from lineage.rules import broken_rule
 from lineage.text import as_yaml
 
+RULES = Path(__file__).parent / "keys" / "rules.yaml"
 __all__ = ["Recipe", "RecipeError", "header"]
 
 
@@ -31,9 +33,8 @@ class Recipe(Objective, Averages, Augmentation, Regularization, Schedule, Optimi
         for name, annotation in ANNOTATIONS.items():
             if wrong := problem(annotation, getattr(self, name)):
                 raise RecipeError(f"recipe.{name}={as_yaml(getattr(self, name))}: {wrong}")
-        for group in (Length, Optimization, Schedule, Augmentation, Averages, Objective):
-            for message in group.problems(self):
-                raise RecipeError(f"recipe.{message}")
+        if wrong := broken_rule(RULES, vars(self)) or next(self.notation_problems(), None):
+            raise RecipeError(f"recipe.{wrong}")
 
 
 ANNOTATIONS: dict[str, Any] = get_type_hints(Recipe, include_extras=True)  # of all keys

@@ -1,4 +1,2 @@
-"""The keys of a recipe, in the groups of the paper's table: each with its type, range and dependencies.
-
-A group derives from the groups whose keys its checks also read.
-"""
+"""The keys of a recipe, in the groups of the paper's table: each with its type and range. rules.yaml says which keys go
+together."""

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from lineage.recipes.keys.values import Share
-from lineage.text import as_yaml
 
 Crop = Annotated[str, Literal["none", "pad", "rrc", "scale_jitter"]]
 PaddingMode = Annotated[str, Literal["none", "zero", "mean", "reflect"]]
@@ -44,37 +43,16 @@ class Augmentation:
     mix_partner: Partner  # reversed: the mirrored position in the batch (timm); rolled: torchvision
     mix_per: MixPer  # one draw a step, or one for each micro-batch of a device
 
-    if TYPE_CHECKING:  # of another group
-        train_res: int = 0
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed, by mixup or CutMix."""
+        return bool(self.mixup_alpha or self.cutmix_alpha)
 
-    def problems(self) -> Iterator[str]:
-        yield from self._crop_problems()
-        policies = [name for name in ("rand_augment", "auto_augment", "trivial_augment") if getattr(self, name)]
-        if len(policies) > 1:
-            yield f"{' and recipe.'.join(policies)}: choose one."
-        if self.rand_augment:
-            yield from (f"rand_augment={self.rand_augment}: {problem}" for problem in _rand_problems(self.rand_augment))
-        if self.auto_augment:
-            yield from (f"auto_augment={self.auto_augment}: {problem}" for problem in _auto_problems(self.auto_augment))
-        if self.hflip_alternating and self.hflip != 0.5:
-            yield "hflip_alternating=true: it flips half of the images: set recipe.hflip=0.5."
-
-    def _crop_problems(self) -> Iterator[str]:
-        pad, scale, mode = self.crop == "pad", as_yaml(self.crop_scale), self.crop_padding_mode
-        crop = f"crop={self.crop}"
-        if pad != bool(self.crop_padding) or pad != (mode != "none"):
-            yield f"{crop}, crop_padding={self.crop_padding}, crop_padding_mode={mode}: pad has the other two, alone."
-        if (self.crop in ("rrc", "scale_jitter")) != (len(self.crop_scale) == 2):
-            yield f"{crop} with recipe.crop_scale={scale}: a range for rrc, scale_jitter."
-        if (self.crop == "rrc") != (len(self.crop_ratio) == 2):
-            yield f"{crop} with recipe.crop_ratio={as_yaml(self.crop_ratio)}: a range for rrc alone."
-        for name, limits in (("crop_scale", self.crop_scale), ("crop_ratio", self.crop_ratio)):
-            if len(limits) not in (0, 2) or limits != sorted(limits):
-                yield f"{name}={as_yaml(limits)}: a range [low,high]."
-        if self.crop == "rrc" and self.crop_scale[1] > 1:
-            yield f"crop_scale={scale}: shares of the area, at most 1."
-        if self.crop == "scale_jitter" and self.crop_scale[0] < self.train_res:
-            yield f"crop_scale={scale}: short sides of at least train_res={self.train_res}."
+    def notation_problems(self) -> Iterator[str]:
+        """What is wrong with the policies in timm's notation."""
+        for name, problems in (("rand_augment", _rand_problems), ("auto_augment", _auto_problems)):
+            if notation := getattr(self, name):
+                yield from (f"{name}={notation}: {wrong}" for wrong in problems(notation))
 
 
 def _auto_problems(notation: str) -> Iterator[str]:

@@ -1,11 +1,9 @@
 """How long, how many at a time, at which size, and which part of the network."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from lineage.recipes.keys.values import Pixels
-from lineage.text import as_yaml
 
 Finetune = Annotated[str, Literal["", "classifier"]]
 
@@ -29,10 +27,3 @@ class Length:
     @property
     def total_epochs(self) -> int:
         return self.epochs + self.cooldown_epochs
-
-    def problems(self) -> Iterator[str]:
-        sizes = f"progressive_res={as_yaml(self.progressive_res)}"
-        if self.progressive_res and self.progressive_res[-1] != self.train_res:
-            yield f"{sizes}: it ends with train_res={self.train_res}."
-        if len(self.progressive_res) > self.epochs:
-            yield f"{sizes}: more sizes than epochs={self.epochs}."

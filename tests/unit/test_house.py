@@ -18,7 +18,7 @@ FLOORS = (
     ("reporting",),
     ("weights", "anatomy", "analysis"),
     ("archs", "datamodules", "recipes"),
-    ("constraints",),
+    ("constraints", "rules"),
     ("files", "streams", "pillow", "plugins", "renames", "text"),
     ("errors",),
 )
