@@ -126,8 +126,14 @@ def parameters(name: str) -> list[str]:
 # ${if_equal:${arch.variant},2012,227,224}
 OmegaConf.register_new_resolver("if_equal", lambda a, b, then, other: then if str(a) == str(b) else other, replace=True)
 
-# arXiv 1905.11946, section 3.3: a unit of phi multiplies the resolution by gamma = 1.15
-OmegaConf.register_new_resolver("compound_resolution", lambda phi: round(224 * 1.15**phi), replace=True)
+
+def scaled_side(side: int, *, _root_: DictConfig) -> int:
+    """Pixels of an image's side, by gamma^phi more for a network that has these arguments (archs/scaling.py)."""
+    arch = _root_.get("arch") or {}
+    return round(side * arch.get("gamma", 1.0) ** arch.get("phi", 0.0))
+
+
+OmegaConf.register_new_resolver("scaled_side", scaled_side, replace=True)  # ${scaled_side:224}
 
 # The stem of networks that have one for small images: cifar below 96 pixels, otherwise and without a size imagenet.
 OmegaConf.register_new_resolver(

@@ -4,8 +4,10 @@ B0 is a searched network of inverted residuals with squeeze-and-excitation; the 
 resolution together. ImageNet top-1 accuracies in the paper (Table 2): B0 77.1, B1 79.1, B2 80.1, B3 81.6, B4 82.9,
 B5 83.6, B6 84.0, B7 84.3.
 
-The paper gives a formula, 1.2^phi in depth, 1.1^phi in width, 1.15^phi in resolution; the networks released as B1 to
-B7 follow a table (PUBLISHED) that departs from it. The class takes both, the table's multipliers and the formula's phi.
+The paper gives a formula, 1.2^phi in depth, 1.1^phi in width, 1.15^phi in resolution (archs/scaling.py); the networks
+released as B1 to B7 follow a table (PUBLISHED) that departs from it. The class takes both, the table's multipliers and
+the formula's phi. B2 is the network of phi=1, at 260 pixels instead of 258; B1 that of phi=0.5 if only depth and
+resolution grow (beta=1); the deeper ones are shallower than the formula at their width, B7 by 3.1 to 3.6.
 
 Initial weights as in the authors' release: He normal by fan-out, uniform in the classifier. The release pads with
 TensorFlow's SAME; here, as in torchvision and timm's networks without `tf_`, both sides are padded alike.
@@ -13,7 +15,7 @@ TensorFlow's SAME; here, as in torchvision and timm's networks without `tf_`, bo
 
 import math
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 from torch import nn
 
@@ -25,9 +27,9 @@ from lineage.archs.blocks import (
     SqueezeExcite,
     drop_path_rates,
     init_layer,
-    round_channels,
 )
 from lineage.archs.network import Network, stack
+from lineage.archs.scaling import ALPHA, BETA, GAMMA, Phi, scale_depths, scale_widths
 
 # Table 1, stages 2 to 8: expansion of MBConv, kernel size, stride of the first layer, channels, layers.
 B0_STAGES = [
@@ -52,10 +54,6 @@ PUBLISHED = {
     "efficientnet_b7": (2.0, 3.1, 600),
 }
 
-# Section 3.3: a unit of phi multiplies depth, width, resolution by these, and the operations by about two:
-# 1.2 * 1.1^2 * 1.15^2 = 1.92.
-ALPHA, BETA, GAMMA = 1.2, 1.1, 1.15
-
 
 class MBConv(InvertedResidual):
     """An inverted residual, gated after its depthwise filter from a quarter of the block's input channels."""
@@ -69,7 +67,7 @@ class EfficientNet(Network):
 
     Args:
         width_mult, depth_mult: of channels (to multiples of 8) and of layers per stage (rounded up).
-        phi: the paper's compound coefficient, on top of them.
+        alpha, beta, gamma, phi: compound scaling of depth, width and resolution, on top of them.
         drop_path: block i of n, from 0, is dropped with probability drop_path * i / n (0.2 in the release).
     """
 
@@ -77,7 +75,10 @@ class EfficientNet(Network):
         self,
         width_mult: Multiplier = 1.0,
         depth_mult: Multiplier = 1.0,
-        phi: Annotated[float, "-10 <= x <= 10"] = 0.0,
+        alpha: Multiplier = ALPHA,
+        beta: Multiplier = BETA,
+        gamma: Multiplier = GAMMA,
+        phi: Phi = 0.0,
         num_classes: Classes = 1000,
         in_channels: Channels = 3,
         stem: Stem = "imagenet",
@@ -87,16 +88,15 @@ class EfficientNet(Network):
         norm_momentum: Momentum = 0.01,
     ) -> None:
         super().__init__()
-        self.notes = [compare_published(phi)] if phi else []
+        self.notes = [compare_published(alpha, beta, gamma, phi)] if phi else []
         conv = partial(ConvNormAct, act=nn.SiLU, eps=norm_eps, momentum=norm_momentum)
         stem_stride = 2 if stem == "imagenet" else 1
         # One pixel in the last two stages only, 17 -> 9 -> 5 -> 3 -> 2 -> 1: of one pixel and two images batch
         # normalisation makes +-1, and through the 55 blocks of B7 the gradients would overflow.
         self.min_size = 8 * stem_stride + 1
         expansions, kernel_sizes, strides, unscaled, layers = zip(*B0_STAGES, strict=True)
-        depth_mult, width_mult = depth_mult * ALPHA**phi, width_mult * BETA**phi
-        depths = [math.ceil(depth * depth_mult - 1e-9) for depth in layers]  # 1.1 * 10 is 11.000000000000002
-        *channels, last = (round_channels(width * width_mult) for width in (32, *unscaled, 1280))
+        depths = scale_depths(layers, depth_mult * alpha**phi)
+        *channels, last = scale_widths((32, *unscaled, 1280), width_mult * beta**phi)
 
         self.stem = conv(in_channels, channels[0], 3, stem_stride)
         blocks = [
@@ -119,12 +119,12 @@ class EfficientNet(Network):
             init_layer(module, partial(nn.init.uniform_, a=-bound, b=bound))
 
 
-def compare_published(phi: float) -> str:
+def compare_published(alpha: float, beta: float, gamma: float, phi: float) -> str:
     """How far the formula at `phi` is from the nearest released network, as one sentence for the first lines of a run.
 
     Nearest by the sum of the squared logarithms of the three ratios: phi 0.5 is B1, 1 B2, 2 B3, 6.5 B7.
     """
-    width, depth, resolution = formula = (BETA**phi, ALPHA**phi, 224 * GAMMA**phi)
+    width, depth, resolution = formula = (beta**phi, alpha**phi, 224 * gamma**phi)
     ratios = {
         name: [ours / theirs for ours, theirs in zip(formula, row, strict=True)] for name, row in PUBLISHED.items()
     }

@@ -23,10 +23,10 @@ from lineage.archs.blocks import (
     InvertedResidual,
     drop_path_rates,
     init_layer,
-    round_channels,
     truncated_normal_,
 )
 from lineage.archs.network import Network, Stage, stack
+from lineage.archs.scaling import ALPHA, BETA, GAMMA, Phi, scale_depths, scale_widths, scaling_note
 
 
 class MobileNet(Network):
@@ -53,13 +53,18 @@ class MobileNetV1(MobileNet):
     """A full 3x3 convolution, 13 depthwise separable ones, average pooling, linear.
 
     Args:
-        width_mult: alpha, 1.0, 0.75, 0.5 or 0.25 in the paper, where it leaves multiples of 8; others are rounded.
+        width_mult: called alpha in the paper: 1.0, 0.75, 0.5 or 0.25, which leave multiples of 8; others are rounded.
+        alpha, beta, gamma, phi: compound scaling of depth, width and resolution (arXiv 1905.11946), on top of it.
         act: "relu" as in the paper, "relu6" as in TF-slim's and timm's weights.
     """
 
     def __init__(
         self,
         width_mult: Multiplier = 1.0,
+        alpha: Multiplier = ALPHA,
+        beta: Multiplier = BETA,
+        gamma: Multiplier = GAMMA,
+        phi: Phi = 0.0,
         num_classes: Classes = 1000,
         in_channels: Channels = 3,
         stem: Stem = "imagenet",
@@ -69,11 +74,13 @@ class MobileNetV1(MobileNet):
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
+        self.notes = scaling_note(alpha, beta, gamma, phi)
         kind = {"relu": nn.ReLU, "relu6": nn.ReLU6}[act]
         stem_stride = 2 if stem == "imagenet" else 1
         separable = partial(DepthwiseSeparable, act=kind, eps=norm_eps, momentum=norm_momentum)
         unscaled, depths, strides = zip(*V1_STAGES, strict=True)
-        channels, *widths = (round_channels(width * width_mult) for width in (32, *unscaled))
+        channels, *widths = scale_widths((32, *unscaled), width_mult * beta**phi)
+        depths = scale_depths(depths, alpha**phi)
 
         self.stem = ConvNormAct(in_channels, channels, 3, stem_stride, act=kind, eps=norm_eps, momentum=norm_momentum)
         self.stages = nn.Sequential()
@@ -103,11 +110,16 @@ class MobileNetV2(MobileNet):
 
     Args:
         width_mult: of all channels, rounded to multiples of 8; the last 1280 only grow with it.
+        alpha, beta, gamma, phi: compound scaling of depth, width and resolution (arXiv 1905.11946), on top of it.
     """
 
     def __init__(
         self,
         width_mult: Multiplier = 1.0,
+        alpha: Multiplier = ALPHA,
+        beta: Multiplier = BETA,
+        gamma: Multiplier = GAMMA,
+        phi: Phi = 0.0,
         num_classes: Classes = 1000,
         in_channels: Channels = 3,
         stem: Stem = "imagenet",
@@ -117,11 +129,13 @@ class MobileNetV2(MobileNet):
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
+        self.notes = scaling_note(alpha, beta, gamma, phi)
         conv = partial(ConvNormAct, act=nn.ReLU6, eps=norm_eps, momentum=norm_momentum)
         stem_stride = 2 if stem == "imagenet" else 1
         expansions, unscaled, depths, strides = zip(*V2_STAGES, strict=True)
-        channels = [round_channels(width * width_mult) for width in (32, *unscaled)]
-        last = round_channels(1280 * max(width_mult, 1.0))
+        width_mult, depths = width_mult * beta**phi, scale_depths(depths, alpha**phi)
+        channels = scale_widths((32, *unscaled), width_mult)
+        (last,) = scale_widths((1280,), max(width_mult, 1.0))
 
         self.stem = conv(in_channels, channels[0], 3, stem_stride)
         blocks = [partial(InvertedResidual, expansion=expansion, conv=conv) for expansion in expansions]

@@ -14,9 +14,21 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from lineage.archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, checked
+from lineage.archs.arguments import (
+    ArchitectureError,
+    Block,
+    Channels,
+    Classes,
+    Count,
+    Multiplier,
+    Rate,
+    Shortcut,
+    Stem,
+    checked,
+)
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, ShortcutA, SqueezeExcite, drop_path_rates
 from lineage.archs.network import Network, stack
+from lineage.archs.scaling import ALPHA, BETA, GAMMA, Phi, scale_depths, scale_widths, scaling_note
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,7 @@ class ResNet(Network):
 
     Args:
         depths, widths: blocks and width of each stage.
+        alpha, beta, gamma, phi: compound scaling of depth, width and resolution (arXiv 1905.11946).
         shortcut: "A" (zero padding) or "B" (projection) where shapes change.
         groups, base_width: cardinality and width per group at 64 channels (ResNeXt); 1 and 64 in ResNet. They and
             stride_in_1x1 need bottlenecks.
@@ -120,8 +133,14 @@ class ResNet(Network):
         dropout: Rate = 0.0,
         zero_init_last: bool = False,
         ceil_pool: bool = False,
+        alpha: Multiplier = ALPHA,
+        beta: Multiplier = BETA,
+        gamma: Multiplier = GAMMA,
+        phi: Phi = 0.0,
     ) -> None:
         super().__init__()
+        self.notes = scaling_note(alpha, beta, gamma, phi)
+        depths, widths = scale_depths(depths, alpha**phi), scale_widths(widths, beta**phi)
         kind = BLOCKS[block]
         if block == "basic" and (groups != 1 or base_width != 64 or stride_in_1x1):
             raise ArchitectureError(
