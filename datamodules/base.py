@@ -100,23 +100,20 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         return list(self.names) if len(self.names) == self.num_classes else list(map(str, range(self.num_classes)))
 
     @abstractmethod
-    def read(self, share: bool) -> tuple[Images, Images] | tuple[Images, Images, Images]:
+    def read(self) -> tuple[Images, Images] | tuple[Images, Images, Images]:
         """Training and test images, or training, validation and test images.
-
-        Args:
-            share: whether the processes of this machine share one copy.
 
         Raises:
             DataError: files are missing or damaged.
         """
 
-    def load(self, *, share: bool = False) -> None:
+    def load(self) -> None:
         """Read the files and set `train`, `val` and `test`.
 
         Raises:
             DataError: files are missing, damaged, or fewer than val_size asks for.
         """
-        self.train, *validation, self.test = self.read(share)
+        self.train, *validation, self.test = self.read()
         self.val = validation[0] if validation else self.test
         if validation or self.val_size == 0:
             return

@@ -40,8 +40,8 @@ class EncodedDataModule(ImageDataModule):
         super().__init__(**options)
         self.on_error, self.max_errors, self.exact_evaluation = on_error, max_errors, exact_evaluation
 
-    def load(self, *, share: bool = False) -> None:
-        super().load(share=share)
+    def load(self) -> None:
+        super().load()
         if not HAS_CYKOOZ:
             self.notes.append("cykooz-resizer is not installed, so Pillow resizes training images, more slowly")
 

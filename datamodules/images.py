@@ -102,7 +102,7 @@ class TensorImages:
         return self.faults_at(sample_keys[:, 1])
 
     def to(self, device: torch.device) -> TensorImages:
-        """A copy on the training device. On the CPU nothing is copied, so that ranks keep sharing one tensor."""
+        """A copy on the training device. On the CPU nothing is copied."""
         if device.type == "cpu":
             return self
         images, samples, faults, labels = self.images, self.samples, self.faults, self.labels.to(device)

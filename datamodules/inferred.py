@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import numpy
 import torch
-from torch import Tensor
 
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.decoding.pixels import load_pixels
@@ -18,7 +17,6 @@ from lineage.datamodules.discovery.statistics import cached_statistics, infer_mi
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, TensorImages, resize_or_pad
-from lineage.datamodules.loading import shared_memory as shared
 from lineage.datamodules.split import Split
 from lineage.text import CAREFUL, DANGER
 
@@ -78,12 +76,12 @@ class InferredDataModule(EncodedDataModule):
                 self.names = ()
         return super().class_names()
 
-    def load(self, *, share: bool = False) -> None:
-        super().load(share=share)
+    def load(self) -> None:
+        super().load()
         if self.test_is_validation:
             self.test = self.val
 
-    def read(self, share: bool) -> tuple[Images, Images] | tuple[Images, Images, Images]:
+    def read(self) -> tuple[Images, Images] | tuple[Images, Images, Images]:
         splits = self.splits()
         first = next(iter(splits.values()))
         others = self.learned is not None and not self._are_those_of_training(splits)
@@ -100,7 +98,7 @@ class InferredDataModule(EncodedDataModule):
         self.notes = [self._summary(splits), *self._notes(splits, used)]
         if others and list(splits) == ["train"]:
             self.notes.append("all images are tested, since they are not those of the training, or not only those")
-        images: list[Images] = list(self._in_memory(used, share) if self.resolution else map(self._encoded, used))
+        images: list[Images] = list(self._in_memory(used) if self.resolution else map(self._encoded, used))
         if others:
             images = [part.subset((part.labels >= 0).nonzero()[:, 0]) for part in images]
             images[0] = images[0] if "train" in splits else images[0].subset(torch.arange(0))
@@ -151,7 +149,7 @@ class InferredDataModule(EncodedDataModule):
     def _encoded(self, split: Split) -> EncodedImages:
         return EncodedImages(split.blobs, torch.from_numpy(split.labels), self.channels, rotate=self.exif_rotation)
 
-    def _in_memory(self, splits: list[Split], share: bool) -> list[TensorImages]:
+    def _in_memory(self, splits: list[Split]) -> list[TensorImages]:
         """The images of each split at `resolution`. A split that is listed twice is in memory once."""
         assert self.resolution is not None
         side, distinct = self.resolution, list(dict.fromkeys(splits))
@@ -161,24 +159,15 @@ class InferredDataModule(EncodedDataModule):
                 f"datamodule.resolution={side}: all images at this size are {size / 2**30:.1f} GiB, more than half of "
                 "this machine's memory."
             )
-        options = (type(self).__name__, side, self.show, self.channels, self.exif_rotation)
-        key = repr([*options, *(split.digest for split in distinct)])
-        tensors: list[Tensor] | None = shared.offered(key) if share else None
-        faults: list[dict[int, Fault]] = [{} for _ in distinct]
-        if tensors is None:
-            loaded = [load_pixels(split, self.channels, self.exif_rotation) for split in distinct]
-            tensors = [resize_or_pad(torch.from_numpy(pixels), side, self.show) for pixels, _ in loaded]
-            for split, found, (_, reasons) in zip(distinct, faults, loaded, strict=True):
-                found.update({i: Fault(i, split.blobs.name(i), reason) for i, reason in reasons.items()})
-            if any(faults):  # nothing is shared, so that each rank knows the faults
-                self.report([fault for found in faults for fault in found.values()])
-            elif share:
-                tensors = shared.offer(tensors, key)
-        indices = [distinct.index(split) for split in splits]
-        return [
-            TensorImages(tensors[index], torch.from_numpy(split.labels), faults=faults[index])
-            for split, index in zip(splits, indices, strict=True)
-        ]
+        images: dict[Split, TensorImages] = {}
+        for split in distinct:
+            pixels, reasons = load_pixels(split, self.channels, self.exif_rotation)
+            faults = {i: Fault(i, split.blobs.name(i), reason) for i, reason in reasons.items()}
+            if faults:
+                self.report(faults.values())
+            shown = resize_or_pad(torch.from_numpy(pixels), side, self.show)
+            images[split] = TensorImages(shown, torch.from_numpy(split.labels), faults=faults)
+        return [images[split] for split in splits]
 
     # ---- notes
 

@@ -7,12 +7,10 @@ from typing import Annotated, Any, Literal
 
 import numpy
 import torch
-from torch import Tensor
 
 from lineage.datamodules.base import ImageDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import TensorImages, resize_or_pad
-from lineage.datamodules.loading import shared_memory as shared
 
 
 class MemoryDataModule(ImageDataModule):
@@ -37,19 +35,10 @@ class MemoryDataModule(ImageDataModule):
     def arrays(self) -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
         """Images (N, C, H, W) uint8 and labels (N,) of the training, then of the test set. Raises DataError."""
 
-    def read(self, share: bool) -> tuple[TensorImages, TensorImages]:
-        stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files()]
-        key = repr((type(self).__name__, self.resolution, self.show, stamps))
-        tensors = shared.offered(key) if share else None
-        if tensors is None:
-            tensors = self._tensors()
-            tensors = shared.offer(tensors, key) if share else tensors
-        train, train_labels, test, test_labels = tensors
-        return TensorImages(train, train_labels), TensorImages(test, test_labels)
-
-    def _tensors(self) -> list[Tensor]:
+    def read(self) -> tuple[TensorImages, TensorImages]:
         assert self.resolution is not None
-        tensors = []
+        self.files()  # downloads them
+        splits = []
         for images, labels in self.arrays():
             if images.ndim != 4 or labels.ndim != 1 or len(labels) != len(images) or (len(labels) and labels.min() < 0):
                 raise DataError(f"{self.root}: labels and images do not match; the files are damaged.")
@@ -58,5 +47,6 @@ class MemoryDataModule(ImageDataModule):
             if images.shape[1] != self.channels:
                 raise DataError(f"datamodule.channels={self.channels}: the images have {images.shape[1]}.")
             resized = resize_or_pad(torch.from_numpy(images), self.resolution, self.show)
-            tensors += [resized, torch.from_numpy(labels.astype(numpy.int64))]
-        return tensors
+            splits.append(TensorImages(resized, torch.from_numpy(labels.astype(numpy.int64))))
+        train, test = splits
+        return train, test

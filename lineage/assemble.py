@@ -109,11 +109,10 @@ def teacher(cfg: DictConfig) -> Teacher:
     return Teacher(built.requires_grad_(False).eval(), own, student, notes)
 
 
-def data(cfg: DictConfig, *, share: bool = False, only_test: bool = False) -> ImageDataModule:
+def data(cfg: DictConfig, *, only_test: bool = False) -> ImageDataModule:
     """The data set, read and split.
 
     Args:
-        share: whether the processes of this machine share one copy.
         only_test: whether the data are for an evaluation, where classes are matched with the weights' by name.
 
     Raises:
@@ -123,7 +122,7 @@ def data(cfg: DictConfig, *, share: bool = False, only_test: bool = False) -> Im
     saved = saved_weights(cfg) if only_test else None
     if saved and len(saved.classes or ()) == built.num_classes:
         built.learned, built.trained_on = saved.classes, saved.trained_on
-    built.load(share=share)
+    built.load()
     return built
 
 

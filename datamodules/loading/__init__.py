@@ -1,1 +1,1 @@
-"""From a split in memory or in files to batches: order, loader, worker pool, shared memory."""
+"""From a split in memory or in files to batches: order, loader, worker pool."""

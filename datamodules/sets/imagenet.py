@@ -59,7 +59,7 @@ class ImageNet(EncodedDataModule):
             raise DataError(self.no_training)
         super().connect_training(order, split, view, epochs)
 
-    def read(self, share: bool) -> tuple[Images, Images] | tuple[Images, Images, Images]:
+    def read(self) -> tuple[Images, Images] | tuple[Images, Images, Images]:
         folders = self._folders()
         if "test" not in folders:
             raise DataError(

@@ -60,8 +60,8 @@ class Packed(InferredDataModule):
     def splits(self) -> dict[str, Split]:
         return open_splits(self.url, self.cache)
 
-    def read(self, share: bool) -> tuple[Images, Images] | tuple[Images, Images, Images]:
-        images = super().read(share)
+    def read(self) -> tuple[Images, Images] | tuple[Images, Images, Images]:
+        images = super().read()
         blobs = cast(ShardBlobs, cast(EncodedImages, images[0]).blobs)
         self.folder = blobs.place.folder
         if "height" in blobs.columns:

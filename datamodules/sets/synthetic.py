@@ -41,7 +41,7 @@ class Synthetic(ImageDataModule):
                 "recipe.rand_augment= recipe.auto_augment= recipe.trivial_augment=false recipe.color_jitter=0"
             )
 
-    def read(self, share: bool) -> tuple[TensorImages, TensorImages]:
+    def read(self) -> tuple[TensorImages, TensorImages]:
         count = max(1, min(MAX_POOL_IMAGES, MAX_POOL_BYTES // (self.channels * self.side**2)))
         generator = torch.Generator().manual_seed(self.split_seed % 2**63)
         size = (count, self.channels, self.side, self.side)

@@ -45,7 +45,7 @@ def run(cfg: DictConfig) -> dict[str, float]:
         *([evaluations.NewStatistics()] if cfg.soup else ()),
     ]
     trainer = assemble.trainer(cfg, network, callbacks=callbacks)
-    data = assemble.data(cfg, share=trainer.world_size > 1, only_test=not cfg.soup)
+    data = assemble.data(cfg, only_test=not cfg.soup)
     evaluator = (assemble.classifier if cfg.soup else assemble.evaluator)(cfg, network, data, trainer)
     data.test = getattr(data, cfg.split)
     words = [word for word in HydraConfig.get().overrides.task if key_of(word).split(".")[0] not in SAME_RESULT]

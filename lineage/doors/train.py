@@ -25,7 +25,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     the_run = Run(cfg, eval_preprocessing(cfg))  # nothing is written before it opens
     network = assemble.network(cfg, weights=not the_run.continues)
     trainer = assemble.trainer(cfg, network, loggers=True, callbacks=the_run.callbacks())
-    data = assemble.data(cfg, share=trainer.world_size > 1)
+    data = assemble.data(cfg)
     classifier = assemble.classifier(cfg, network, data, trainer)
 
     with the_run.opened(trainer, classifier, data) as checkpoint:

@@ -3,20 +3,16 @@
 import gzip
 import multiprocessing as mp
 import pickle
-import subprocess
-import sys
 from itertools import islice
 
 import numpy
 import pytest
 import torch
 from data_sets import loaded, sizes
-from doors import ROOT
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import TensorImages
-from lineage.datamodules.loading import shared_memory as shared
 from lineage.datamodules.loading.batch_memory import copy_together, pin, unpin
 from lineage.datamodules.loading.loader import EvaluationLoader, MicroBatch, Stream, TrainLoader
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder, check_last_step, split_batch
@@ -432,27 +428,3 @@ def test_cifar_files_are_data_not_code(tmp_path):
     (folder / "test_batch").write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(DataError, match="damaged"):
         read_batch(folder / "test_batch", "labels")
-
-
-# ---- one copy for the ranks of a machine
-
-RANK_PROGRAM = """
-import sys, torch
-from lineage.datamodules.loading import shared_memory as shared
-tensors = shared.offered("key")
-assert shared.offered("another") is None
-print(tensors[0].sum().item(), tensors[1].tolist())
-"""
-
-
-@pytest.mark.skipif(not shared.can_share(), reason="this system has no memory without a name")
-def test_ranks_map_one_copy(monkeypatch):
-    images, labels = torch.ones(5, 3, 4, 4, dtype=torch.uint8), torch.arange(5)
-    monkeypatch.setenv(shared.PLACE, "null")
-    ours = shared.offer([images, labels], "key")
-    assert torch.equal(ours[0], images) and torch.equal(ours[1], labels)
-    ours[0][0] = 2
-    done = subprocess.run([sys.executable, "-c", RANK_PROGRAM], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.split() == ["288", "[0,", "1,", "2,", "3,", "4]"], done.stderr  # 4 x 48 + 96
-    monkeypatch.setenv(shared.PLACE, '{"process": 1, "file": 3, "key": "key", "layout": []}')
-    assert shared.offered("key") is None  # another process offers it

@@ -168,7 +168,7 @@ class MemoryData(EncodedDataModule):
         super().__init__(**{**facts, **more, **options})
         self.files = files
 
-    def read(self, share):
+    def read(self):
         images = EncodedImages(MemoryBlobs(self.files), torch.arange(len(self.files)) % 2, 3)
         return images, images
 
