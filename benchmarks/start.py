@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness import ROOT, command
 
-from lineage.sweeps.jobs import make_jobs, save_jobs
+from lineage.sweeps.jobs import make_jobs, save_history
 
 ONE_STEP = "train.py trainer=cpu recipe.epochs=1 trainer.limit_train_batches=1".split()
 
@@ -59,7 +59,7 @@ def sweep(rounds: int) -> None:
     points = [[f"recipe.lr={rate}", f"seed={seed}"] for rate in rates for seed in range(5)]
     with tempfile.TemporaryDirectory() as folder:
         jobs = make_jobs(Path(folder) / "grid", points)
-        save_jobs(Path(folder) / "grid", jobs)
+        save_history(Path(folder) / "grid", jobs)
         for job in jobs:
             job.folder.mkdir()
             (job.folder / "results.json").write_text('{"test_top1": 1, "val_top1": 1, "seconds": 1}')

@@ -1,6 +1,10 @@
-"""The sweeper of grids: Hydra's BasicSweeper that also checks every job before the first is launched, and ranks them at
-the end, with any launcher (hydra/launcher=processes, joblib, submitit_slurm, ...)."""
+"""The sweepers, hydra/sweeper=grid, random, optuna, evolution, controller, scaling, with any launcher.
 
+Every job is checked before it starts, is a process of its own, and is ranked at the end. A grid knows all its jobs at
+first; a search asks its strategy (lineage/sweeps/strategies) for the next ones.
+"""
+
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -8,71 +12,203 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
 
 from lineage.errors import Stopped, UserError
 
-GRID = {"_target_": "hydra_plugins.lineage.sweeper.Grid", "max_batch_size": None, "params": None}
-ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GRID)
 
+class Sweep(Sweeper):
+    """What a grid and a search have in common.
 
-class Grid(BasicSweeper):
-    """All combinations of the values that the command lists."""
+    Args:
+        params: overrides by key, beside those of the command.
+    """
+
+    config: Any
+    objectives: Any = None
+
+    def __init__(self, params: dict[str, str] | None) -> None:
+        self.params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from lineage.sweeps.pool import task
+
         if not any(override.split("=")[0] == "run" for override in config.hydra.overrides.task):
             config.run = time.strftime("%Y-%m-%d/%H-%M-%S") + "-sweep"
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.config, self.loader = config, hydra_context.config_loader
+        self.launcher: Any = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task, config=config
+        )
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def sweep(self, arguments: list[str]) -> None:
         from lineage.config.checks import is_under_torchrun
         from lineage.files import Lock
         from lineage.running.directory import is_name
-        from lineage.sweeps.jobs import check_distinct, check_each, make_jobs, save_jobs
         from lineage.sweeps.ranking import show_ranking
 
-        assert self.config is not None and self.hydra_context is not None
-        config, loader = self.config, self.hydra_context.config_loader
+        config = self.config
         if config.hydra.job.config_name != "train":
             raise UserError(f"{config.hydra.job.config_name} has no sweeps: -m is for train.")
         if is_under_torchrun():
             raise UserError("A sweep starts its jobs itself, each on trainer.devices: run it without torchrun.")
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
-        _check_grid(parsed, config.hydra)
+        given = {word.split("=")[0] for word in arguments}
+        words = [f"{key}={value}" for key, value in self.params.items() if key not in given]
+        overrides = OverridesParser.create(config_loader=self.loader).parse_overrides([*words, *arguments])
+        _check(overrides, config.hydra)
         if not is_name(str(config.run)):
             raise UserError(f"run={config.run}: it is a name below {config.runs}/; another place is runs=FOLDER.")
-        points = [list(job) for batch in self.split_arguments(parsed, None) for job in batch]
-        check_each(points, job_check(loader, config))
-
         sweep, runs = Path(str(config.hydra.sweep.dir)), Path(str(config.runs))
         if (sweep / "config.yaml").exists():
             raise UserError(f"{sweep} is a run: continue it without -m, or choose another name for a sweep.")
-        check_distinct(make_jobs(sweep, points))
+        self.plan(sweep, overrides)
         lock = Lock(sweep)
         lock.acquire()
         try:
-            save_jobs(sweep, make_jobs(sweep, points))
-            return super().sweep(arguments)
+            self.drive(sweep, runs)
         finally:
             lock.release()
             left = sys.exc_info()[0]
-            if not show_ranking(sweep, runs, left in (Stopped, KeyboardInterrupt)) and left is None:
+            if not show_ranking(sweep, runs, self.objectives, left in (Stopped, KeyboardInterrupt)) and left is None:
                 sys.exit(1)
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing to do: it would compose every job once more."""
+    def plan(self, sweep: Path, overrides: list[Override]) -> None:
+        """Check what the command asks for. Raises UserError; nothing is written."""
+        raise NotImplementedError
+
+    def drive(self, sweep: Path, runs: Path) -> None:
+        """Run the jobs."""
+        raise NotImplementedError
+
+    def pool(self, sweep: Path, runs: Path, at_once: int) -> Any:
+        """What runs jobs.
+
+        Args:
+            at_once: how many a launcher of Hydra's is given together.
+        """
+        from hydra_plugins.lineage.launcher import Processes
+        from lineage.files import reason
+        from lineage.sweeps.pool import Launched, Pool, python_path
+
+        if isinstance(self.launcher, Processes):
+            sources = self.config.hydra.runtime.config_sources
+            own = [source.path for source in sources if source.provider == "command-line"]
+            return Pool(sweep, runs, self.launcher.n_jobs, self.config.trainer.get("devices"), *own)
+        os.environ["PYTHONPATH"] = python_path()
+        begun = 0
+
+        def launch(jobs: list[list[str]]) -> list[int]:
+            nonlocal begun
+            found = self.launcher.launch(jobs, begun)
+            begun += len(jobs)
+            for job in found:
+                if job.status != JobStatus.COMPLETED:
+                    sys.stderr.write(f"{' '.join(job.overrides or ())}: {reason(job._return_value)}\n")
+            return [job._return_value if job.status == JobStatus.COMPLETED else 1 for job in found]
+
+        return Launched(launch, runs, at_once)
 
 
-def job_check(loader: Any, config: DictConfig) -> Callable[[Sequence[str]], None]:
+class Grid(Sweep):
+    """All combinations of the values that the command lists."""
+
+    def plan(self, sweep: Path, overrides: list[Override]) -> None:
+        from lineage.sweeps.jobs import check_distinct, check_each, make_jobs
+
+        if intervals := [
+            each.get_key_element() for each in overrides if each.is_sweep_override() and not each.is_discrete_sweep()
+        ]:
+            raise UserError(
+                f"{intervals[0]}: a grid lists its values; hydra/sweeper=random or optuna draws from intervals."
+            )
+        (points,) = BasicSweeper.split_arguments(overrides, None)
+        check_each(points, job_check(self.loader, self.config))
+        self.jobs = make_jobs(sweep, points)
+        check_distinct(self.jobs)
+
+    def drive(self, sweep: Path, runs: Path) -> None:
+        from lineage.sweeps.driver import Driver
+        from lineage.sweeps.jobs import save_history
+
+        save_history(sweep, self.jobs)
+        driver = Driver(sweep, self.pool(sweep, runs, len(self.jobs)), len(self.jobs))
+        driver.queue = list(self.jobs)
+        driver.run()
+
+
+class Search(Sweep):
+    """A strategy of lineage/sweeps/strategies decides which jobs come next.
+
+    Args:
+        strategy: its class.
+        maximise, minimise, target_macs: what it is told of a job: lineage/sweeps/objectives.py.
+        keys: the strategy's own.
+    """
+
+    def __init__(
+        self, strategy: str, params: Any, maximise: Any, minimise: Any, target_macs: float | None, **keys: Any
+    ) -> None:
+        super().__init__(params)
+        self.strategy, self.keys = strategy, keys
+        self.goals: list[Any] = [
+            OmegaConf.to_object(goal) if OmegaConf.is_list(goal) else goal for goal in (maximise, minimise)
+        ]
+        self.target_macs = target_macs
+
+    def plan(self, sweep: Path, overrides: list[Override]) -> None:
+        from lineage.sweeps.objectives import Objectives
+        from lineage.sweeps.space import Space
+
+        self.objectives = Objectives(self.goals[0], self.goals[1], self.target_macs)
+        self.space = Space(overrides)
+        check = job_check(self.loader, self.config, search=True)
+        for end in (0, -1):
+            check([*self.space.fixed, *self.space.point(self.space.ends(end))])
+        self.check = check
+        self.build(sweep)
+
+    def build(self, sweep: Path, **more: Any) -> Any:
+        """The strategy; it is given what its constructor names. Raises UserError: it does not take a value."""
+        from lineage.config.signatures import arguments
+        from lineage.constraints import problem
+
+        signature = arguments(self.strategy)
+        assert signature is not None
+        for name, value in self.keys.items():
+            if name not in signature.arguments:
+                raise UserError(f"hydra.sweeper.{name}: {self.strategy} does not take it.")
+            if wrong := problem(signature.arguments[name].annotation, value):
+                raise UserError(f"hydra.sweeper.{name}={value}: {wrong}")
+        offered = {"directions": self.objectives.directions, "cost": self.cost, "runs": sweep.parent, **more}
+        wanted = {name: value for name, value in offered.items() if name in signature.arguments}
+        return get_class(self.strategy)(self.space, **self.keys, **wanted)
+
+    def cost(self, words: Sequence[str]) -> tuple[int, int]:
+        """The parameters and multiply-adds of the network of a job."""
+        raise NotImplementedError
+
+    def drive(self, sweep: Path, runs: Path) -> None:
+        from lineage.sweeps import driver
+
+        strategy = self.build(sweep, journal=sweep / "optuna-journal.log")
+        launcher = self.config.hydra.launcher
+        pool = self.pool(sweep, runs, launcher.get("array_parallelism") or max(launcher.get("n_jobs", 1), 1))
+        driver.Search(sweep, pool, strategy.trials, strategy, self.space.fixed, self.check, self.objectives).run()
+
+
+def job_check(loader: Any, config: DictConfig, search: bool = False) -> Callable[[Sequence[str]], None]:
     """A function of a job's words that raises UserError if the job cannot work.
 
     Args:
         loader: Hydra's loader of configs.
         config: that of the sweep's command.
+        search: whether what follows depends on the validation accuracy.
     """
     from lineage.config.checks import checks
     from lineage.config.messages import user_sentence
@@ -82,7 +218,12 @@ def job_check(loader: Any, config: DictConfig) -> Callable[[Sequence[str]], None
 
     def check(words: Sequence[str]) -> None:
         try:
-            checks(*configs.of(words))
+            job, hydra = configs.of(words)
+            checks(job, hydra)
+            if search and job.datamodule.get("val_size") == 0:
+                raise UserError(
+                    "datamodule.val_size=0: the validation set would be the test set, by which no search may choose."
+                )
         except Exception as error:
             sentence = user_sentence(error, "train", words)
             if sentence is None:
@@ -92,7 +233,7 @@ def job_check(loader: Any, config: DictConfig) -> Callable[[Sequence[str]], None
     return check
 
 
-def _check_grid(overrides: list[Override], hydra: DictConfig) -> None:
+def _check(overrides: list[Override], hydra: DictConfig) -> None:
     """Refuse several values of `run` and `runs`, and settings that the launcher cannot have. Raises UserError."""
     for override in overrides:
         if override.is_sweep_override() and override.key_or_group in ("run", "runs"):
@@ -100,7 +241,6 @@ def _check_grid(overrides: list[Override], hydra: DictConfig) -> None:
     for key in ("backend", "prefer"):
         if any(override.startswith(f"hydra.launcher.{key}=") for override in hydra.overrides.hydra):
             raise UserError(f"hydra.launcher.{key}: joblib's launcher always uses processes of loky; leave it out.")
-    if hydra.launcher.get("n_jobs") == 0:
-        raise UserError("hydra.launcher.n_jobs=0: it is how many jobs run at once; -1: one a core.")
-    if hydra.sweeper.max_batch_size is not None and hydra.sweeper.max_batch_size < 1:
-        raise UserError(f"hydra.sweeper.max_batch_size={hydra.sweeper.max_batch_size}: it is at least 1, or null.")
+    n_jobs = hydra.launcher.get("n_jobs", 1)
+    if not isinstance(n_jobs, int) or n_jobs == 0 or (n_jobs < 0 and "Processes" in str(hydra.launcher._target_)):
+        raise UserError(f"hydra.launcher.n_jobs={n_jobs}: it is how many jobs run at once, 1 or more.")

@@ -176,9 +176,10 @@ def _check_node(path: str, node: DictConfig) -> None:
 
 def _check_directory(cfg: DictConfig, hydra: Any, overrides: list[str]) -> None:
     check_sweeper(hydra)
-    if hydra.mode == RunMode.RUN:
-        _check_tasks(cfg)
-    if hydra.mode == RunMode.MULTIRUN or not directory.is_main_process():
+    if hydra.mode == RunMode.MULTIRUN:
+        return
+    _check_tasks(cfg)
+    if not directory.is_main_process():
         return
     if cfg.run is None:
         raise UserError(f"run=null: a run has a name below {cfg.runs}/; without run= it is the time.")
@@ -186,7 +187,7 @@ def _check_directory(cfg: DictConfig, hydra: Any, overrides: list[str]) -> None:
     if not named and "LINEAGE_RUN" not in os.environ and _launched_from_outside():
         raise UserError("Several processes make one run: give it a name that all of them know, run=NAME.")
     folder = directory.folder_of(cfg)
-    if (folder / "sweep.json").exists():
+    if (folder / "sweep.jsonl").exists():
         raise UserError(f"{folder} is a sweep: continue it with -m, or choose another name for a run.")
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lineage.config.checks import check_nodes
@@ -19,7 +18,6 @@ from lineage.config.distillation import teacher_name
 from lineage.config.overrides import overridden_keys
 from lineage.errors import Finished, UserError
 from lineage.running import directory
-from lineage.sweeps.jobs import make_jobs
 from lineage.weights.preprocessing import LIBRARIES, weights_file
 
 # Data sets whose YAML may leave values null, and the functions, of modules without torch, that infer them.
@@ -53,9 +51,6 @@ def complete(cfg: DictConfig) -> DictConfig:
         _apply_pretrained_preprocessing(cfg)
     hydra: Any = HydraConfig.get()
     if hydra.job.config_name == "train":
-        if hydra.mode == RunMode.MULTIRUN:  # a job of a launcher that runs it in its own process
-            (job,) = make_jobs(directory.folder_of(cfg), [list(hydra.overrides.task)])
-            cfg.run = f"{cfg.run}/{job.folder.name}"
         _continue_earlier_run(cfg, inferred)
     return cfg
 

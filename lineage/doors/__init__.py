@@ -11,8 +11,6 @@ from typing import Any
 
 from hydra import version
 from hydra._internal.utils import _run_hydra, get_args_parser
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import lineage
@@ -20,7 +18,7 @@ from lineage.config import help, messages, schema  # noqa: F401  # schema: the t
 from lineage.config.checks import check_hydra_overrides
 from lineage.errors import Finished, UserError
 from lineage.running.directory import is_main_process
-from lineage.running.process import leave
+from lineage.running.process import end_by_signals, leave
 from lineage.streams import guard_streams
 from lineage.text import nearest
 
@@ -43,17 +41,13 @@ def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
         act = task
 
         @functools.wraps(task)
-        def job(cfg: DictConfig) -> float | None:
+        def job(cfg: DictConfig) -> None:
             try:
                 returned.append(act(cfg))
             except Finished as finished:
                 returned.append(finished.results)
             except Exception as error:
-                if HydraConfig.get().mode == RunMode.MULTIRUN:  # a sweep within this process goes on to the next job
-                    raise
                 raised.append(error)  # Hydra would print a line of its own
-            value = returned[-1] if returned else None
-            return value.get("val_top1") if isinstance(value, dict) else None
 
         os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises errors instead of printing them
         version.setbase("1.3")
@@ -103,6 +97,8 @@ def main(verb: str | None = None) -> None:
     words = sys.argv[1:]
     if verb is None:
         verb, *words = words or ["--help"]
+    if verb == "train" and not {"-m", "--multirun"} & set(words):  # a sweep passes signals on to its jobs
+        end_by_signals()
     with messages.for_people():
         verbs = [module.name for module in pkgutil.iter_modules(__path__)]
         if verb in ("-sc", "--shell-completion"):

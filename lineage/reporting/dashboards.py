@@ -176,7 +176,7 @@ class Wandb(WandbLogger):
             pattern = Path(folder) / "wandb" / "*run-*"
             print(f"wandb: no key on this machine, so the run stays offline; afterwards: wandb sync {pattern}")
         self.folder, self.sends_best = Path(folder), log_model == "best"
-        if (self.folder.parent / "sweep.json").exists():
+        if (self.folder.parent / "sweep.jsonl").exists():
             group = group or self.folder.parent.name
         super().__init__(
             project=project, entity=entity, name=name, group=group, tags=list(tags), job_type=job_type, notes=notes,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import sys
 import time
@@ -12,9 +13,12 @@ from pathlib import Path
 import yaml
 
 from lineage.errors import UserError
-from lineage.files import read_json, read_text, write_whole
+from lineage.files import cannot_write, read_text, reason, write_whole
 from lineage.running.directory import is_finished
+from lineage.sweeps.strategies import State
 from lineage.text import nearest
+
+HISTORY = "sweep.jsonl"  # what a sweep asked for and was told, a line an event
 
 # Keys that do not make another job: its name, and where it runs.
 NOT_IN_NAME = ("run", "runs", "trainer", "logger", "hydra", "datamodule.root", "datamodule.workers")
@@ -23,7 +27,7 @@ NAMED_BY_ROOT = ("datamodule=imagefolder", "datamodule=packed")  # another root 
 
 @dataclass(frozen=True)
 class Job:
-    """One point of the grid: its number, the overrides of its command, and its directory."""
+    """A point that a sweep asked for: its number, the overrides of its command, and its directory."""
 
     number: int
     overrides: list[str]
@@ -50,14 +54,25 @@ def _is_left_out(key: str) -> bool:
     return key in NOT_IN_NAME or key.split(".")[0].split("/")[0] in NOT_IN_NAME
 
 
-def make_jobs(sweep: Path, points: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
-    """The jobs of a grid's points, numbered from `first` + 1 on.
+def make_jobs(
+    sweep: Path,
+    points: Sequence[Sequence[str]],
+    known: Sequence[Job] | None = None,
+    shared: Collection[str] | None = None,
+    first: int = 0,
+) -> list[Job]:
+    """The jobs of points, numbered from `first` + 1 on.
 
     They are named by the overrides that not all have. A job that the sweep has already keeps its name, and where
     another one has it, all overrides are in the name.
+
+    Args:
+        known: the jobs that the sweep has; None: those of its history.
+        shared: the overrides that all have; None: of these points.
     """
-    earlier = {job_name(job.overrides): job.folder for job in load_jobs(sweep)}
-    shared = set.intersection(*map(set, points)) if len(points) > 1 else set[str]()
+    earlier = {job_name(job.overrides): job.folder for job in (load_jobs(sweep) if known is None else known)}
+    if shared is None:
+        shared = set.intersection(*map(set, points)) if len(points) > 1 else set[str]()
     jobs = []
     for number, point in enumerate(points, start=first + 1):
         whole, short = job_name(point), sweep / job_name(point, shared)
@@ -114,22 +129,56 @@ def check_distinct(jobs: Sequence[Job]) -> None:
             )
 
 
-def save_jobs(sweep: Path, jobs: Sequence[Job]) -> None:
-    """Write sweep.json, names and overrides by number: for the ranking, and for run=SWEEP/NUMBER."""
+Event = Job | tuple[int, State]  # a job that was asked for; the number of one and what became of it
+
+
+def save_history(sweep: Path, events: Sequence[Event]) -> None:
+    """Write the history of a sweep anew."""
     sweep.mkdir(parents=True, exist_ok=True)
-    entries = [{"job": job.folder.name, "words": job.overrides} for job in jobs]
-    write_whole(sweep / "sweep.json", json.dumps(entries, indent=1) + "\n")
+    write_whole(sweep / HISTORY, "".join(map(_line_of, events)))
+
+
+def append(sweep: Path, event: Event) -> None:
+    """Add an event to the history. Raises UserError: it cannot be written."""
+    try:
+        with open(sweep / HISTORY, "a", encoding="utf-8") as file:
+            file.write(_line_of(event))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(cannot_write(sweep / HISTORY, error)) from error
+
+
+def _line_of(event: Event) -> str:
+    if isinstance(event, Job):
+        return json.dumps({"job": event.folder.name, "words": event.overrides}) + "\n"
+    return json.dumps({"told": event[0], "state": event[1]}) + "\n"
+
+
+def read_history(sweep: Path) -> list[Event]:
+    """What a sweep asked for and was told, in this order. Raises UserError: the file is damaged."""
+    events: list[Event] = []
+    number = 0
+    try:
+        for line in read_text(sweep / HISTORY, limit=2**30).splitlines(keepends=True):
+            if not line.endswith("\n"):
+                break  # a kill cut it
+            event = json.loads(line)
+            if "told" in event:
+                events.append((int(event["told"]), event["state"]))
+            else:
+                number += 1
+                events.append(Job(number, list(map(str, event["words"])), sweep / Path(event["job"]).name))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UserError(f"{sweep / HISTORY} is damaged ({reason(error)}): it decides what the sweep does.") from error
+    return events
 
 
 def load_jobs(sweep: Path) -> list[Job]:
-    """The jobs of a sweep. Raises UserError: sweep.json is damaged."""
-    try:
-        entries = read_json(sweep / "sweep.json")
-        return [Job(i, list(map(str, e["words"])), sweep / Path(e["job"]).name) for i, e in enumerate(entries, start=1)]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{sweep}/sweep.json is damaged: the command of the sweep writes it again.") from error
+    """The jobs of a sweep, by number. Raises UserError: its history is damaged."""
+    return [event for event in read_history(sweep) if isinstance(event, Job)]
 
 
 def find_run(runs: Path, name: str, key: str = "run", without: Path | None = None) -> Path:

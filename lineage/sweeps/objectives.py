@@ -1,6 +1,7 @@
 """What a search tries to raise or to lower: numbers of results.json, and the reward of accuracy at a cost."""
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,6 +63,16 @@ class Objectives:
                 value *= (results["macs"] / self.target_macs) ** EXPONENT
             found.append(float(value) if math.isfinite(value) else failed)
         return tuple(found)
+
+    def order(self, results: Mapping[str, Any]) -> list[float]:
+        """What sorts the results of jobs, best first: by the first objective, then by the next."""
+        signs = (-1 if direction == "maximize" else 1 for direction in self.directions)
+        return [sign * value for sign, value in zip(signs, self.values(results), strict=True)]
+
+    def front(self, jobs: Sequence[Mapping[str, Any]]) -> list[bool]:
+        """For the results of each job, whether none is better in one objective and as good in the others: Pareto's."""
+        orders = [self.order(results) for results in jobs]
+        return [not any(o != own and all(map(operator.le, o, own)) for o in orders) for own in orders]
 
 
 def _listed(names: str | Sequence[str] | None) -> list[str]:

@@ -8,32 +8,41 @@ from typing import Any
 from lineage.files import is_in_use, write_csv
 from lineage.reporting.screen import console, show_table
 from lineage.running.directory import load_results
-from lineage.sweeps.jobs import Job, is_done, load_jobs
+from lineage.sweeps.jobs import Job, is_done, read_history
+from lineage.sweeps.objectives import Objectives
 
 NUMBERS = ("val_top1", "test_top1", "test_top5", "test_loss", "parameters", "macs", "seconds")  # of ranking.csv
+SHOWN = 100  # rows on the screen
 VARIED = ("seed", "datamodule.fold")  # keys over which means are taken
 
 
-def show_ranking(sweep: Path, runs: Path, stopped: bool = False) -> bool:
-    """Print the tables of all jobs of a sweep, best first, and the missing ones; returns whether none is missing.
+def show_ranking(sweep: Path, runs: Path, objectives: Objectives | None = None, stopped: bool = False) -> bool:
+    """Print the tables of all jobs of a sweep, best first, and the missing ones; returns whether the sweep has ended.
 
     Args:
+        objectives: of a search, which goes on when jobs fail; None: a grid.
         stopped: whether the sweep was left before its last job.
     """
-    jobs = load_jobs(sweep)
+    history = read_history(sweep)
+    jobs = [event for event in history if isinstance(event, Job)]
+    pruned = {event[0] for event in history if not isinstance(event, Job) and event[1] == "pruned"}
     done = [(job, load_results(job.folder)) for job in jobs if is_done(job)]
-    missing = [job for job in jobs if not is_done(job)]
-    ranked = sorted(done, key=lambda entry: -_top1(entry[1]))
+    missing = [job for job in jobs if not is_done(job) and job.number not in pruned]
+    ranked = sorted(done, key=lambda entry: objectives.order(entry[1]) if objectives else -_top1(entry[1]))
     screen = console()
     screen.print()
-    show_table(screen, ("", "val top-1", "test top-1", "test loss", "seconds", "no.", "job"), ranking(ranked))
+    show_table(screen, ("", "val top-1", "test top-1", "test loss", "seconds", "no.", "job"), ranking(ranked[:SHOWN]))
+    if len(ranked) > SHOWN:
+        screen.print(f"and {len(ranked) - SHOWN:,} more")
     groups = by_seed(done)
-    if len(groups) < len(done):
+    if len(groups) < len(done) and objectives is None:
         screen.print()
         show_table(screen, ("", "val top-1", "test top-1", "test loss", "runs", "jobs"), means_over_seeds(groups))
     if ranked:
         write_ranking(sweep / "ranking.csv", ranked)
         screen.print(f"\n{sweep}/ranking.csv", soft_wrap=True)
+    if pruned:
+        screen.print(f"ended early: {', '.join(map(str, sorted(pruned)))}", soft_wrap=True, highlight=False)
     for job in missing:
         log = job.folder / "train.log"
         timed_out = log.exists() and " Stopped by " in "".join(log.read_text().splitlines()[-1:])  # by trainer.max_time
@@ -41,9 +50,9 @@ def show_ranking(sweep: Path, runs: Path, stopped: bool = False) -> bool:
         line = f"{how}: {job.number} {job.folder.name}{f', see {log}' if log.exists() else ''}"
         screen.print(line, style="red", soft_wrap=True, highlight=False)
     name = sweep.relative_to(runs) if sweep.is_relative_to(runs) else sweep
-    if missing:
+    if missing and (stopped or objectives is None):
         screen.print(f"The same command with run={name} runs what is missing.", soft_wrap=True, highlight=False)
-    return not missing
+    return bool(ranked) if objectives else not missing
 
 
 def _top1(results: dict[str, Any]) -> float:

@@ -8,6 +8,7 @@ from random import Random
 
 from hydra.core.override_parser.types import IntervalSweep, Override
 
+from lineage.archs import genotype
 from lineage.errors import UserError
 from lineage.sweeps.strategies import Point
 
@@ -61,8 +62,6 @@ class Space:
             key, value = override.get_key_element(), override.value()
             found = CELLS.fullmatch(value) if isinstance(value, str) else None
             if found:
-                from lineage.archs import genotype
-
                 blocks = int(found[1])
                 names = [f"{key}[{i}]" for i in range(10 * blocks)]
                 each = zip(names, genotype.options(blocks), strict=True)
@@ -87,13 +86,17 @@ class Space:
 
     def point(self, values: Sequence[str]) -> Point:
         """The words for a value of each dimension."""
-        from lineage.archs import genotype
-
         rest, words = list(values), []
         for key, blocks, own in self.keys:
             mine, rest = rest[: len(own)], rest[len(own) :]
             words.append(f"{key}={genotype.word(mine) if blocks else mine[0]}")
         return tuple(words)
+
+    def ends(self, index: int) -> list[str]:
+        """The first value of each dimension, by index 0, or the last, by -1."""
+        return [
+            each.options[index] if each.options else each.word((each.low, each.high)[index]) for each in self.dimensions
+        ]
 
     def draw(self, random: Random) -> list[str]:
         """A value of each dimension, at random."""

@@ -89,7 +89,7 @@ def test_wandb_is_offline_without_a_key(tmp_path):
 
 def test_wandb_groups_a_sweep_and_follows_its_agent(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_ID", "of-the-agent")
-    (tmp_path / "sweep.json").touch()
+    (tmp_path / "sweep.jsonl").touch()
     rest = dict.fromkeys(("entity", "group", "job_type", "notes"))
     logger = Wandb(str(tmp_path / "job"), "lineage", name="job", tags=[], log_model="none", **rest)
     assert logger.version == "of-the-agent" and logger._wandb_init["group"] == tmp_path.name

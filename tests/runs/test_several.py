@@ -172,7 +172,7 @@ def test_a_job_ends_with_its_sweep_and_equals_a_lone_run(tmp_path):
     assert all(is_gone(pid) for pid in job)
     assert "Stopped by SIGTERM" in next(folder.glob("*/train.log")).read_text()
     finished(tmp_path, "train", *both)
-    jobs = json.loads((folder / "sweep.json").read_text())
+    jobs = json.loads((folder / "sweep.jsonl").read_text())
     assert [job["words"][0] for job in jobs] == ["seed=0", "seed=1"]
     finished(tmp_path, "train", *words, "run=lone")
     assert_same_run(tmp_path / "runs" / "lone", folder / jobs[0]["job"])

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
+from lineage.errors import UserError
+
+Count = Annotated[int, "x >= 1"]
+State = Literal["finished", "failed", "pruned"]
 Point = tuple[str, ...]  # the words of a job that the strategy has chosen: recipe.lr=0.1
 
 
@@ -17,7 +21,7 @@ class Outcome:
     """
 
     values: tuple[float, ...]
-    state: Literal["finished", "failed", "pruned"] = "finished"
+    state: State = "finished"
 
 
 class Strategy(Protocol):
@@ -29,4 +33,21 @@ class Strategy(Protocol):
 
     def tell(self, point: Point, outcome: Outcome) -> None:
         """The outcome of a point, once for each time that it was asked for."""
+        ...
+
+
+def check_maximises_one(directions: Sequence[str]) -> None:
+    """Raise UserError unless the search has one objective, which it maximises."""
+    if list(directions) != ["maximize"]:
+        raise UserError(
+            "This search maximises one objective: hydra.sweeper.maximise=val_top1 hydra.sweeper.minimise=null."
+        )
+
+
+@runtime_checkable
+class Prunes(Strategy, Protocol):
+    """A strategy that also ends jobs early."""
+
+    def report(self, point: Point, epoch: int, value: float) -> bool:
+        """The first objective of a job after an epoch; whether the job ends now. Called for each epoch in its order."""
         ...

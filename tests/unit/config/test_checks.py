@@ -156,7 +156,7 @@ MISTAKES = {
     "run=null": "a run has a name", "-m run=a,b": "run: a sweep has one", "-m runs=a,b": "runs: a sweep has one",
     "-m hydra/launcher=joblib hydra.launcher.n_jobs=0 seed=0,1": "n_jobs=0",
     "-m hydra/launcher=joblib hydra.launcher.prefer=threads seed=0,1": "hydra.launcher.prefer",
-    "-m hydra.sweeper.max_batch_size=0 seed=0,1": "max_batch_size=0", "recipe.lr=0.1,-1 -m seed=0": "recipe.lr=-1",
+    "-m hydra.launcher.n_jobs=0 seed=0,1": "n_jobs=0", "recipe.lr=0.1,-1 -m seed=0": "recipe.lr=-1",
     "-m hydra/sweeper=basic seed=0,1": "leave it out", "-m --cfg job": "Only one of --run",
     "--resolve": "--cfg or --help", "--shell-completion": "install", "runs=": "it is a place",
     # Hydra's keys that do nothing here
@@ -203,7 +203,7 @@ def test_a_mistake_is_one_line(words, hint, checked, tmp_path):
     assert hint in error_message(checked(*words.split())) and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("file", "words"), [("sweep.json", ()), ("config.yaml", ("-m", "seed=0,1"))])
+@pytest.mark.parametrize(("file", "words"), [("sweep.jsonl", ()), ("config.yaml", ("-m", "seed=0,1"))])
 def test_a_run_is_no_sweep(file, words, checked, tmp_path):
     (tmp_path / "runs" / "x").mkdir(parents=True)
     (tmp_path / "runs" / "x" / file).write_text("[]")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lineage.errors import UserError
-from lineage.sweeps.jobs import check_distinct, find_run, make_jobs, save_jobs
+from lineage.sweeps.jobs import check_distinct, find_run, make_jobs, save_history
 from lineage.sweeps.ranking import by_seed, means_over_seeds, show_ranking
 
 TOP1 = {"recipe=wrn": (0.5, 0.7), "recipe=rsb_a2": (0.9, 0.9)}
@@ -16,7 +16,7 @@ JOBS = {(recipe, f"seed={seed}"): top1 for recipe, values in TOP1.items() for se
 def finished(folder, results):
     sweep = folder / "grid"
     jobs = make_jobs(sweep, list(results))
-    save_jobs(sweep, jobs)
+    save_history(sweep, jobs)
     for job, top1 in zip(jobs, results.values(), strict=True):
         job.folder.mkdir()
         found = {"val_top1": top1, "test_top1": top1 - 0.1, "test_loss": 1.0, "seconds": 3.0}
@@ -60,7 +60,7 @@ def test_a_sweep_over_seeds_ends_in_their_means(tmp_path, capsys):
 def test_jobs_are_named_by_what_differs_and_keep_their_names(tmp_path):
     def names(*points: str) -> list[str]:
         jobs = make_jobs(tmp_path, [point.split() for point in points])
-        save_jobs(tmp_path, jobs)
+        save_history(tmp_path, jobs)
         for job in jobs:
             job.folder.mkdir(exist_ok=True)
             (job.folder / "overrides.yaml").write_text(json.dumps([*job.overrides, "run=x"]))
@@ -96,7 +96,7 @@ def test_jobs_of_one_directory_are_refused(tmp_path):
 def test_a_job_that_its_time_stopped_has_not_failed(tmp_path, capsys):
     sweep = tmp_path / "grid"
     (job,) = make_jobs(sweep, [["seed=0"]])
-    save_jobs(sweep, [job])
+    save_history(sweep, [job])
     job.folder.mkdir()
     stopped = "2026-11-28 begun\n2026-11-28 Stopped by trainer.max_time=00:00:10:00 at step 3, saved.\n"
     (job.folder / "train.log").write_text(stopped)
