@@ -16,19 +16,8 @@ from runs.states import SHORT, rows, saved
 from lineage.running.checkpoints import read
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 900 kB, as root can make one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", str(disk)], capture_output=True)
-    if made.returncode:
-        pytest.skip("a small file system cannot be made here")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
 @pytest.mark.xdist_group("trained")
+@pytest.mark.parametrize("small_disk", ["900k"], indirect=True)
 def test_a_full_disk(tmp_path, small_disk, trained):
     words, whole = (*SHORT, f"runs={small_disk}", "trainer.checkpoint_steps=9"), trained / "runs" / "short"
     filler = small_disk / "filler"

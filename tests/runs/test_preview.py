@@ -66,13 +66,12 @@ def test_preview_shows_what_training_uses(recipe):
 def test_command(tmp_path):
     write_folders(tmp_path / "data", count=12)
     words = ["datamodule=imagefolder", f"datamodule.root={tmp_path}/data", "datamodule.workers=1", "images=5"]
-    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    out = finished(tmp_path, "preview", *SMALL, *shortened("deit"), *words, **cache).stdout
+    out = finished(tmp_path, "preview", *SMALL, *shortened("deit"), *words).stdout
     for text in ("24 train, 24 validation", "50x40 to 56x46", "the config says", "erasing_prob=0.25", "ant", "bee"):
         assert text in out, text
     with Image.open(tmp_path / "previews" / "imagefolder-deit.png") as picture:
         assert picture.size[0] > 4 * 2 * contact_sheet.CELL and len(picture.convert("RGB").getcolors(10**6) or ()) > 50
-    assert {path.name for path in tmp_path.iterdir()} == {"data", "cache", "previews"}
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "previews"}
 
 
 def test_sizes_and_names(tmp_path):

@@ -1,7 +1,7 @@
 """Recipes on a folder of images, end to end: train, kill, resume, evaluate."""
 
 import pytest
-from doors import command, results
+from doors import finished, results
 from runs.pictures import write_folders
 from short import RECIPES, arch_of, shortened
 
@@ -24,19 +24,14 @@ def words_of(recipe: str, root) -> list[str]:
 def test_a_recipe_on_a_folder(tmp_path, recipe):
     write_folders(tmp_path / "data", count=6)
     words = words_of(recipe, tmp_path / "data")
-    done = command(tmp_path, "train", *words, "run=whole")
-    assert done.returncode == 0, done.stderr
-    whole = tmp_path / "runs" / "whole"
-    found = results(whole)
+    finished(tmp_path, "train", *words, "run=whole")
+    loss = results(tmp_path / "runs" / "whole")["test_loss"]
 
     # as after a kill at the end of the first epoch
-    done = command(tmp_path, "train", *words, "run=half", "trainer.max_epochs=1")
-    assert done.returncode == 0, done.stderr
+    finished(tmp_path, "train", *words, "run=half", "trainer.max_epochs=1")
     (tmp_path / "runs" / "half" / "results.json").unlink()
-    done = command(tmp_path, "train", *words, "run=half")
-    assert done.returncode == 0 and "continues" in done.stdout, done.stderr
-    assert results(tmp_path / "runs" / "half")["test_loss"] == found["test_loss"]
+    assert "continues" in finished(tmp_path, "train", *words, "run=half").stdout
+    assert results(tmp_path / "runs" / "half")["test_loss"] == loss
 
-    evaluated = command(tmp_path, "evaluate", "run=whole", "trainer=cpu", "crop=0.9")
-    again = command(tmp_path, "evaluate", "run=whole", "trainer=cpu")
-    assert evaluated.returncode == 0 and again.table["test_loss"] == f"{found['test_loss']:.6f}", again.stderr
+    finished(tmp_path, "evaluate", "run=whole", "trainer=cpu", "crop=0.9")
+    assert finished(tmp_path, "evaluate", "run=whole", "trainer=cpu").table["test_loss"] == f"{loss:.6f}"

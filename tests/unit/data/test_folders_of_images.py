@@ -29,11 +29,6 @@ from lineage.sweeps.jobs import job_name
 FIRST = ["n01440764", "n01443537", "n01484850"]  # tench, goldfish, great white shark
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def draw(root: Path, *names: str, size: tuple[int, int] | None = None, level: int = 0) -> Path:
     """Grey pictures of several sizes, or of one `size` (width, height), in folders that were changed long ago."""
     for i, name in enumerate(names):
@@ -84,16 +79,10 @@ def test_usual_names_of_splits(tmp_path, splits, words, expected, one_set):
 
 SPLITS_OF_PEOPLE = {  # A: of two classes; B: of one; /: images in no class folder; sizes and a note
     "training_set/A test_set/A": ([9, 1, 10], "train is training_set, test is test_set"),
-    "seg_train/seg_train/A seg_test/seg_test/A seg_pred/seg_pred/": (
-        [9, 1, 10],
-        "not read: seg_pred",
-    ),
+    "seg_train/seg_train/A seg_test/seg_test/A seg_pred/seg_pred/": ([9, 1, 10], "not read: seg_pred"),
     "train2017/A val2017/A": ([10, 10, 10], "train is train2017, val is val2017"),
     "Train_png/A Test_png/A": ([9, 1, 10], "train is Train_png, test is Test_png"),
-    "TrainSet/A validation-images/A my-test-images/A": (
-        [10, 10, 10],
-        "val is validation-images, test is my-test",
-    ),
+    "TrainSet/A validation-images/A my-test-images/A": ([10, 10, 10], "val is validation-images, test is my-test"),
     "trainset/A devset/B": ([10, 5, 5], "val is devset"),
     "train/train/A test/test/A": ([9, 1, 10], "train is train/train, test is test/test"),
     "train/A train_aug/A test/A": ([9, 1, 10], "not read: train_aug"),
@@ -269,11 +258,6 @@ def test_an_evaluation_of_the_images_of_the_training_tests_those_that_were_held_
     (tmp_path / "data").rename(tmp_path / "moved")
     again = evaluated(tmp_path / "moved", ["ant", "bee"], trained.digest, val_size=trained.val_size)
     assert torch.equal(again.test.samples, trained.test.samples) and len(again.test) == 2
-
-
-def test_a_class_may_be_called_like_a_split(tmp_path):
-    datamodule = loaded("imagefolder", draw(tmp_path / "vehicles", *classes(4, "bus", "car", "train")))
-    assert datamodule.class_names() == ["bus", "car", "train"]
 
 
 @pytest.mark.parametrize(

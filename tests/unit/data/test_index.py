@@ -21,12 +21,6 @@ from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.parallel import parallel_map
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def make(root: Path, *names: str) -> Path:
     """Empty files, in folders that were changed long ago."""
     for name in names:

@@ -20,6 +20,7 @@ import pytest
 import torch
 from conftest import composed
 from hydra.utils import instantiate
+from photographs import encoded
 from PIL import Image
 
 from lineage.datamodules.errors import DataError
@@ -41,27 +42,13 @@ THREE = KEEP._replace(images_per_shard=3)
 def small(tmp_path_factory):
     """A packing that is only read."""
     tmp_path = tmp_path_factory.mktemp("small")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        packed(folder(tmp_path / "data"), tmp_path / "out")
+    packed(folder(tmp_path / "data"), tmp_path / "out")
     return tmp_path / "out"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def picture(height: int = 40, width: int = 60) -> Image.Image:
     small = Image.fromarray(RNG.integers(0, 256, (5, 6, 3), dtype=numpy.uint8))
     return small.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def rotated(image: Image.Image) -> bytes:

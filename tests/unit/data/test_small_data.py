@@ -1,6 +1,5 @@
 """SVHN, synthetic images, and sets of the Hugging Face Hub, from small files made here."""
 
-import io
 import pickle
 import sys
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 import torchvision
 from data_sets import loaded, sizes
+from photographs import encoded
 from PIL import Image
 from scipy.io import savemat
 
@@ -101,17 +101,14 @@ def test_synthetic_images_are_a_function_of_the_sample(monkeypatch):
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def package():
     datasets = pytest.importorskip("datasets", reason="pip install datasets")
     datasets.disable_progress_bars()
     return datasets
 
 
 def picture(i: int, size: tuple[int, int]) -> dict:
-    file = io.BytesIO()
-    Image.new("RGB", size, (i, 10, 20)).save(file, "PNG")
-    return {"bytes": file.getvalue(), "path": None}
+    return {"bytes": encoded(Image.new("RGB", size, (i, 10, 20)), "PNG"), "path": None}
 
 
 def table(package, count: int, labels, kind=None, size=None, **more):
@@ -188,11 +185,7 @@ def test_statistics_are_cached_until_the_data_set_changes(package, tmp_path, mon
 
 def test_a_copy_of_a_set_is_the_same_set(package, tmp_path):
     """A run can be resumed with it on another machine, where the package's fingerprint differs."""
-    tables = [
-        table(package, 12, ["a", "b"] * 6),
-        table(package, 12, ["a", "b"] * 6),
-        table(package, 12, ["b", "a"] * 6),
-    ]
+    tables = [table(package, 12, labels * 6) for labels in (["a", "b"], ["a", "b"], ["b", "a"])]
     names = [saved(package, tmp_path / str(i), train=one) for i, one in enumerate(tables)]
     state = loaded("huggingface", names[0]).state_dict()
     loaded("huggingface", names[1]).load_state_dict(state)

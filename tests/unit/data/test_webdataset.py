@@ -8,10 +8,10 @@ import tarfile
 import fsspec
 import numpy
 import pytest
-from doors import command, results
+from doors import finished, results
+from photographs import encoded
 from PIL import Image
-from unit.data.test_shards import cache as cache  # a fixture
-from unit.data.test_shards import encoded, opened
+from unit.data.test_shards import opened
 from unit.data.test_shards import picture as smooth_picture
 
 from lineage.datamodules.errors import DataError
@@ -207,11 +207,10 @@ def test_they_are_trained_on_and_packed(tmp_path):
         "recipe.test_res=32 recipe.batch_size=10 recipe.epochs=1 recipe.decay_epochs=[1] trainer=cpu logger=csv".split()
     )
     for workers in (0, 2):
-        done = command(tmp_path, "train", *words, f"datamodule.workers={workers}", f"run={workers}")
-        assert done.returncode == 0 and "20 train, 6 validation, 4 test" in done.stdout, done.stderr
+        done = finished(tmp_path, "train", *words, f"datamodule.workers={workers}", f"run={workers}")
+        assert "20 train, 6 validation, 4 test" in done.stdout
     losses = [results(tmp_path / "runs" / str(workers))["test_loss"] for workers in (0, 2)]
     assert losses[0] == losses[1]
-    prepare = ("prepare", "datamodule=packed", "datamodule.root=tars", "out=out", "max_size=36")
-    done = command(tmp_path, *prepare)
-    assert done.returncode == 0 and "20 train, 4 test, 6 val" in done.stdout, done.stderr
+    done = finished(tmp_path, "prepare", "datamodule=packed", "datamodule.root=tars", "out=out", "max_size=36")
+    assert "20 train, 4 test, 6 val" in done.stdout
     assert opened("packed", tmp_path / "out").train.labels.bincount().tolist() == [10, 10]
