@@ -97,9 +97,7 @@ SETTINGS: list[tuple[str, str, dict]] = [
 ]
 
 # Comparisons that are not in the table.
-MORE: list[tuple[str, str, str]] = [
-    ("resnet50 arch.stride_in_1x1=true", "pytorchcv", "resnet50"),
-]
+MORE: list[tuple[str, str, str]] = [("resnet50 arch.stride_in_1x1=true", "pytorchcv", "resnet50")]
 
 
 def cases() -> list[Case]:

@@ -40,9 +40,7 @@ def run(cfg: DictConfig) -> None:
     if cfg.to == "timm" and cfg.run is not None and is_finished(run_folder := Path(cfg.pretrained).parents[1]):
         files = RunFiles(str(cfg.run), run_folder)
         write_whole(
-            Path(cfg.output) / "README.md",
-            model_card(files, labels, expected(files.results)),
-            "choose output=PATH",
+            Path(cfg.output) / "README.md", model_card(files, labels, expected(files.results)), "choose output=PATH"
         )
     rows = {
         "weights": str(cfg.pretrained),

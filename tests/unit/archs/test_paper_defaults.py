@@ -7,16 +7,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from lineage.archs import (
-    catalogue,
-    densenet,
-    efficientnet,
-    nasnet,
-    preact_resnet,
-    resnet,
-    resnext,
-    vgg,
-)
+from lineage.archs import catalogue, densenet, efficientnet, nasnet, preact_resnet, resnet, resnext, vgg
 
 TABLES = {
     resnet.ResNet: resnet.VARIANTS | resnext.VARIANTS,
