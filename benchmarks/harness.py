@@ -59,23 +59,22 @@ def in_turns(
 
 
 def compare(
-    rounds: int, measure: Callable[[Any], float] = seconds, warm_up: bool = True, **works: Callable[[], Any] | None
+    rounds: int, measure: Callable[[Any], float] = seconds, warm_up: bool = True, **works: Callable[[], Any]
 ) -> None:
     """Time works in turns, and print their medians and ratios.
 
     Args:
         measure: runs a work and returns its time.
         warm_up: whether to run each once before.
-        works: by name; None: its library is not installed.
+        works: by name.
     """
-    present = {name: work for name, work in works.items() if work is not None}
-    for work in present.values() if warm_up else ():
+    for work in works.values() if warm_up else ():
         work()
-    medians, ratios = in_turns(rounds, present, measure)
+    medians, ratios = in_turns(rounds, works, measure)
     for name, median in medians.items():
         print(f"  {name:28s} {median:8.4f} s")
     for name, (middle, least, most) in ratios.items():
-        print(f"  {next(iter(present))} / {name}: {middle:.3f}  ({least:.3f} to {most:.3f})")
+        print(f"  {next(iter(works))} / {name}: {middle:.3f}  ({least:.3f} to {most:.3f})")
 
 
 def command(description: str | None, *benchmarks: Callable[..., None], rounds: int, threads: int | None = 1) -> None:

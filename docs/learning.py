@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 from lineage.analysis import charts
+from lineage.analysis.pages.run_files import RunFiles
 
 TITLE = "top-1 of the validation images: mean, lowest and highest of the seeds"
 RESULTS = Path(__file__).parent / "results"
@@ -24,9 +25,8 @@ def collect(sweeps: list[str], file: Path) -> None:
         for sweep in map(Path, sweeps):
             name = sweep.name.partition("_")[2] or sweep.name
             for seed, metrics in enumerate(sorted(sweep.glob("*/metrics.csv"))):
-                with open(metrics) as lines:
-                    rows = [row for row in csv.DictReader(lines) if row["epoch"] and row["val_top1"]]
-                writer.writerows([name, seed, row["epoch"], round(float(row["val_top1"]), 4)] for row in rows)
+                curve = RunFiles(name, metrics.parent).curve("val_top1")
+                writer.writerows([name, seed, int(epoch), round(top1, 4)] for epoch, (top1,) in curve.items())
 
 
 def read(file: Path) -> charts.Curves:
