@@ -2,75 +2,54 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lineage.errors import UserError
+from lineage.rules import broken_rule
 from lineage.running import directory
 from lineage.text import as_yaml
 from lineage.weights.preprocessing import LIBRARIES, weights_file
 
+RULES = Path(__file__).with_name("rules.yaml")
+
+
+class Group(dict[str, Any]):
+    """The values of a group as attributes; None for a key that its class lacks."""
+
+    __getattr__ = dict.get
+
 
 def check_combinations(cfg: DictConfig) -> None:
     """Refuse values that are valid alone, but not together. Raises UserError."""
-    data, recipe, trainer = cfg.datamodule, cfg.recipe, cfg.trainer
-    for name in ("mean", "std"):
-        values = data.get(name)
-        if values is not None and data.get("channels") is not None and len(values) != data.channels:
-            raise UserError(f"datamodule.{name}={as_yaml(list(values))}: it needs {data.channels}, one a channel.")
-    answers = cfg.arch.get("num_classes")
-    if answers is not None and data.get("num_classes") is not None and answers < data.num_classes:
-        raise UserError(f"arch.num_classes={answers}: the data have {data.num_classes}.")
-    folds, fold = data.get("folds"), data.get("fold")
-    if (folds is None) != (fold is None) or (folds is not None and (fold >= folds or data.val_size is not None)):
-        raise UserError(f"datamodule.folds={folds}, fold={fold}: both, as 5 and 0 to 4, without datamodule.val_size.")
-    takes = cfg.arch.get("in_channels")
-    if takes is not None and data.get("channels") is not None and takes != data.channels:
-        raise UserError(f"arch.in_channels={takes}: the images have {data.channels}.")
-    side = data.get("resolution") or recipe.train_res
-    if recipe.crop_padding >= side:
-        raise UserError(f"recipe.crop_padding={recipe.crop_padding}: it is less than the image's {side} pixels.")
-    if recipe.cutout >= 2 * side:
-        raise UserError(f"recipe.cutout={recipe.cutout}: at any position it covers the image's {side} pixels.")
-    epochs = recipe.epochs + recipe.cooldown_epochs
-    if trainer.get("max_epochs") is not None and trainer.max_epochs > epochs:
-        raise UserError(f"trainer.max_epochs={trainer.max_epochs}: recipe.epochs={epochs} are all.")
-    if trainer.get("max_time") is not None and not re.fullmatch(r"(\d+:){0,3}\d+", str(trainer.max_time)):
+    names = ("arch", "datamodule", "recipe", "trainer")
+    groups: Any = {name: Group(OmegaConf.to_container(cfg[name], resolve=True)) for name in names}  # type: ignore[arg-type]
+    recipe, trainer = groups["recipe"], groups["trainer"]
+    side, epochs = groups["datamodule"].resolution or recipe.train_res, recipe.epochs + recipe.cooldown_epochs
+    derived = {"side": side, "epochs": epochs, "epochs_now": min(trainer.max_epochs or epochs, epochs)}
+    if wrong := broken_rule(RULES, {**groups, **derived, "test_weights": cfg.get("test_weights")}):
+        raise UserError(wrong)
+    if trainer.max_time is not None and not re.fullmatch(r"(\d+:){0,3}\d+", str(trainer.max_time)):
         raise UserError(
             f"trainer.max_time={trainer.max_time}: it is DD:HH:MM:SS, 00:11:50:00 for ten minutes less than 12 hours."
-        )
-    if recipe.schedule == "plateau" and trainer.get("limit_val_batches") == 0:
-        raise UserError("recipe.schedule=plateau: it waits for validation, and trainer.limit_val_batches=0 has none.")
-    if recipe.schedule == "plateau" and trainer.get("check_val_every_n_epoch", 1) != 1:
-        raise UserError("recipe.schedule=plateau: it counts epochs by validations; trainer.check_val_every_n_epoch=1.")
-    if trainer.get("compile") in ("reduce-overhead", "max-autotune"):
-        raise UserError(
-            f"trainer.compile={trainer.compile}: its CUDA graphs reuse the memory of accumulated gradients (pytorch "
-            "issues 169545, 96693). Say true or max-autotune-no-cudagraphs; for CUDA graphs, trainer.graph."
         )
     project = str((cfg.get("logger") or {}).get("wandb", {}).get("project", ""))
     if len(project) > 128 or set(project) & set("/\\#?%:"):
         raise UserError(f"logger.wandb.project={as_yaml(project)}: up to 128 characters, without / \\ # ? % and :.")
-    if cfg.get("test_weights") == "best" and trainer.get("limit_val_batches") == 0:
-        raise UserError("test_weights=best: without validation (trainer.limit_val_batches=0) no epoch is the best.")
-    every, most = trainer.get("check_val_every_n_epoch", 1), min(trainer.get("max_epochs") or epochs, epochs)
-    if cfg.get("test_weights") == "best" and every > most:
-        raise UserError(f"test_weights=best: of {most} epochs trainer.check_val_every_n_epoch={every} validates none.")
     for name, node in (cfg.get("callbacks") or {}).items():
         if str(node._target_).endswith(".EarlyStopping"):
-            _check_early_stopping(f"callbacks.{name}", node)
-            if str(node.get("monitor", "")).startswith("val_") and trainer.get("limit_val_batches") == 0:
-                raise UserError(
-                    f"callbacks.{name}.monitor={node.monitor}: trainer.limit_val_batches=0 validates nothing."
-                )
+            _check_early_stopping(f"callbacks.{name}", node, trainer.limit_val_batches)
     _check_pretrained(cfg)
 
 
-def _check_early_stopping(path: str, node: DictConfig) -> None:
+def _check_early_stopping(path: str, node: DictConfig, limit_val_batches: float | None) -> None:
     if node.get("mode", "min") not in ("min", "max"):
         raise UserError(f"{path}.mode={node.mode}: it is max, of an accuracy, or min, of a loss.")
     if node.get("patience", 3) < 0:
         raise UserError(f"{path}.patience={node.patience}: it is 0 epochs or more.")
+    if str(node.get("monitor", "")).startswith("val_") and limit_val_batches == 0:
+        raise UserError(f"{path}.monitor={node.monitor}: trainer.limit_val_batches=0 validates nothing.")
 
 
 def check_root(cfg: DictConfig, verb: str) -> None:

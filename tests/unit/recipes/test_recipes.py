@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 from conftest import composed, recipe_of
 
-from lineage.recipes.recipe import ANNOTATIONS, RecipeError
+from lineage.recipes.recipe import ANNOTATIONS, RULES, RecipeError
+from lineage.rules import Sentence, rules
 
 
 @functools.cache
