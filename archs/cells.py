@@ -1,7 +1,7 @@
 """The cell of NASNet (Zoph et al. 2017), arXiv 1707.07012, section 3.1, made from a table.
 
-A cell combines the outputs of the two cells before it. Each row of its table makes a state: two earlier states, each
-under one of the operations in archs/operations.py, are added.
+A cell combines the outputs of the two cells before it. Each block of its table makes a state: two earlier states, each
+under one of the operations in archs/operations.py, are added or concatenated.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,25 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lineage.archs.arguments import ArchitectureError
 from lineage.archs.blocks import DropPath
+from lineage.archs.genotype import Table
 from lineage.archs.network import Stage
 from lineage.archs.operations import Norm, convolutions, fit
-from lineage.text import nearest
 
-Row = tuple[int, str, int, str]  # state, operation, state, operation
 State = tuple[Tensor, Tensor]  # a map in a cell, and its ReLU, which all convolutions that read the map share
-
-
-class Table(NamedTuple):
-    """State 0 is h_i, the last cell's output, state 1 is h_i-1, the one before; row r makes state r + 2, a sum of two.
-
-    `concat` lists the states that are the cell's output: in the paper's words the unused ones, but its networks also
-    keep one that is used, h_i-1 in the normal cell and state 3 in the reduction cell.
-    """
-
-    rows: Sequence[Row]
-    concat: Sequence[int]
 
 
 class Inputs(NamedTuple):
@@ -43,7 +30,7 @@ class Inputs(NamedTuple):
 class Size(NamedTuple):
     """The states that a cell makes."""
 
-    width: int  # channels of each
+    width: int  # channels of an operation's output; a concatenation of two has twice as many
     stride: int  # 2 in a reduction cell
 
 
@@ -85,43 +72,42 @@ class Edge(nn.Module):
 
 
 class Cell(nn.Module):
-    """A table as a module: h_i and h_i-1 -> h_i+1, of width x len(concat) channels.
+    """A table as a module: h_i and h_i-1 -> h_i+1, of `out_channels` channels.
 
     Whatever reads a cell's output starts with a ReLU, so the cell ends with one. States inside are not rectified.
-
-    Raises:
-        ArchitectureError: the table names a state that is not made before its row, or no operation.
     """
 
     def __init__(self, table: Table, inputs: Inputs, size: Size, parts: CellShared, drop_path: float) -> None:
         super().__init__()
+        width = size.width
         self.table, self.reduces = table, size.stride == 2
-        self.squeeze = convolutions(inputs.channels, size.width, 1, parts.norm)
+        self.squeeze = convolutions(inputs.channels, width, 1, parts.norm)
         self.previous: nn.Module = nn.Identity()
         self.drop_path = ScheduledDropPath(drop_path)
-        channels = [size.width, inputs.previous_channels] + [size.width] * len(table.rows)
+        made = [width * (2 if block.combination == "concat" else 1) for block in table.blocks]
+        channels = [width, inputs.previous_channels, *made]
         if inputs.previous_stride:
-            self.previous = fit(inputs.previous_channels, size.width, inputs.previous_stride, parts.norm)
-            channels[1] = size.width
-        strides = [size.stride, size.stride] + [1] * len(table.rows)  # the two inputs alone are larger than the output
+            self.previous = fit(inputs.previous_channels, width, inputs.previous_stride, parts.norm)
+            channels[1] = width
+        strides = [size.stride, size.stride] + [1] * len(made)  # the two inputs alone are larger than the output
 
-        def edge(row: int, source: int, name: str) -> Edge:
-            if source not in range(row + 2):
-                raise ArchitectureError(f"arch.cells: row {row} reads state {source}; there are 0 to {row + 1}.")
-            if name not in parts.operations:
-                raise ArchitectureError(f"arch.cells: {name} is not an operation.{nearest(name, parts.operations)}")
-            operation = parts.operations[name](channels[source], size.width, strides[source], parts.norm)
+        def edge(source: int, name: str) -> Edge:
+            operation = parts.operations[name](channels[source], width, strides[source], parts.norm)
             return Edge(source, operation, nn.Identity() if name == "identity" else self.drop_path)
 
-        pairs = [(edge(i, *row[:2]), edge(i, *row[2:])) for i, row in enumerate(table.rows)]
+        pairs = [(edge(b.left, b.left_operation), edge(b.right, b.right_operation)) for b in table.blocks]
         self.combine = nn.ModuleList(nn.ModuleDict({"left": left, "right": right}) for left, right in pairs)
         self.convolved = {edge.source for pair in pairs for edge in pair if edge.convolves}
-        self.fit = nn.ModuleList(fit(channels[s], size.width, strides[s], parts.norm) for s in table.concat)
+        shown = [width, width, *made]  # channels of the states in the output
+        self.fit = nn.ModuleList(fit(channels[s], shown[s], strides[s], parts.norm) for s in table.concat)
+        self.out_channels = sum(shown[s] for s in table.concat)
 
     def forward(self, current: Tensor, previous: Tensor) -> Tensor:
         states = [self.state(0, self.squeeze(current)), self.state(1, self.previous(previous))]
-        for row, edges in enumerate(self.combine):  # two states, each under its operation, added
-            states.append(self.state(row + 2, edges["left"](states) + edges["right"](states)))  # type: ignore[index]
+        for block, edges in zip(self.table.blocks, self.combine, strict=True):
+            pair = edges["left"](states), edges["right"](states)  # type: ignore[index]
+            x = torch.cat(pair, dim=1) if block.combination == "concat" else pair[0] + pair[1]
+            states.append(self.state(len(states), x))
         out = torch.cat([fit(states[s][0]) for s, fit in zip(self.table.concat, self.fit, strict=True)], dim=1)
         return F.relu(out, inplace=True)
 

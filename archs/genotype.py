@@ -7,7 +7,8 @@ pair of cells is written as one word, which needs no quotes in a command:
 
 There "-" is between the normal cell and the reduction cell, "_" between blocks, "+" adds and "." concatenates. State 0
 is h_i, the last cell's output, state 1 is h_i-1, the one before; block b, from 0, makes state b + 2. The states that no
-block reads are concatenated as the cell's output; an item of states alone at the end of a cell, 3.4.5, says otherwise.
+block reads, of the two inputs too as in TF-slim, are concatenated as the cell's output, unless an item of states alone
+at the end of the cell, 3.4.5, says which.
 Imports no torch.
 """
 
@@ -34,7 +35,11 @@ OPERATIONS = (  # in the paper's order; archs/operations.py builds them
     "sep7",
 )
 COMBINATIONS = {"+": "add", ".": "concat"}
-CELLS = ("normal", "reduction")
+KINDS = ("normal", "reduction")
+CELLS = {  # NASNet-A, Figure 4, concatenates states that are read, too: h_i-1, and state 3 of the reduction cell
+    "nasnet_a": "0sep5+1sep3_1sep5+1sep3_0avg3+1identity_1avg3+1avg3_0sep3+0identity_1.2.3.4.5.6-"
+    "0sep5+1sep7_0max3+1sep7_0avg3+1sep5_3identity+2avg3_2sep3+0max3_3.4.5.6",
+}
 BLOCK = re.compile(r"(\d{1,2})([a-z]\w*)([+.])(\d{1,2})([a-z]\w*)", re.ASCII)
 OUTPUT = re.compile(r"\d{1,2}(\.\d{1,2})*", re.ASCII)
 EXAMPLE = "0sep5+1sep3-0max3+1sep7"
@@ -67,7 +72,7 @@ def options(blocks: int) -> list[tuple[str, ...]]:
     for number in range(blocks):
         states = tuple(map(str, range(number + 2)))
         decisions += [states, states, OPERATIONS, OPERATIONS, tuple(COMBINATIONS.values())]
-    return decisions * len(CELLS)
+    return decisions * len(KINDS)
 
 
 def word(values: Sequence[str]) -> str:
@@ -82,27 +87,28 @@ def word(values: Sequence[str]) -> str:
 
 
 def parse(word: str) -> tuple[Table, Table]:
-    """The normal and the reduction cell of a word.
+    """The normal and the reduction cell of a word, or of a name in CELLS.
 
     Raises:
-        ArchitectureError: it is not the word of a pair of cells; the message names the wrong block.
+        ArchitectureError: it is neither; the message names the wrong block.
     """
-    cells = word.split("-")
-    if len(cells) != len(CELLS):
-        raise ArchitectureError(f"arch.cells={word}: the word of two cells has one -, as in {EXAMPLE}.")
-    normal, reduction = (_parse_cell(text, name) for text, name in zip(cells, CELLS, strict=True))
+    cells = CELLS.get(word, word).split("-")
+    if len(cells) != len(KINDS):
+        near = nearest(word, CELLS)
+        raise ArchitectureError(f"arch.cells={word}: it is {', '.join(CELLS)} or two cells, as {EXAMPLE}.{near}")
+    normal, reduction = (_parse_cell(text, kind) for text, kind in zip(cells, KINDS, strict=True))
     return normal, reduction
 
 
-def _parse_cell(text: str, name: str) -> Table:
+def _parse_cell(text: str, kind: str) -> Table:
     items = text.split("_")
     output = items.pop() if len(items) > 1 and OUTPUT.fullmatch(items[-1]) else ""
-    blocks = [_parse_block(item, number, f"arch.cells: {item} in the {name} cell") for number, item in enumerate(items)]
+    blocks = [_parse_block(item, number, f"arch.cells: {item} in the {kind} cell") for number, item in enumerate(items)]
     read = {state for block in blocks for state in (block.left, block.right)}
     states = range(len(blocks) + 2)
-    concat = tuple(map(int, output.split("."))) if output else tuple(s for s in states[2:] if s not in read)
+    concat = tuple(map(int, output.split("."))) if output else tuple(s for s in states if s not in read)
     if missing := [state for state in concat if state not in states]:
-        raise ArchitectureError(f"arch.cells: {output} in the {name} cell: state {missing[0]} is above {states[-1]}.")
+        raise ArchitectureError(f"arch.cells: {output} in the {kind} cell: state {missing[0]} is above {states[-1]}.")
     return Table(tuple(blocks), concat)
 
 

@@ -4,8 +4,8 @@ A cell is searched on CIFAR-10, then repeated more often and wider on ImageNet: 
 stage and F channels in its last map. In the paper: CIFAR-10 error of 6 @ 768 3.41, with cutout 2.65 (Table 1);
 ImageNet top-1 accuracy of 6 @ 4032 82.7 (Table 2), of 4 @ 1056 74.0 (Table 3).
 
-A cell is a table, and one class builds any table over the search space: archs/cells.py. What the paper leaves open
-is as in the authors' release, TF-slim: widths, padding, drop path, auxiliary head, initial weights.
+Two cells are a word (archs/genotype.py), and one class builds any cell of the search space: archs/cells.py. What the
+paper leaves open is as in the authors' release, TF-slim: padding, drop path, auxiliary head, initial weights.
 """
 
 import math
@@ -16,33 +16,12 @@ from typing import Annotated, Any, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lineage.archs.arguments import ArchitectureError, Channels, Classes, Count, Momentum, Positive, Rate, Stem
+from lineage.archs.arguments import Channels, Classes, Count, Momentum, Positive, Rate, Stem
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, classifier, drop_path_rates, init_layer, truncated_normal_
-from lineage.archs.cells import Cell, CellShared, CellStage, Inputs, ScheduledDropPath, Size, Table
+from lineage.archs.cells import Cell, CellShared, CellStage, Inputs, ScheduledDropPath, Size
+from lineage.archs.genotype import CELLS, parse
 from lineage.archs.network import Network
-from lineage.archs.operations import PADDINGS
-
-NORMAL_A = Table(  # Figure 4
-    rows=(
-        (0, "sep_5x5", 1, "sep_3x3"),
-        (1, "sep_5x5", 1, "sep_3x3"),
-        (0, "avg_pool_3x3", 1, "identity"),
-        (1, "avg_pool_3x3", 1, "avg_pool_3x3"),
-        (0, "sep_3x3", 0, "identity"),
-    ),
-    concat=(1, 2, 3, 4, 5, 6),
-)
-REDUCTION_A = Table(
-    rows=(
-        (0, "sep_5x5", 1, "sep_7x7"),
-        (0, "max_pool_3x3", 1, "sep_7x7"),
-        (0, "avg_pool_3x3", 1, "sep_5x5"),
-        (3, "identity", 2, "avg_pool_3x3"),
-        (2, "sep_3x3", 0, "max_pool_3x3"),
-    ),
-    concat=(3, 4, 5, 6),
-)
-CELLS = {"nasnet_a": (NORMAL_A, REDUCTION_A)}
+from lineage.archs.operations import PADDINGS, normalisation
 
 
 class AuxiliaryHead(nn.Sequential):
@@ -69,8 +48,11 @@ class NASNet(Network):
     """3x3 stem, stages of normal cells, a reduction cell between two stages, average pooling, linear (Figure 2).
 
     Args:
-        cells: a name in CELLS, or two tables, the normal cell's and the reduction cell's.
-        repeats, features: N and F of NASNet-A (N @ F).
+        cells: a name or a word of archs/genotype.py: a normal and a reduction cell.
+        repeats: N of N @ F.
+        filters: of an operation in the first stage, doubled in each later one. F counts the last map: 44 are 1056 of
+            NASNet-A, 44 x 4 in the third stage, times 6 states.
+        norm: of the cells; the other layers keep batch normalisation.
         stem: "imagenet" is 3x3/2, of `stem_channels`, and two reduction cells, a quarter and half as wide as the next.
         skip_reduction: the cell after a reduction reads as h_i-1 the reduction's h_i-1, not its h_i.
         aux_heads: a second classifier before the last reduction, in training; its loss weighs 0.4.
@@ -81,9 +63,9 @@ class NASNet(Network):
 
     def __init__(
         self,
-        cells: Literal["nasnet_a"] | tuple[Table, Table] = "nasnet_a",
+        cells: str = "nasnet_a",
         repeats: Count = 4,
-        features: Annotated[int, "x >= 96 and x % 24 == 0"] = 1056,  # 24: four times the states of nasnet_a's output
+        filters: Annotated[int, "x >= 8"] = 44,  # 8: a quarter, in the ImageNet stem, of two halves
         num_classes: Classes = 1000,
         in_channels: Channels = 3,
         stem: Stem = "imagenet",
@@ -94,38 +76,41 @@ class NASNet(Network):
         padding: Literal["same", "timm"] = "same",
         drop_path: Rate = 0.0,
         dropout: Rate = 0.0,
+        norm: Literal["batch", "layer", "instance"] = "batch",
         norm_eps: Positive = 1e-3,
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
-        normal, reduction = CELLS[cells] if isinstance(cells, str) else cells
-        norm = partial(nn.BatchNorm2d, eps=norm_eps, momentum=norm_momentum)
-        parts = CellShared(norm, PADDINGS[padding])
+        normal, reduction = parse(cells)
+        parts = CellShared(normalisation(norm, norm_eps, norm_momentum), PADDINGS[padding])
         conv = partial(ConvNormAct, eps=norm_eps, momentum=norm_momentum)
         if stem == "imagenet":
             self.stem = conv(in_channels, stem_channels, 3, stride=2, padding=0, act=None)
-            self.min_size = 19  # the last factorized reduction needs two pixels: 19 -> 9 -> 5 -> 3 -> 2 -> 1
+            # A factorized reduction needs two pixels, 19 -> 9 -> 5 -> 3 -> 2 -> 1, and an instance's variance too.
+            self.min_size = 35 if norm == "instance" else 19
         else:
             self.stem = conv(in_channels, stem_channels, 3, act=None)
-            self.min_size = 3  # 3 -> 2 -> 1
-        sizes = plan(repeats, features, len(normal.concat), stem)
+            self.min_size = 5 if norm == "instance" else 3  # 3 -> 2 -> 1
+        sizes = plan(repeats, filters, stem)
         rates = iter(drop_path_rates(drop_path, sum(map(len, sizes)) + 1)[1:])
-        self.stages = nn.Sequential()
+        self.stages, channels = nn.Sequential(), []
         inputs = Inputs(stem_channels, stem_channels, 0)
         for index, row in enumerate(sizes):
             skip = skip_reduction and index >= len(sizes) - 2  # not the reductions of the stem
             stage = CellStage(skip=skip)
             for size in row:
                 table = reduction if size.stride == 2 else normal
-                stage.append(Cell(table, inputs, size, parts, next(rates)))
+                cell = Cell(table, inputs, size, parts, next(rates))
+                stage.append(cell)
                 read_next = inputs.previous_channels if skip and len(stage) == 1 else inputs.channels
-                inputs = Inputs(size.width * len(table.concat), read_next, size.stride)
+                inputs = Inputs(cell.out_channels, read_next, size.stride)
             self.stages.append(stage)
+            channels.append(inputs.channels)
         self.last = nn.Identity()
-        self.head = ClassifierHead(features, num_classes, dropout)
+        self.head = ClassifierHead(channels[-1], num_classes, dropout)
         self.aux_heads = nn.ModuleList()
         if aux_heads:
-            self.aux_heads.append(AuxiliaryHead(features // 2, num_classes, aux_size, conv))
+            self.aux_heads.append(AuxiliaryHead(channels[-2], num_classes, aux_size, conv))
             self.aux_weights, self.classifiers = (0.4,), ("head.linear", "aux_heads.0.4")
         self.apply(self.initialise)
 
@@ -162,23 +147,23 @@ class NASNet(Network):
         return logits
 
 
-def plan(repeats: int, features: int, states: int, stem: str) -> list[list[Size]]:
-    """The cells of each stage, a reduction first; `states` is how many a normal cell concatenates."""
-    unit = 4 * states
-    width = features // unit  # 1056 / (4 x 6 states) = 44
-    if width < 4 or features % unit:
-        raise ArchitectureError(f"arch.features={features}: it is a multiple of {unit}, from {4 * unit} on.")
-    first, second, third = ([Size(width * 2**i, 1)] * repeats for i in range(3))
-    later = [[Size(2 * width, 2), *second], [Size(4 * width, 2), *third]]
-    return [first, *later] if stem == "cifar" else [[Size(width // 4, 2)], [Size(width // 2, 2), *first], *later]
+def plan(repeats: int, filters: int, stem: str) -> list[list[Size]]:
+    """The cells of each stage, a reduction first."""
+    first, second, third = ([Size(filters * 2**i, 1)] * repeats for i in range(3))
+    later = [[Size(2 * filters, 2), *second], [Size(4 * filters, 2), *third]]
+    return [first, *later] if stem == "cifar" else [[Size(filters // 4, 2)], [Size(filters // 2, 2), *first], *later]
 
 
-# Tables 3, 2 and 1: `NASNet(**VARIANTS["nasnet_a_large"])`.
+# Tables 3, 2 and 1, where F = 24 x filters: `NASNet(**VARIANTS["nasnet_a_large"])`.
 VARIANTS: dict[str, dict[str, Any]] = {
-    "nasnet_a_mobile": {"repeats": 4, "features": 1056},
-    "nasnet_a_large": {"repeats": 6, "features": 4032, "stem_channels": 96, "skip_reduction": True, "aux_size": 21},
+    "nasnet_a_mobile": {"repeats": 4, "filters": 44},
+    "nasnet_a_large": {"repeats": 6, "filters": 168, "stem_channels": 96, "skip_reduction": True, "aux_size": 21},
     "nasnet_a_cifar": {
-        "repeats": 6, "features": 768, "num_classes": 10, "stem": "cifar", "stem_channels": 96, "aux_size": 16,
+        "repeats": 6, "filters": 32, "num_classes": 10, "stem": "cifar", "stem_channels": 96, "aux_size": 16,
         "norm_eps": 1e-5,
+    },
+    "nasnet_cell": {
+        "cells": CELLS["nasnet_a"], "repeats": 2, "filters": 24, "num_classes": 10, "stem": "cifar",
+        "stem_channels": 72, "aux_size": 16, "norm_eps": 1e-5,
     },
 }  # fmt: skip

@@ -13,6 +13,16 @@ from torch.nn import functional as F
 Norm = Callable[[int], nn.Module]
 
 
+def normalisation(kind: str, eps: float, momentum: float) -> Norm:
+    """Of so many channels: batch, layer or instance."""
+    norms: dict[str, Norm] = {
+        "batch": partial(nn.BatchNorm2d, eps=eps, momentum=momentum),
+        "layer": partial(nn.GroupNorm, 1, eps=eps),
+        "instance": partial(nn.InstanceNorm2d, eps=eps, affine=True),
+    }
+    return norms[kind]
+
+
 def same_padding_before(x: Tensor, stride: Sequence[int], zeros_after: Sequence[int]) -> list[int]:
     """TensorFlow's SAME: as many before a side as after it, and one less at stride 2 where the side is even."""
     rows = zip(x.shape[2:], stride, zeros_after, strict=True)
@@ -111,24 +121,24 @@ class Pool(nn.Module):
 
 mean_pool = partial(F.avg_pool2d, count_include_pad=False)
 
-# Each takes (in_channels, out_channels, stride, norm).
+# By their names in archs/genotype.py; each takes (in_channels, out_channels, stride, norm).
 OPERATIONS: dict[str, Callable[..., nn.Module]] = {
     "identity": identity,
-    "conv_1x3_3x1": partial(convolutions, kernels=((1, 3), (3, 1))),
-    "conv_1x7_7x1": partial(convolutions, kernels=((1, 7), (7, 1))),
-    "dilated_3x3": partial(convolutions, kernels=((3, 3),), dilation=2),
-    "avg_pool_3x3": partial(Pool, kernel=3, pool=mean_pool),
-    "max_pool_3x3": partial(Pool, kernel=3, pool=F.max_pool2d),
-    "max_pool_5x5": partial(Pool, kernel=5, pool=F.max_pool2d),
-    "max_pool_7x7": partial(Pool, kernel=7, pool=F.max_pool2d),
-    "conv_1x1": convolutions,
-    "conv_3x3": partial(convolutions, kernels=((3, 3),)),
-    "sep_3x3": partial(convolutions, kernels=((3, 3), (3, 3)), separable=True),  # separable ones are applied twice
-    "sep_5x5": partial(convolutions, kernels=((5, 5), (5, 5)), separable=True),
-    "sep_7x7": partial(convolutions, kernels=((7, 7), (7, 7)), separable=True),
+    "conv1x3": partial(convolutions, kernels=((1, 3), (3, 1))),
+    "conv1x7": partial(convolutions, kernels=((1, 7), (7, 1))),
+    "dil3": partial(convolutions, kernels=((3, 3),), dilation=2),
+    "avg3": partial(Pool, kernel=3, pool=mean_pool),
+    "max3": partial(Pool, kernel=3, pool=F.max_pool2d),
+    "max5": partial(Pool, kernel=5, pool=F.max_pool2d),
+    "max7": partial(Pool, kernel=7, pool=F.max_pool2d),
+    "conv1": convolutions,
+    "conv3": partial(convolutions, kernels=((3, 3),)),
+    "sep3": partial(convolutions, kernels=((3, 3), (3, 3)), separable=True),  # separable ones are applied twice
+    "sep5": partial(convolutions, kernels=((5, 5), (5, 5)), separable=True),
+    "sep7": partial(convolutions, kernels=((7, 7), (7, 7)), separable=True),
 }
 # Those of timm's port, as TensorFlow pads and as timm does.
 PADDINGS = {
     "same": OPERATIONS,
-    "timm": OPERATIONS | {"avg_pool_3x3": partial(Pool, kernel=3, pool=mean_pool, count_zeros=True)},
+    "timm": OPERATIONS | {"avg3": partial(Pool, kernel=3, pool=mean_pool, count_zeros=True)},
 }

@@ -10,6 +10,8 @@ HERE = Path(__file__).parent
 def rename(choice: MutableMapping[str, Any]) -> None:
     """Give the `arch` or `datamodule` of a config its current `_target_` and arguments."""
     choice["_target_"] = current_name(str(choice["_target_"]))
+    if choice["_target_"] == "lineage.archs.nasnet.NASNet" and "features" in choice:
+        choice["filters"] = choice.pop("features") // 24
     if choice.pop("whiten_bias_share", None) is not None:  # of airbench, which had one variant
         choice["variant"] = 2024
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lineage.anatomy.graph import JOINS, Node
+from lineage.archs.genotype import Table
 
 ENTRY = -1  # the input of a block, as an index into its nodes
 WIDEST = 44  # characters of a table of Inception modules
@@ -126,24 +127,33 @@ def layer_title(node: Node, owner: str) -> str:
 
 
 def block_title(kind: str, nodes: Sequence[Node], series: Series | None) -> str:
-    """A block as the papers' tables print it: [1x1, 64; 3x3, 64; 1x1, 256]; of a cell, its name and operations."""
+    """A block as the papers' tables print it: [1x1, 64; 3x3, 64; 1x1, 256].
+
+    Of one too entangled for that, its name and its layers without joins and 1x1 convolutions.
+    """
     if series is None:
-        return f"{cell_name(kind, nodes)} {', '.join(operations(nodes))}"
+        names = [label(node) for node in nodes if node.kind not in JOINS and node.kernel != (1, 1)]
+        return f"{BLOCK_NAMES.get(kind, kind)} {', '.join(most_frequent(names))}"
     fork = as_fork(series)
     if fork is None:
         return f"[{describe(series, with_channels, '; ')}]"
     return f"[{' | '.join(describe_branches(fork, lambda node: with_channels(node, ' ')))}]"
 
 
-def cell_name(kind: str, nodes: Sequence[Node]) -> str:
-    if kind != "Cell":
-        return BLOCK_NAMES.get(kind, kind)
-    return "reduction cell" if any(node.depthwise and max(node.stride) > 1 for node in nodes) else "normal cell"
+def cell_title(name: str, table: Table) -> str:
+    """A searched cell: normal cell (sep 3x3, sep 5x5, identity, avg 3x3)."""
+    names = [operation_text(name) for block in table.blocks for name in (block.left_operation, block.right_operation)]
+    return f"{name} ({', '.join(most_frequent(names))})"
 
 
-def operations(nodes: Sequence[Node]) -> list[str]:
-    """The labels of nodes without joins and 1x1 convolutions, each once, the most frequent first."""
-    names = [label(node) for node in nodes if node.kind not in JOINS and node.kernel != (1, 1)]
+def operation_text(operation: str) -> str:
+    """sep5 -> sep 5x5, conv1x7 -> 1x7-7x1."""
+    words = {"identity": "identity", "dil3": "dilated 3x3", "conv1x3": "1x3-3x1", "conv1x7": "1x7-7x1"}
+    return words.get(operation) or f"{operation[:-1]} {operation[-1]}x{operation[-1]}"
+
+
+def most_frequent(names: Sequence[str]) -> list[str]:
+    """Each once, the most frequent first."""
     return sorted(dict.fromkeys(names), key=lambda name: (-names.count(name), names.index(name)))
 
 

@@ -3,7 +3,7 @@
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from torch import nn
@@ -12,7 +12,7 @@ from lineage.anatomy import structure
 from lineage.anatomy.graph import Field, Node, Output, Pair
 from lineage.anatomy.trace import Trace, trace
 from lineage.archs.cells import Cell
-from lineage.archs.cells import Table as CellTable
+from lineage.archs.genotype import Table as CellTable
 
 # Children of the network whose own children are rows; of the last two, which timm's models have, only containers.
 SPLIT = ("stages", "blocks", "layers")
@@ -26,6 +26,7 @@ class Block:
     name: str  # of its module in the network
     kind: str  # the class of its module
     nodes: tuple[Node, ...]  # without those that compute gates
+    cell: tuple[str, CellTable] | None = None  # of a searched cell: "normal cell" or "reduction cell", and its table
 
     @functools.cached_property
     def series(self) -> structure.Series | None:
@@ -34,16 +35,20 @@ class Block:
     @property
     def is_cell(self) -> bool:
         """Whether it is a searched cell, or too entangled for forks and joins."""
-        return self.kind == "Cell" or self.series is None
+        return self.cell is not None or self.series is None
 
     @property
     def drawn(self) -> structure.Series:
-        """What the drawing shows of it: of a cell only the output."""
+        """What the drawing shows of it: of a cell only the output, a concatenation of at least one state."""
+        if self.cell and self.nodes[-1].kind != "concat":
+            return [replace(self.nodes[-1], kind="concat", inputs=())]
         return self.series if self.series and not self.is_cell else [self.nodes[-1]]
 
     @property
     def title(self) -> str:
         """Its layers, as the paper's table prints them."""
+        if self.cell:
+            return structure.cell_title(*self.cell)
         if len(self.nodes) > 1:
             return structure.block_title(self.kind, self.nodes, self.series)
         return structure.layer_title(self.nodes[0], self.kind)
@@ -81,7 +86,6 @@ class Anatomy:
     network: str  # its class
     rows: tuple[Row, ...]
     nodes: tuple[Node, ...]
-    cells: dict[str, CellTable]  # of NASNet, by "normal cell" and "reduction cell"
 
     @property
     def parameters(self) -> int:
@@ -104,6 +108,11 @@ class Anatomy:
     def blocks(self) -> list[Block]:
         return [block for row in self.rows for block in row.blocks]
 
+    @property
+    def cells(self) -> dict[str, CellTable]:
+        """Of NASNet, by "normal cell" and "reduction cell"."""
+        return dict(block.cell for block in self.blocks if block.cell)
+
 
 def dissect(network: nn.Module, channels: int, resolution: int) -> Anatomy:
     """Trace one image through the network and tabulate it: stem, each stage, what follows, head."""
@@ -121,9 +130,7 @@ def dissect(network: nn.Module, channels: int, resolution: int) -> Anatomy:
             rows.append(make_row(name, title, blocks, parameters[name], macs[name], traced))
     if parameters[""] or (rows and macs[""]):  # such as the position embedding of a transformer
         rows.insert(0, make_row("", "network", (), parameters[""], macs[""], traced))
-    cells = [module for module in modules.values() if isinstance(module, Cell)]
-    tables = {"reduction cell" if cell.reduces else "normal cell": cell.table for cell in cells}
-    return Anatomy(type(network).__name__, tuple(rows), tuple(traced.nodes), tables)
+    return Anatomy(type(network).__name__, tuple(rows), tuple(traced.nodes))
 
 
 def row_name(module: str, modules: dict[str, nn.Module]) -> str:
@@ -147,7 +154,10 @@ def find_blocks(row: str, traced: Trace, modules: dict[str, nn.Module]) -> Itera
     """The nodes of a row by block, in order of execution."""
     nodes = [node for node in traced.nodes if node.owner and row_name(node.owner, modules) == row and not node.in_gate]
     for name, group in groupby(nodes, key=lambda node: block_name(node.owner, modules)):
-        yield Block(name, type(modules[name]).__name__, tuple(group))
+        module, cell = modules[name], None
+        if isinstance(module, Cell):
+            cell = ("reduction cell" if module.reduces else "normal cell", module.table)
+        yield Block(name, type(module).__name__, tuple(group), cell)
 
 
 def block_name(owner: str, modules: dict[str, nn.Module]) -> str:

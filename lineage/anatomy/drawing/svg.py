@@ -10,7 +10,7 @@ from lineage.anatomy.drawing.labels import place_texts
 from lineage.anatomy.drawing.layout import Band, Drawing, lay_out
 from lineage.anatomy.drawing.page import FONT, HEIGHT, INK, LINE, MARGIN, SOFT, WIDTH, Box, Page, number, png, width_of
 from lineage.anatomy.drawing.placing import Frame, Shape, Wire
-from lineage.anatomy.graph import Node
+from lineage.anatomy.graph import JOINS, Node
 from lineage.anatomy.table import Anatomy, Block
 from lineage.files import write_whole
 
@@ -51,10 +51,7 @@ def draw(anatomy: Anatomy, title: str) -> Page:
     page.marks += key.STRIPES
     page.write(title, MARGIN, 40, size=32, bold=True)
     page.write(summary(anatomy), MARGIN, 74, ink=SOFT)
-    top, left = TOP, MARGIN
-    for name, table in anatomy.cells.items():
-        right, bottom = cells.paint_cell(page, name, table, left, TOP)
-        left, top = right + 60, max(top, bottom + 16)
+    top = cells.paint_cells(page, anatomy.cells, TOP) + 16 if anatomy.cells else TOP
     rows = key.rows([node for block in anatomy.blocks for node in explained(block)])
 
     def floor_above(lines: int) -> float:
@@ -80,8 +77,8 @@ def explained(block: Block) -> list[Node]:
     if not block.is_cell:
         return [*block.nodes]
     *inner, output = block.nodes
-    named = [node for node in inner if node.kind in ("max", "avg", "add") or node.kernel != (1, 1)]
-    return [*(replace(node, groups=1, depthwise=False) for node in named if block.kind == "Cell"), output]
+    named = [node for node in inner if node.kind in ("max", "avg", *JOINS) or node.kernel != (1, 1)]
+    return [*(replace(node, groups=1, depthwise=False) for node in named if block.cell), output]
 
 
 def paint_band(page: Page, band: Band, top: float, floor: float, shaded: bool) -> None:

@@ -32,7 +32,7 @@ CASES = {
     "recipe.lookahead=0.5 recipe.lookahead_steps=2",
     "bf16": RESNET + "recipe=sgd_step trainer.precision=bf16-mixed",
     "dropout": "recipe=wrn arch=wideresnet arch.depth=10 arch.widen_factor=1 recipe.dropout=0.3",
-    "growing drop path": "recipe=nasnet_cifar arch=nasnet_a_cifar arch.features=96 arch.repeats=1",
+    "growing drop path": "recipe=nasnet_cifar arch=nasnet_a_cifar arch.filters=8 arch.repeats=1",
     "starts from data": "recipe=speedrun arch=airbench arch.widths=[8,8,8]",
     "rbf": "recipe=lenet_1998 arch=lenet5 arch.variant=1998",
 }

@@ -13,7 +13,7 @@ FAMILIES = {
     "bn_inception": (), "inception_v2": (), "inception_v3": (), "inception_v4": (), "inception_resnet_v2": (),
     "resnet18": (), "preact_resnet18": (), "wideresnet": ("arch.depth=10", "arch.widen_factor=1"), "resnext29": (),
     "se_resnet50": (), "densenet_bc": ("arch.depth=10", "arch.growth_rate=4"), "xception": (), "mobilenet_v1": (),
-    "mobilenet_v2": (), "nasnet_a_cifar": ("arch.repeats=1", "arch.features=96"), "efficientnet_b0": (),
+    "mobilenet_v2": (), "nasnet_a_cifar": ("arch.repeats=1", "arch.filters=8"), "efficientnet_b0": (),
     "airbench": (), "timm": ("arch.model_name=resnet10t",),
 }  # fmt: skip
 LARGER = ("lenet5", "vgg11", "airbench", "timm")  # need 32 pixels a side; the others take 16, for speed

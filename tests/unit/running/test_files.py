@@ -35,10 +35,16 @@ def test_other_names_stay(name):
     assert current_name(name) == name
 
 
-def test_an_airbench_of_version_0_1_is_the_papers():
-    arch = {"_target_": "archs.airbench.Airbench", "whiten_bias_share": 0.3}
-    rename(arch)
-    assert arch == {"_target_": "lineage.archs.airbench.Airbench", "variant": 2024}
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"_target_": "archs.airbench.Airbench", "whiten_bias_share": 0.3}, {"variant": 2024}),
+        ({"_target_": "archs.nasnet.NASNet", "features": 1056}, {"filters": 44}),
+    ],
+)
+def test_arguments_of_version_0_1(old, new):
+    rename(old)
+    assert old == {"_target_": old["_target_"], **new} and old["_target_"].startswith("lineage.archs.")
 
 
 BOMB = "a: &a [x, x, x, x]\nb: &b [*a, *a, *a, *a]\nc: [*b, *b, *b, *b]\n"
