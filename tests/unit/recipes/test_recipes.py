@@ -8,7 +8,7 @@ import pytest
 from conftest import composed, recipe_of
 
 from lineage.recipes.recipe import ANNOTATIONS, RULES, RecipeError
-from lineage.rules import Sentence, rules
+from lineage.rules import FUNCTIONS, Sentence, rules
 
 
 @functools.cache
@@ -97,3 +97,9 @@ def test_what_makes_no_sense_together_is_refused(name, changes, word):
     with pytest.raises(RecipeError) as caught:
         recipe_of(name, **changes).check()
     assert str(caught.value).startswith(f"recipe.{word}") and "\n" not in str(caught.value)
+
+
+def test_every_rule_speaks_of_keys():
+    for condition, sentence in rules(RULES):
+        assert set(condition.co_names) <= ANNOTATIONS.keys() | FUNCTIONS.keys()
+        assert Sentence().vformat(sentence, (), vars(recipe_of("wrn")))
