@@ -94,8 +94,8 @@ def parse(word: str) -> tuple[Table, Table]:
     """
     cells = CELLS.get(word, word).split("-")
     if len(cells) != len(KINDS):
-        near = nearest(word, CELLS)
-        raise ArchitectureError(f"arch.cells={word}: it is {', '.join(CELLS)} or two cells, as {EXAMPLE}.{near}")
+        kinds = f"{', '.join(CELLS)}, two cells as {EXAMPLE}, or the folder of a search"
+        raise ArchitectureError(f"arch.cells={word}: it is {kinds}.{nearest(word, CELLS)}")
     normal, reduction = (_parse_cell(text, kind) for text, kind in zip(cells, KINDS, strict=True))
     return normal, reduction
 

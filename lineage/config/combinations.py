@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lineage.config.derived import searched_cells
 from lineage.errors import UserError
 from lineage.rules import broken_rule
 from lineage.running import directory
@@ -40,6 +41,7 @@ def check_combinations(cfg: DictConfig) -> None:
     for name, node in (cfg.get("callbacks") or {}).items():
         if str(node._target_).endswith(".EarlyStopping"):
             _check_early_stopping(f"callbacks.{name}", node, trainer.limit_val_batches)
+    searched_cells(cfg)
     _check_pretrained(cfg)
 
 

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from lineage.config.checks import check_nodes
-from lineage.config.derived import pretrained_preprocessing
+from lineage.config.derived import pretrained_preprocessing, searched_cells
 from lineage.config.distillation import teacher_name
 from lineage.config.overrides import overridden_keys
 from lineage.errors import Finished, UserError
@@ -44,6 +44,8 @@ def complete(cfg: DictConfig) -> DictConfig:
     if cfg.get("teacher") is not None:
         cfg.teacher = teacher_name(cfg)
     _add_arguments_of_weights(cfg)
+    if (cells := searched_cells(cfg)) is not None:
+        cfg.arch.cells = cells
     inferred = _infer_from_data(cfg)
     _apply_resolution(cfg)
     _apply_crop(cfg)

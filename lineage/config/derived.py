@@ -1,8 +1,11 @@
-"""Derived from a config: the preprocessing of an evaluation and of the pretrained weights, and the smallest image
-side."""
+"""Derived from a config: the preprocessing of an evaluation and of the pretrained weights, the smallest image side, and
+NASNet's cells."""
+
+from pathlib import Path
 
 from omegaconf import DictConfig
 
+from lineage.archs import genotype
 from lineage.running.process import loading
 from lineage.weights.preprocessing import Preprocessing
 
@@ -54,3 +57,21 @@ def smallest_size(cfg: DictConfig) -> tuple[int, str]:
         side = least if native is None else round(native * least / recipe.train_res)  # as recipes/augment/geometry.py
         sides.append((side, f"the smallest of recipe.progressive_res, here {side} pixels,"))
     return min(sides)
+
+
+def searched_cells(cfg: DictConfig) -> str | None:
+    """NASNet's `arch.cells`; of the folder of a search, the best that it found. None for other networks.
+
+    Raises:
+        UserError: the search has no finished job.
+        ArchitectureError: it is not the word of two cells.
+    """
+    if cfg.arch._target_ != "lineage.archs.nasnet.NASNet" or "cells" not in cfg.arch:
+        return None
+    cells = str(cfg.arch.cells)
+    if Path(cells).is_dir():
+        from lineage.sweeps.ranking import best_values
+
+        (cells,) = best_values(Path(cells), "arch.cells", 1)
+    genotype.parse(cells)
+    return cells
