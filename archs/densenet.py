@@ -11,7 +11,7 @@ DenseNet-BC (100, 12) 4.51 / 22.27, (250, 24) 3.62 / 17.60, (190, 40) 3.46 / 17.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -128,15 +128,6 @@ class DenseNet(Network):
         """Over He's normal of the convolutions, as in the authors' Torch code."""
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
-
-
-# Table 1, in its third version for 161: `DenseNet(**VARIANTS["densenet121"])`.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "densenet121": {"growth_rate": 32, "depths": (6, 12, 24, 16), "stem_channels": 64},
-    "densenet169": {"growth_rate": 32, "depths": (6, 12, 32, 32), "stem_channels": 64},
-    "densenet201": {"growth_rate": 32, "depths": (6, 12, 48, 32), "stem_channels": 64},
-    "densenet161": {"growth_rate": 48, "depths": (6, 12, 36, 24), "stem_channels": 96},
-}
 
 
 @checked

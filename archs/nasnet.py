@@ -11,7 +11,7 @@ paper leaves open is as in the authors' release, TF-slim: padding, drop path, au
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from lineage.archs.arguments import Channels, Classes, Count, Momentum, Positive, Rate, Stem
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, classifier, drop_path_rates, init_layer, truncated_normal_
 from lineage.archs.cells import Cell, CellShared, CellStage, Inputs, ScheduledDropPath, Size
-from lineage.archs.genotype import CELLS, parse
+from lineage.archs.genotype import parse
 from lineage.archs.network import Network
 from lineage.archs.operations import PADDINGS, normalisation
 
@@ -152,18 +152,3 @@ def plan(repeats: int, filters: int, stem: str) -> list[list[Size]]:
     first, second, third = ([Size(filters * 2**i, 1)] * repeats for i in range(3))
     later = [[Size(2 * filters, 2), *second], [Size(4 * filters, 2), *third]]
     return [first, *later] if stem == "cifar" else [[Size(filters // 4, 2)], [Size(filters // 2, 2), *first], *later]
-
-
-# Tables 3, 2 and 1, where F = 24 x filters: `NASNet(**VARIANTS["nasnet_a_large"])`.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "nasnet_a_mobile": {"repeats": 4, "filters": 44},
-    "nasnet_a_large": {"repeats": 6, "filters": 168, "stem_channels": 96, "skip_reduction": True, "aux_size": 21},
-    "nasnet_a_cifar": {
-        "repeats": 6, "filters": 32, "num_classes": 10, "stem": "cifar", "stem_channels": 96, "aux_size": 16,
-        "norm_eps": 1e-5,
-    },
-    "nasnet_cell": {
-        "cells": CELLS["nasnet_a"], "repeats": 2, "filters": 24, "num_classes": 10, "stem": "cifar",
-        "stem_channels": 72, "aux_size": 16, "norm_eps": 1e-5,
-    },
-}  # fmt: skip

@@ -11,14 +11,13 @@ is in the 3x3, as in timm and pytorchcv; the authors' Torch code has it in the f
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
 from lineage.archs.arguments import ArchitectureError, Block, Channels, Classes, Count, Rate, Shortcut, Stem, checked
 from lineage.archs.blocks import ClassifierHead, DropPath, HeConv2d, NormAct, ShortcutA, drop_path_rates
 from lineage.archs.network import Network, stack
-from lineage.archs.resnet import VARIANTS as RESNETS
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
@@ -122,14 +121,6 @@ class PreActResNet(Network):
         """Over He's normal of the convolutions, as in the authors' Torch code."""
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
-
-
-# The ImageNet networks: `PreActResNet(**VARIANTS["preact_resnet50"])`. Table 5 has that of 152 layers; `share_first` is
-# timm's, whose weights they take.
-VARIANTS: dict[str, dict[str, Any]] = {
-    f"preact_{name}": RESNETS[name] | {"share_first": False}
-    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-}
 
 
 @checked

@@ -10,7 +10,7 @@ wide bottleneck of arXiv 1605.07146 (`base_width=128`), and SE-ResNet (arXiv 170
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from torch import Tensor, nn
 
@@ -161,20 +161,6 @@ class ResNet(Network):
         self.stages = stack(blocks, channels, depths, strides, drop_path_rates(drop_path, sum(depths)))
         self.last = nn.Identity()
         self.head = ClassifierHead(channels[-1], num_classes, dropout)
-
-
-# Table 1, and the networks of other papers that are this one with other arguments: `ResNet(**VARIANTS["resnet50"])`.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "resnet18": {"block": "basic", "depths": (2, 2, 2, 2)},
-    "resnet34": {"block": "basic", "depths": (3, 4, 6, 3)},
-    "resnet50": {"block": "bottleneck", "depths": (3, 4, 6, 3)},
-    "resnet101": {"block": "bottleneck", "depths": (3, 4, 23, 3)},
-    "resnet152": {"block": "bottleneck", "depths": (3, 8, 36, 3)},
-    "wideresnet50_2": {"block": "bottleneck", "depths": (3, 4, 6, 3), "base_width": 128},
-}
-# The gated ones are as their authors released them.
-SE = {"se": True, "stride_in_1x1": True, "ceil_pool": True}
-VARIANTS |= {f"se_{name}": VARIANTS[name] | SE for name in ("resnet50", "resnet101", "resnet152")}
 
 
 @checked

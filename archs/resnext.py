@@ -10,17 +10,7 @@ former are better.
 """
 
 from lineage.archs.arguments import Channels, Classes, Count, Rate, Shortcut, Stem, checked
-from lineage.archs.resnet import VARIANTS as RESNETS
 from lineage.archs.resnet import ResNet
-
-# `ResNet(**VARIANTS["resnext50_32x4d"])`. The gated ones pool as in the weights released with arXiv 1709.01507.
-VARIANTS = {
-    "resnext50_32x4d": RESNETS["resnet50"] | {"groups": 32, "base_width": 4},
-    "resnext101_32x4d": RESNETS["resnet101"] | {"groups": 32, "base_width": 4},
-    "resnext101_64x4d": RESNETS["resnet101"] | {"groups": 64, "base_width": 4},
-}
-SE = {"se": True, "ceil_pool": True}
-VARIANTS |= {f"se_{name}": VARIANTS[name] | SE for name in ("resnext50_32x4d", "resnext101_32x4d")}
 
 
 @checked

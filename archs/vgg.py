@@ -19,14 +19,6 @@ from lineage.archs.arguments import Channels, Classes, Count, Rate
 from lineage.archs.blocks import HeConv2d, SqueezeExcite, classifier
 from lineage.archs.network import Network, Stage
 
-# Table 1, columns A, B, D and E: 3x3 convolutions before each of the five poolings.
-VARIANTS = {
-    "vgg11": (1, 1, 2, 2, 2),
-    "vgg13": (2, 2, 2, 2, 2),
-    "vgg16": (2, 2, 3, 3, 3),
-    "vgg19": (2, 2, 4, 4, 4),
-}
-
 
 def stage(in_channels: int, width: int, depth: int, batch_norm: bool, se: bool) -> nn.Sequential:
     """`depth` times 3x3, (BN,) ReLU(, gates), then 2x2 pooling: (B, in, H, W) -> (B, width, H/2, W/2)."""
