@@ -5,6 +5,7 @@ first; a search asks its strategy (lineage/sweeps/strategies) for the next ones.
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -59,12 +60,14 @@ class Sweep(Sweeper):
         if is_under_torchrun():
             raise UserError("A sweep starts its jobs itself, each on trainer.devices: run it without torchrun.")
         given = {word.split("=")[0] for word in arguments}
-        words = [f"{key}={value}" for key, value in self.params.items() if key not in given]
-        overrides = OverridesParser.create(config_loader=self.loader).parse_overrides([*words, *arguments])
+        runs = Path(str(config.runs))
+        words = [f"{key}={_values(runs, key, str(value))}" for key, value in self.params.items() if key not in given]
+        words += [word for word in arguments if word.split("=")[0] not in ("finals_of", "k")]  # params read them
+        overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(words)
         _check(overrides, config.hydra)
         if not is_name(str(config.run)):
             raise UserError(f"run={config.run}: it is a name below {config.runs}/; another place is runs=FOLDER.")
-        sweep, runs = Path(str(config.hydra.sweep.dir)), Path(str(config.runs))
+        sweep = Path(str(config.hydra.sweep.dir))
         if (sweep / "config.yaml").exists():
             raise UserError(f"{sweep} is a run: continue it without -m, or choose another name for a sweep.")
         self.plan(sweep, overrides)
@@ -200,6 +203,16 @@ class Search(Sweep):
         launcher = self.config.hydra.launcher
         pool = self.pool(sweep, runs, launcher.get("array_parallelism") or max(launcher.get("n_jobs", 1), 1))
         driver.Search(sweep, pool, strategy.trials, strategy, self.space.fixed, self.check, self.objectives).run()
+
+
+def _values(runs: Path, key: str, value: str) -> str:
+    """The values of a key as Hydra writes them: best(SWEEP,K) are those of the K best jobs of a sweep."""
+    from lineage.sweeps.ranking import best_values
+    from lineage.sweeps.space import CELLS
+
+    if found := re.fullmatch(r"best\((.*),(\d+)\)", value):
+        return ",".join(best_values(runs / found[1], key, int(found[2])))
+    return f'"{value}"' if CELLS.fullmatch(value) else value
 
 
 def job_check(loader: Any, config: DictConfig, search: bool = False) -> Callable[[Sequence[str]], None]:

@@ -178,6 +178,8 @@ def _check_directory(cfg: DictConfig, hydra: Any, overrides: list[str]) -> None:
     check_sweeper(hydra)
     if hydra.mode == RunMode.MULTIRUN:
         return
+    if cfg.get("finals_of") is not None:
+        raise UserError(f"finals_of={cfg.finals_of}: the finals are a sweep: -m")
     _check_tasks(cfg)
     if not directory.is_main_process():
         return

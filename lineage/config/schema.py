@@ -77,6 +77,8 @@ class Keys:
     epoch: Annotated[int, "x >= 0"]
     step: Annotated[int, "x >= 0"]
     pictures: bool
+    finals_of: str | None
+    k: Annotated[int, "x >= 1"]
 
 
 @dataclass

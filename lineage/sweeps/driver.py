@@ -5,6 +5,7 @@ the same jobs, and goes on: numbers come from the results of finished jobs, so n
 """
 
 import csv
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from lineage.sweeps.objectives import Objectives
 from lineage.sweeps.pool import SIGNALS
 from lineage.sweeps.strategies import Outcome, Point, Prunes, State, Strategy
 
+SAVING_S = 30.0  # how long a run may take to save and to end
 FIRST_FAILURES = 3  # a search whose first jobs all fail has a mistake in it
 
 
@@ -57,7 +59,7 @@ class Driver:
         """The job to start now."""
         while self.queue:
             job = self.queue.pop(0)
-            state = "finished before" if is_done(job) else "runs in another process" if is_in_use(job.folder) else ""
+            state = "runs in another process" if stays_in_use(job) else "finished before" if is_done(job) else ""
             if not state:
                 return job
             self._show(job, state)
@@ -131,6 +133,8 @@ class Search(Driver):
     def _next(self) -> Job | None:
         while self.queue:
             job = self.queue.pop(0)
+            if stays_in_use(job):
+                raise UserError(f"{job.folder} is in use: when that process has ended, the same command goes on.")
             if not is_done(job):
                 return job
             self._ended(job)
@@ -208,6 +212,16 @@ class Search(Driver):
             self.last[job.number] = rows[-1][1]
         point = tuple(job.overrides[len(self.fixed) :])
         return [self.strategy.report(point, epoch, value) for epoch, value in new]
+
+
+def stays_in_use(job: Job) -> bool:
+    """Whether another process runs a job; one whose sweep was killed is given time to save its step and to end."""
+    until = time.monotonic() + SAVING_S
+    while is_in_use(job.folder):
+        if time.monotonic() > until:
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def was_stopped(status: int) -> bool:

@@ -5,10 +5,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from lineage.errors import UserError
 from lineage.files import is_in_use, write_csv
 from lineage.reporting.screen import console, show_table
 from lineage.running.directory import load_results
-from lineage.sweeps.jobs import Job, is_done, read_history
+from lineage.sweeps.jobs import Job, is_done, load_jobs, read_history
 from lineage.sweeps.objectives import Objectives
 
 NUMBERS = ("val_top1", "test_top1", "test_top5", "test_loss", "parameters", "macs", "seconds")  # of ranking.csv
@@ -58,6 +59,20 @@ def show_ranking(sweep: Path, runs: Path, objectives: Objectives | None = None, 
 def _top1(results: dict[str, Any]) -> float:
     """By validation; without one, last."""
     return results.get("val_top1", -1.0)
+
+
+def best_values(sweep: Path, key: str, k: int) -> list[str]:
+    """The values that a key has in the best jobs of a sweep, k different ones, by validation accuracy.
+
+    Raises:
+        UserError: no job of a sweep has finished, or they have no such key.
+    """
+    done = [(load_results(job.folder), job) for job in load_jobs(sweep) if is_done(job)]
+    ranked = [job for _, job in sorted(done, key=lambda entry: -_top1(entry[0]))]
+    words = [word for job in ranked for word in job.overrides if word.startswith(f"{key}=")]
+    if not words:
+        raise UserError(f"{sweep} has no finished job with {key}: finals_of=NAME names a search.")
+    return list(dict.fromkeys(word.partition("=")[2] for word in words))[:k]
 
 
 def ranking(ranked: Sequence[tuple[Job, dict[str, Any]]]) -> list[list[str]]:

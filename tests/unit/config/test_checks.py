@@ -157,6 +157,13 @@ MISTAKES = {
     "-m hydra/launcher=joblib hydra.launcher.n_jobs=0 seed=0,1": "n_jobs=0",
     "-m hydra/launcher=joblib hydra.launcher.prefer=threads seed=0,1": "hydra.launcher.prefer",
     "-m hydra.launcher.n_jobs=0 seed=0,1": "n_jobs=0", "recipe.lr=0.1,-1 -m seed=0": "recipe.lr=-1",
+    "-m hydra/sweeper=random seed=0,1 datamodule.val_size=0": "by which no search may choose",
+    "-m hydra/sweeper=random recipe.lr=interval(-1,1)": "recipe.lr=-1", "-m hydra/sweeper=random": "a key that is open",
+    "-m recipe.lr=interval(0.1,1)": "hydra/sweeper=random", "-m hydra/sweeper=random recipe.lr=interval(1,0)": "to rise",
+    "-m hydra/sweeper=random seed=0,1 hydra.sweeper.maximise=test_top1": "the test set",
+    "-m hydra/sweeper=random seed=0,1 hydra.sweeper.maximise=val_top2": "val_top5",
+    "-m hydra/sweeper=random seed=0,1 hydra.sweeper.trials=0": "hydra.sweeper.trials=0",
+    "experiment=nasnet_finals finals_of=search": "the finals are a sweep",
     "-m hydra/sweeper=basic seed=0,1": "leave it out", "-m --cfg job": "Only one of --run",
     "--resolve": "--cfg or --help", "--shell-completion": "install", "runs=": "it is a place",
     # Hydra's keys that do nothing here
