@@ -20,10 +20,6 @@ Order = Mapping[str, Sequence[str]]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-class PortingError(AssertionError):
-    """Two networks whose modules do not correspond; the message names both sides."""
-
-
 def owned(module: nn.Module) -> dict[str, Tensor]:
     """The parameters and batch normalisation statistics that the module itself holds, not its children."""
     statistics = {name: buffer for name, buffer in module.named_buffers(recurse=False) if name in STATISTICS}
@@ -52,10 +48,7 @@ def executed(network: nn.Module, image: Sequence[int], skip: type[nn.Module] | N
             hook.remove()
         for module, training in modes.items():
             module.training = training
-    if len(set(calls)) != len(calls):
-        raise PortingError(f"a module runs twice: {sorted({name for name in calls if calls.count(name) > 1})}")
-    if missing := set(names.values()) - set(calls):
-        raise PortingError(f"these modules own parameters and never run: {sorted(missing)}")
+    assert sorted(calls) == sorted(names.values())  # each runs once
     return calls
 
 
@@ -73,8 +66,7 @@ def reordered(names: Sequence[str], order: Order) -> list[str]:
         for place, name in enumerate(names):
             if match := pattern.match(name):
                 places.setdefault(match[1], []).append((place, children.index(match[2])))
-        if not places:
-            raise PortingError(f"no module matches the order hint {parent!r}: {list(children)}")
+        assert places, f"no module matches the order hint {parent!r}: {list(children)}"
         for group in places.values():
             ranked = [names[place] for place, _ in sorted(group, key=lambda item: item[1])]  # stable
             for (place, _), name in zip(group, ranked, strict=True):
@@ -87,45 +79,30 @@ def same_weights(a: torch.Size, b: torch.Size) -> bool:
     return a == b or ({len(a), len(b)} == {2, 4} and a[0] == b[0] and a.numel() == b.numel())
 
 
-def pairs(
-    ours: nn.Module,
-    oracle: nn.Module,
-    image: Sequence[int],
-    order: Order | None = None,
-    our_order: Order | None = None,
+@torch.no_grad()
+def port(
+    ours: nn.Module, oracle: nn.Module, image: Sequence[int], *, order: Order, our_order: Order,
     skip: type[nn.Module] | None = None,
-) -> list[tuple[str, str]]:
-    """(our module, the oracle's module) in order of execution, all shapes checked.
+) -> list[tuple[str, str]]:  # fmt: skip
+    """Copy the oracle's parameters and statistics into our network. AssertionError: their modules do not correspond.
 
     Args:
         order, our_order: where the forward passes differ in the order of parallel branches.
         skip: a type of module that only our network has (gates of Squeeze-and-Excitation).
 
-    Raises:
-        PortingError: the networks do not correspond; both names are in the message.
+    Returns:
+        (our module, the oracle's module) in order of execution.
     """
-    our_names = reordered(executed(ours, image, skip), our_order or {})
-    their_names = reordered(executed(oracle, image), order or {})
+    our_names = reordered(executed(ours, image, skip), our_order)
+    their_names = reordered(executed(oracle, image), order)
     our_modules, their_modules = dict(ours.named_modules()), dict(oracle.named_modules())
-    for index, (our_name, their_name) in enumerate(zip(our_names, their_names, strict=False)):
-        a, b = owned(our_modules[our_name]), owned(their_modules[their_name])
-        if set(a) != set(b) or not all(same_weights(a[key].shape, b[key].shape) for key in a):
-            shapes = [{key: tuple(tensor.shape) for key, tensor in side.items()} for side in (a, b)]
-            raise PortingError(f"module {index}: our {our_name} {shapes[0]}, the oracle's {their_name} {shapes[1]}")
-    if len(our_names) != len(their_names):
-        longer, rest = max((our_names, their_names), key=len), min(len(our_names), len(their_names))
-        side = "ours" if longer is our_names else "the oracle"
-        raise PortingError(f"{len(our_names)} modules against {len(their_names)}: only {side} has {longer[rest:]}")
-    return list(zip(our_names, their_names, strict=True))
-
-
-@torch.no_grad()
-def port(ours: nn.Module, oracle: nn.Module, image: Sequence[int], **options) -> list[tuple[str, str]]:
-    """Copy the oracle's parameters and statistics into our network; arguments and result are those of `pairs`."""
-    our_modules, their_modules = dict(ours.named_modules()), dict(oracle.named_modules())
-    mapping = pairs(ours, oracle, image, **options)
+    assert len(our_names) == len(their_names), (our_names, their_names)
+    mapping = list(zip(our_names, their_names, strict=True))
     for our_name, their_name in mapping:
         a, b = owned(our_modules[our_name]), owned(their_modules[their_name])
+        shapes = [{key: tuple(tensor.shape) for key, tensor in side.items()} for side in (a, b)]
+        fits = set(a) == set(b) and all(same_weights(a[key].shape, b[key].shape) for key in a)
+        assert fits, f"our {our_name} {shapes[0]}, the oracle's {their_name} {shapes[1]}"
         for key, tensor in a.items():
             tensor.copy_(b[key].reshape(tensor.shape))
     return mapping
@@ -201,7 +178,7 @@ def statistics(network: nn.Module, names: Sequence[str]) -> list[Tensor]:
 def disagreement(ours: nn.Module, oracle: nn.Module, images: Tensor, **options) -> dict[str, float]:
     """Port the weights and return the worst differences: eval logits, input gradient, training logits, statistics.
 
-    Both networks must be in double precision; the options are those of `pairs`.
+    Both networks must be in double precision; the options are those of `port`.
     """
     for network in (ours, oracle):
         still(network).requires_grad_(False)

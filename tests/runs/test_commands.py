@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import yaml
-from doors import ROOT, command, results, start
+from doors import ROOT, command, finished, results, start
 from runs.pictures import write_folders
 
 SHORT = "trainer=debug logger=none".split()
@@ -20,8 +20,7 @@ def folder(tmp_path_factory):
     write_folders(place / "pictures", count=4)
     data = "datamodule=imagefolder datamodule.root=pictures recipe.train_res=32 recipe.test_res=32"
     data += " arch=resnet_cifar arch.depth=8 recipe=pytorch recipe.batch_size=4"
-    done = command(place, "train", *data.split(), *SHORT, "run=a")
-    assert done.returncode == 0, done.stderr
+    finished(place, "train", *data.split(), *SHORT, "run=a")
     return place
 
 
@@ -33,15 +32,15 @@ def test_files_name_the_choices(folder):
 
 
 def test_an_evaluation_from_another_folder(folder, tmp_path):
-    done = command(tmp_path, "evaluate", "run=a", f"runs={folder / 'runs'}", "split=val", "trainer=debug")
-    assert done.returncode == 0 and "val_top1" in done.stdout and "test_top1" not in done.stdout, done.stderr
+    said = finished(tmp_path, "evaluate", "run=a", f"runs={folder / 'runs'}", "split=val", "trainer=debug").stdout
+    assert "val_top1" in said and "test_top1" not in said
 
 
 def test_a_run_that_saved_nothing_keeps_no_name(tmp_path):
     failed = command(tmp_path, "train", *SHORT, "recipe.lr=1e8", "run=a", "trainer.limit_train_batches=8")
     assert failed.returncode == 1 and "diverged" in failed.stderr, failed.stderr
-    again = command(tmp_path, "train", *SHORT, "run=a")
-    assert again.returncode == 0 and results(tmp_path / "runs" / "a")["steps"] == 3, again.stderr
+    finished(tmp_path, "train", *SHORT, "run=a")
+    assert results(tmp_path / "runs" / "a")["steps"] == 3
 
 
 def test_a_closed_terminal(tmp_path):

@@ -1,8 +1,6 @@
 """Arguments are read from source, nothing is imported, and what is wrong with a value is said in a sentence."""
 
 import re
-import subprocess
-import sys
 import textwrap
 from typing import get_type_hints
 
@@ -316,7 +314,7 @@ def test_source_and_import_agree(name):
     held = get_type_hints(target.__init__ if isinstance(target, type) else target, include_extras=True)
     known = read(str(catalogue.read(name).arch._target_))
     assert not known.open and list(known.arguments) == catalogue.parameters(name)
-    for argument in known.arguments.keys() - {"cells"}:  # a table of NASNet's is a class, which any value may be
+    for argument in known.arguments:
         assert known.arguments[argument].annotation == held[argument]
 
 
@@ -337,27 +335,3 @@ def test_of_lightning():
     assert said("callbacks.ModelCheckpoint", "train_time_interval", 3) is None
     assert read("pytorch_lightning.loggers.TensorBoardLogger").open
     assert "max_epochs" in read("pytorch_lightning.Trainer").arguments
-
-
-IMPORTS_NOTHING = """
-import sys
-sys.path.remove({root!r}) if {root!r} in sys.path else None
-sys.path.insert(0, {root!r})
-from lineage.constraints import problem
-from lineage.config.signatures import arguments
-sys.path.remove({root!r})
-before = set(sys.modules)
-for target in ("lineage.archs.resnet.resnet_cifar", "lineage.datamodules.sets.cifar.CIFAR10",
-"pytorch_lightning.callbacks.EarlyStopping",
-               "pytorch_lightning.loggers.TensorBoardLogger"):
-    for argument in arguments(target).arguments.values():
-        problem(argument.annotation, 3)
-assert set(sys.modules) == before, set(sys.modules) - before
-assert not {{"torch", "pytorch_lightning", "lineage.archs", "lineage.datamodules"}} & set(sys.modules)
-"""
-
-
-def test_nothing_is_imported(tmp_path):
-    command = [sys.executable, "-c", IMPORTS_NOTHING.format(root=str(ROOT))]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

@@ -113,7 +113,7 @@ def test_weights_make_the_mean_over_images():
     for split in (BatchSplit(1, 1), BatchSplit(1, 3), BatchSplit(3, 1)):
         last = [taken(loader(EpochOrder(50, 16, 0, False, 0), split, rank))[-1] for rank in range(split.devices)]
         share = {b.chunk: (len(b.labels), b.weight) for step in last for b in step}
-        assert sum(n for n, _ in share.values()) == 2 if split.chunks == 1 else True
+        assert len(share) == split.chunks and sum(n for n, _ in share.values()) == 2
         for n, weight in share.values():  # the mean over devices of weight x mean loss is the mean over the step
             assert weight == pytest.approx(n * split.devices / 2)
 
