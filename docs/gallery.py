@@ -1,6 +1,6 @@
 """Write docs/architectures.md, from its line MADE on, and its drawings: make docs
 
-The prose is in docs/papers.yaml, the papers' numbers are in tests/golden/papers.csv, and the numbers beside them are
+The prose is in docs/papers.yaml, the papers' numbers are in archs/papers.csv, and the numbers beside them are
 counted from the networks.
 """
 
@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from hydra import compose, initialize_config_dir
 
 from docs import papers
-from docs.papers import ERRORS, ROOT, Entry, Family, counted, families, numbers
+from docs.papers import ERRORS, ROOT, Entry, Family, counted, families
 from lineage import assemble
+from lineage.analysis.papers import Number, numbers
 from lineage.anatomy.cost import SkipInitialisation
 from lineage.anatomy.drawing.svg import draw, write
 from lineage.anatomy.table import Anatomy, dissect
@@ -89,7 +90,7 @@ def article(entry: Entry) -> str:
     return "\n".join([page, *(f"{text}\n" for text in ("\n".join(footnotes), entry.notes) if text)])
 
 
-def paper_numbers(entry: Entry) -> Iterator[tuple[str, papers.Number]]:
+def paper_numbers(entry: Entry) -> Iterator[tuple[str, Number]]:
     """The paper's numbers of an entry, also at smaller resolutions, each with its condition."""
     rows = {row["config"]: row["input_size"] for row in counted()[entry.network] if row["config"] in numbers()}
     for i, (config, size) in enumerate(rows.items()):

@@ -1,6 +1,6 @@
 """Draw docs/lineage.svg and .png: every network on one timeline, with arrows for the ideas that it took. make docs
 
-Errors, years and ideas are the papers' (tests/golden/papers.csv, docs/papers.yaml); operations are counted here.
+Errors, years and ideas are the papers' (archs/papers.csv, docs/papers.yaml); operations are counted here.
 """
 
 import math
@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from docs.papers import ROOT, Family, counted, families, numbers
+from docs.papers import ROOT, Family, counted, families
+from lineage.analysis.papers import numbers, printed
 from lineage.anatomy.drawing.page import INK, SOFT, WIDTH, Box, Page, Point, overlap, png, width_of
 
 FILES = (ROOT / "docs" / "lineage.svg", ROOT / "docs" / "lineage.png")
@@ -49,16 +50,15 @@ def height(quantity: str, error: float) -> float:
     return top + (bottom - top) * math.log(first / error) / math.log(first / last)
 
 
-def printed(network: str, quantity: str) -> float | None:
-    """The paper's number; that of a single crop, if it prints several."""
-    found = [number for number in numbers()[network] if number.quantity == quantity]
-    single = [number for number in found if re.match("(one|single) crop", number.note)]
-    return float((single or found)[0].value) if found else None
+def error_of(network: str, quantity: str) -> float | None:
+    """In percent; None: the paper prints none."""
+    found = printed(network, quantity)
+    return float(found.value) if found else None
 
 
 def similar_top1(top5: float) -> float:
     """The top-1 error of the network with the nearest top-5 error."""
-    pairs = [(printed(name, "top5_error"), printed(name, "top1_error")) for name in numbers()]
+    pairs = [(error_of(name, "top5_error"), error_of(name, "top1_error")) for name in numbers()]
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
     return min(known, key=lambda pair: abs(pair[0] - top5))[1]
 
@@ -72,7 +72,7 @@ def discs(family: Family, x: float) -> Iterator[Disc]:
         millions = next((float(row["macs"]) for row in counted()[entry.network] if row["macs"]), None)
         if millions is None:
             continue
-        errors = {quantity: printed(entry.network, quantity) for quantity in (*RANGES, "top5_error")}
+        errors = {quantity: error_of(entry.network, quantity) for quantity in (*RANGES, "top5_error")}
         for quantity in RANGES:
             if (error := errors[quantity]) is not None:
                 y = height(quantity, 10 * error if quantity == "mnist_error" else error)

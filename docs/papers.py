@@ -1,20 +1,20 @@
-"""The papers' numbers, tests/golden/papers.csv, and the prose about them, docs/papers.yaml."""
+"""The networks of the golden table, and the prose about them, docs/papers.yaml."""
 
 import csv
 import functools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import OmegaConf
+
+from lineage.analysis.papers import numbers
 
 ROOT = Path(__file__).parents[1]
 DRAWINGS = ROOT / "docs" / "architectures"
 GOLDEN = ROOT / "tests" / "golden"
 
-# Who compared a number with its paper, and the mark of numbers that this project did not compare.
-MARKS = {"paper": "", "authors' release": "", "third party": "†", "nobody": "‡"}
 ERRORS = {
     "top1_error": "top-1",
     "top5_error": "top-5",
@@ -30,36 +30,6 @@ MADE = "<!-- The rest of this page is made by make docs. -->\n"
 def written_by_hand(page: Path) -> str:
     """The part of a page that no script changes."""
     return page.read_text().partition(MADE)[0] + MADE
-
-
-class Number(NamedTuple):
-    """A row of tests/golden/papers.csv; its `quantity` is none if the paper prints no number of the network."""
-
-    config: str  # what follows arch= on the command line
-    name: str
-    year: str
-    quantity: str
-    value: str  # as printed, without its unit
-    unit: str  # M, G, % or nothing
-    source: str  # table, section or page
-    read_by: str  # who compared it with the paper: see MARKS
-    note: str  # under which conditions
-
-    def __str__(self) -> str:
-        """As on the page: "3.8 G†"."""
-        value = f"{int(self.value):,}" if len(self.value) > 4 and self.value.isdecimal() else self.value
-        unit = {"connections": " connections", "macs": f" {self.unit}", "params": f" {self.unit}".rstrip()}
-        return f"{value}{unit.get(self.quantity, '')}{MARKS[self.read_by]}"
-
-
-@functools.cache
-def numbers() -> dict[str, list[Number]]:
-    """The papers' numbers, by config."""
-    found: dict[str, list[Number]] = {}
-    with open(GOLDEN / "papers.csv", newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault(row["config"], []).append(Number(**row))
-    return found
 
 
 @functools.cache
