@@ -1,0 +1,83 @@
+"""Words of cells: there and back, what is wrong with one, and the folder of a search in place of one."""
+
+import random
+import re
+
+import pytest
+from doors import finished, refused
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from lineage.archs import genotype, operations
+from lineage.archs.arguments import ArchitectureError
+from lineage.sweeps.jobs import Job, save_history
+
+
+def drawn(draws: random.Random, blocks: int) -> list[str]:
+    return [draws.choice(options) for options in genotype.options(blocks)]
+
+
+def decisions(tables: tuple[genotype.Table, ...]) -> list[str]:
+    blocks = [block for table in tables for block in table.blocks]
+    return [str(b[k]) for b in blocks for k in (0, 2, 1, 3, 4)]  # states, operations, combination
+
+
+def test_words_and_back():
+    """10,000 pairs of cells; what no block reads is the output, and no two pairs have one word."""
+    draws, words = random.Random(0), dict[str, list[str]]()
+    for number in range(10_000):
+        values = drawn(draws, 1 + number % 9)
+        word = genotype.word(values)
+        tables = genotype.parse(word)
+        assert decisions(tables) == values == words.setdefault(word, values)
+        for table in tables:
+            read = {state for block in table.blocks for state in (block.left, block.right)}
+            assert read.isdisjoint(table.concat) and read | {*table.concat} == {*range(len(table.blocks) + 2)}
+
+
+def test_space():
+    """Section 3.1: of 5 blocks 2 x 5 x 5 decisions; block b, from 1, chooses among b + 1 states."""
+    sizes = [len(options) for options in genotype.options(5)]
+    assert sizes == [n for b in range(1, 6) for n in (b + 1, b + 1, 13, 13, 2)] * 2
+    assert tuple(operations.OPERATIONS) == genotype.OPERATIONS
+
+
+def test_a_word_needs_no_quotes():
+    """Neither for Hydra, as a value and in a list of a sweep, nor for a shell; NASNet-A's list of states neither."""
+    draws, parser = random.Random(1), OverridesParser.create()
+    for word in (*genotype.CELLS.values(), *(genotype.word(drawn(draws, 1 + n % 9)) for n in range(50))):
+        assert parser.parse_override(f"arch.cells={word}").value() == word
+        assert list(parser.parse_override(f"arch.cells={word},{word}").sweep_string_iterator()) == [word] * 2
+        assert re.fullmatch(r"[\w.+-]+", word)
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("nasnet_b", "or the folder of a search. Did you mean nasnet_a?"),
+        ("0sep3+1sep3", "two cells as 0sep5+1sep3-0max3+1sep7"),
+        ("0sepp5+1sep3-0max3+1max3", "0sepp5+1sep3 in the normal cell: sepp5 is not an operation. Did you mean sep5?"),
+        ("0max3+1max3-0max3+1max3_0max3.3max3", "in the reduction cell: block 2 reads states 0 to 2, not 3."),
+        ("0max3+1max3_0max3-0max3+1max3", "0max3 in the normal cell: block 2 is two states with their operations"),
+        ("0max3+1max3_1.3-0max3+1max3", "1.3 in the normal cell: state 3 is above 2."),
+        ("0max3+1max3_-0max3+1max3", "block 2 is two states"),
+        ("²max3+1max3-0max3+1max3", "block 1 is two states"),
+    ],
+)
+def test_wrong_words(word, sentence):
+    with pytest.raises(ArchitectureError, match=re.escape(sentence)):
+        genotype.parse(word)
+
+
+def test_the_best_of_a_search(tmp_path):
+    """The folder of a search in place of a word: what describe draws. Of three jobs two have finished."""
+    pairs = ["0max3+1max3-0max3+1max3", "0sep3+1sep3-0sep3+1sep3", "0avg3+1avg3-0avg3+1avg3"]
+    words = "arch=nasnet_cell", "arch.cells=runs/search", "datamodule=cifar10"
+    search = tmp_path / "runs" / "search"
+    jobs = [Job(n, ["seed=1", f"arch.cells={pair}"], search / f"job{n}") for n, pair in enumerate(pairs, start=1)]
+    save_history(search, jobs)
+    assert "runs/search has no finished job" in refused(tmp_path, "describe", *words)
+    for job, accuracy in zip(jobs, (0.5, 0.75), strict=False):
+        job.folder.mkdir()
+        (job.folder / "results.json").write_text(f'{{"val_top1": {accuracy}, "test_top1": 0}}')
+    assert "normal cell (sep 3x3) x 2" in finished(tmp_path, "describe", *words).stdout
+    assert (tmp_path / "drawings" / "nasnet_cell.svg").exists()
