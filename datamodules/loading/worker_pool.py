@@ -213,7 +213,7 @@ class Pool:
 
 def _work(jobs: Mapping[str, Job], memory: Tensor, tasks: Connection, results: Any, locks: Any, parent: int) -> None:
     """A worker process. It ignores signals: the run answers them, and needs its workers for the step that it saves."""
-    for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
+    for name in ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 
+from lineage.running.process import heard
+
 PARENT = "LINEAGE_PARENT"  # environment variable: the process that started this rank or job
 
 
@@ -40,8 +42,9 @@ def _is_alive(process: int) -> bool:
 
 
 def _end_rank() -> None:
-    sys.stderr.write(f"[rank {os.environ['LOCAL_RANK']}] rank 0 has died.\n")
-    sys.stderr.flush()
+    if not heard:  # as rank 0 did
+        sys.stderr.write(f"[rank {os.environ['LOCAL_RANK']}] rank 0 has died.\n")
+        sys.stderr.flush()
     os._exit(1)
 
 

@@ -3,11 +3,14 @@
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,9 +19,11 @@ import torch.distributed as dist
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies.launchers import subprocess_script
 
-from lineage.errors import UserError
+from lineage.errors import Stopped, UserError
+from lineage.files import TEMPORARY
 
 BEAT_S = 2.0  # seconds between two heartbeats
+TIME_IS_UP = 124  # exit status of the command `timeout`; that of a signal is 128 and more
 
 
 class RankDied(UserError):
@@ -30,10 +35,11 @@ class Ranks(Callback):
 
     Args:
         timeout_s: how long a collective waits, the same as the strategy's; only for the message.
+        folder: of a run, which all nodes have to share; None: of an evaluation, which only the first rank writes.
     """
 
-    def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
+    def __init__(self, timeout_s: float, folder: Path | None = None) -> None:
+        self.timeout_s, self.folder = timeout_s, folder
         self.store: Any = None
 
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
@@ -42,6 +48,8 @@ class Ranks(Callback):
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         self.store = dist.TCPStore(address, port, is_master=False, wait_for_workers=False)
         watch(lambda: self.store.set(f"beat/{trainer.global_rank}", str(time.time_ns())), BEAT_S)
+        if trainer.num_nodes > 1 and self.folder is not None:
+            check_shared(self.folder, trainer)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         """If a collective operation failed, name the rank that caused it, and end the processes started here."""
@@ -68,6 +76,27 @@ class Ranks(Callback):
             return self.store.get(f"beat/{rank}") if self.store.check([f"beat/{rank}"]) else b""
         except (RuntimeError, ValueError):  # the store is rank 0's
             return b""
+
+
+def check_shared(folder: Path, trainer: pl.Trainer) -> None:
+    """Raise UserError if not all nodes see the run's folder, which the first rank has made: they continue from its
+    checkpoints. The first rank says which; the others end with status 1."""
+    here = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+    name = f"{uuid.uuid4().hex}{TEMPORARY}"  # a new one, which no file system has cached as missing
+    if trainer.is_global_zero:
+        (folder / name).touch()
+    probe = folder / trainer.strategy.broadcast(name)
+    found = [""] * trainer.world_size
+    dist.all_gather_object(found, "" if probe.exists() else here)
+    if trainer.is_global_zero:
+        probe.unlink()
+    if any(found):
+        nodes = ", ".join(sorted(set(filter(None, found))))
+        raise (
+            UserError(f"{folder} of {here} is not there on {nodes}: runs=FOLDER takes one that all nodes share.")
+            if trainer.is_global_zero
+            else Stopped(f"{folder} is not there", 1)
+        )
 
 
 def is_collective_failure(error: BaseException) -> bool:
@@ -101,7 +130,7 @@ subprocess_script._launch_process_observer = observe_children  # type: ignore[as
 
 def _end_with_children(children: list[Any]) -> None:
     for rank, child in enumerate(children, start=1):
-        if child.poll() not in (None, 0):
+        if child.poll() not in (None, 0) and child.returncode < TIME_IS_UP:  # not one that was told to stop
             how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit status {child.returncode}"
             sys.stderr.write(f"Rank {rank} has died ({how}). The same command continues at the last saved step.\n")
             sys.stderr.flush()

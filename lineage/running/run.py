@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 
@@ -56,7 +55,6 @@ class Run:
         self.choices = {group: str(chosen[group]) for group in ("arch", "datamodule", "recipe", "trainer")}
         if model := cfg.arch.get("model_name"):
             self.choices["arch"] += f"/{model}"  # timm/convnext_atto
-        self.in_process_sweep = hydra.mode == RunMode.MULTIRUN
         self.console = screen.console(quiet=not directory.is_main_process())
         self.continues = any((self.folder / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))
 
@@ -67,7 +65,7 @@ class Run:
         facts = {"arch": arch, "preprocessing": asdict(self.preprocessing)}
         self.rows = MetricRows(self.console, self.clock)
         return [
-            Ranks(machine.timeout_s),
+            Ranks(machine.timeout_s, self.folder),
             self.clock,
             RunProgressBar(self.console, self.clock),
             self.rows,  # before the callbacks that may save and stop
@@ -80,8 +78,6 @@ class Run:
     @contextmanager
     def opened(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> Iterator[Path | None]:
         """Lock the directory, open train.log, show the plan; yields the checkpoint from which the run continues."""
-        if trainer.world_size > 1 and self.in_process_sweep:
-            raise UserError("Several devices need a process a job: hydra/launcher=processes.")
         os.environ["LINEAGE_RUN"] = str(self.cfg.run)  # for the ranks that Lightning starts
         lock, handler = Lock(self.folder), None
         if directory.is_main_process():

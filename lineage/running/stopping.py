@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import subprocess
 import sys
 import time
 from typing import Any
@@ -14,21 +13,19 @@ from rich.console import Console
 
 from lineage.errors import Stopped
 from lineage.running.checkpoints import Checkpoints
-from lineage.running.ranks import Agreement
+from lineage.running.process import handle, heard, requeue, stopped
+from lineage.running.ranks import TIME_IS_UP, Agreement
 
 log = logging.getLogger(__name__)
 
-TIME_IS_UP = 124  # exit status of the command `timeout`
-NAMES = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
-SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-
 
 class Stop(Callback):
-    """On SIGTERM, SIGHUP, Ctrl-C, SIGUSR1 or after `max_time`: save, report it, raise Stopped.
+    """On SIGTERM, SIGHUP, Ctrl-C, SIGUSR1, SIGUSR2 or after `max_time`: save, report it, raise Stopped.
 
     A signal to one rank stops all of them one step later; they agree in the same way on a checkpoint that is due by
-    time. During validation a stop waits for the end of the epoch. A second signal ends the process at once; the last
-    saved step stays. In a SLURM job SIGUSR1 also requeues the job.
+    time. During validation a stop waits for the end of the epoch. A second Ctrl-C ends the process at once; the last
+    saved step stays. Other signals come twice where torchrun or a sweep passes on what SLURM has sent to all. In a
+    SLURM job SIGUSR1, SIGUSR2 and a preemption also requeue the job.
 
     Args:
         max_time: DD:HH:MM:SS from the start of training in this process, or None.
@@ -46,14 +43,13 @@ class Stop(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.agreement, self.is_first = Agreement(trainer.world_size, self.timeout_s), trainer.is_global_zero
-        for number in SIGNALS:  # after Lightning's own
-            if number != getattr(signal, "SIGHUP", None) or signal.getsignal(number) != signal.SIG_IGN:  # nohup
-                self.before[number] = signal.signal(number, self._on_signal)
+        self.before = handle(self._on_signal)
+        self.received = self.received or (128 + heard.pop() if heard else 0)
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        if self.received:
+        if number == signal.SIGINT and self.received == 128 + number:
             os._exit(128 + number)
-        self.received = 128 + number
+        self.received = self.received or 128 + number
         if number == signal.SIGINT and self.is_first:  # somebody waits at the keyboard
             sys.stderr.write("Stops at the end of the step, or of validation; once more to stop at once.\n")
 
@@ -80,6 +76,7 @@ class Stop(Callback):
         self._stop_between_epochs(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._handle_as_before()  # first, so that no signal is lost
         if self.agreement is not None:  # else there was nothing left to train
             self._stop_between_epochs(trainer)
 
@@ -98,34 +95,21 @@ class Stop(Callback):
         why = f"trainer.max_time={self.max_time}" if status == TIME_IS_UP else signal.Signals(status - 128).name
         line = f"Stopped by {why} at step {trainer.global_step}, saved. "
         line += f"The same command with run={self.name} continues it."
+        stopped.set()
         if trainer.is_global_zero:
+            again = requeue(status - 128) if status != TIME_IS_UP else ""
+            line = f"{line} {again}".rstrip()
             log.info(line)
             self.console.print(line, highlight=False, soft_wrap=True)
-            if why == "SIGUSR1":
-                requeue()
-        raise Stopped(line, status if trainer.is_global_zero else 0)
+        raise Stopped(line, status)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        self._handle_as_before()  # after an exception too
+
+    def _handle_as_before(self) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
         self.before = {}
-
-
-def requeue() -> None:
-    """Ask SLURM to start this job again, if it is one."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None:
-        return
-    if "SLURM_ARRAY_JOB_ID" in os.environ:
-        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    try:
-        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False)
-        outcome = (
-            f"requeued job {job}" if done.returncode == 0 else f"job {job} was not requeued: {done.stderr.strip()}"
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        outcome = f"job {job} was not requeued: {error}"
-    log.info(outcome)
 
 
 def in_seconds(max_time: str) -> float:

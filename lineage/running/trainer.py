@@ -136,6 +136,8 @@ class Trainer(pl.Trainer):
             )
         except (MisconfigurationException, ValueError, TypeError) as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+        # Lightning's handler of SIGTERM, which waits for all ranks; lineage/running/stopping.py has the run's own.
+        self._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         if self.precision != chosen:  # Lightning took another one
             raise UserError(f"trainer.precision={precision}: this device takes {self.precision} or 32-true.")
         self.macs, self.graph = macs, graph
