@@ -3,29 +3,46 @@
     - if: swa > epochs
       say: "swa={swa}: more epochs than recipe.epochs={epochs}."
 
-A condition is an expression of Python's in the names of the values. {name} in a sentence is a value as YAML writes it.
+A condition is an expression of Python's in the names of the values and of FUNCTIONS. {name} in a sentence is a value as
+YAML writes it.
 """
 
+import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, cast
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
 from lineage.text import as_yaml
 
-FUNCTIONS = {"__builtins__": {}, "bool": bool, "len": len, "set": set, "sorted": sorted}
+FUNCTIONS = {"__builtins__": {}, "bool": bool, "len": len, "set": set, "sorted": sorted, "fullmatch": re.fullmatch}
+
+
+class Group(dict[str, Any]):
+    """The values of a group as attributes; None for a key that its class lacks."""
+
+    __getattr__ = dict.get
+
+    @classmethod
+    def of(cls, node: DictConfig) -> "Group":
+        return cls(cast(dict[str, Any], OmegaConf.to_container(node, resolve=True)))
+
+
+def sentences(file: Path, values: Mapping[str, Any]) -> Iterator[str]:
+    """The sentences of the rules of a file whose conditions these values meet."""
+    for condition, sentence in rules(file):
+        if eval(condition, FUNCTIONS, values):
+            yield Sentence().vformat(sentence, (), values)
 
 
 def broken_rule(file: Path, values: Mapping[str, Any]) -> str | None:
     """The sentence of the first rule of a file whose condition these values meet; None if they meet none."""
-    for condition, sentence in rules(file):
-        if eval(condition, FUNCTIONS, values):
-            return Sentence().vformat(sentence, (), values)
-    return None
+    return next(sentences(file, values), None)
 
 
 @cache

@@ -33,7 +33,7 @@ class Recipe(Objective, Averages, Augmentation, Regularization, Schedule, Optimi
         for name, annotation in ANNOTATIONS.items():
             if wrong := problem(annotation, getattr(self, name)):
                 raise RecipeError(f"recipe.{name}={as_yaml(getattr(self, name))}: {wrong}")
-        if wrong := broken_rule(RULES, vars(self)) or next(self.notation_problems(), None):
+        if wrong := broken_rule(RULES, vars(self)):
             raise RecipeError(f"recipe.{wrong}")
 
 

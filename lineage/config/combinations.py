@@ -1,6 +1,5 @@
 """Checks values that are valid alone, but not with another value or with the files on the disk. Imports no torch."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lineage.config.derived import searched_cells
 from lineage.errors import UserError
-from lineage.rules import broken_rule
+from lineage.rules import Group, broken_rule
 from lineage.running import directory
 from lineage.text import as_yaml
 from lineage.weights.preprocessing import LIBRARIES, weights_file
@@ -16,25 +15,15 @@ from lineage.weights.preprocessing import LIBRARIES, weights_file
 RULES = Path(__file__).with_name("rules.yaml")
 
 
-class Group(dict[str, Any]):
-    """The values of a group as attributes; None for a key that its class lacks."""
-
-    __getattr__ = dict.get
-
-
 def check_combinations(cfg: DictConfig) -> None:
     """Refuse values that are valid alone, but not together. Raises UserError."""
     names = ("arch", "datamodule", "recipe", "trainer")
-    groups: Any = {name: Group(OmegaConf.to_container(cfg[name], resolve=True)) for name in names}  # type: ignore[arg-type]
+    groups = {name: Group.of(cfg[name]) for name in names}
     recipe, trainer = groups["recipe"], groups["trainer"]
     side, epochs = groups["datamodule"].resolution or recipe.train_res, recipe.epochs + recipe.cooldown_epochs
     derived = {"side": side, "epochs": epochs, "epochs_now": min(trainer.max_epochs or epochs, epochs)}
     if wrong := broken_rule(RULES, {**groups, **derived, "test_weights": cfg.get("test_weights")}):
         raise UserError(wrong)
-    if trainer.max_time is not None and not re.fullmatch(r"(\d+:){0,3}\d+", str(trainer.max_time)):
-        raise UserError(
-            f"trainer.max_time={trainer.max_time}: it is DD:HH:MM:SS, 00:11:50:00 for ten minutes less than 12 hours."
-        )
     project = str((cfg.get("logger") or {}).get("wandb", {}).get("project", ""))
     if len(project) > 128 or set(project) & set("/\\#?%:"):
         raise UserError(f"logger.wandb.project={as_yaml(project)}: up to 128 characters, without / \\ # ? % and :.")
