@@ -165,11 +165,15 @@ class Search(Sweep):
         self.target_macs = target_macs
 
     def plan(self, sweep: Path, overrides: list[Override]) -> None:
+        from lineage.sweeps.jobs import is_left_out
         from lineage.sweeps.objectives import Objectives
         from lineage.sweeps.space import Space
 
         self.objectives = Objectives(self.goals[0], self.goals[1], self.target_macs)
         self.space = Space(overrides)
+        for key, *_ in self.space.keys:
+            if is_left_out(key):
+                raise UserError(f"{key}: another value does not make another job, so no search chooses it.")
         check = job_check(self.loader, self.config, search=True)
         for end in (0, -1):
             check([*self.space.fixed, *self.space.point(self.space.ends(end))])

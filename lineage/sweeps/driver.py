@@ -14,12 +14,13 @@ from typing import Any
 from lineage.errors import UserError
 from lineage.files import is_in_use
 from lineage.running.directory import load_results
-from lineage.sweeps.jobs import HISTORY, Job, append, is_done, make_jobs, read_history, save_history
+from lineage.sweeps.jobs import HISTORY, Job, append, is_done, job_name, read_history, save_history
 from lineage.sweeps.objectives import Objectives
 from lineage.sweeps.pool import SIGNALS
 from lineage.sweeps.strategies import Outcome, Point, Prunes, State, Strategy
 
 SAVING_S = 30.0  # how long a run may take to save and to end
+LONGEST_NAME = 60  # a job with more words to its name has its number
 FIRST_FAILURES = 3  # a search whose first jobs all fail has a mistake in it
 
 
@@ -116,10 +117,9 @@ class Search(Driver):
 
     def _replay(self) -> None:
         events = read_history(self.sweep)
-        known = [event for event in events if isinstance(event, Job)]
         for event in events:
             if isinstance(event, Job):
-                asked = self._ask(known)
+                asked = self._ask(event.folder)
                 if asked is None or asked.overrides != event.overrides:
                     raise UserError(
                         f"{self.sweep / HISTORY}: job {event.number} was {' '.join(event.overrides)}, which this "
@@ -138,13 +138,13 @@ class Search(Driver):
             if not is_done(job):
                 return job
             self._ended(job)
-        asked = self._ask(self.jobs)
+        asked = self._ask()
         if asked is not None:
             append(self.sweep, asked)
         return asked
 
-    def _ask(self, known: Sequence[Job]) -> Job | None:
-        """The next job that is a new one; None: the strategy waits, or has ended."""
+    def _ask(self, folder: Path | None = None) -> Job | None:
+        """The next job that is a new one, in the folder that it has already; None: the strategy waits, or has ended."""
         while points := self.strategy.ask(1):
             (point,) = points
             if (earlier := self.by_point.get(point)) is not None:
@@ -160,7 +160,9 @@ class Search(Driver):
                 print(f"{' '.join(point)} cannot be trained: {error}", flush=True)
                 self.strategy.tell(point, Outcome(self.objectives.failed, "failed"))
                 continue
-            (job,) = make_jobs(self.sweep, [words], known, self.fixed, len(self.jobs))
+            number, name = len(self.jobs) + 1, job_name(words, self.fixed)
+            name = name if len(name) <= LONGEST_NAME else f"{number:05}"  # two cells of NASNet's
+            job = Job(number, words, folder or self.sweep / name)
             self.jobs.append(job)
             self.by_point[point] = job
             self.asked[job.number] = 1
@@ -175,8 +177,7 @@ class Search(Driver):
         super()._ended(job)
         self._tell(job, state)
         append(self.sweep, (job.number, state))
-        states = [outcome.state for outcome in self.outcomes.values()]
-        if states == ["failed"] * FIRST_FAILURES:
+        if len(self.outcomes) == FIRST_FAILURES and {each.state for each in self.outcomes.values()} == {"failed"}:
             raise UserError(f"The first {FIRST_FAILURES} jobs all failed: see {job.folder / 'train.log'}")
 
     def _tell(self, job: Job, state: State) -> None:

@@ -42,7 +42,7 @@ def job_name(overrides: Sequence[str], shared: Collection[str] = ()) -> str:
     """
     kept = {"datamodule.root"} if set(NAMED_BY_ROOT) & set(overrides) else set()
     keys = {override: override.split("=")[0].lstrip("+~") for override in overrides if override not in shared}
-    named = sorted(override for override, key in keys.items() if key in kept or not _is_left_out(key))
+    named = sorted(override for override, key in keys.items() if key in kept or not is_left_out(key))
     plain = "_".join(override.lstrip("+~").replace("=", "-", 1) for override in named) or "default"
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain)
     if name != plain or len(name) > 150:  # two different names may have become equal
@@ -50,31 +50,21 @@ def job_name(overrides: Sequence[str], shared: Collection[str] = ()) -> str:
     return name
 
 
-def _is_left_out(key: str) -> bool:
+def is_left_out(key: str) -> bool:
+    """Whether another value of a key does not make another job."""
     return key in NOT_IN_NAME or key.split(".")[0].split("/")[0] in NOT_IN_NAME
 
 
-def make_jobs(
-    sweep: Path,
-    points: Sequence[Sequence[str]],
-    known: Sequence[Job] | None = None,
-    shared: Collection[str] | None = None,
-    first: int = 0,
-) -> list[Job]:
-    """The jobs of points, numbered from `first` + 1 on.
+def make_jobs(sweep: Path, points: Sequence[Sequence[str]]) -> list[Job]:
+    """The jobs of a grid's points, numbered from 1 on.
 
     They are named by the overrides that not all have. A job that the sweep has already keeps its name, and where
     another one has it, all overrides are in the name.
-
-    Args:
-        known: the jobs that the sweep has; None: those of its history.
-        shared: the overrides that all have; None: of these points.
     """
-    earlier = {job_name(job.overrides): job.folder for job in (load_jobs(sweep) if known is None else known)}
-    if shared is None:
-        shared = set.intersection(*map(set, points)) if len(points) > 1 else set[str]()
+    earlier = {job_name(job.overrides): job.folder for job in load_jobs(sweep)}
+    shared = set.intersection(*map(set, points)) if len(points) > 1 else set[str]()
     jobs = []
-    for number, point in enumerate(points, start=first + 1):
+    for number, point in enumerate(points, start=1):
         whole, short = job_name(point), sweep / job_name(point, shared)
         is_free = _name_of_words(short) in (None, whole) and short not in earlier.values()
         own = sweep / whole
