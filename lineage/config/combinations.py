@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lineage.config.derived import searched_cells
 from lineage.errors import UserError
@@ -18,7 +18,7 @@ RULES = Path(__file__).with_name("rules.yaml")
 def check_combinations(cfg: DictConfig) -> None:
     """Refuse values that are valid alone, but not together. Raises UserError."""
     names = ("arch", "datamodule", "recipe", "trainer")
-    groups = {name: Group.of(cfg[name]) for name in names}
+    groups: Any = {name: Group.of(cfg[name]) for name in names}
     recipe, trainer = groups["recipe"], groups["trainer"]
     side, epochs = groups["datamodule"].resolution or recipe.train_res, recipe.epochs + recipe.cooldown_epochs
     derived = {"side": side, "epochs": epochs, "epochs_now": min(trainer.max_epochs or epochs, epochs)}
