@@ -165,6 +165,7 @@ class Search(Sweep):
         self.target_macs = target_macs
 
     def plan(self, sweep: Path, overrides: list[Override]) -> None:
+        from hydra_plugins.lineage.launcher import Processes
         from lineage.sweeps.jobs import is_left_out
         from lineage.sweeps.objectives import Objectives
         from lineage.sweeps.space import Space
@@ -179,6 +180,8 @@ class Search(Sweep):
             check([*self.space.fixed, *self.space.point(self.space.ends(end))])
         self.check = check
         self.build(sweep)
+        if self.keys.get("pruner") and not isinstance(self.launcher, Processes):
+            raise UserError(f"hydra.sweeper.pruner={self.keys['pruner']} ends jobs that run: hydra/launcher=processes.")
 
     def build(self, sweep: Path, **more: Any) -> Any:
         """The strategy; it is given what its constructor names. Raises UserError: it does not take a value."""
@@ -192,7 +195,8 @@ class Search(Sweep):
                 raise UserError(f"hydra.sweeper.{name}: {self.strategy} does not take it.")
             if wrong := problem(signature.arguments[name].annotation, value):
                 raise UserError(f"hydra.sweeper.{name}={value}: {wrong}")
-        offered = {"directions": self.objectives.directions, "cost": self.cost, "runs": sweep.parent, **more}
+        goals = {"directions": self.objectives.directions, "names": self.objectives.names}
+        offered = {**goals, "cost": self.cost, "runs": sweep.parent, **more}
         wanted = {name: value for name, value in offered.items() if name in signature.arguments}
         return get_class(self.strategy)(self.space, **self.keys, **wanted)
 

@@ -35,6 +35,7 @@ PRUNERS: dict[str | None, type[pruners.BasePruner]] = {
     "median": pruners.MedianPruner,
 }
 TYPES = {"bool": bool, "int": int, "float": float, "str": str, "None": None}  # of options that a command can give
+METRICS = ("val_top1", "val_top5", "val_loss", "train_top1", "train_loss")  # that an epoch has
 NAME = "sweep"  # of the study; Hyperband draws a job's bracket from it
 
 
@@ -47,7 +48,7 @@ class Optuna:
 
     Args:
         trials: how many points.
-        directions: "maximize" or "minimize", for each objective.
+        directions, names: of the objectives: "maximize" or "minimize", and "val_top1".
         sampler_options, pruner_options: arguments of optuna's classes.
         journal: where optuna's journal of the study is written anew, for other programs: this class does not read it.
             A job is added when it and all that were asked for before it have ended.
@@ -63,13 +64,14 @@ class Optuna:
         trials: Count,
         seed: int,
         directions: Sequence[str],
+        names: Sequence[str],
         sampler: Literal["tpe", "nsga2", "cmaes", "random"],
         sampler_options: Mapping[str, Any] | None = None,
         pruner: Literal["asha", "hyperband", "median"] | None = None,
         pruner_options: Mapping[str, Any] | None = None,
         journal: Path | None = None,
     ) -> None:
-        _check(space, directions, sampler, pruner, pruner_options or {})
+        _check(space, names, sampler, pruner, pruner_options or {})
         self.space, self.trials = space, trials
         self.distributions = {dimension.name: _distribution(dimension) for dimension in space.dimensions}
         self.waiting: dict[Point, list[optuna.Trial]] = defaultdict(list)  # for their outcomes, oldest first
@@ -127,16 +129,19 @@ def _distribution(dimension: Dimension) -> distributions.BaseDistribution:
 
 
 def _check(
-    space: Space, directions: Sequence[str], sampler: str, pruner: str | None, pruner_options: Mapping[str, Any]
+    space: Space, names: Sequence[str], sampler: str, pruner: str | None, pruner_options: Mapping[str, Any]
 ) -> None:
     """Raise UserError: optuna would fail at the first point, or leave something out."""
     lists = [dimension.name for dimension in space.dimensions if dimension.options]
     if sampler == "cmaes" and lists:
         raise UserError(f"hydra.sweeper.sampler=cmaes chooses numbers: {lists[0]}=interval(LOW,HIGH), or sampler=tpe.")
-    if sampler == "cmaes" and len(directions) > 1:
+    if sampler == "cmaes" and len(names) > 1:
         raise UserError("hydra.sweeper.sampler=cmaes has one objective; for several, take nsga2 or tpe.")
-    if pruner and len(directions) > 1:
-        raise UserError(f"hydra.sweeper.pruner={pruner} compares by one objective; for several, pruner=null.")
+    if pruner and (len(names) > 1 or names[0] not in METRICS):
+        raise UserError(
+            f"hydra.sweeper.pruner={pruner} compares epochs by one objective, {', '.join(METRICS)}; "
+            f"for {' and '.join(names)}, pruner=null."
+        )
     if pruner == "hyperband" and not isinstance(pruner_options.get("max_resource"), int):
         raise UserError("hydra.sweeper.pruner=hyperband needs 'hydra.sweeper.pruner_options={max_resource: EPOCHS}'.")
 

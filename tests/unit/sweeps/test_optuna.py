@@ -28,7 +28,9 @@ def space(words):
 
 
 def search(words, directions=ONE, sampler="tpe", **keys):
-    return Optuna(space(words), **{"trials": 40, "seed": 3} | keys, directions=directions, sampler=sampler)
+    names = ["val_top1", "macs"][: len(directions)]
+    keys = {"trials": 40, "seed": 3, "names": names} | keys
+    return Optuna(space(words), **keys, directions=directions, sampler=sampler)
 
 
 def outcome(point, directions=ONE):
@@ -133,7 +135,8 @@ def test_journal(tmp_path):
         (MIXED, {"sampler": "tpee"}, "sampler=tpee: it is one of .* Did you mean tpe?"),
         (MIXED, {"sampler": "cmaes"}, "cmaes chooses numbers: recipe.ema=interval"),
         (NUMBERS, {"sampler": "cmaes", "directions": TWO}, "cmaes has one objective"),
-        (MIXED, {"pruner": "asha", "directions": TWO}, "for several, pruner=null"),
+        (MIXED, {"pruner": "asha", "directions": TWO}, "for val_top1 and macs, pruner=null"),
+        (MIXED, {"pruner": "asha", "names": ["macs"]}, "for macs, pruner=null"),
         (MIXED, {"pruner": "hyperband"}, "max_resource: EPOCHS"),
         (MIXED, {"sampler_options": {"n_start_trials": 5}}, "has no such option. Did you mean n_startup_trials?"),
         (MIXED, {"sampler_options": {"n_startup_trials": "x"}}, "n_startup_trials=x: it takes a whole number"),
