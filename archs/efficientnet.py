@@ -131,7 +131,7 @@ def compare_published(alpha: float, beta: float, gamma: float, phi: float) -> st
     name = min(ratios, key=lambda name: sum(math.log(ratio) ** 2 for ratio in ratios[name]))
     wider, deeper, larger = (ratio - 1 for ratio in ratios[name])
     return (
-        f"phi={phi:g} is width {width:.3f}, depth {depth:.3f}, {resolution:.0f} pixels; "
+        f"phi={phi:g} is width {width:.3f}, depth {depth:.3f}, {resolution:.0f} pixels for 224; "
         f"from {name}, the nearest published network: "
         f"width {wider:+.1%}, depth {deeper:+.1%}, resolution {larger:+.1%}."
     )

@@ -82,6 +82,15 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
     return built
 
 
+def cost(cfg: DictConfig) -> tuple[int, int]:
+    """The network's parameters, and its multiply-adds of one image; no tensor takes memory."""
+    from lineage.anatomy.cost import SkipInitialisation, count_macs, count_parameters
+
+    with SkipInitialisation():
+        built = network(cfg, device="meta")
+    return count_parameters(built), count_macs(built, cfg.datamodule.channels, eval_size(cfg))
+
+
 def teacher(cfg: DictConfig) -> Teacher:
     """The network that a distillation learns from, with its weights, in evaluation mode. It gets the student's
     images, normalised with the mean and deviation of its own training.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -23,6 +24,9 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from lineage.errors import Stopped, UserError
+
+# The first of train.yaml's defaults. Hydra obeys the last override of a group, so an experiment's comes before this.
+ConfigStore.instance().store(name="sweeper", node={"defaults": [{"override /hydra/sweeper": "grid"}]})
 
 
 class Sweep(Sweeper):
@@ -163,6 +167,8 @@ class Search(Sweep):
             OmegaConf.to_object(goal) if OmegaConf.is_list(goal) else goal for goal in (maximise, minimise)
         ]
         self.target_macs = target_macs
+        self.configs: Any = None
+        self.costs: dict[tuple[str, ...], tuple[int, int]] = {}
 
     def plan(self, sweep: Path, overrides: list[Override]) -> None:
         from hydra_plugins.lineage.launcher import Processes
@@ -201,13 +207,25 @@ class Search(Sweep):
         return get_class(self.strategy)(self.space, **self.keys, **wanted)
 
     def cost(self, words: Sequence[str]) -> tuple[int, int]:
-        """The parameters and multiply-adds of the network of a job."""
-        raise NotImplementedError
+        """The parameters and multiply-adds of a job's network. Raises UserError: they depend on the data's files."""
+        from lineage import assemble
+        from lineage.sweeps.configs import JobConfigs
+
+        self.configs = self.configs or JobConfigs(self.loader, self.config)
+        if (words := tuple(words)) not in self.costs:
+            job, _ = self.configs.of(words)
+            for key in ("num_classes", "channels"):
+                if job.datamodule[key] is None:
+                    raise UserError(f"datamodule.{key}=null: networks are counted before the data is read; state it.")
+            self.costs[words] = assemble.cost(job)
+        return self.costs[words]
 
     def drive(self, sweep: Path, runs: Path) -> None:
         from lineage.sweeps import driver
 
         strategy = self.build(sweep, journal=sweep / "optuna-journal.log")
+        if hasattr(strategy, "show"):
+            strategy.show(sweep)
         launcher = self.config.hydra.launcher
         pool = self.pool(sweep, runs, launcher.get("array_parallelism") or max(launcher.get("n_jobs", 1), 1))
         driver.Search(sweep, pool, strategy.trials, strategy, self.space.fixed, self.check, self.objectives).run()
