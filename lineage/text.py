@@ -1,6 +1,7 @@
-"""Text for messages: the nearest name, and a value in the notation of a command."""
+"""Text for messages: the nearest name, a value in the notation of a command, and the comments of keys."""
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -37,3 +38,22 @@ def visible(text: str) -> str:
     """The text with a sign for what a terminal obeys, a page cannot hold or a reader cannot see: control characters,
     turned directions, and bytes of names that are no UTF-8."""
     return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Cn") else letter for letter in text)
+
+
+def comments(text: str) -> dict[str, str]:
+    """The comment of each key of a YAML, or field of a class: on the lines above, on its own, and further right below.
+
+    A key without a comment has an empty one.
+    """
+    found, above, key = dict[str, str](), list[str](), ""
+    for line in text.splitlines():
+        note = re.match(r"( *)# ?(.*)", line)
+        if entry := re.match(r" *(\w+):(?: .*?)?(?: +# (.*))?$", line):
+            key = entry[1]
+            sentences = filter(None, [entry[2], " ".join(above).rstrip(".")])
+            found[key], above = found.get(key) or ". ".join(sentences), []
+        elif note and key and len(note[1]) > 16:
+            found[key] += f" {note[2]}"
+        else:
+            above = [*above, note[2]] if note else []
+    return found

@@ -1,14 +1,12 @@
 """What --help says of a verb, a group or a key, and the key that a wrong one stands for. Imports no torch.
 
-The text of a key is the comment beside it, in recipes/keys or in a YAML of conf, or its line in a docstring.
+The text of a key is the comment beside it, in recipes/recipe.py or in a YAML of conf, or its line in a docstring.
 """
 
-import inspect
 import re
 import shlex
 import textwrap
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +20,14 @@ from lineage.config.schema import key_types
 from lineage.config.signatures import arguments
 from lineage.constraints import in_words
 from lineage.errors import UserError
-from lineage.recipes.recipe import ANNOTATIONS, Recipe, header
-from lineage.text import as_yaml, nearest
+from lineage.recipes.recipe import ANNOTATIONS, header, recipe_keys
+from lineage.text import as_yaml, comments, nearest
 
 CONF = Path(__file__).parents[1] / "conf"
 WIDTH = 80  # columns
 
 
 # ---- the texts of keys
-
-
-def comments(text: str) -> dict[str, str]:
-    """The comment of each key of a YAML, or field of a class: on the lines above, on its own, and further right below.
-
-    A key without a comment has an empty one.
-    """
-    found, above, key = dict[str, str](), list[str](), ""
-    for line in text.splitlines():
-        note = re.match(r"( *)# ?(.*)", line)
-        if entry := re.match(r" *(\w+):(?: .*?)?(?: +# (.*))?$", line):
-            key = entry[1]
-            sentences = filter(None, [entry[2], " ".join(above).rstrip(".")])
-            found[key], above = found.get(key) or ". ".join(sentences), []
-        elif note and key and len(note[1]) > 16:
-            found[key] += f" {note[2]}"
-        else:
-            above = [*above, note[2]] if note else []
-    return found
 
 
 def comments_of(file: Path) -> dict[str, str]:
@@ -65,17 +44,6 @@ def own_keys(verb: str) -> dict[str, str]:
     """The keys beside the groups that a verb reads, and their comments."""
     types, found = key_types(verb), comments_of(CONF / f"{verb}.yaml")
     return {name: comment for name, comment in found.items() if name in types and reads(verb, name)}
-
-
-@cache
-def recipe_keys() -> dict[str, dict[str, str]]:
-    """The keys of a recipe by the file of recipes/keys that has them, in the table's order, and their comments."""
-    found = {}
-    for group in reversed(Recipe.__mro__[1:-1]):
-        file = Path(inspect.getfile(group))
-        texts = comments(file.read_text(encoding="utf-8"))
-        found[file.stem] = {key: texts[key] for key in inspect.get_annotations(group)}
-    return found
 
 
 # ---- the word that was meant

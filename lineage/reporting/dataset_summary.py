@@ -1,7 +1,6 @@
 """What lineage preview prints of a data set: numbers of images, sizes, mean and deviation, and a table of classes."""
 
 import contextlib
-from dataclasses import fields
 
 import numpy
 import torch
@@ -13,8 +12,7 @@ from lineage.datamodules.base import ImageDataModule
 from lineage.datamodules.decoding.decoding import ImageError
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.images import Images
-from lineage.recipes.keys.augmentation import Augmentation
-from lineage.recipes.recipe import Recipe
+from lineage.recipes.recipe import Recipe, recipe_keys
 from lineage.reporting.training_images import evaluation_images
 from lineage.text import as_yaml
 
@@ -30,7 +28,7 @@ DEPENDS_ON = {
 
 def augmentation(recipe: Recipe) -> str:
     """The augmentation that a recipe turns on, as it stands in its file."""
-    names = [*(field.name for field in fields(Augmentation)), "repeated_aug", "progressive_res"]
+    names = [*recipe_keys()["augmentation"], "repeated_aug", "progressive_res"]
     values = {name: getattr(recipe, name) for name in names}
     on = [name for name in names if values[name] not in (0, "", [], "none")]
     acting = [name for name in on if any(values[other] for other in DEPENDS_ON.get(name, (name,)))]

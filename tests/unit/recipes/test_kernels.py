@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lineage.recipes.divergence import LossMonitor
-from lineage.recipes.keys.optimization import Optimizer
+from lineage.recipes.recipe import Optimizer
 
 DATA = "datamodule=synthetic datamodule.samples=2048 trainer=cpu recipe.mixed_precision=false"
 PIXELS = f"{DATA} datamodule.resolution=32 datamodule.num_classes=10"

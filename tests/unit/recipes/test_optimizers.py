@@ -12,10 +12,9 @@ from networks import build, configs, family
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
-from lineage.recipes.keys.optimization import Optimizer
 from lineage.recipes.optim.averaging import Lookahead
 from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups, prepare_finetuning
-from lineage.recipes.recipe import RecipeError
+from lineage.recipes.recipe import Optimizer, RecipeError
 
 BETAS = {"betas": (0.9, 0.999), "eps": 1e-6}
 OFF = {"beta2": 0.0, "eps": 0.0, "lamb_clip": 0.0}
