@@ -1,6 +1,6 @@
 """Write docs/keys.md, from its line MADE on: make docs
 
-The types and texts are those of --help: of recipes/keys, and of the YAMLs of the verbs in conf.
+The types and texts are those of --help: of recipes/recipe.py, and of the YAMLs of the verbs in conf.
 """
 
 from collections.abc import Iterable
