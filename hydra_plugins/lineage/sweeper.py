@@ -20,7 +20,6 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from lineage.errors import Stopped, UserError
@@ -204,7 +203,9 @@ class Search(Sweep):
         goals = {"directions": self.objectives.directions, "names": self.objectives.names}
         offered = {**goals, "cost": self.cost, "runs": sweep.parent, **more}
         wanted = {name: value for name, value in offered.items() if name in signature.arguments}
-        return get_class(self.strategy)(self.space, **self.keys, **wanted)
+        module, _, name = self.strategy.rpartition(".")
+        made = getattr(importlib.import_module(module), name)  # hydra's get_class would wrap a UserError
+        return made(self.space, **self.keys, **wanted)
 
     def cost(self, words: Sequence[str]) -> tuple[int, int]:
         """The parameters and multiply-adds of a job's network. Raises UserError: they depend on the data's files."""

@@ -95,6 +95,8 @@ class Optuna:
         return point
 
     def report(self, point: Point, epoch: int, value: float) -> bool:
+        if len(self.study.directions) > 1:
+            return False  # optuna takes no values of epochs here
         trial = self.waiting[point][0]
         trial.report(value, epoch)
         return trial.should_prune()

@@ -63,6 +63,7 @@ def test_optuna_itself_chooses_the_same_points(words, directions, sampler, optio
             assert list(point) == theirs
             running.append((point, trial))
         point, trial = running.pop(len(running) // 2)
+        assert not ours.report(point, 1, 0.5)
         ours.tell(point, outcome(point, directions))
         study.tell(trial, outcome(point, directions).values)
     assert len(study.trials) == 40
