@@ -4,6 +4,7 @@ Every job is checked before it starts, is a process of its own, and is ranked at
 first; a search asks its strategy (lineage/sweeps/strategies) for the next ones.
 """
 
+import importlib
 import os
 import re
 import sys
