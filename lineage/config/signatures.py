@@ -38,8 +38,8 @@ class Argument:
 
     @cached_property
     def annotation(self) -> Any:
-        """The type that lineage/constraints.py checks a value by."""
-        return _type(self.node, self.module)
+        """The type that lineage/constraints.py checks a value by; Any for what is not understood."""
+        return Any if self.node is None else _evaluate(self.node, self.module)
 
     def text(self, name: str) -> str:
         """What the docstring says of this argument, from a line "name: ..." or "other, name: ..."; "" if nothing."""
@@ -65,14 +65,11 @@ def arguments(target: str) -> Signature | None:
         None where they cannot be known: no such name, no source (C code), a base class out of sight.
     """
     parts = tuple(target.split("."))
-    try:
-        match find(folder_of(parts[0]), parts):
-            case (module, ast.ClassDef() as node):
-                return _class_signature(_ancestors(module, node))
-            case (module, ast.FunctionDef() as node):
-                return _function_signature(module, node, 0)
-    except RecursionError:  # names that are defined by each other
-        pass
+    match find(folder_of(parts[0]), parts):
+        case (module, ast.ClassDef() as node):
+            return _class_signature(_ancestors(module, node))
+        case (module, ast.FunctionDef() as node):
+            return _function_signature(module, node, 0)
     return None
 
 
@@ -80,22 +77,14 @@ def arguments(target: str) -> Signature | None:
 
 
 def _ancestors(module: Module, node: ast.ClassDef) -> Ancestors:
-    """A class and its bases in the order of inheritance, read one by one where there is only one base."""
+    """A class and its bases, read one by one. One that has several bases ends the line: their order is not followed."""
     yield module, node
     bases = [dotted(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases]
-    lines = [_named(module, base) for base in bases if base[-1:] not in {(name,) for name in NO_ARGUMENTS}]
-    if len(lines) == 1:
-        yield from lines[0]
-    else:  # a class that is met twice comes where it is met last
-        every = [ancestor for line in lines for ancestor in line]
-        yield from (ancestor for i, ancestor in enumerate(every) if ancestor is None or ancestor not in every[i + 1 :])
-
-
-def _named(module: Module, base: tuple[str, ...]) -> Ancestors:
-    match module.find(base):
-        case (source, ast.ClassDef() as node):
-            yield from _ancestors(source, node)
-        case _:
+    bases = [base for base in bases if base[-1:] not in {(name,) for name in NO_ARGUMENTS}]
+    match module.find(bases[0]) if len(bases) == 1 else None:
+        case (source, ast.ClassDef() as base):
+            yield from _ancestors(source, base)
+        case _ if bases:
             yield None
 
 
@@ -170,19 +159,8 @@ def _is_super_init(function: ast.expr) -> bool:
 # ---- annotations: types, of which nothing is imported
 
 
-def _type(annotation: ast.expr | None, module: Module) -> Any:
-    """The type by which lineage/constraints.py checks a value; Any for what is not understood.
-
-    Args:
-        module: the file of the annotation, which gives the names in it their meaning.
-    """
-    try:
-        return Any if annotation is None else _evaluate(annotation, module)
-    except RecursionError:  # names that are defined by each other
-        return Any
-
-
 def _evaluate(annotation: ast.expr, module: Module) -> Any:
+    """The type that an annotation means in its file, which gives the names in it their meaning."""
     match annotation:
         case ast.Constant(value=value) if value is None or value is ...:
             return value
