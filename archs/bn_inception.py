@@ -17,17 +17,10 @@ from torch import nn
 from lineage.archs.arguments import Channels, Classes, Rate, Stem
 from lineage.archs.blocks import ConvNormAct
 from lineage.archs.branches import Inception, Table
+from lineage.archs.googlenet import STEMS as GOOGLENET_STEMS
 
-STEMS = {
-    "imagenet": [
-        "7x7 64 /2",  # (64, 112, 112)
-        "max /2 C",  # (64, 56, 56)
-        "1x1 64",
-        "3x3 192",  # (192, 56, 56)
-        "max /2 C",  # (192, 28, 28)
-    ],
-    "cifar": ["3x3 192"],
-}
+# GoogLeNet's without response normalisation: (192, 28, 28).
+STEMS = {kind: [layer for layer in layers if layer != "lrn"] for kind, layers in GOOGLENET_STEMS.items()}
 
 
 def inception(one: int, reduce: int, three: int, reduce_double: int, double: int, pool: str, proj: int) -> Table:

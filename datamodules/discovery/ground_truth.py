@@ -1,10 +1,11 @@
-"""The classes of ImageNet's validation images, if these lie in one folder: read from a file beside them.
+"""ImageNet's classes, and those of its validation images, if these lie in one folder: read from a file beside them.
 
 ImageNet comes with a development kit, Kaggle's copy with a table, and other copies with a list. All are read here.
 """
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 from lineage.datamodules.discovery.scanning import printable
@@ -13,6 +14,19 @@ from lineage.datamodules.errors import DataError
 WNID = re.compile(r"n\d{8}")  # WordNet's identifier of a noun, which names a class of ImageNet
 MAX_LIST_BYTES = 2**24  # 50,000 lines have two million
 KIT = Path("ILSVRC2012_devkit_t12", "data")
+
+
+@cache
+def known_classes() -> dict[str, str]:
+    """ImageNet's 1,000 classes in order: wnids and descriptions."""
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    return {name: info.label_name_to_description(name) for name in info.label_names()}
+
+
+def described(classes: list[str]) -> list[str]:
+    return [known_classes().get(name, printable(name)) for name in classes]
 
 
 def ground_truth_classes(names: list[bytes], folder: Path, root: Path) -> list[str]:

@@ -11,9 +11,9 @@ import torch
 
 from lineage.datamodules.decoding.decoding import ImageError, open_image
 from lineage.datamodules.decoding.encoded_images import EncodedImages
+from lineage.datamodules.discovery.ground_truth import known_classes
 from lineage.datamodules.discovery.index import index_files
 from lineage.datamodules.discovery.scanning import images_below
-from lineage.datamodules.discovery.wordnet import known_classes
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, TensorImages, View, resize_or_pad
 from lineage.datamodules.loading.loader import EvaluationLoader, Stream

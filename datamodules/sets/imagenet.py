@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lineage.datamodules.decoding.encoded_images import EncodedImages
-from lineage.datamodules.discovery.ground_truth import ground_truth_classes
+from lineage.datamodules.discovery.ground_truth import described, ground_truth_classes, known_classes
 from lineage.datamodules.discovery.index import Index, index_files, open_index
 from lineage.datamodules.discovery.layout import (
     described_empty,
@@ -19,7 +19,6 @@ from lineage.datamodules.discovery.layout import (
     named_split_folders,
 )
 from lineage.datamodules.discovery.scanning import files_of, folders_of, printable
-from lineage.datamodules.discovery.wordnet import described, known_classes
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Images, View
