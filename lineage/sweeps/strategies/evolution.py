@@ -26,14 +26,9 @@ class Evolution:
     """
 
     def __init__(
-        self,
-        space: Space,
-        trials: Count,
-        seed: int,
-        directions: Sequence[str],
-        population: Count = 100,
-        sample: Count = 25,
-    ) -> None:
+        self, space: Space, trials: Count, seed: int, directions: Sequence[str],
+        population: Count = 100, sample: Count = 25,
+    ) -> None:  # fmt: skip
         check_maximises_one(directions)
         self.space, self.trials, self.seed = space, trials, seed
         self.population, self.sample = population, sample
