@@ -5,13 +5,12 @@ counted from the networks.
 """
 
 import functools
-import re
 from collections.abc import Iterator
 
 from hydra import compose, initialize_config_dir
 
 from docs import papers
-from docs.papers import ERRORS, ROOT, Entry, Family, counted, families
+from docs.papers import ERRORS, ROOT, Entry, counted, families
 from lineage import assemble
 from lineage.analysis.papers import Number, numbers
 from lineage.anatomy.cost import SkipInitialisation
@@ -20,11 +19,6 @@ from lineage.anatomy.table import Anatomy, dissect
 from lineage.config import schema  # noqa: F401  # registers the recipe's types
 
 PAGE = ROOT / "docs" / "architectures.md"
-
-FOOTNOTES = {
-    "†": "† copied from a third party's table of the paper's numbers, not compared with the paper itself.",
-    "‡": "‡ transcribed, and compared with nothing.",
-}
 
 
 @functools.cache
@@ -40,54 +34,15 @@ def anatomy(network: str) -> Anatomy:
 
 def page() -> str:
     """The text of docs/architectures.md."""
-    contents = [f"- [{family.title}](#{anchor(family.title)})" for family in families()]
-    sections = [section(family) for family in families()]
-    return "\n".join([papers.written_by_hand(PAGE), *contents, "", "\n".join(sections)])
+    return papers.page(
+        PAGE, families=families(), by_name={family.family: family for family in families()}, counted=counted(),
+        anatomy=anatomy, errors=ERRORS, printed=printed, parameters=parameters, multiply_adds=multiply_adds,
+        sources=sources,
+    )  # fmt: skip
 
 
-def anchor(title: str) -> str:
-    """GitHub's anchor of a heading."""
-    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
-
-
-def section(family: Family) -> str:
-    lines = [f"## {family.title}", "", f"{family.paper}.", "", family.idea, ""]
-    lines += [descent(family), ""] if family.descends else []
-    lines += [family.notes, ""] if family.notes else []
-    return "\n".join([*lines, *map(article, family.entries)])
-
-
-def descent(family: Family) -> str:
-    titles = {other.family: other.title for other in families()}
-    parents = [
-        f"[{titles[parent['from']]}](#{anchor(titles[parent['from']])}) ({parent['idea']})"
-        for parent in family.descends
-    ]
-    return f"Grew out of {', '.join(parents)}."
-
-
-def article(entry: Entry) -> str:
-    """A network: its drawing, the paper's numbers beside ours, what differs and why."""
-    look, first = anatomy(entry.network), counted()[entry.network][0]
-    page = f"""### {entry.name}
-
-![{entry.name}, drawn to scale]({entry.drawing.relative_to(PAGE.parent).as_posix()})
-
-    lineage describe arch={entry.network} datamodule={first["dataset"]}
-
-| | paper | here |
-|---|---|---|
-| parameters | {printed(entry, "params")} | {parameters(entry)} |
-| multiply-adds | {printed(entry, "macs") or printed(entry, "connections")} | {multiply_adds(entry)} |
-| layers, longest path | | {look.depth} |
-| receptive field | | {look.field} pixels of {first["input_size"]} |
-"""
-    errors = {title: printed(entry, quantity) for quantity, title in ERRORS.items()}
-    page += "".join(f"| {title} error | {text} | |\n" for title, text in errors.items() if text)
-    sources = dict.fromkeys(number.source for _, number in paper_numbers(entry) if number.source)
-    page += f"| source | {'; '.join(sources)} | |\n" if sources else ""
-    footnotes = [line for mark, line in FOOTNOTES.items() if mark in page]
-    return "\n".join([page, *(f"{text}\n" for text in ("\n".join(footnotes), entry.notes) if text)])
+def sources(entry: Entry) -> list[str]:
+    return [*dict.fromkeys(number.source for _, number in paper_numbers(entry) if number.source)]
 
 
 def paper_numbers(entry: Entry) -> Iterator[tuple[str, Number]]:

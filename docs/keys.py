@@ -3,10 +3,10 @@
 The types and texts are those of --help: of recipes/recipe.py, and of the YAMLs of the verbs in conf.
 """
 
-from collections.abc import Iterable
 from dataclasses import MISSING, fields
 
-from docs.papers import ROOT, written_by_hand
+from docs import papers
+from docs.papers import ROOT
 from lineage.config.help import own_keys, recipe_keys
 from lineage.config.overrides import READ
 from lineage.config.schema import key_types
@@ -19,12 +19,11 @@ PAGE = ROOT / "docs" / "keys.md"
 
 def page() -> str:
     """The text of docs/keys.md."""
-    parts = [written_by_hand(PAGE)]
-    for name, keys in recipe_keys().items():
-        rows = ((key, off(key), in_words(ANNOTATIONS[key]), text) for key, text in keys.items())
-        parts += [f"## recipe: {name}\n", table(("key", "off", "takes", "what it is"), rows)]
-    parts += ["## Beside the groups\n", table(("key", "takes", "what it is", "verbs"), beside_the_groups())]
-    return "\n".join(parts)
+    recipe = {
+        name: [(key, off(key), in_words(ANNOTATIONS[key]), text) for key, text in keys.items()]
+        for name, keys in recipe_keys().items()
+    }
+    return papers.page(PAGE, recipe=recipe, others=beside_the_groups())
 
 
 def off(key: str) -> str:
@@ -42,11 +41,6 @@ def beside_the_groups() -> list[tuple[str, str, str, str]]:
         for key, text in own_keys(verb).items():
             verbs.setdefault((key, in_words(key_types(verb)[key]), text), []).append(verb)
     return [(*row, ", ".join(names)) for row, names in verbs.items()]
-
-
-def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [" | ".join((f"`{key}`", *(cell.replace("|", "\\|") for cell in cells))) for key, *cells in rows]
-    return "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *(f"| {line} |" for line in lines), ""])
 
 
 if __name__ == "__main__":

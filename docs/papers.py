@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from omegaconf import OmegaConf
 
 from lineage.analysis.papers import numbers
@@ -15,21 +16,20 @@ ROOT = Path(__file__).parents[1]
 DRAWINGS = ROOT / "docs" / "architectures"
 GOLDEN = ROOT / "tests" / "golden"
 
-ERRORS = {
-    "top1_error": "top-1",
-    "top5_error": "top-5",
-    "mnist_error": "MNIST",
-    "cifar10_error": "CIFAR-10",
-    "cifar100_error": "CIFAR-100",
-    "svhn_error": "SVHN",
-}
+ERRORS = {"top1_error": "top-1", "top5_error": "top-5", "mnist_error": "MNIST"}
+ERRORS |= {"cifar10_error": "CIFAR-10", "cifar100_error": "CIFAR-100", "svhn_error": "SVHN"}
 
 MADE = "<!-- The rest of this page is made by make docs. -->\n"
 
 
-def written_by_hand(page: Path) -> str:
-    """The part of a page that no script changes."""
-    return page.read_text().partition(MADE)[0] + MADE
+def page(file: Path, **values: Any) -> str:
+    """The text of a page: up to MADE as it is, and below that its template, docs/templates/NAME."""
+    environment = Environment(
+        loader=FileSystemLoader(ROOT / "docs" / "templates"), undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made = environment.get_template(file.name).render(**values)
+    return f"{file.read_text().partition(MADE)[0]}{MADE}{made.rstrip()}\n"
 
 
 @functools.cache
@@ -74,6 +74,11 @@ class Family:
     notes: str = ""
     short: str = ""
     hue: str = "#0072b2"
+
+    @property
+    def anchor(self) -> str:
+        """GitHub's, of the heading."""
+        return re.sub(r"[^a-z0-9 -]", "", self.title.lower()).replace(" ", "-")
 
 
 def families() -> list[Family]:

@@ -4,13 +4,13 @@ The values come from conf/recipe, the sources and remarks from tests/golden/reci
 the recipes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from docs import curves
-from docs.papers import ROOT, written_by_hand
-from docs.procedures import DIFFERS, LAYOUT, MARKS, NAMES, NETWORKS, SETS, TABLE_2, Cell, cells, header, is_idle, recipe
+from docs import curves, papers
+from docs.papers import ROOT
+from docs.procedures import DIFFERS, LAYOUT, MARKS, NAMES, NETWORKS, SETS, Cell, cells, header, is_idle, recipe
 from lineage.recipes.recipe import Recipe
 
 PAGE = ROOT / "docs" / "recipes.md"
@@ -22,20 +22,14 @@ OFF = "–"
 
 def page() -> str:
     """The text of docs/recipes.md."""
-    parts = [written_by_hand(PAGE)]
-    for title, names in SETS.items():
-        parts += [f"## {title}\n", table(names, ROWS), "What the table leaves out:\n"]
-        parts += [table(names, MORE_ROWS), remarks(names)]
-    return "\n".join([*parts, "## Each procedure\n", *map(article, NAMES)])
+    headers = {name: header(name) for name in NAMES}
+    return papers.page(
+        PAGE, sets=SETS, rows=ROWS, more_rows=MORE_ROWS, row=row, off=OFF, remarks=remarks, headers=headers
+    )
 
 
-def table(names: Sequence[str], keys: Mapping[str, str]) -> str:
-    """A row for each key, by its title, that one of the procedures uses; the paper's own table keeps all its rows."""
-    rows = {title: [cell_text(name, key) for name in names] for title, key in keys.items()}
-    if not (names is TABLE_2 and keys is ROWS):
-        rows = {title: row for title, row in rows.items() if set(row) != {OFF}}
-    lines = [f"| | {' | '.join(f'[{name}](#{name})' for name in names)} |", "|---" * (len(names) + 1) + "|"]
-    return "\n".join([*lines, *(f"| {title} | {' | '.join(row)} |" for title, row in rows.items()), ""])
+def row(names: Sequence[str], key: str) -> list[str]:
+    return [cell_text(name, key) for name in names]
 
 
 def cell_text(name: str, key: str) -> str:
@@ -81,23 +75,14 @@ def remark_number(cell: Cell | None) -> str:
     return f" {'≠ ' if cell.note.startswith(DIFFERS) else ''}[{place}]"
 
 
-def remarks(names: Sequence[str]) -> str:
-    """The numbered remarks: where published code differs from the table, and what else a reader should know."""
+def remarks(names: Sequence[str]) -> list[str]:
+    """The remarks below a table: where published code differs from it, and what else a reader should know."""
     lines = []
-    for place, remark in enumerate(remarked(names), start=1):
+    for remark in remarked(names):
         about = [cell for cell in cells().values() if cell.recipe in names and cell.note == remark]
-        recipes = ", ".join(dict.fromkeys(cell.recipe for cell in about))
-        keys = ", ".join(dict.fromkeys(f"`{cell.key}`" for cell in about))
-        lines.append(f"{place}. {recipes}, {keys}: {remark}")
-    return "\n".join([*lines, ""])
-
-
-def article(name: str) -> str:
-    """The header of a recipe, as text."""
-    parts = header(name)
-    lines = [f"### {name}", "", parts[""], "", f"    {parts['Command']}", ""]
-    lines += [f"- {word}: {text}" for word, text in parts.items() if word not in ("", "Command")]
-    return "\n".join([*lines, f"- File: [conf/recipe/{name}.yaml](../conf/recipe/{name}.yaml)", ""])
+        words = [*(cell.recipe for cell in about), *(f"`{cell.key}`" for cell in about)]
+        lines.append(f"{', '.join(dict.fromkeys(words))}: {remark}")
+    return lines
 
 
 if __name__ == "__main__":
