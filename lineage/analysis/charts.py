@@ -64,11 +64,11 @@ def inline(figure: Figure, description: str) -> Markup:
 
 def _legend(figure: Figure) -> Markup:
     """The names of the curves, below the chart, where they may take several lines."""
-    entries: list[Any] = []
+    entries: dict[str, Any] = {}
     for axes in figure.axes:
-        entries += zip(*axes.get_legend_handles_labels(), strict=True)
+        entries |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     found = Markup("")
-    for handle, label in entries if len(entries) > 1 else ():
+    for label, handle in entries.items() if len(entries) > 1 else ():
         colour = to_hex(handle.get_color() if isinstance(handle, Line2D) else handle.get_facecolor()[0])
         found += Markup('<li style="--c:{}">{}</li>').format(OURS.get(colour, colour), label)
     return Markup('<ul class="legend">{}</ul>').format(found)
@@ -84,7 +84,7 @@ def curves(
         stops: epochs at which the run was stopped and continued, as ticks on the axis.
         best: whether to mark the highest point of the first curve.
     """
-    figure, axes = _panel(title, "epoch", SMALL if small else None, stops)
+    figure, axes = panel(title, "epoch", SMALL if small else None, stops)
     for name, points in series.items():
         epochs, values, means = list(points), list(points.values()), list(map(fmean, points.values()))
         mark = "o" if len(epochs) == 1 else "-"
@@ -101,9 +101,9 @@ def curves(
 
 def rate_and_resolution(rates: Mapping[float, float], sides: Mapping[float, float], stops: Sequence[float]) -> Figure:
     """The learning rate on a logarithmic axis, and the side of the images on another one if it changes."""
-    figure, axes = _panel("learning rate" + (" and resolution" if sides else ""), "epoch", stops=stops)
+    figure, axes = panel("learning rate" + (" and resolution" if sides else ""), "epoch", stops=stops)
     axes.step(list(rates), list(rates.values()), label="learning rate")
-    _logarithmic(axes.yaxis)
+    logarithmic(axes.yaxis)
     if sides:
         other = axes.twinx()
         other.step(list(sides), list(sides.values()), "C4", linestyle="--", label="pixels")
@@ -113,12 +113,12 @@ def rate_and_resolution(rates: Mapping[float, float], sides: Mapping[float, floa
 
 def rate_range(rates: Sequence[float], losses: Sequence[float], smooth: Sequence[float], chosen: float) -> Figure:
     """The loss of steps at growing learning rates, smoothed too, and the rate to try."""
-    figure, axes = _panel("loss of a step", "learning rate", None)
+    figure, axes = panel("loss of a step", "learning rate", None)
     axes.set_ylim(0.95 * min(smooth), 1.1 * max(smooth[0], smooth[-1]))
     axes.plot(rates, losses, color="#bbbbbb", linewidth=1)
     axes.plot(rates, smooth, label="smoothed")
     axes.axvline(chosen, color="C4", linestyle="--", label=f"to try: {chosen:.2g}")
-    _logarithmic(axes.xaxis)
+    logarithmic(axes.xaxis)
     axes.legend()
     return figure
 
@@ -139,7 +139,7 @@ def confusion(record: Record) -> Image.Image:
     return Image.fromarray(numpy.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def _panel(
+def panel(
     title: str, label: str, size: tuple[float, float] | None = SMALL, stops: Sequence[float] = ()
 ) -> tuple[Figure, Axes]:
     """A chart with one pair of axes; label: of the horizontal one, which has ticks at the stops."""
@@ -154,7 +154,7 @@ def _panel(
     return figure, axes
 
 
-def _logarithmic(axis: Any, formatter: Any = "{x:g}") -> None:
+def logarithmic(axis: Any, formatter: Any = "{x:g}") -> None:
     """With plain numbers at each decade, and between them at 2 and 5 if there are few."""
     low, high = axis.get_data_interval()
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
@@ -165,7 +165,7 @@ def _logarithmic(axis: Any, formatter: Any = "{x:g}") -> None:
 
 def reliability(before: Calibration, after: Calibration) -> Figure:
     """Accuracy by confidence; the area of a point is its number of images."""
-    figure, axes = _panel("share of right answers", "probability of the answer")
+    figure, axes = panel("share of right answers", "probability of the answer")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
     axes.plot([0, 1], [0, 1], color="k", linewidth=1, linestyle="--")
     for name, found, colour, marker in (("as it is", before, "C0", "o"), ("rescaled", after, "C4", "D")):
@@ -177,18 +177,18 @@ def reliability(before: Calibration, after: Calibration) -> Figure:
 
 def scatter(points: Mapping[str, Sequence[tuple[float, float]]], title: str, label: str) -> Figure:
     """Points (x, y) of up to MOST groups with names, in colours; those of further ones in grey."""
-    figure, axes = _panel(title, label)
+    figure, axes = panel(title, label)
     for place, (name, members) in enumerate(points.items()):
         grey = place >= MOST
         x, y = numpy.array(members).reshape(-1, 2).T
         axes.scatter(x, y, 40, "#999999" if grey else f"C{place}", alpha=0.75, label="" if grey else visible(name))
-    _logarithmic(axes.xaxis, EngFormatter(sep="\u202f"))
+    logarithmic(axes.xaxis, EngFormatter(sep="\u202f"))
     return figure
 
 
 def effect(points: Mapping[str, Sequence[float]], key: str) -> Figure:
     """Values by those of a key, numbers in their order, and a line through the means."""
-    figure, axes = _panel("top-1", visible(key))
+    figure, axes = panel("top-1", visible(key))
     values = sorted(points, key=_order)
     for place, value in enumerate(values):
         axes.plot([place] * len(points[value]), points[value], "o", color="C0", alpha=0.5)

@@ -13,7 +13,7 @@ from lineage.files import write_whole
 from lineage.recipes.recipe import header
 from lineage.running.directory import is_name, read_config
 from lineage.running.process import loading
-from lineage.sweeps.jobs import find_run, load_jobs
+from lineage.sweeps.jobs import find_run, is_search, load_jobs
 
 
 @door
@@ -27,14 +27,17 @@ def run(cfg: DictConfig) -> None:
     from lineage.analysis.pages.run import Extras, run_page
     from lineage.analysis.pages.run_files import RunFiles
 
-    jobs = load_jobs(runs / names[0]) if len(names) == 1 else []
-    files = [RunFiles(job.folder.name, job.folder) for job in jobs if job.folder.exists()]
-    files = files or [RunFiles(str(found.relative_to(runs)), found) for found in (find_run(runs, n) for n in names)]
+    by_name: dict[str, list[RunFiles]] = {}
+    for name in names:
+        found = [job.folder for job in load_jobs(runs / name) if job.folder.exists()] or [find_run(runs, name)]
+        by_name[name] = [RunFiles(str(folder.relative_to(runs)), folder) for folder in found]
+    files = [run for own in by_name.values() for run in own]
     if len(files) > 1:
         from lineage.analysis.pages.comparison import comparison_page
 
-        out = (runs / names[0] / "report.html") if jobs else runs / "comparison.html"
-        text = comparison_page(files, names[0] if jobs else " and ".join(names))
+        out = (runs / names[0] / "report.html") if len(names) == 1 else runs / "comparison.html"
+        searches = {name: by_name[name] for name in names if is_search(runs / name)}
+        text = comparison_page(files, " and ".join(names), searches)
     else:
         out = files[0].folder / "report.html"
         extras = Extras(read_config(files[0].folder / "config.yaml"), expected(files[0].results))

@@ -119,7 +119,8 @@ def check_distinct(jobs: Sequence[Job]) -> None:
             )
 
 
-Event = Job | tuple[int, State]  # a job that was asked for; the number of one and what became of it
+# A job that was asked for; or the number of one, what became of it, and after how many epochs, if a strategy prunes.
+Event = Job | tuple[int, State, int | None]
 
 
 def save_history(sweep: Path, events: Sequence[Event]) -> None:
@@ -142,7 +143,8 @@ def append(sweep: Path, event: Event) -> None:
 def _line_of(event: Event) -> str:
     if isinstance(event, Job):
         return json.dumps({"job": event.folder.name, "words": event.overrides}) + "\n"
-    return json.dumps({"told": event[0], "state": event[1]}) + "\n"
+    number, state, epochs = event
+    return json.dumps({"told": number, "state": state} | ({} if epochs is None else {"epochs": epochs})) + "\n"
 
 
 def read_history(sweep: Path) -> list[Event]:
@@ -155,7 +157,7 @@ def read_history(sweep: Path) -> list[Event]:
                 break  # a kill cut it
             event = json.loads(line)
             if "told" in event:
-                events.append((int(event["told"]), event["state"]))
+                events.append((int(event["told"]), event["state"], event.get("epochs")))
             else:
                 number += 1
                 events.append(Job(number, list(map(str, event["words"])), sweep / Path(event["job"]).name))
@@ -169,6 +171,11 @@ def read_history(sweep: Path) -> list[Event]:
 def load_jobs(sweep: Path) -> list[Job]:
     """The jobs of a sweep, by number. Raises UserError: its history is damaged."""
     return [event for event in read_history(sweep) if isinstance(event, Job)]
+
+
+def is_search(sweep: Path) -> bool:
+    """Whether a strategy was told outcomes there. Raises UserError: its history is damaged."""
+    return any(not isinstance(event, Job) for event in read_history(sweep))
 
 
 def find_run(runs: Path, name: str, key: str = "run", without: Path | None = None) -> Path:

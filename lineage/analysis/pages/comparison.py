@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import numpy
 from markupsafe import Markup
 from scipy.stats import binomtest
 
-from lineage.analysis import charts
+from lineage.analysis import charts, search_chart
 from lineage.analysis.pages.rendering import render
 from lineage.analysis.pages.run_files import RunFiles
 from lineage.errors import UserError
@@ -48,8 +48,15 @@ class Group(NamedTuple):
         return points
 
 
-def comparison_page(files: Sequence[RunFiles], title: str) -> str:
-    """The text of the page. Raises UserError: a file is damaged, or no run is finished."""
+def comparison_page(files: Sequence[RunFiles], title: str, searches: Mapping[str, Sequence[RunFiles]] = {}) -> str:
+    """The text of the page.
+
+    Args:
+        searches: by name, those runs that a search has tried, in its order.
+
+    Raises:
+        UserError: a file is damaged, or no run is finished.
+    """
     done = [run for run in files if run.results["test_top1"] is not None]
     if not done:
         raise UserError(f"{title}: none of these runs is finished.")
@@ -61,7 +68,7 @@ def comparison_page(files: Sequence[RunFiles], title: str) -> str:
     return render(
         "comparison.html", title=title, groups=groups, by=by, done=done, varied=varied, table=_csv(done, varied),
         unfinished=[run.name for run in files if run not in done],
-        curves=_curves(groups[: charts.MOST]),
+        course=_course(searches), curves=_curves(groups[: charts.MOST]),
         effects=[_effect(key, done, by) for key in varied if len(done) > 2],
         costs=[_cost(groups, key, by) for key in COSTS if len({group.mean(key) for group in groups}) > 1],
         pairs=_pairs(done) if len(done) <= FEW else [],
@@ -77,6 +84,14 @@ def _groups(done: list[RunFiles], varied: list[str], by: str) -> list[Group]:
     if len(found) == len(done) <= FEW:
         found = {run.name: [run] for run in done}
     return sorted(map(Group._make, found.items()), key=lambda group: -group.mean(by))
+
+
+def _course(searches: Mapping[str, Sequence[RunFiles]]) -> Markup | None:
+    tried = {name: [run.results["val_top1"] for run in runs] for name, runs in list(searches.items())[: charts.MOST]}
+    known = {name: found for name, values in tried.items() if (found := [top1 for top1 in values if top1 is not None])}
+    best = ", ".join(f"{name}: {max(values):.4f} of {len(values)}" for name, values in known.items())
+    title = "top-1 of validation, the best so far"
+    return charts.inline(search_chart.course(known, title), f"{title}: {best}") if known else None
 
 
 def _curves(groups: Sequence[Group]) -> list[Markup]:

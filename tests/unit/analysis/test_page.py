@@ -52,7 +52,7 @@ def extras() -> Extras:
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     runs = [written(folder / str(i), f"{NASTY[0]}{i}", seed=i % 2, lr=("0.1", "0.02")[i // 2]) for i in range(4)]
-    return {"run": run_page(runs[0], extras()), "sweep": comparison_page(runs, NASTY[0])}
+    return {"run": run_page(runs[0], extras()), "sweep": comparison_page(runs, NASTY[0], {NASTY[0]: runs})}
 
 
 @pytest.mark.parametrize("name", ["run", "sweep"])

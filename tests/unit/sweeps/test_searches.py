@@ -8,12 +8,13 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from lineage.analysis.search_chart import means_of_best
 from lineage.errors import UserError
 from lineage.sweeps.space import Space
 from lineage.sweeps.strategies import Outcome
 from lineage.sweeps.strategies.controller import Controller
 from lineage.sweeps.strategies.evolution import Evolution
-from lineage.sweeps.strategies.policy import Policy, chosen_only, ppo_loss
+from lineage.sweeps.strategies.policy import Policy, ppo_loss
 from lineage.sweeps.strategies.random_search import RandomSearch
 
 ONE = ["maximize"]
@@ -49,32 +50,20 @@ def searched(search, reward, n: int = 1) -> list:
 @pytest.mark.parametrize("name", SEARCHES)
 @pytest.mark.parametrize("where", [PLAIN, CELLS], ids=["plain", "cells"])
 def test_asked_and_told_the_same_it_asks_for_the_same(name, where):
-    """Three workers, which end in any order, and a kill: rebuilt and told the same, a search goes on as before."""
-    rewards, random, running, history = {}, Random(0), [], []
+    """Three workers that end in any order, until a kill: rebuilt and told the same, a search goes on as before."""
+    random, running, history = Random(0), [], []
     search = SEARCHES[name](where, 40, 5)
-    while True:
-        asked = search.ask(3 - len(running))
-        history.append((3 - len(running), list(asked)))
+    while (asked := search.ask(n := 3 - len(running))) or running:
         running += asked
-        if not running:
-            break
-        point = running.pop(random.randrange(len(running)))
-        rewards.setdefault(point, 0.0 if random.random() < 0.1 else random.random())
-        search.tell(point, Outcome((rewards[point],)))
-        history.append(point)
-    assert sum(len(event[1]) for event in history if isinstance(event[0], int)) == 40
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    again = SEARCHES[name](where, 40, 5)
-    for event in history:
-        if isinstance(event[0], int):
-            assert list(again.ask(event[0])) == event[1]
-        else:
-            again.tell(event, Outcome((rewards[event],)))
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(threads)
-    other = searched(SEARCHES[name](where, 40, 6), lambda point: 0.5)
-    assert other != searched(SEARCHES[name](where, 40, 5), lambda point: 0.5)
+        told = running.pop(random.randrange(len(running))), Outcome((random.random(),))
+        search.tell(*told)
+        history.append((n, asked, told))
+    assert sum(len(asked) for _, asked, _ in history) == 40
+    search, other = (SEARCHES[name](where, 40, seed) for seed in (5, 6))
+    for n, asked, told in history:
+        assert search.ask(n) == asked
+        search.tell(*told)
+    assert other.ask(1) != history[0][1][:1]
 
 
 @pytest.mark.parametrize("name", ["evolution", "controller"])
@@ -125,63 +114,37 @@ def test_one_objective(search):
             search(space("x=interval(0,1)"), 9, 0, ONE)
 
 
-SIZES, HIDDEN, BATCH = [2, 4, 3], 5, 6
+SIZES = [2, 4, 3]
 
 
-def log_probabilities(weights: dict[str, numpy.ndarray], choices: numpy.ndarray) -> list[list[numpy.ndarray]]:
-    """Of the options of each decision, for each sample: an LSTM written out."""
-    found = []
-    for chosen in choices.T:
-        state, cell, read, rows = numpy.zeros(HIDDEN), numpy.zeros(HIDDEN), numpy.zeros(HIDDEN), []
-        for t, size in enumerate(SIZES):
-            gates = weights["lstm.weight_ih_l0"] @ read + weights["lstm.weight_hh_l0"] @ state
-            gates = gates + weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
-            i, f, g, o = gates.reshape(4, HIDDEN)
-            i, f, o = (1 / (1 + numpy.exp(-gate)) for gate in (i, f, o))
-            cell = f * cell + i * numpy.tanh(g)
-            state = o * numpy.tanh(cell)
-            scores = (state @ weights["weight"][t] + weights["bias"][t, 0])[:size]
-            rows.append(scores - numpy.log(numpy.exp(scores).sum()))
-            read = weights["embedding"][t, chosen[t]]
-        found.append(rows)
-    return found
+def test_what_is_drawn_has_the_probabilities_that_training_sees():
+    policy, random = Policy(SIZES, 5, 0.8, seed=3), numpy.random.default_rng(0).random((200, len(SIZES)))
+    choices = policy.draw(random.tolist())
+    ends = policy(choices).exp().cumsum(-1)
+    assert ((ends <= torch.from_numpy(random.T)[..., None]).sum(-1) == choices).all()
+    assert policy.draw([[1 - 2**-53] * len(SIZES)]).T.tolist() == [[1, 3, 2]]
 
 
-def loss(weights, choices, before, advantages, clip: float, entropy: float) -> float:
-    gain = 0.0
-    for b, rows in enumerate(log_probabilities(weights, choices)):
-        for t, row in enumerate(rows):
-            ratio = numpy.exp(row[choices[t, b]] - before[t, b])
-            gain += min(ratio * advantages[b], numpy.clip(ratio, 1 - clip, 1 + clip) * advantages[b])
-            gain -= entropy * (numpy.exp(row) * row).sum()
-    return -gain / choices.shape[1]
+def test_the_gradient_of_ppo():
+    """That of the formula, written out: some ratios are clipped on either side, and the entropy weighs much."""
+    clip, entropy, batch = 0.2, 0.3, 40
+    generator = torch.Generator().manual_seed(0)
+    scores, was = (torch.randn(3, batch, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    choices = torch.randint(4, (3, batch), generator=generator)
+    above = torch.randn(batch, generator=generator, dtype=torch.float64)
+    scores.requires_grad_()
+    now, before = scores.log_softmax(-1), (scores.detach() + 0.3 * was).log_softmax(-1)
+    ppo_loss(now, before, choices, above, clip, entropy).backward()
+
+    chosen, p = torch.nn.functional.one_hot(choices, 4), now.detach().exp()
+    ratio = ((p / before.exp()) * chosen).sum(-1)
+    counts = torch.where(above > 0, ratio < 1 + clip, ratio > 1 - clip)
+    assert 0.1 < counts.double().mean() < 0.9
+    gain = (counts * ratio * above)[..., None] * (chosen - p)
+    entropies = -(p * p.log()).sum(-1, keepdim=True)
+    expected = -(gain - entropy * p * (p.log() + entropies)) / batch
+    torch.testing.assert_close(scores.grad, expected, rtol=1e-12, atol=1e-14)
 
 
-def test_the_gradient_of_ppo_is_that_of_the_formula():
-    """By differences of the loss written out in NumPy; some ratios are clipped, and the entropy weighs much."""
-    policy, generator = Policy(SIZES, HIDDEN, 0.8, seed=3), numpy.random.default_rng(0)
-    choices = policy.draw(torch.from_numpy(generator.random((len(SIZES), BATCH))))
-    advantages = torch.from_numpy(generator.normal(size=BATCH))
-    found = policy(choices)
-    before = chosen_only(found.detach(), choices) + torch.from_numpy(generator.normal(size=choices.shape) * 0.3)
-    value = ppo_loss(found, choices, before, advantages, 0.2, 0.3)
-    value.backward()
-    arrays = {name: parameter.detach().numpy() for name, parameter in policy.named_parameters()}
-    case = choices.numpy(), before.numpy(), advantages.numpy(), 0.2, 0.3
-    assert value.item() == pytest.approx(loss(arrays, *case), abs=1e-12)
-    for name, parameter in policy.named_parameters():
-        for place in map(tuple, generator.integers(0, parameter.shape, size=(12, parameter.dim()))):
-            ends = []
-            for step in (1e-5, -1e-5):
-                moved = {**arrays, name: arrays[name].copy()}
-                moved[name][place] += step
-                ends.append(loss(moved, *case))
-            assert parameter.grad[place].item() == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-8), (name, place)
-
-
-def test_options_are_drawn_by_their_probabilities():
-    policy = Policy(SIZES, HIDDEN, 0.8, seed=3)
-    choices = policy.draw(torch.from_numpy(numpy.random.default_rng(0).random((len(SIZES), 20_000))))
-    shares = torch.nn.functional.one_hot(choices).double().mean(1)
-    torch.testing.assert_close(policy(choices).exp().mean(1).detach(), shares, atol=0.015, rtol=0)
-    assert (torch.tensor(SIZES) - 1 == policy.draw(torch.full((len(SIZES), 1), 1 - 2**-53)).T).all()
+def test_means_of_the_best_so_far():
+    assert means_of_best([3, 1, 5, 4], 2) == {2: 2, 3: 4, 4: 4.5} and means_of_best([1], 2) == {}
