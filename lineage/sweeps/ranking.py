@@ -40,8 +40,13 @@ def show_ranking(sweep: Path, runs: Path, objectives: Objectives | None = None, 
         screen.print()
         show_table(screen, ("", "val top-1", "test top-1", "test loss", "runs", "jobs"), means_over_seeds(groups))
     if ranked:
-        write_ranking(sweep / "ranking.csv", ranked)
+        several = objectives is not None and len(objectives.names) > 1
+        front = objectives.front([results for _, results in ranked]) if objectives and several else []
+        write_ranking(sweep / "ranking.csv", ranked, objectives.names if objectives else (), front)
         screen.print(f"\n{sweep}/ranking.csv", soft_wrap=True)
+        if objectives and several:
+            best = ", ".join(str(job.number) for (job, _), mark in zip(ranked, front, strict=True) if mark)
+            screen.print(f"front of {' and '.join(objectives.names)}: {best}", soft_wrap=True, highlight=False)
     if pruned:
         screen.print(f"ended early: {', '.join(map(str, sorted(pruned)))}", soft_wrap=True, highlight=False)
     for job in missing:
@@ -71,7 +76,7 @@ def best_values(sweep: Path, key: str, k: int) -> list[str]:
     ranked = [job for _, job in sorted(done, key=lambda entry: -_top1(entry[0]))]
     words = [word for job in ranked for word in job.overrides if word.startswith(f"{key}=")]
     if not words:
-        raise UserError(f"{sweep} has no finished job with {key}: finals_of=NAME names a search.")
+        raise UserError(f"{sweep} is no search with results: it has no finished job with {key}.")
     return list(dict.fromkeys(word.partition("=")[2] for word in words))[:k]
 
 
@@ -83,13 +88,21 @@ def ranking(ranked: Sequence[tuple[Job, dict[str, Any]]]) -> list[list[str]]:
     return rows
 
 
-def write_ranking(path: Path, ranked: Sequence[tuple[Job, dict[str, Any]]]) -> None:
-    """Write a row for each job: its place, number and directory, its numbers, and its overrides by their keys."""
+def write_ranking(
+    path: Path, ranked: Sequence[tuple[Job, dict[str, Any]]], names: Sequence[str] = (), front: Sequence[bool] = ()
+) -> None:
+    """Write a row for each job: its place, number and directory, its numbers, and its overrides by their keys.
+
+    Args:
+        names: of further numbers, the objectives.
+        front: for each job, whether it belongs to the Pareto front; empty: there is one objective.
+    """
     rows = []
     for place, (job, results) in enumerate(ranked, start=1):
         words = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in job.overrides)}
-        numbers = {name: results.get(name, "") for name in NUMBERS}
-        rows.append({"place": place, "number": job.number, "job": job.folder.name, **numbers, **words})
+        numbers = {name: results.get(name, "") for name in dict.fromkeys((*NUMBERS, *names))}
+        marks = {"front": int(front[place - 1])} if front else {}
+        rows.append({"place": place, "number": job.number, "job": job.folder.name, **marks, **numbers, **words})
     write_csv(path, list(dict.fromkeys(key for row in rows for key in row)), rows)
 
 
