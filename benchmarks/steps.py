@@ -1,6 +1,6 @@
 """The time and memory of parts of a training step, against none or against a library's equal ones.
 
-python benchmarks/steps.py ingredients | average | lamb | erasing | memory    [--rounds 9]
+python benchmarks/steps.py ingredients | lamb | erasing | memory    [--rounds 9]
 
 All but `memory` take --device cuda.
 """
@@ -16,7 +16,6 @@ import torch
 from harness import command, compare, own_seconds
 from loops import MEAN, STD, recipe
 from timm.data.random_erasing import RandomErasing
-from torch.nn import functional as F
 
 from lineage.archs import catalogue
 from lineage.datamodules.loading.loader import first_repetitions
@@ -24,7 +23,6 @@ from lineage.recipes.augment.device import DeviceAugmentation
 from lineage.recipes.augment.erasing import erase, erasing_draws
 from lineage.recipes.augment.randomness import ImageDraws, normal_quantiles
 from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_input, micro_batch_loss
-from lineage.recipes.optim.averaging import Average
 from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups
 from lineage.running.allocator import keep_freed_memory
 
@@ -47,22 +45,6 @@ def ingredients(rounds: int, device: str) -> None:
         augment = DeviceAugmentation(chosen, seed=0, mean=MEAN, std=STD, crop_here=False).to(device)
         steps[name] = partial(step, network, chosen, augment)
     compare(rounds, **steps)
-
-
-def average(rounds: int, device: str) -> None:
-    """100 updates of ResNet-20's exponential average, against one step of 128 images."""
-    network = catalogue.build("resnet_cifar", num_classes=10).to(device)
-    follower, images = Average(recipe("wrn", ema=0.999), network), torch.randn(128, 3, 32, 32, device=device)
-    labels = torch.arange(128, device=device) % 10
-
-    def updates() -> None:
-        for step in range(100):
-            follower.after_step(network, step, 391)
-
-    def resnet20_step() -> None:
-        F.cross_entropy(network(images), labels).backward()
-
-    compare(rounds, updates=updates, resnet20_step=resnet20_step)
 
 
 def lamb(rounds: int, device: str) -> None:
@@ -118,4 +100,4 @@ def memory(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    command(__doc__, ingredients, average, lamb, erasing, memory, rounds=9)
+    command(__doc__, ingredients, lamb, erasing, memory, rounds=9)

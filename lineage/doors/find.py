@@ -19,11 +19,10 @@ def find(cfg: DictConfig) -> None:
 
     with loading():
         import matplotlib.figure  # noqa: F401
-        from rich.table import Table
 
         from lineage.analysis import charts
         from lineage.asking import finding
-        from lineage.reporting.screen import console
+        from lineage.reporting.screen import console, show_table
 
     out = console()
     if cfg.what == "lr":
@@ -34,12 +33,11 @@ def find(cfg: DictConfig) -> None:
         charts.save(charts.rate_range(rates, losses, finding.smoothed(losses), rate), file)
         out.print(f"recipe.lr={rate:.2g}: a tenth of the rate with the least loss, of {len(rates)} steps.  {file}")
         return
-    table = Table("images in a pass", "images/s", "memory", box=None, header_style="bold")
-    tried = finding.try_batches(cfg)
+    tried, rows = finding.try_batches(cfg), list[list[str]]()
     for one in tried:
         memory = "" if one.failure else f"{one.memory / 2**30:.2f} GiB"
-        table.add_row(str(one.images), one.failure or f"{one.per_second:,.0f}", memory)
-    out.print(table)
+        rows.append([str(one.images), one.failure or f"{one.per_second:,.0f}", memory])
+    show_table(out, ("images in a pass", "images/s", "memory"), rows)
     best = max(tried, key=lambda one: one.per_second)
     if not best.failure:
         out.print(f"Fastest with {best.images} images: trainer.max_per_device={best.images}")

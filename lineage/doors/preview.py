@@ -24,7 +24,7 @@ def run(cfg: DictConfig) -> None:
         from lineage.analysis import contact_sheet
         from lineage.anatomy.cost import SkipInitialisation
         from lineage.reporting import dataset_summary
-        from lineage.reporting.screen import console, show_plan
+        from lineage.reporting.screen import console, show_plan, show_table
         from lineage.reporting.training_images import pairs
 
     with SkipInitialisation():
@@ -44,5 +44,5 @@ def run(cfg: DictConfig) -> None:
 
     out = console()
     show_plan(out, {**statistics, "augmentation": augmentation}, data.notes)
-    out.print(dataset_summary.class_table(data))
+    show_table(out, *dataset_summary.class_table(data))
     out.print(Text(str(file)), soft_wrap=True)

@@ -4,9 +4,6 @@ import contextlib
 
 import numpy
 import torch
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from lineage.datamodules.base import ImageDataModule
 from lineage.datamodules.decoding.decoding import ImageError
@@ -14,7 +11,7 @@ from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.images import Images
 from lineage.recipes.recipe import Recipe, recipe_keys
 from lineage.reporting.training_images import evaluation_images
-from lineage.text import as_yaml
+from lineage.text import as_yaml, visible
 
 SAMPLE = 256  # images that are read for sizes, mean and deviation
 FEW, ENDS = 20, 5  # up to FEW classes are all listed; of more, the ENDS largest and the ENDS smallest
@@ -70,21 +67,14 @@ def _beside_config(measured: numpy.ndarray, configured: list[float], count: int)
     return f"{ours} of {count} images as an evaluation has them; the config says {theirs}"
 
 
-def class_table(data: ImageDataModule) -> Table:
-    """Numbers of images: a row per class, or, of more than FEW classes, for the largest and the smallest ones."""
+def class_table(data: ImageDataModule) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of numbers of images: by class, or, of more than FEW, of the largest and the smallest ones."""
     splits = {"train": data.train, "validation": data.val, "test": data.test}
     counts = [torch.bincount(images.labels.cpu(), minlength=data.num_classes).tolist() for images in splits.values()]
     names, order = data.class_names(), list(range(data.num_classes))
-    if len(order) > FEW:
+    rows = [[*(f"{count[label]:,}" for count in counts), visible(names[label])] for label in order]
+    if len(rows) > FEW:
         order.sort(key=lambda label: -counts[0][label])
-        order = [*order[:ENDS], -1, *order[-ENDS:]]
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("class")
-    for name in splits:
-        table.add_column(name, justify="right")
-    for label in order:
-        if label < 0:
-            table.add_row(Text(f"{data.num_classes - 2 * ENDS:,} more"), *("..." for _ in splits), style="dim")
-        else:
-            table.add_row(Text(names[label]), *(f"{count[label]:,}" for count in counts))
-    return table
+        rows = [rows[label] for label in order]
+        rows[ENDS:-ENDS] = [[*("..." for _ in splits), f"{len(rows) - 2 * ENDS:,} more"]]
+    return [*splits, "class"], rows

@@ -94,8 +94,9 @@ def test_summary():
     assert dataset_summary.augmentation(classifier.recipe) == (
         "crop=pad crop_padding=2 crop_padding_mode=zero interpolation=bilinear"  # digits have no mirror
     )
-    table = dataset_summary.class_table(data)
-    assert table.row_count == 2 * dataset_summary.ENDS + 1 and list(table.columns[1].cells)[-1] == "0"
+    head, rows = dataset_summary.class_table(data)
+    assert head == ["train", "validation", "test", "class"] and len(rows) == 2 * dataset_summary.ENDS + 1
+    assert rows[dataset_summary.ENDS] == ["...", "...", "...", "11 more"] and rows[-1][0] == "0"
     statistics = dataset_summary.statistics(data)
     assert statistics["size"] == "32x32" and statistics["mean"].endswith("the config says 0.3047")
 
