@@ -37,6 +37,7 @@ class Driver:
         self.sweep, self.pool, self.total = sweep, pool, total
         self.queue: list[Job] = []
         self.restarted: set[int] = set()
+        self.pruned: set[int] = set()
         self.beside = pool.free > 1  # jobs have a line each, since their screens are not shown
 
     def run(self) -> None:
@@ -50,7 +51,8 @@ class Driver:
                     return
                 self._look()
                 for job, status in self.pool.wait():
-                    if not is_done(job) and was_stopped(status) and job.number not in self.restarted and self._may(job):
+                    again = was_stopped(status) and job.number not in self.restarted | self.pruned
+                    if again and not is_done(job):
                         self.restarted.add(job.number)  # killed: it goes on at the step that it saved
                         self.queue.insert(0, job)
                     else:
@@ -66,18 +68,15 @@ class Driver:
             self._show(job, state)
         return None
 
-    def _may(self, job: Job) -> bool:
-        """Whether a job that was killed may start again."""
-        return True
-
     def _look(self) -> None:
         """Look at the jobs that run."""
 
     def _ended(self, job: Job) -> None:
         if self.beside:
+            left = "ended early" if job.number in self.pruned else "not finished"
             results = load_results(job.folder) if is_done(job) else {}
             top1 = f", val top-1 {results['val_top1']:.4f}" if "val_top1" in results else ""
-            self._show(job, f"{results['seconds']:.0f} s{top1}" if results else "not finished")
+            self._show(job, f"{results['seconds']:.0f} s{top1}" if results else left)
 
     def _show(self, job: Job, state: str) -> None:
         line = f"[{job.number}/{self.total}] {job.folder.name}"
@@ -110,7 +109,6 @@ class Search(Driver):
         self.by_point: dict[Point, Job] = {}
         self.outcomes: dict[int, Outcome] = {}  # by number
         self.asked = Counter[int]()  # how often a job was asked for whose outcome is not known
-        self.pruned: set[int] = set()
         self.seen = Counter[int]()  # how many of its epochs the strategy knows
         self.last: dict[int, float] = {}  # the objective after the last of them
         self._replay()
@@ -126,8 +124,11 @@ class Search(Driver):
                         "command would not ask for. Give the one that it was started with, or another run=NAME."
                     )
             else:
-                self._tell(self.jobs[event[0] - 1], event[1])
+                number, state, epochs = event
+                self._tell(self.jobs[number - 1], state, epochs)
         self.queue = [job for job in self.jobs if job.number not in self.outcomes]
+        for job in self.queue:
+            self._report(job)  # it has passed these epochs: later ones decide
         save_history(self.sweep, events)  # without a line that a kill cut
 
     def _next(self) -> Job | None:
@@ -169,21 +170,22 @@ class Search(Driver):
             return job
         return None
 
-    def _may(self, job: Job) -> bool:
-        return job.number not in self.pruned
-
     def _ended(self, job: Job) -> None:
         state: State = "finished" if is_done(job) else "pruned" if job.number in self.pruned else "failed"
         super()._ended(job)
         self._tell(job, state)
-        append(self.sweep, (job.number, state))
+        append(self.sweep, (job.number, state, self.seen.get(job.number)))
         if len(self.outcomes) == FIRST_FAILURES and {each.state for each in self.outcomes.values()} == {"failed"}:
             raise UserError(f"The first {FIRST_FAILURES} jobs all failed: see {job.folder / 'train.log'}")
 
-    def _tell(self, job: Job, state: State) -> None:
-        """Tell the strategy what became of a job, once for each time that it asked for it."""
+    def _tell(self, job: Job, state: State, epochs: int | None = None) -> None:
+        """Tell the strategy what became of a job, once for each time that it asked for it.
+
+        Args:
+            epochs: how many the strategy knew then; a pruned job that was taken up has more now.
+        """
         values = self.objectives.failed
-        self._report(job)
+        self._report(job, epochs)
         if state == "finished":
             if not is_done(job):
                 raise UserError(
@@ -203,11 +205,11 @@ class Search(Driver):
                 self.pruned.add(job.number)
                 self.pool.end(job)
 
-    def _report(self, job: Job) -> list[bool]:
+    def _report(self, job: Job, epochs: int | None = None) -> list[bool]:
         """Report the epochs of a job that are new; for each, whether the job is given up."""
         if not isinstance(self.strategy, Prunes):
             return []
-        rows = validations(job.folder / "metrics.csv", self.objectives.names[0])
+        rows = validations(job.folder / "metrics.csv", self.objectives.names[0])[:epochs]
         new, self.seen[job.number] = rows[self.seen[job.number] :], max(len(rows), self.seen[job.number])
         if rows:
             self.last[job.number] = rows[-1][1]

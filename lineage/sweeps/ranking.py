@@ -26,8 +26,9 @@ def show_ranking(sweep: Path, runs: Path, objectives: Objectives | None = None, 
     """
     history = read_history(sweep)
     jobs = [event for event in history if isinstance(event, Job)]
-    pruned = {event[0] for event in history if not isinstance(event, Job) and event[1] == "pruned"}
+    ended_early = {event[0] for event in history if not isinstance(event, Job) and event[1] == "pruned"}
     done = [(job, load_results(job.folder)) for job in jobs if is_done(job)]
+    pruned = ended_early - {job.number for job, _ in done}  # a user may have trained one to its end
     missing = [job for job in jobs if not is_done(job) and job.number not in pruned]
     ranked = sorted(done, key=lambda entry: objectives.order(entry[1]) if objectives else -_top1(entry[1]))
     screen = console()
@@ -40,11 +41,10 @@ def show_ranking(sweep: Path, runs: Path, objectives: Objectives | None = None, 
         screen.print()
         show_table(screen, ("", "val top-1", "test top-1", "test loss", "runs", "jobs"), means_over_seeds(groups))
     if ranked:
-        several = objectives is not None and len(objectives.names) > 1
-        front = objectives.front([results for _, results in ranked]) if objectives and several else []
+        front = objectives.front([results for _, results in ranked]) if objectives and len(objectives.names) > 1 else []
         write_ranking(sweep / "ranking.csv", ranked, objectives.names if objectives else (), front)
         screen.print(f"\n{sweep}/ranking.csv", soft_wrap=True)
-        if objectives and several:
+        if objectives and front:
             best = ", ".join(str(job.number) for (job, _), mark in zip(ranked, front, strict=True) if mark)
             screen.print(f"front of {' and '.join(objectives.names)}: {best}", soft_wrap=True, highlight=False)
     if pruned:

@@ -173,9 +173,11 @@ def test_a_pruned_job_is_ended_and_told_its_last_value(tmp_path):
         jobs.told_to_end == [2] and jobs.started == [1, 2] and strategy.told == [(1, 0.6), (2, 0.7), (1, 0.6), (2, 0.4)]
     )
     assert outcomes[0].state == "finished" and outcomes[1] == Outcome((0.4,), "pruned")
-    again, strategy = Jobs(), Pruner(A, B)
-    search(tmp_path, again, strategy)
-    assert again.started == [] and (B, "pruned") in strategy.told
+    again, taken_up = Pruner(A, B), load_jobs(tmp_path)[1].folder
+    (taken_up / "metrics.csv").write_text("epoch,val_top1\n1,0.6\n2,0.4\n3,0.9\n")
+    (taken_up / "results.json").write_text('{"test_top1": 0, "val_top1": 0.9, "seconds": 1}')
+    search(tmp_path, Jobs(), again)
+    assert again.told == [(1, 0.6), (2, 0.7), (A, "finished"), (1, 0.6), (2, 0.4), (B, "pruned")]
 
 
 @pytest.mark.parametrize(
