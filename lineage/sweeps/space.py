@@ -93,7 +93,7 @@ class Space:
         return tuple(words)
 
     def ends(self, index: int) -> list[str]:
-        """The first value of each dimension, by index 0, or the last, by -1; 1.0 of an interval that is not of integers."""
+        """The first value of each dimension, by index 0, or the last, by -1; 1.0 where an interval is not of integers."""
         return [each.options[index] if each.options else str((each.low, each.high)[index]) for each in self.dimensions]
 
     def draw(self, random: Random) -> list[str]:
