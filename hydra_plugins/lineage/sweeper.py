@@ -182,8 +182,8 @@ class Search(Sweep):
             if is_left_out(key):
                 raise UserError(f"{key}: another value does not make another job, so no search chooses it.")
         check = job_check(self.loader, self.config, search=True)
-        for end in (0, -1):
-            check([*self.space.fixed, *self.space.point(self.space.ends(end))])
+        for fraction in (0, 0.3, 1):  # 0.3 of an interval is seldom a whole number, which some keys take
+            check([*self.space.fixed, *self.space.point(self.space.at(fraction))])
         self.check = check
         self.build(sweep)
         if self.keys.get("pruner") and not isinstance(self.launcher, Processes):

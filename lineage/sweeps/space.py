@@ -92,9 +92,14 @@ class Space:
             words.append(f"{key}={genotype.word(mine) if blocks else mine[0]}")
         return tuple(words)
 
-    def ends(self, index: int) -> list[str]:
-        """The first value of each dimension, by index 0, or the last, by -1; 1.0 where an interval is not of integers."""
-        return [each.options[index] if each.options else str((each.low, each.high)[index]) for each in self.dimensions]
+    def at(self, fraction: float) -> list[str]:
+        """The values at a fraction of each dimension: 0 is its first, 1 its last."""
+        return [
+            each.options[round(fraction * (len(each.options) - 1))]
+            if each.options
+            else each.word(each.low + fraction * (each.high - each.low))
+            for each in self.dimensions
+        ]
 
     def draw(self, random: Random) -> list[str]:
         """A value of each dimension, at random."""
