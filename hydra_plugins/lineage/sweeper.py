@@ -182,7 +182,7 @@ class Search(Sweep):
             if is_left_out(key):
                 raise UserError(f"{key}: another value does not make another job, so no search chooses it.")
         check = job_check(self.loader, self.config, search=True)
-        for fraction in (0, 0.3, 1):  # 0.3 of an interval is seldom a whole number, which some keys take
+        for fraction in (0, 0.3819, 1):  # the middle one is seldom a whole number, which some keys take
             check([*self.space.fixed, *self.space.point(self.space.at(fraction))])
         self.check = check
         self.build(sweep)
