@@ -93,8 +93,8 @@ def read_json(path: Path) -> Any:
 
 def check_no_links(folder: Path) -> None:
     """Raise UserError if a file or folder of a run, or in its folders, is a symbolic link: what is written through one
-    lands elsewhere. (wandb makes links in its own folder.)"""
-    for path in [folder, *folder.glob("*"), *folder.glob("[!w]*/*")]:
+    lands elsewhere. (wandb makes links in its own folder, submitit in .submitit.)"""
+    for path in [folder, *folder.glob("*"), *folder.glob("[!w.]*/*")]:
         if path.is_symlink():
             raise UserError(f"{path} is a link, which a run does not follow: remove it, or choose another name.")
 

@@ -101,7 +101,7 @@ class Sweep(Sweeper):
         """
         from hydra_plugins.lineage.launcher import Processes
         from lineage.files import reason
-        from lineage.sweeps.pool import Launched, Pool, python_path
+        from lineage.sweeps.pool import Launched, Pool, python_path, wait_for_queue
 
         if isinstance(self.launcher, Processes):
             sources = self.config.hydra.runtime.config_sources
@@ -112,14 +112,19 @@ class Sweep(Sweeper):
 
         def launch(jobs: list[list[str]]) -> list[int]:
             nonlocal begun
-            found = self.launcher.launch(jobs, begun)
             begun += len(jobs)
+            try:
+                found = self.launcher.launch(jobs, begun - len(jobs))
+            except Exception as error:  # submitit's, of the first job that was cancelled
+                sys.stderr.write(f"{reason(error)}\n")
+                wait_for_queue(sweep)
+                return [1] * len(jobs)
             for job in found:
                 if job.status != JobStatus.COMPLETED:
                     sys.stderr.write(f"{' '.join(job.overrides or ())}: {reason(job._return_value)}\n")
             return [job._return_value if job.status == JobStatus.COMPLETED else 1 for job in found]
 
-        return Launched(launch, runs, at_once)
+        return Launched(launch, sweep, runs, at_once)
 
 
 class Grid(Sweep):

@@ -15,7 +15,12 @@ import torch
 from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from pytorch_lightning.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -104,7 +109,6 @@ class Trainer(pl.Trainer):
         if precision == "auto":
             chosen = choose_precision(accelerator, mixed_precision, macs)
         count = count_devices(accelerator, devices)
-        slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # torchrun inside a SLURM job
         try:
             super().__init__(
                 accelerator=accelerator,
@@ -125,9 +129,7 @@ class Trainer(pl.Trainer):
                 enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
                 logger=list(logger),
                 callbacks=list(callbacks),
-                # One kind of checkpoint: Lightning's own for SLURM is not written (lineage/running/stopping.py
-                # requeues).
-                plugins=[AtomicCheckpointIO(), *([SLURMEnvironment(auto_requeue=False)] if slurm else [])],
+                plugins=[AtomicCheckpointIO(), *slurm(count)],
                 default_root_dir=default_root_dir,
                 enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
                 num_sanity_val_steps=0,
@@ -191,6 +193,23 @@ def ddp(timeout_s: float) -> DDPStrategy:
     # NCCL ends the process without a message, so lineage/running/ranks.py, which prints one, gets a minute's start
     wait = timedelta(seconds=timeout_s + 60 * torch.cuda.is_available())
     return DDPStrategy(timeout=wait, **{name: False})  # type: ignore[arg-type]
+
+
+def slurm(devices: int) -> list[ClusterEnvironment]:
+    """In a job of SLURM: how ranks start. A single task starts them itself, which Lightning would leave to srun.
+
+    Lightning's own checkpoint for SLURM is not written, since lineage/running/stopping.py requeues.
+
+    Args:
+        devices: of this machine.
+    """
+    if not SLURMEnvironment.detect() or TorchElasticEnvironment.detect():  # torchrun inside a job
+        return []
+    if os.environ["SLURM_NTASKS"] == "1":
+        return [LightningEnvironment()]
+    # Lightning refuses tasks of srun --ntasks; config/checks.py has compared them with the devices.
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices))
+    return [SLURMEnvironment(auto_requeue=False)]
 
 
 def count_devices(accelerator: str, devices: Any) -> int:

@@ -16,11 +16,11 @@ from hydra.core.hydra_config import HydraConfig
 import lineage
 from lineage.errors import Stopped, UserError
 from lineage.running.parent import PARENT
+from lineage.running.process import SIGNALS
 from lineage.sweeps.jobs import Job
 
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
 SCREENS = "screens"  # the folder of what jobs print that run side by side
-LOOK_S = 0.1
+LOOK_S, QUEUE_S = 0.1, 5.0
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,16 @@ class Launched:
 
     Args:
         launch: a list of the words of each job -> a list of their exit statuses.
+        sweep: its folder.
         at_once: how many jobs it is given together.
     """
 
-    def __init__(self, launch: Callable[[list[list[str]]], list[int]], runs: Path, at_once: int) -> None:
-        self.launch, self.runs, self.at_once = launch, runs, at_once
+    def __init__(self, launch: Callable[[list[list[str]]], list[int]], sweep: Path, runs: Path, at_once: int) -> None:
+        self.launch, self.sweep, self.runs, self.at_once = launch, sweep, runs, at_once
         self.waiting: list[Job] = []
 
     def __enter__(self) -> "Launched":
+        wait_for_queue(self.sweep)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -157,6 +159,28 @@ class Launched:
 
     def end(self, job: Job) -> None:
         raise UserError("Pruning ends jobs while they run: hydra/launcher=processes.")
+
+
+def wait_for_queue(sweep: Path) -> None:
+    """Wait for the jobs that submitit has queued for this sweep before, which the next ones would run once more."""
+    ours = {path.name for path in (sweep / ".submitit").glob("*")}  # hydra.launcher.submitit_folder
+    before = set[str]()
+    while ours and (left := ours & _queued()):
+        if left != before:
+            print(f"Waiting for jobs of this sweep that SLURM has: {', '.join(sorted(left))}", flush=True)
+        before = left
+        time.sleep(QUEUE_S)
+
+
+def _queued() -> set[str]:
+    """The numbers of all jobs that wait or run."""
+    try:
+        line = ["squeue", "--noheader", "--array", "--format=%i"]
+        return set(subprocess.run(line, capture_output=True, text=True, check=True).stdout.split())
+    except FileNotFoundError:
+        return set()
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"squeue does not say which jobs of the sweep still run: {error.stderr.strip()}") from error
 
 
 def shares(n_jobs: int, devices: Any) -> list[Share]:
@@ -212,7 +236,8 @@ def python_path() -> str:
 def task(cfg: Any) -> int:
     """What a launcher of Hydra's runs in place of a job: a process of the job's own. Returns its exit status.
 
-    It ends with the launcher's process, and signals to stop are passed on to it.
+    It ends with the launcher's process, and signals to stop are passed on to it. A job of SLURM that has stopped is
+    queued again, or was cancelled: it returns nothing, so that submitit waits for its next start, or hears of its end.
     """
     hydra: Any = HydraConfig.get()
     own = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
@@ -228,7 +253,10 @@ def task(cfg: Any) -> int:
 
     threading.Thread(target=follow, daemon=True, name="follow-launcher").start()
     try:
-        return process.wait()
+        status = process.wait()
+        if status > 128 and "SLURM_JOB_ID" in os.environ:
+            os._exit(status)
+        return status
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
