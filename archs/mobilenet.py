@@ -23,6 +23,7 @@ from lineage.archs.blocks import (
     InvertedResidual,
     drop_path_rates,
     init_layer,
+    round_channels,
     truncated_normal_,
 )
 from lineage.archs.network import Network, Stage, stack
@@ -78,9 +79,9 @@ class MobileNetV1(MobileNet):
         kind = {"relu": nn.ReLU, "relu6": nn.ReLU6}[act]
         stem_stride = 2 if stem == "imagenet" else 1
         separable = partial(DepthwiseSeparable, act=kind, eps=norm_eps, momentum=norm_momentum)
-        unscaled, depths, strides = zip(*V1_STAGES, strict=True)
+        unscaled, layers, strides = zip(*V1_STAGES, strict=True)
         channels, *widths = scale_widths((32, *unscaled), width_mult * beta**phi)
-        depths = scale_depths(depths, alpha**phi)
+        depths = scale_depths(layers, alpha**phi)
 
         self.stem = ConvNormAct(in_channels, channels, 3, stem_stride, act=kind, eps=norm_eps, momentum=norm_momentum)
         self.stages = nn.Sequential()
@@ -132,10 +133,10 @@ class MobileNetV2(MobileNet):
         self.notes = scaling_note(alpha, beta, gamma, phi)
         conv = partial(ConvNormAct, act=nn.ReLU6, eps=norm_eps, momentum=norm_momentum)
         stem_stride = 2 if stem == "imagenet" else 1
-        expansions, unscaled, depths, strides = zip(*V2_STAGES, strict=True)
-        width_mult, depths = width_mult * beta**phi, scale_depths(depths, alpha**phi)
-        channels = scale_widths((32, *unscaled), width_mult)
-        (last,) = scale_widths((1280,), max(width_mult, 1.0))
+        expansions, unscaled, layers, strides = zip(*V2_STAGES, strict=True)
+        factor, depths = width_mult * beta**phi, scale_depths(layers, alpha**phi)
+        channels = scale_widths((32, *unscaled), factor)
+        last = round_channels(1280 * max(factor, 1.0))
 
         self.stem = conv(in_channels, channels[0], 3, stem_stride)
         blocks = [partial(InvertedResidual, expansion=expansion, conv=conv) for expansion in expansions]
