@@ -4,7 +4,7 @@ import csv
 import functools
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lineage
 
@@ -69,3 +69,12 @@ def networks_of(dataset: str) -> list[str]:
     large = {*wanted, "params", "macs", "connections", "none"}
     small = {config.split()[0] for config, errors in with_errors.items() if errors - large}
     return [config for config in numbers() if config.split()[0] not in small]
+
+
+def accuracy(network: str, dataset: str) -> dict[str, Any]:
+    """Of the paper, as fractions: top1, perhaps top5, and accuracy_of, under which conditions; {} if it prints none."""
+    row: dict[str, Any] = {}
+    for key, error in zip(("top1", "top5"), ERRORS_ON.get(dataset, ()), strict=False):
+        if number := printed(network, error):
+            row |= {key: round(1 - float(number.value) / 100, 6), "accuracy_of": f"{number.crops} ({number.source})"}
+    return row

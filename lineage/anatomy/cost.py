@@ -23,13 +23,15 @@ def operation_name(func: Any) -> str:
 
 
 class MultiplyAdds(TorchDispatchMode):
-    """Counts in `total` while entered; tensors have the right shapes and meaningless values."""
+    """Counts in `total` while entered, and the outputs of convolutions in `activations`; tensors have the right shapes
+    and meaningless values."""
 
-    total = 0
+    total = activations = 0
 
     def record(self, func: Any, args: Any, out: Any) -> None:
         """Called after each operation."""
         self.total += multiply_adds(func, args, out)
+        self.activations += out.numel() if operation_name(func) == "convolution" else 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = self.run(func, args, kwargs or {})
@@ -94,9 +96,15 @@ def uninitialised_copy(network: nn.Module) -> nn.Module:
 
 def count_macs(network: nn.Module, channels: int, resolution: int) -> int:
     """Multiply-adds of one image in convolutions, linear layers and attention."""
+    return count_costs(network, channels, resolution)[0]
+
+
+def count_costs(network: nn.Module, channels: int, resolution: int) -> tuple[int, int]:
+    """Multiply-adds of one image, and its activations: numbers that convolutions put out (arXiv 2003.13678, section 3).
+    """
     with MultiplyAdds() as counter, torch.no_grad():
         uninitialised_copy(network)(torch.empty(1, channels, resolution, resolution))
-    return counter.total
+    return counter.total, counter.activations
 
 
 def count_parameters(network: nn.Module) -> int:

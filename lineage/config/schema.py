@@ -77,6 +77,16 @@ class Keys:
     epoch: Annotated[int, "x >= 0"]
     step: Annotated[int, "x >= 0"]
     pictures: bool
+    networks: Annotated[list[str], "len(x) >= 1"]
+    batch: Annotated[list[Annotated[int, "1 <= x <= 65536"]], "len(x) >= 1"]
+    device: Literal["cpu", "cuda"]
+    accuracy: Literal["papers", "torchvision", "runs"]
+    warm_up: Annotated[int, "x >= 1"]
+    passes: Annotated[int, "x >= 2"]
+    seconds: Annotated[float, "x > 0"]
+    max_memory: str | None
+    under: str | None
+    beside: str | None
     finals_of: str | None
     k: Annotated[int, "x >= 1"]
 

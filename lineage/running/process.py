@@ -52,6 +52,8 @@ def _command() -> str:
     hydra: Any = HydraConfig.get()
     verb, choices = str(hydra.job.config_name), hydra.runtime.choices
     words = [word for word in hydra.overrides.task if verb != "train" and word.startswith("run=")]
+    if verb == "compare":  # its networks are many
+        return verb
     words = words or [f"{group}={choices[group]}" for group in ("arch", "recipe", "datamodule") if choices.get(group)]
     return " ".join([verb, *words])
 

@@ -44,6 +44,14 @@ def torchvision_weights(name: str) -> Any:
     raise ArchitectureError(f"torchvision has no weights {name}. Of this model it has: {known}.")
 
 
+def torchvision_accuracy(name: str) -> dict[str, Any]:
+    """On ImageNet, as torchvision states it: fractions top1 and top5, and accuracy_of, which weights."""
+    weights = torchvision_weights(name)
+    found = weights.meta["_metrics"]["ImageNet-1K"]
+    top1, top5 = (round(found[key] / 100, 6) for key in ("acc@1", "acc@5"))
+    return {"top1": top1, "top5": top5, "accuracy_of": f"{weights.name} (torchvision's {name.partition('.')[0]})"}
+
+
 def from_torchvision(name: str) -> Weights:
     """torchvision's weights, by the name that `torchvision_weights` takes."""
     import torchvision

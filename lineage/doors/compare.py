@@ -1,0 +1,103 @@
+"""Compare networks by accuracy, cost, speed and memory: lineage compare arch=resnet50,vgg16 batch=1,8"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from lineage.analysis import networks, papers
+from lineage.analysis.pages.run_files import RunFiles
+from lineage.config.checks import checks
+from lineage.config.completion import complete
+from lineage.config.overrides import overridden_keys
+from lineage.doors import door
+from lineage.errors import UserError
+from lineage.files import cannot_write
+from lineage.running.parent import follow_parent
+from lineage.running.process import loading
+from lineage.sweeps.jobs import find_run, load_jobs
+from lineage.text import nearest
+
+
+@door
+def compare(cfg: DictConfig) -> None:
+    checks(cfg)
+    bounds = networks.conditions(cfg.under, min(cfg.batch))
+    if cfg.max_memory is not None:
+        networks.amount(cfg.max_memory, f"max_memory={cfg.max_memory}")
+    others = networks.read(Path(cfg.beside)) if cfg.beside is not None else []
+    if cfg.beside is not None and not others:
+        raise UserError(f"beside={cfg.beside}: there is no table of lineage compare.")
+    known, data = _accuracies(cfg)
+    dataset = (data or [f"={HydraConfig.get().runtime.choices['datamodule']}"])[0].partition("=")[2]
+    names = [name for word in cfg.networks for name in (papers.networks_of(dataset) if word == "all" else [str(word)])]
+    configs = {name: _config(name, data) for name in known or dict.fromkeys(names)}
+    if not configs:
+        raise UserError(f"arch=all: the papers' table has no network on {dataset}; name some, arch=resnet18,vgg11.")
+    folder = Path(cfg.output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(cannot_write(folder, error, "choose output=FOLDER")) from error
+    follow_parent()
+
+    with loading():
+        from lineage.asking import comparing
+        from lineage.reporting.screen import console, show_table
+
+    rows = comparing.measured(configs, dataset, folder / "table.csv", known)
+    best = networks.ranked(rows, bounds)
+    show_table(console(), *networks.summary(best, min(cfg.batch)))
+    print(*comparing.draw(folder, rows, best, others, cfg), sep="\n")
+
+
+def _accuracies(cfg: DictConfig) -> tuple[dict[str, networks.Row], list[str]]:
+    """Of accuracy=runs, by network, and the words of the runs' data; otherwise nothing."""
+    if (cfg.accuracy == "runs") != (cfg.run is not None):
+        raise UserError("accuracy=runs run=SWEEP: both or neither.")
+    if cfg.run is None:
+        return {}, []
+    if {"networks", "datamodule"} & set(overridden_keys()):
+        raise UserError("accuracy=runs: networks and data are those of the runs; leave arch= and datamodule= out.")
+    runs = Path(str(cfg.runs))
+    folders = [job.folder for job in load_jobs(runs / str(cfg.run))] or [find_run(runs, str(cfg.run))]
+    return networks.accuracies_of_runs([RunFiles(folder.name, folder) for folder in folders])
+
+
+def _config(network: str, data: Sequence[str]) -> DictConfig:
+    """The command's config with a network, by its words after arch=, and the words of the data set of runs."""
+    hydra: Any = GlobalHydra.instance()
+    loader, (first, *rest) = hydra.config_loader(), network.split() or [""]
+    arch, _, model = first.partition("/")
+    if arch not in (known := loader.get_group_options("arch")):
+        raise UserError(f"arch={first}: there is no such network.{nearest(arch, known)}")
+    typed = HydraConfig.get().overrides.task
+    own = [f"arch={arch}", *([f"arch.model_name={model}"] if model else []), *rest, *data]
+    cfg = loader.load_configuration("compare", [*typed, *own], RunMode.RUN)
+    with open_dict(cfg):
+        checks(cfg, cfg.pop("hydra"))
+    return complete(cfg)
+
+
+def run(words: Sequence[str]) -> Any:
+    """Lists are written with commas, and arguments of all networks as arch.KEY=VALUE: Hydra reads arch=a,b arch.depth=8
+    as networks=['a arch.depth=8','b arch.depth=8']."""
+    arguments = [word for word in words if word.startswith("arch.")]
+    if arguments and not any(word.startswith("arch=") for word in words):
+        raise UserError(f"{arguments[0]}: name the networks that have it too: arch=... {arguments[0]}")
+    return compare([_for_hydra(word, arguments) for word in words if word not in arguments])
+
+
+def _for_hydra(word: str, arguments: Sequence[str]) -> str:
+    key, equals, value = word.partition("=")
+    items = re.split(r",(?![^\[]*\])", value)  # not within [1,2]
+    if key == "arch":
+        return f"networks=[{','.join(repr(' '.join([item, *arguments])) for item in items)}]"
+    if key == "batch" and not value.startswith("["):
+        return f"batch=[{value}]"
+    return f"under={value!r}" if key == "under" and equals else word

@@ -1,0 +1,68 @@
+"""lineage compare: small networks through the real door, after a kill, under conditions, beyond limits."""
+
+import pytest
+from doors import finished, refused, start
+from networks import rows
+
+from lineage.analysis.networks import conditions, ranked, read
+
+DEPTHS = ("resnet_cifar arch.depth=20", "resnet_cifar arch.depth=32")
+WORDS = (f"arch={','.join(DEPTHS)}", "datamodule=cifar10", "batch=4,1", "warm_up=1", "passes=2")
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A folder in which a command was killed after its first network, and given again."""
+    folder = tmp_path_factory.mktemp("compare")
+    table = folder / "comparison" / "table.csv"
+    first = start(folder, "compare", *WORDS)
+    first.wait_for(table.exists)
+    first.kill()
+    first.wait()
+    (row,) = read(table)
+    assert "[1/1] ResNet-32" in finished(folder, "compare", *WORDS).stdout
+    assert row.items() <= read(table)[0].items()  # measured once
+    return folder
+
+
+def test_counts_are_those_of_the_golden_table(compared):
+    golden = {row.config: row for row in rows()}
+    for row in read(compared / "comparison" / "table.csv"):
+        known = golden[row["network"]]
+        assert row["parameters"] == known.params and row["macs"] == pytest.approx(1e6 * known.macs, rel=1e-5)
+        assert row["file_size"] > 4 * known.params and row["activations"] > 32 * 32 * 16 * 7
+        assert row["images_per_second_1"] > 0 < row["images_per_second_4"] and row["threads"] == 1
+        assert row["memory_1"] > row["file_size"] / 2 and "left_empty" not in row
+    assert row["top1"] == pytest.approx(0.9249) and row["accuracy_of"] == "crops not stated (Table 6)"
+
+
+def test_charts_and_conditions(compared):
+    done = finished(compared, "compare", *WORDS, "under=parameters<300k,fps>0.001", "beside=comparison/table.csv")
+    assert "ResNet-20" in done.stdout and "ResNet-32" not in done.stdout and "[1/" not in done.stdout
+    page = (compared / "comparison" / "index.html").read_text()
+    assert "Which fit parameters&lt;300k" in page and "Bianco" in page
+    for chart in ("ball_top1", "density", "speed", "memory"):
+        assert "ResNet-32 (CIFAR)" in (compared / "comparison" / f"{chart}.svg").read_text()
+    wrong = refused(compared, "compare", *WORDS, OMP_NUM_THREADS="2")
+    assert "choose output=FOLDER" in wrong
+
+
+@pytest.mark.parametrize(
+    ("limit", "why"), [("seconds=0.001", "1, 20000 images: more than 0.001 s"), ("max_memory=60MB", "out of memory")]
+)
+def test_what_does_not_fit_is_left_empty(tmp_path, limit, why):
+    words = (f"arch={DEPTHS[0]}", "datamodule=cifar10", "batch=1,20000", "passes=2", limit)
+    assert why in finished(tmp_path, "compare", *words).stdout
+    (row,) = read(tmp_path / "comparison" / "table.csv")
+    assert why in row["left_empty"] and "images_per_second_20000" not in row
+    assert "[1/1]" not in finished(tmp_path, "compare", *words).stdout  # it is known
+
+
+def test_there_is_no_such_device(tmp_path):
+    assert "no CUDA" in refused(tmp_path, "compare", *WORDS, "device=cuda", CUDA_VISIBLE_DEVICES="")
+
+
+def test_conditions():
+    known = [{"name": "a", "top1": 0.7, "memory_8": 9e8}, {"name": "b", "memory_8": 1e8}, {"name": "c", "top1": 0.8}]
+    assert [row["name"] for row in ranked(known, conditions("memory<1GB", 8))] == ["a", "b"]
+    assert [row["name"] for row in ranked(known, conditions("top1 >= 70%", 8))] == ["c", "a"]
