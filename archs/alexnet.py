@@ -24,9 +24,10 @@ WIDTHS = {"2012": (96, 256, 384, 384, 256), "2014": (64, 192, 384, 256, 256)}
 GROUPS = {"2012": (1, 2, 1, 2, 2), "2014": (1, 1, 1, 1, 1)}
 
 
-def response_norm() -> nn.LocalResponseNorm:
-    """Section 3.3: a / (2 + 1e-4 x sum of a^2 over 5 maps)^0.75; torch divides its alpha by the 5."""
-    return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
+def pooling(paper: bool) -> list[nn.Module]:
+    """3x3/2, in 2012 after response normalisation: a / (2 + 1e-4 x sum of a^2 over 5 maps)^0.75 (section 3.3)."""
+    norm = [nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)] if paper else []  # torch divides alpha by the 5
+    return [*norm, nn.MaxPool2d(3, stride=2)]
 
 
 class AlexNet(Network):
@@ -59,21 +60,12 @@ class AlexNet(Network):
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, maps[0], kernel, stride, padding),
             nn.ReLU(inplace=True),
-            *([response_norm()] if paper else []),
-            nn.MaxPool2d(3, stride=2),
+            *pooling(paper),
         )  # (B, 96 or 64, 27, 27)
+        second, *others = (ConvAct(maps[i - 1], maps[i], 5 if i == 1 else 3, groups=groups[i]) for i in range(1, 5))
         self.stages = Stage(
-            nn.Sequential(
-                ConvAct(maps[0], maps[1], 5, groups=groups[1]),
-                *([response_norm()] if paper else []),
-                nn.MaxPool2d(3, stride=2),
-            ),  # (B, 256 or 192, 13, 13)
-            nn.Sequential(
-                ConvAct(maps[1], maps[2], 3, groups=groups[2]),
-                ConvAct(maps[2], maps[3], 3, groups=groups[3]),
-                ConvAct(maps[3], maps[4], 3, groups=groups[4]),
-                nn.MaxPool2d(3, stride=2),
-            ),  # (B, 256, 6, 6)
+            nn.Sequential(second, *pooling(paper)),  # (B, 256 or 192, 13, 13)
+            nn.Sequential(*others, nn.MaxPool2d(3, stride=2)),  # (B, 256, 6, 6)
         )
         self.last = nn.Identity()
         before, after = ([], [nn.Dropout(dropout)]) if paper else ([nn.Dropout(dropout)], [])
