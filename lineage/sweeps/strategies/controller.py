@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from random import Random
 from statistics import fmean
-from typing import Annotated
+from typing import Annotated, Any
 
 from lineage.sweeps.space import Space
 from lineage.sweeps.strategies import Count, Outcome, Point, check_maximises_one
@@ -53,6 +53,7 @@ class Controller:
         self.baseline: float | None = None
         self.drawn = 0  # points of all batches
         self.points: list[Point] = []  # those of the present batch
+        self.choices: Any = None  # that made them, a tensor (T, B)
         self.asked = 0  # of them
         self.rewards: dict[int, float] = {}  # by the place in the batch
 
