@@ -6,7 +6,7 @@ import signal
 
 import pytest
 import torch
-from doors import command, finished, refused, results, start
+from doors import Command, command, finished, refused, results, start
 from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, assert_same_state, flat, kill_once_saved, rows, saved
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
@@ -81,7 +81,7 @@ def test_time_limit(tmp_path, whole):
 
 
 def test_requeued_by_slurm(tmp_path, whole):
-    """SIGUSR1 in a job of SLURM: one kind of checkpoint, the job is queued again, the test takes the right weights."""
+    """A signal in a job of SLURM: one kind of checkpoint, the job is queued again, the test takes the right weights."""
     (tmp_path / "bin").mkdir()
     scontrol, folder = tmp_path / "bin" / "scontrol", tmp_path / "runs" / "b"
     scontrol.write_text(f"#!/bin/sh\necho $* > {tmp_path}/asked\n")
@@ -90,11 +90,19 @@ def test_requeued_by_slurm(tmp_path, whole):
         "SLURM_JOB_ID": "42", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_LOCALID": "0",
         "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "localhost", "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
     }  # fmt: skip
-    run = saved(folder, 3, *EVERYTHING, **job)
-    run.kill(signal.SIGUSR1, group=False)
-    done = run.wait()
-    assert done.returncode == 128 + signal.SIGUSR1, done.stderr
-    assert (tmp_path / "asked").read_text().split() == ["requeue", "42"] and not list(folder.rglob("hpc*"))
+
+    def opened() -> Command:
+        run = start(tmp_path, "train", *EVERYTHING, "run=b", **job)
+        run.wait_for((folder / ".lock").exists)  # before the first step
+        return run
+
+    for begin, number in ((opened, signal.SIGUSR2), (lambda: saved(folder, 3, *EVERYTHING, **job), signal.SIGUSR1)):
+        run = begin()
+        run.kill(number, group=False)
+        done = run.wait()
+        assert done.returncode == 128 + number and "Requeued job 42." in done.stdout + done.stderr, done.stderr
+        assert (tmp_path / "asked").read_text().split() == ["requeue", "42"] and not list(folder.rglob("hpc*"))
+        (tmp_path / "asked").unlink()
     finished(tmp_path, "train", *EVERYTHING, "run=b", **job)
     assert_same_run(whole, folder)
 
