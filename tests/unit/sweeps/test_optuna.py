@@ -7,6 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lineage.errors import UserError
+from lineage.sweeps.objectives import Objectives
 from lineage.sweeps.space import Space
 from lineage.sweeps.strategies import Outcome
 from lineage.sweeps.strategies.optuna_search import Optuna
@@ -150,3 +151,10 @@ def test_journal(tmp_path):
 def test_refused(words, keys, sentence):
     with pytest.raises(UserError, match=sentence):
         search(words, **keys)
+
+
+def test_front_of_two_objectives():
+    """Equal ones both belong to it; one that costs as much and is less accurate does not."""
+    jobs = [(0.9, 10), (0.8, 10), (0.5, 1), (0.9, 10), (0.4, 2)]
+    results = [{"val_top1": top1, "macs": macs} for top1, macs in jobs]
+    assert Objectives("val_top1", "macs", None).front(results) == [True, False, True, True, False]
