@@ -6,9 +6,9 @@ numbers: of B0 (1.2, 1.1, 1.15) is nominally 1.92 and really 2.57. So many of th
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from lineage.constraints import argument_checker
 from lineage.errors import UserError
@@ -18,20 +18,6 @@ from lineage.sweeps.space import Space
 from lineage.sweeps.strategies import Outcome, Point
 
 KEYS = ("arch.alpha", "arch.beta", "arch.gamma", "arch.phi")
-Cost = Callable[[Sequence[str]], tuple[int, int]]
-
-
-class Scaled(NamedTuple):
-    """A network of the grid: the growth of its multiply-adds by the formula, and counted, and what it costs."""
-
-    point: Point
-    alpha: float
-    beta: float
-    gamma: float
-    nominal: float
-    real: float
-    parameters: int
-    macs: int
 
 
 class Scaling:
@@ -56,27 +42,63 @@ class Scaling:
     def __init__(
         self,
         space: Space,
-        cost: Cost,
+        cost: Callable[[Sequence[str]], tuple[int, int]],
         target: Annotated[float, "x > 0"],
         tolerance: Annotated[float, "x > 0"],
         hold: Literal["nominal", "macs"],
     ) -> None:
+        self.space, self.cost = space, cost
         low, high = (target - tolerance, target + tolerance) if hold == "nominal" else (target / 2, target * 1.2)
-        groups: dict[tuple[object, ...], list[Scaled]] = {}
-        for others, one in _networks(space, cost, low, high):
-            if hold == "nominal" or abs(one.real - target) <= tolerance * target:
-                groups.setdefault((others, one.parameters, one.macs), []).append(one)
+        groups: dict[tuple[object, ...], list[tuple[float, Point, dict[str, Any]]]] = {}
+        for values in itertools.product(*space.options):
+            point, scales = self._point(values)
+            *_, nominal = scales.values()
+            others = tuple(word for word in point if word.partition("=")[0] not in KEYS)
+            if low < nominal < high:
+                parameters, macs = cost((*space.fixed, *point))
+                real = macs / self._unscaled(others)
+                if hold == "nominal" or abs(real - target) <= tolerance * target:
+                    row: dict[str, Any] = {**scales, "real": real, "parameters": parameters, "macs": macs}
+                    groups.setdefault((others, parameters, macs), []).append((abs(nominal - target), point, row))
         if not groups:
-            raise UserError(
-                f"hydra.sweeper.tolerance={tolerance:g}: no network of this grid is that near to {target:g}."
+            said = f"hydra.sweeper.tolerance={tolerance:g}: no network of this grid is that near to {target:g}."
+            raise UserError(said)
+        self.queue, self.table = [], list[dict[str, Any]]()
+        for equal in groups.values():
+            _, point, row = first = min(equal, key=lambda one: one[0])
+            row["equal"] = " ".join(
+                "{alpha:g},{beta:g},{gamma:g}".format(**other[2]) for other in equal if other is not first
             )
-        chosen = [min(equal, key=lambda one: abs(one.nominal - target)) for equal in groups.values()]
-        self.queue, self.trials = [one.point for one in chosen], len(chosen)
-        self.table: list[dict[str, Any]] = []
-        for one, equal in zip(chosen, groups.values(), strict=True):
-            row = one._asdict() | {"equal": " ".join(map(_triple, (other for other in equal if other is not one)))}
-            del row["point"]
+            self.queue.append(point)
             self.table += [row] if row not in self.table else []  # once for all seeds
+        self.trials = len(self.queue)
+
+    def _point(self, values: Sequence[str]) -> tuple[Point, dict[str, float]]:
+        """The words, and alpha, beta, gamma and the nominal growth. Raises UserError: a key has no value."""
+        names = [dimension.name for dimension in self.space.dimensions]
+        tidy = [
+            f"{float(v):g}" if name in KEYS else v for name, v in zip(names, values, strict=True)
+        ]  # 1.4, not 1.400..1
+        point = self.space.point(tidy)
+        given = dict(word.lstrip("+").split("=", 1) for word in (*self.space.fixed, *point))
+        if missing := set(KEYS) - given.keys():
+            raise UserError(
+                f"{min(missing)}: this search needs its values, as conf/hydra/sweeper/scaling.yaml has them."
+            )
+        alpha, beta, gamma, phi = (float(given[key]) for key in KEYS)
+        return point, {"alpha": alpha, "beta": beta, "gamma": gamma, "nominal": (alpha * beta**2 * gamma**2) ** phi}
+
+    def _unscaled(self, others: Point) -> int:
+        """The multiply-adds of the network that is scaled. Raises UserError: its images do not grow with gamma."""
+        words = (*self.space.fixed, *others, "arch.alpha=1", "arch.beta=1")
+        _, macs = self.cost((*words, "arch.gamma=1"))
+        opened = any(dimension.name == "arch.gamma" for dimension in self.space.dimensions)
+        if opened and macs == self.cost((*words, "arch.gamma=2"))[1]:
+            raise UserError(
+                "arch.gamma: images do not grow with it: datamodule.resolution or recipe.test_res is a number."
+                "\nLeave it to the network (datamodule=cifar10, recipe=efficientnet), or say arch.gamma=1."
+            )
+        return macs
 
     def ask(self, n: int) -> list[Point]:
         asked, self.queue = self.queue[:n], self.queue[n:]
@@ -87,45 +109,6 @@ class Scaling:
 
     def show(self, sweep: Path) -> None:
         """Print the networks, and write them into the sweep's folder: networks.csv."""
-        columns = list(self.table[0])
-        rows = [[f"{v:,}" if isinstance(v, int) else f"{v:.4g}" for v in list(row.values())[:-1]] for row in self.table]
-        screen = console()
-        show_table(screen, columns, [[*row, one["equal"]] for row, one in zip(rows, self.table, strict=True)])
-        write_csv(sweep / "networks.csv", columns, self.table)
-        screen.print(f"{sweep}/networks.csv", soft_wrap=True)
-
-
-def _triple(one: Scaled) -> str:
-    return f"{one.alpha:g},{one.beta:g},{one.gamma:g}"
-
-
-def _networks(space: Space, cost: Cost, low: float, high: float) -> Iterator[tuple[Point, Scaled]]:
-    """The networks with a nominal growth between these two; before each, the words of its point that do not scale it.
-
-    Raises:
-        UserError: a key has no value, or the images do not grow with gamma.
-    """
-    names = [dimension.name for dimension in space.dimensions]
-    for values in itertools.product(*space.options):
-        tidy = [
-            f"{float(v):g}" if name in KEYS else v for name, v in zip(names, values, strict=True)
-        ]  # 1.4, not 1.400..1
-        point = space.point(tidy)
-        given = dict(word.lstrip("+").split("=", 1) for word in (*space.fixed, *point))
-        if missing := set(KEYS) - given.keys():
-            raise UserError(
-                f"{min(missing)}: this search needs its values, as conf/hydra/sweeper/scaling.yaml has them."
-            )
-        alpha, beta, gamma, phi = (float(given[key]) for key in KEYS)
-        nominal = (alpha * beta**2 * gamma**2) ** phi
-        if low < nominal < high:
-            others = tuple(word for word in point if word.partition("=")[0] not in KEYS)
-            base = (*space.fixed, *others, "arch.alpha=1", "arch.beta=1")
-            unscaled = cost((*base, "arch.gamma=1"))
-            if "arch.gamma" in names and unscaled == cost((*base, "arch.gamma=2")):
-                raise UserError(
-                    "arch.gamma: images do not grow with it: datamodule.resolution or recipe.test_res is a number."
-                    "\nLeave it to the network (datamodule=cifar10, recipe=efficientnet), or say arch.gamma=1."
-                )
-            parameters, macs = cost((*space.fixed, *point))
-            yield others, Scaled(point, alpha, beta, gamma, nominal, macs / unscaled[1], parameters, macs)
+        rows = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in self.table]
+        show_table(console(), list(self.table[0]), rows)
+        write_csv(sweep / "networks.csv", list(self.table[0]), self.table)
