@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from docs.papers import ROOT
 from lineage.recipes.recipe import Recipe
 from lineage.recipes.recipe import header as recipe_header
+from lineage.reporting.dataset_summary import DEPENDS_ON
 
 PICTURES = ROOT / "docs" / "recipes"
 GOLDEN = ROOT / "tests" / "golden" / "recipes.csv"
@@ -68,9 +69,7 @@ def resolution(name: str) -> int:
 
 def is_idle(name: str, key: str) -> bool:
     """Whether a value has no effect, since what it is a detail of is off."""
-    if key in ("mix_partner", "mix_per"):
-        return not recipe(name).mixes
-    return key == "erasing_mode" and not recipe(name).erasing_prob
+    return key in DEPENDS_ON and not any(getattr(recipe(name), other) for other in DEPENDS_ON[key])
 
 
 def strengths() -> dict[str, float]:

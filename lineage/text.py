@@ -57,3 +57,11 @@ def comments(text: str) -> dict[str, str]:
         else:
             above = [*above, note[2]] if note else []
     return found
+
+
+def duration(seconds: float) -> str:
+    """In at most six letters: 59 s, 12 min, 3.5 h, 2.1 d."""
+    for unit, size, most in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 86400)):
+        if round(seconds) < most:
+            return f"{seconds / size:.{int(unit == 'h')}f} {unit}"
+    return f"{seconds / 86400:.1f} d"

@@ -13,6 +13,7 @@ from lineage.errors import UserError
 from lineage.files import reason
 from lineage.reporting.clock import Clock
 from lineage.reporting.metrics_csv import MetricsCSV
+from lineage.text import duration
 
 log = logging.getLogger(__name__)
 
@@ -124,11 +125,3 @@ def _rate(trainer: pl.Trainer) -> float:
 
 def _place(trainer: pl.Trainer) -> str:
     return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-
-
-def duration(seconds: float) -> str:
-    """In at most six letters: 59 s, 12 min, 3.5 h, 2.1 d."""
-    for unit, size, most in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 86400)):
-        if round(seconds) < most:
-            return f"{seconds / size:.{int(unit == 'h')}f} {unit}"
-    return f"{seconds / 86400:.1f} d"

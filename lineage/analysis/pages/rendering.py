@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from lineage.analysis.pages.run_files import RunFiles
 from lineage.analysis.record import summary
-from lineage.text import visible
+from lineage.text import duration, visible
 
 
 def render(template: str, **values: Any) -> str:
@@ -42,7 +42,8 @@ def _environment(escape: Callable[[str], str] = str) -> Environment:
         loader=PackageLoader("lineage.analysis.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=shown,
     )  # fmt: skip
-    found.filters |= {"number": _number, "duration": _duration, "percent": lambda value: f"{100 * value:.1f}\u202f%"}
+    found.filters |= {"number": _number, "percent": lambda value: f"{100 * value:.1f}\u202f%"}
+    found.filters["duration"] = lambda seconds: "?" if seconds is None else duration(seconds)
     found.globals["zip"] = zip
     return found
 
@@ -52,10 +53,3 @@ def _number(value: float | None) -> str:
     if value is None:
         return "?"
     return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.3g}"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{seconds:.3g} s" if seconds < 60 else f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from lineage.anatomy.report import tabulate
 from lineage.reporting import metric_rows
-from lineage.reporting.metric_rows import HEAD, MetricRows, chart_names, duration
+from lineage.reporting.metric_rows import HEAD, MetricRows, chart_names
 from lineage.reporting.screen import show_notes, show_rows, show_table
+from lineage.text import duration
 
 
 def printed(terminal: bool, width: int = 72) -> Console:
