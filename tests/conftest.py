@@ -3,6 +3,7 @@
 import functools
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from doors import ROOT, finished
+from doors import ROOT, Done, finished
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from runs.states import EVERYTHING, SHORT
 
 from lineage.config import schema  # noqa: F401
+from lineage.doors import main
 from lineage.recipes.recipe import Recipe
 
 CACHE = tempfile.mkdtemp(prefix="lineage-cache-")
@@ -47,6 +49,21 @@ def trained(tmp_path_factory) -> Path:
     for words in ((*EVERYTHING, "run=whole"), (*SHORT, "run=short")):
         finished(folder, "train", *words)
     return folder
+
+
+@pytest.fixture
+def checked(monkeypatch, capsys, tmp_path):
+    """Open a door in this process, in an empty folder, and stop it where its words have been checked: status 77."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lineage.running.parent.follow_parent", lambda: sys.exit(77))
+
+    def run(door: str, *words: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["lineage", *words])
+        with pytest.raises(SystemExit) as end:
+            main(door)
+        return Done(end.value.code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

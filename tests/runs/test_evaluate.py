@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import composed
-from doors import cold, error_message, finished, refused, results
+from doors import finished, refused, results
 from omegaconf import OmegaConf
 from runs.pictures import write_folders
 from runs.states import PAIR
@@ -44,19 +44,6 @@ def test_a_run_goes_out_and_comes_back(trained):
     assert "0, 1, 2, 3, 4, ... 10 in all" in out and "not finished" not in out
     back = finished(trained, "evaluate", "pretrained=exports/short.safetensors", "trainer=cpu")
     assert back.table["test_loss"] == f"{results(trained / 'runs' / 'short')['test_loss']:.6f}"
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        ("", "Nothing to export: name run=NAME"),
-        ("run=short to=tim", "to=tim: it is one of timm, torchvision, safetensors, onnx, torch_export"),
-        ("run=short to=timm output=runs", "runs is there already: remove it, or name another place, output=FILE"),
-    ],
-)
-def test_wrong_words_of_an_export(trained, words, sentence):
-    """Before torch is imported."""
-    assert error_message(cold(trained, "export", *words.split())).strip().startswith(sentence)
 
 
 @pytest.mark.proofs

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 import torch
-from doors import cold, error_message, finished
+from doors import finished
 from PIL import Image
 from runs.pictures import write_folders
 from short import assembled, shortened
@@ -99,9 +99,3 @@ def test_summary():
     assert rows[dataset_summary.ENDS] == ["...", "...", "...", "11 more"] and rows[-1][0] == "0"
     statistics = dataset_summary.statistics(data)
     assert statistics["size"] == "32x32" and statistics["mean"].endswith("the config says 0.3047")
-
-
-@pytest.mark.parametrize(("word", "hint"), {"logger=csv": "does not read logger", "images=0": "images=0"}.items())
-def test_mistakes_are_reported_in_a_line_before_torch_is_imported(tmp_path, word, hint):
-    assert hint in error_message(cold(tmp_path, "preview", word))
-    assert not list(tmp_path.iterdir())

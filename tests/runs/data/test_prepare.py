@@ -8,7 +8,7 @@ import subprocess
 
 import numpy
 import pytest
-from doors import cold, command, error_message, finished, refused, results, start
+from doors import command, error_message, finished, refused, results, start
 from photographs import encoded
 from PIL import Image
 from processes import children
@@ -103,10 +103,10 @@ def test_check_finds_what_training_would(tmp_path):
         (("out=file",), "it is a file"),
     ],
 )
-def test_words_are_refused_without_torch(tmp_path, words, hint):
+def test_words_that_are_refused(tmp_path, checked, words, hint):
     (tmp_path / "data").mkdir()
     (tmp_path / "file").touch()
-    assert hint in error_message(cold(tmp_path, "prepare", *FOLDER, *words))
+    assert hint in error_message(checked("prepare", *FOLDER, *words))
     assert not (tmp_path / "a").exists()
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from conftest import composed
-from doors import ROOT, Done, cold, error_message
+from doors import ROOT, cold, error_message
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -25,21 +25,6 @@ from lineage.running.stopping import Stop
 
 GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger", "experiment")
 CHOICES = [f"{group}={path.stem}" for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
-
-
-@pytest.fixture
-def checked(monkeypatch, capsys, tmp_path):
-    """Open a door in this process, in an empty folder, and stop it where its words have been checked: status 77."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lineage.running.parent.follow_parent", lambda: sys.exit(77))
-
-    def run(door: str, *words: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["lineage", *words])
-        with pytest.raises(SystemExit) as end:
-            doors.main(door)
-        return Done(end.value.code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +135,9 @@ COLD = {
     "train -m hydra/launcher=basic recipe.warmup_epochs=0,99 run=sweep": "recipe.warmup_epochs=99",
     "evaluate run=nothing": "holds no run",
     "describe recipe.lr=1": "does not read",
+    "preview images=0": "images=0",
+    "export": "Nothing to export",
+    "prepare datamodule=imagefolder datamodule.root=x": "is not a folder",
 }
 
 
