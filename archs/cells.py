@@ -4,7 +4,7 @@ A cell combines the outputs of the two cells before it. Each block of its table 
 under one of the operations in archs/operations.py, are added or concatenated.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -124,6 +124,19 @@ class CellStage(Stage):
     def __init__(self, skip: bool) -> None:
         super().__init__()
         self.skip = skip
+
+    def grow(
+        self, sizes: Sequence[Size], inputs: Inputs, tables: tuple[Table, Table], parts: CellShared,
+        drop_paths: Iterator[float],
+    ) -> Inputs:  # fmt: skip
+        """Append a cell for each size; returns what the cell after them reads."""
+        normal, reduction = tables
+        for size in sizes:
+            cell = Cell(reduction if size.stride == 2 else normal, inputs, size, parts, next(drop_paths))
+            self.append(cell)
+            read_next = inputs.previous_channels if self.skip and len(self) == 1 else inputs.channels
+            inputs = Inputs(cell.out_channels, read_next, size.stride)
+        return inputs
 
     def forward(self, current: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         for index, cell in enumerate(self):

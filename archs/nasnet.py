@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lineage.archs.arguments import Channels, Classes, Count, Momentum, Positive, Rate, Stem
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, classifier, drop_path_rates, init_layer, truncated_normal_
-from lineage.archs.cells import Cell, CellShared, CellStage, Inputs, ScheduledDropPath, Size
+from lineage.archs.cells import CellShared, CellStage, Inputs, ScheduledDropPath, Size
 from lineage.archs.genotype import parse
 from lineage.archs.network import Network
 from lineage.archs.operations import PADDINGS, normalisation
@@ -81,7 +81,7 @@ class NASNet(Network):
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
-        normal, reduction = parse(cells)
+        tables = parse(cells)
         parts = CellShared(normalisation(norm, norm_eps, norm_momentum), PADDINGS[padding])
         conv = partial(ConvNormAct, eps=norm_eps, momentum=norm_momentum)
         if stem == "imagenet":
@@ -93,17 +93,11 @@ class NASNet(Network):
             self.min_size = 5 if norm == "instance" else 3  # 3 -> 2 -> 1
         sizes = plan(repeats, filters, stem)
         rates = iter(drop_path_rates(drop_path, sum(map(len, sizes)) + 1)[1:])
-        self.stages, channels = nn.Sequential(), []
         inputs = Inputs(stem_channels, stem_channels, 0)
+        self.stages, channels = nn.Sequential(), []
         for index, row in enumerate(sizes):
-            skip = skip_reduction and index >= len(sizes) - 2  # not the reductions of the stem
-            stage = CellStage(skip=skip)
-            for size in row:
-                table = reduction if size.stride == 2 else normal
-                cell = Cell(table, inputs, size, parts, next(rates))
-                stage.append(cell)
-                read_next = inputs.previous_channels if skip and len(stage) == 1 else inputs.channels
-                inputs = Inputs(cell.out_channels, read_next, size.stride)
+            stage = CellStage(skip=skip_reduction and index >= len(sizes) - 2)  # not the reductions of the stem
+            inputs = stage.grow(row, inputs, tables, parts, rates)
             self.stages.append(stage)
             channels.append(inputs.channels)
         self.last = nn.Identity()

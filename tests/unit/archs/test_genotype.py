@@ -75,7 +75,7 @@ def test_the_best_of_a_search(tmp_path):
     search = tmp_path / "runs" / "search"
     jobs = [Job(n, ["seed=1", f"arch.cells={pair}"], search / f"job{n}") for n, pair in enumerate(pairs, start=1)]
     save_history(search, jobs)
-    assert "runs/search has no finished job" in refused(tmp_path, "describe", *words)
+    assert "runs/search is no search with results" in refused(tmp_path, "describe", *words)
     for job, accuracy in zip(jobs, (0.5, 0.75), strict=False):
         job.folder.mkdir()
         (job.folder / "results.json").write_text(f'{{"val_top1": {accuracy}, "test_top1": 0}}')
