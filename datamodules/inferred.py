@@ -154,7 +154,7 @@ class InferredDataModule(EncodedDataModule):
         assert self.resolution is not None
         side, distinct = self.resolution, list(dict.fromkeys(splits))
         size = memory_bytes(sum(map(len, distinct)), self.channels, side)
-        if size > _machine_memory() / 2:
+        if size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
             raise DataError(
                 f"datamodule.resolution={side}: all images at this size are {size / 2**30:.1f} GiB, more than half of "
                 "this machine's memory."
@@ -205,8 +205,3 @@ class InferredDataModule(EncodedDataModule):
             why = f"{printable(self.root)} has no labelled test images"
             notes.append(f"{DANGER}the test set is the validation set: {why}")
         return notes
-
-
-def _machine_memory() -> int:
-    """Bytes of this machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

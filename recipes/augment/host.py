@@ -103,12 +103,6 @@ class TrainCrop:
         return images if self.after is None else self.after(images, sample_keys)
 
 
-def recipe_after_crop(recipe: Recipe) -> Recipe:
-    """The recipe for images that TrainCrop has cropped."""
-    crop = "none" if geometry.is_box_crop(recipe) else recipe.crop
-    return dataclasses.replace(recipe, crop=crop, progressive_res=[])
-
-
 class EvalCrop:
     """The crop of an evaluation: short side to test_res / test_crop_ratio, then the central square of test_res.
 
@@ -153,7 +147,10 @@ def build_augmentation(
         RecipeError: timm does not understand the recipe's policy.
     """
     operation = per_image_operation(recipe, mean)
-    batch_recipe = recipe if one_size else recipe_after_crop(recipe)
+    batch_recipe = recipe
+    if not one_size:  # TrainCrop has cropped them
+        crop = "none" if geometry.is_box_crop(recipe) else recipe.crop
+        batch_recipe = dataclasses.replace(recipe, crop=crop, progressive_res=[])
     batches = None
     if operation is not None:
         batches = HostAugmentation(batch_recipe, seed=seed, mean=mean, operation=operation)
