@@ -292,33 +292,27 @@ def test_curves_do_not_run_backwards(tmp_path):
     told = [e.step for file in files for e in EventFileLoader(str(file)).Load() if e.HasField("session_log")]
     assert told == [2]  # once, where training goes on, and not where the test is written
 
-    shown = []
-    for step in (0, 3):  # what was logged of steps 4 and 5 before a kill is hidden
-        for numbers in (range(1, 6), range(4, 7)):
-            logger = TensorBoard(str(tmp_path / str(step)), name="", version="")
-            if step and numbers[0] == 4:
-                logger.keep_until(step)
-            for number in numbers:
-                logger.log_metrics({"step_loss": 1.0}, step=number)
-            logger.finalize("success")
-        found = EventAccumulator(str(tmp_path / str(step))).Reload()
-        shown.append([event.step for event in found.Scalars("step_loss")])
-    assert shown == [[1, 2, 3, 4, 5, 4, 5, 6], [1, 2, 3, 4, 5, 6]]
+
+def logged(folder, steps, value: float, keep: int | None = None) -> list[tuple[int, float]]:
+    """Log steps, after those up to `keep` of an earlier start; all that TensorBoard shows of the folder then."""
+    logger = TensorBoard(str(folder), name="", version="")
+    if keep is not None:
+        logger.keep_until(keep)
+    for step in steps:
+        logger.log_metrics({"loss": value}, step=step)
+    logger.finalize("success")
+    return [(event.step, event.value) for event in EventAccumulator(str(folder)).Reload().Scalars("loss")]
 
 
-def test_curves_after_the_clock_was_put_back(tmp_path):
-    """TensorBoard reads files in the order of their names, which begin with the time."""
-    for step in (0, 3):
-        logger = TensorBoard(str(tmp_path), name="", version="")
-        if step:
-            (file,) = tmp_path.glob("events.*")
-            file.rename(file.with_name("events.out.tfevents.9999999999.a.host.1.0"))
-            logger.keep_until(step)
-        for number in range(step + 1, step + 4):
-            logger.log_metrics({"loss": float(step)}, step=number)
-        logger.finalize("success")
-    found = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
-    assert [(event.step, event.value) for event in found] == [(1, 0), (2, 0), (3, 0), (4, 3), (5, 3), (6, 3)]
+@pytest.mark.parametrize("put_back", [False, True])
+def test_steps_after_the_saved_one_are_hidden(tmp_path, put_back):
+    """Also where the clock was put back: TensorBoard reads files in the order of their names, which begin with the
+    time."""
+    before = logged(tmp_path, range(1, 6), 0)
+    if put_back:
+        (file,) = tmp_path.glob("events.*")
+        file.rename(file.with_name("events.out.tfevents.9999999999.a.host.1.0"))
+    assert logged(tmp_path, range(4, 7), 3, keep=3) == [*before[:3], (4, 3), (5, 3), (6, 3)]
 
 
 def test_weights_that_a_run_started_from_may_go(tmp_path, short):

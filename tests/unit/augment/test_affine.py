@@ -11,11 +11,8 @@ from lineage.recipes.augment.affine import AFFINE_OPERATIONS
 FILL = (124, 116, 104)
 FILTERS = [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR]
 AMOUNTS = {"shear": (0.2137, -0.3), "translate_rel": (0.1234, -0.45), "translate_abs": (17.377, -250.1)}
-EXACT = {
-    "shear": (0.25, -2),
-    "translate_rel": (0.5, 0),
-    "translate_abs": (17.5, -30),
-}  # shifts by binary fractions of a pixel
+# Shifts by binary fractions of a pixel.
+EXACT = {"shear": (0.25, -2), "translate_rel": (0.5, 0), "translate_abs": (17.5, -30)}
 
 
 def images():
