@@ -135,10 +135,9 @@ def _check(
 ) -> None:
     """Raise UserError: optuna would fail at the first point, or leave something out."""
     lists = [dimension.name for dimension in space.dimensions if dimension.options]
-    if sampler == "cmaes" and lists:
-        raise UserError(f"hydra.sweeper.sampler=cmaes chooses numbers: {lists[0]}=interval(LOW,HIGH), or sampler=tpe.")
-    if sampler == "cmaes" and len(names) > 1:
-        raise UserError("hydra.sweeper.sampler=cmaes has one objective; for several, take nsga2 or tpe.")
+    if sampler == "cmaes" and (lists or len(names) > 1):
+        given = f"for {lists[0]}" if lists else f"for {' and '.join(names)}"
+        raise UserError(f"hydra.sweeper.sampler=cmaes takes intervals alone, and one objective; {given}, sampler=tpe.")
     if pruner and (len(names) > 1 or names[0] not in METRICS):
         raise UserError(
             f"hydra.sweeper.pruner={pruner} compares epochs by one objective, {', '.join(METRICS)}; "

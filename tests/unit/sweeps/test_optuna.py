@@ -135,8 +135,8 @@ def test_journal(tmp_path):
     ("words", "keys", "sentence"),
     [
         (MIXED, {"sampler": "tpee"}, "sampler=tpee: it is one of .* Did you mean tpe?"),
-        (MIXED, {"sampler": "cmaes"}, "cmaes chooses numbers: recipe.ema=interval"),
-        (NUMBERS, {"sampler": "cmaes", "directions": TWO}, "cmaes has one objective"),
+        (MIXED, {"sampler": "cmaes"}, "for recipe.ema, sampler=tpe"),
+        (NUMBERS, {"sampler": "cmaes", "directions": TWO}, "for val_top1 and macs, sampler=tpe"),
         (MIXED, {"pruner": "asha", "directions": TWO}, "for val_top1 and macs, pruner=null"),
         (MIXED, {"pruner": "asha", "names": ["macs"]}, "for macs, pruner=null"),
         (MIXED, {"pruner": "hyperband"}, "max_resource: EPOCHS"),
