@@ -191,6 +191,8 @@ def _check_directory(cfg: DictConfig, hydra: Any, overrides: list[str]) -> None:
     folder = directory.folder_of(cfg)
     if (folder / "sweep.jsonl").exists():
         raise UserError(f"{folder} is a sweep: continue it with -m, or choose another name for a run.")
+    if folder.name.isdigit() and (folder.parent / "sweep.jsonl").exists() and not folder.exists():
+        raise UserError(f"run={cfg.run}: {folder.parent}/sweep.jsonl has the job's own words, and its name for run=.")
 
 
 def _check_tasks(cfg: DictConfig) -> None:
