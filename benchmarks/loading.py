@@ -75,9 +75,8 @@ def lineage(interpolation: str = "bicubic", policy: str = "", evaluate: str = ""
     """
     images = load_images(root or folder())
     rsb_a2 = recipe("rsb_a2", interpolation=interpolation, rand_augment=policy, test_crop_ratio=0.95)
-    view: Any = build_augmentation(rsb_a2, one_size=False, seed=0, mean=MEAN, std=STD)[0]
-    if evaluate:
-        view = EvalCrop(rsb_a2, evaluate == "exact")
+    train: Any = build_augmentation(rsb_a2, one_size=False, seed=0, mean=MEAN, std=STD)[0]
+    view = EvalCrop(rsb_a2, evaluate == "exact") if evaluate else train
     job, sample_keys = Job(images, view), first_repetitions(torch.randperm(len(images)))
     slot = torch.empty(job.shape(BATCH, 0), dtype=torch.uint8, memory_format=torch.channels_last)  # as in the pool
     mirror = not policy and not evaluate  # as timm does here; a run does it on its device
@@ -93,14 +92,10 @@ def lineage(interpolation: str = "bicubic", policy: str = "", evaluate: str = ""
 
 def timm(policy: str = "", evaluate: bool = False) -> Work:
     """uint8 batches of timm's dataset, transform and collation, as the workers of its loader make them."""
-    options: dict[str, Any] = {"interpolation": "bicubic", "use_prefetcher": True}
-    if evaluate:
-        transform = create_transform(SIDE, is_training=False, crop_pct=0.95, **options)
-    else:
-        options |= {"color_jitter": None, "auto_augment": policy or None}
-        transform = create_transform(SIDE, is_training=True, **options)
+    options: dict[str, Any] = {"color_jitter": None, "auto_augment": policy or None, "crop_pct": 0.95}
+    options |= {"interpolation": "bicubic", "use_prefetcher": True, "is_training": not evaluate}
     dataset = create_dataset("", root=str(folder()), split="train")
-    dataset.transform = transform
+    dataset.transform = create_transform(SIDE, **options)
     loader: Any = DataLoader(dataset, batch_size=BATCH, shuffle=True, collate_fn=fast_collate)
     return lambda: deque(loader, maxlen=0)
 

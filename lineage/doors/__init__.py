@@ -126,8 +126,7 @@ def _complete(words: Sequence[str], verbs: Sequence[str]) -> None:
         print(*verbs)
         return
     *before, last = line[-1].split(" ")
-    os.environ["COMP_LINE"] = " ".join(
-        [line[0], *(word for word in before if "=" in word), last]
-    )  # not lineage find lr
+    words_of_hydra = [word for word in before if "=" in word]  # not lineage find lr
+    os.environ["COMP_LINE"] = " ".join([line[0], *words_of_hydra, last])
     verb = line[1] if len(line) == 3 and line[1] in verbs else "train"
     import_module(f"lineage.doors.{verb}").run(words)
