@@ -91,12 +91,9 @@ def check_shared(folder: Path, trainer: pl.Trainer) -> None:
     if trainer.is_global_zero:
         probe.unlink()
     if any(found):
-        nodes = ", ".join(sorted(set(filter(None, found))))
-        raise (
-            UserError(f"{folder} of {here} is not there on {nodes}: runs=FOLDER takes one that all nodes share.")
-            if trainer.is_global_zero
-            else Stopped(f"{folder} is not there", 1)
-        )
+        nodes = ", ".join(sorted({node for node in found if node}))
+        message = f"{folder} of {here} is not there on {nodes}: runs=FOLDER takes one that all nodes share."
+        raise UserError(message) if trainer.is_global_zero else Stopped(message, 1)
 
 
 def is_collective_failure(error: BaseException) -> bool:

@@ -15,12 +15,7 @@ import torch
 from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from pytorch_lightning.plugins import environments
 from pytorch_lightning.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -195,21 +190,15 @@ def ddp(timeout_s: float) -> DDPStrategy:
     return DDPStrategy(timeout=wait, **{name: False})  # type: ignore[arg-type]
 
 
-def slurm(devices: int) -> list[ClusterEnvironment]:
-    """In a job of SLURM: how ranks start. A single task starts them itself, which Lightning would leave to srun.
-
-    Lightning's own checkpoint for SLURM is not written, since lineage/running/stopping.py requeues.
-
-    Args:
-        devices: of this machine.
-    """
-    if not SLURMEnvironment.detect() or TorchElasticEnvironment.detect():  # torchrun inside a job
+def slurm(devices: int) -> list[environments.ClusterEnvironment]:
+    """In a job of SLURM: how its ranks start, `devices` on a node. A single task starts them, which Lightning leaves to
+    srun. Lightning's own checkpoint is not written, since lineage/running/stopping.py requeues."""
+    if not environments.SLURMEnvironment.detect() or environments.TorchElasticEnvironment.detect():
         return []
     if os.environ["SLURM_NTASKS"] == "1":
-        return [LightningEnvironment()]
-    # Lightning refuses tasks of srun --ntasks; config/checks.py has compared them with the devices.
-    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices))
-    return [SLURMEnvironment(auto_requeue=False)]
+        return [environments.LightningEnvironment()]
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(devices))  # of --ntasks=, which config/checks.py has compared
+    return [environments.SLURMEnvironment(auto_requeue=False)]
 
 
 def count_devices(accelerator: str, devices: Any) -> int:
