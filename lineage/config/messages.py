@@ -70,7 +70,12 @@ def _library_sentence(error: BaseException) -> str | None:
     text = f"{type(error).__name__}: {error}"
     if type(error).__name__ == "MisconfigurationException":  # Lightning's word for a user's mistake
         return " ".join(str(error).split())
-    for row in yaml.safe_load(Path(__file__).with_name("library_errors.yaml").read_text()):
+    return _known_sentence("libraries", text)
+
+
+def _known_sentence(table: str, text: str) -> str | None:
+    """What a table of errors.yaml says about the text of an exception."""
+    for row in yaml.safe_load(Path(__file__).with_name("errors.yaml").read_text())[table]:
         if found := re.search(row["error"], text):
             return found.expand(row["say"])
     return None
@@ -159,24 +164,8 @@ def dashes_sentence(option: str, verb: str, words: Sequence[str]) -> str:
 
 def _syntax_sentence(text: str) -> str | None:
     """A word that is not key=value, one too many + or ~, or a list of values without -m."""
-    added = re.search(r"already at '(.*?)'|Multiple values for (\w+)\.", text)
-    if added:
-        return f"{added.group(1) or added.group(2)}: it has a value, which is changed without +."
     removed = re.search(r"Error merging override (~\S+)", text)
-    if removed:
-        return removal_message(removed.group(1))
-    absent = re.search(r"Could not load '(\w+)/(.*?)'", text)
-    if absent:
-        return f"{absent.group(1)}={absent.group(2)}: there is no such {absent.group(1)}."
-    ambiguous = re.search(r"Ambiguous value for argument '(.*?)'", text)
-    if ambiguous:
-        return f"{ambiguous.group(1)}: several values are a sweep, with -m; a list is written [1,2]."
-    if "hydra.cc/docs" not in text:
-        return None
-    return (
-        f"{text.splitlines()[0]}. Words of the command read key=value;\n"
-        "quote twice what holds spaces, commas or letters beyond a to z: \"datamodule.root='My pictures'\"."
-    )
+    return removal_message(removed[1]) if removed else _known_sentence("hydra", text)
 
 
 def _after(marker: str, text: str) -> str | None:
