@@ -17,34 +17,36 @@ INPUTS = ("h[i]", "h[i-1]")  # the outputs of the cell before, and of the one be
 START = width_of(INPUTS[1]) + 50  # where the first operations stand
 
 
-class Layout(NamedTuple):
-    """A cell at full size."""
+class Layout:
+    """A cell at full size, from the left and upper end of its operations.
 
-    columns: dict[int, int]  # of each state: 0 for the inputs, and 1 more than the last column that its block reads
-    lanes: list[int]  # the states whose wires pass by a column, above the operations
-    box: float  # width of an operation
+    Attributes:
+        columns: of each state: 0 for the inputs, and 1 more than the last column that its block reads.
+        lanes: the states whose wires pass by a column, above the operations.
+        places: the right end of each state's block, or of an input's name.
+        box, end: width of an operation; where the output is.
+        rows, height, width: of the operations; of all.
+    """
 
-    @property
-    def last(self) -> int:
-        return max(self.columns.values())
-
-    @property
-    def step(self) -> float:
-        return self.box + 96
-
-    @property
-    def width(self) -> float:
-        return START + self.last * self.step
-
-    @property
-    def rows(self) -> float:
-        """Height of the operations."""
-        numbers = list(self.columns.values())
-        return 2 * STEP * max(numbers.count(number) for number in range(1, self.last + 1))
-
-    @property
-    def height(self) -> float:
-        return LINE + LANE * len(self.lanes) + self.rows
+    def __init__(self, table: Table) -> None:
+        self.columns = columns = dict.fromkeys(range(len(INPUTS)), 0)
+        blocks = list(enumerate(table.blocks, start=len(INPUTS)))
+        for state, block in blocks:
+            columns[state] = 1 + max(columns[block.left], columns[block.right])
+        members = [[s for s in columns if columns[s] == number] for number in range(1, max(columns.values()) + 1)]
+        reads = [(source, columns[state]) for state, block in blocks for source in (block.left, block.right)]
+        reads += [(state, len(members) + 1) for state in table.concat]
+        self.lanes = sorted({source for source, column in reads if column - columns[source] > 1}, reverse=True)
+        names = [name for block in table.blocks for name in (block.left_operation, block.right_operation)]
+        self.box = max(width_of(operation_text(name)) for name in names) + 16
+        self.rows = 2 * STEP * max(map(len, members))
+        self.height = LINE + LANE * len(self.lanes) + self.rows
+        self.width = START + len(members) * (self.box + 96)
+        self.end = self.width - 20
+        self.places = {s: (width_of(text) + 8, self.rows * (1 + 2 * s) / 4) for s, text in enumerate(INPUTS)}
+        for number, states in enumerate(members):
+            right, first = START + number * (self.box + 96) + self.box + JOIN, self.rows / 2 - len(states) * STEP
+            self.places |= {state: (right, first + (2 * i + 1) * STEP) for i, state in enumerate(states)}
 
 
 def colours(operation: str) -> tuple[str, str]:
@@ -55,20 +57,9 @@ def colours(operation: str) -> tuple[str, str]:
     return KERNELS.get(operation[:3]) or KERNELS[kernel]
 
 
-def lay_out(table: Table) -> Layout:
-    columns = dict.fromkeys(range(len(INPUTS)), 0)
-    for state, block in enumerate(table.blocks, start=len(INPUTS)):
-        columns[state] = 1 + max(columns[block.left], columns[block.right])
-    reads = [(s, columns[state]) for state, b in enumerate(table.blocks, start=len(INPUTS)) for s in (b.left, b.right)]
-    reads += [(state, max(columns.values()) + 1) for state in table.concat]
-    lanes = sorted({source for source, column in reads if column - columns[source] > 1}, reverse=True)
-    names = [name for block in table.blocks for name in (block.left_operation, block.right_operation)]
-    return Layout(columns, lanes, max(width_of(operation_text(name)) for name in names) + 16)
-
-
 def paint_cells(page: Page, cells: Mapping[str, Table], top: float) -> float:
     """Paint the cells, side by side or one above the other, whichever is larger; returns the lower end."""
-    layouts = [lay_out(table) for table in cells.values()]
+    layouts = [Layout(table) for table in cells.values()]
     widths, heights = [layout.width for layout in layouts], [layout.height for layout in layouts]
     gaps = GAP * (len(layouts) - 1)
     row = min(1.0, (WIDTH - 2 * MARGIN) / (sum(widths) + gaps), MOST / max(heights))
@@ -109,7 +100,7 @@ class Ground(NamedTuple):
 
 def paint_cell(ground: Ground, name: str, table: Table, layout: Layout) -> None:
     """The two operations of a block stand one above the other, before the mark of their sum or concatenation."""
-    places, box = place(layout), layout.box
+    places, box, end = layout.places, layout.box, layout.end
 
     def wire(source: int, column: int, end: Point) -> None:
         x, y = places[source]
@@ -132,17 +123,6 @@ def paint_cell(ground: Ground, name: str, table: Table, layout: Layout) -> None:
             ground.write(operation_text(operation), x - JOIN - box / 2, middle + 8, anchor="middle", ink=ink)
         half = 10 if block.combination == "add" else 3
         paint_join(ground.page, block.combination, ground.box(x - MARK - half, y - 10, x - MARK + half, y + 10))
-    end = layout.width - 20
     for state in table.concat:
-        wire(state, layout.last + 1, (end, places[state][1]))
+        wire(state, max(layout.columns.values()) + 1, (end, places[state][1]))
     ground.page.rectangle(ground.box(end, 0, end + 7, layout.rows), "#444444")
-
-
-def place(layout: Layout) -> dict[int, Point]:
-    """The right end of each state's block, or of an input's name, from the left and upper end of the operations."""
-    places = {state: (width_of(text) + 8, layout.rows * (1 + 2 * state) / 4) for state, text in enumerate(INPUTS)}
-    for number in range(1, layout.last + 1):
-        states = [state for state, column in layout.columns.items() if column == number]
-        right, first = START + (number - 1) * layout.step + layout.box + JOIN, layout.rows / 2 - len(states) * STEP
-        places |= {state: (right, first + (2 * i + 1) * STEP) for i, state in enumerate(states)}
-    return places
