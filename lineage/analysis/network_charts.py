@@ -126,7 +126,8 @@ def _name(axes: Axes, marks: Sequence[Mark]) -> None:
     taken += [item.get_window_extent() for item in (*axes.texts, axes.get_legend()) if item]
     for (point, _, name), (x, y, radius) in sorted(zip(marks, places, strict=True), key=lambda pair: pair[1][2]):
         text = axes.annotate(name, point, (0, 0), textcoords="offset points", ha="center", va="center", **NAME)
-        width, height = text.get_window_extent().size + (6, 0)
+        extent = text.get_window_extent()
+        width, height = extent.width + 6, extent.height
         for dx, dy in _around(radius, width / 2, height / 2):
             box = Bbox.from_bounds(x + dx - width / 2, y + dy - height / 2, width, height)
             inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)

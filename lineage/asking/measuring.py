@@ -92,7 +92,7 @@ def _measure(there: Connection, cfg: DictConfig, batches: list[int]) -> None:
         for batch in batches:
             images = torch.randn(batch, cfg.datamodule.channels, side, side, device=device)
             speed = batch / median(_times(partial(network, images), cfg))
-            there.send({"images_per_second": speed, **_peak_memory(device, empty)})
+            there.send({"images_per_second": float(f"{speed:.5g}"), **_peak_memory(device, empty)})
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, MemoryError) and not re.search("allocat|memory|create a primitive", str(error)):
             raise

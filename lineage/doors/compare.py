@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lineage.analysis import networks, papers
 from lineage.analysis.pages.run_files import RunFiles
@@ -17,7 +17,7 @@ from lineage.config.completion import complete
 from lineage.config.overrides import overridden_keys
 from lineage.doors import door
 from lineage.errors import UserError
-from lineage.files import cannot_write
+from lineage.files import Lock
 from lineage.running.parent import follow_parent
 from lineage.running.process import loading
 from lineage.sweeps.jobs import find_run, load_jobs
@@ -34,16 +34,14 @@ def compare(cfg: DictConfig) -> None:
     if cfg.beside is not None and not others:
         raise UserError(f"beside={cfg.beside}: there is no table of lineage compare.")
     known, data = _accuracies(cfg)
-    dataset = (data or [f"={HydraConfig.get().runtime.choices['datamodule']}"])[0].partition("=")[2]
+    dataset = data[0].partition("=")[2] if data else str(HydraConfig.get().runtime.choices["datamodule"])
     names = [name for word in cfg.networks for name in (papers.networks_of(dataset) if word == "all" else [str(word)])]
     configs = {name: _config(name, data) for name in known or dict.fromkeys(names)}
     if not configs:
         raise UserError(f"arch=all: the papers' table has no network on {dataset}; name some, arch=resnet18,vgg11.")
     folder = Path(cfg.output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(cannot_write(folder, error, "choose output=FOLDER")) from error
+    lock = Lock(folder)
+    lock.acquire()
     follow_parent()
 
     with loading():
@@ -54,6 +52,7 @@ def compare(cfg: DictConfig) -> None:
     best = networks.ranked(rows, bounds)
     show_table(console(), *networks.summary(best, min(cfg.batch)))
     print(*comparing.draw(folder, rows, best, others, cfg), sep="\n")
+    lock.release()
 
 
 def _accuracies(cfg: DictConfig) -> tuple[dict[str, networks.Row], list[str]]:
@@ -64,8 +63,9 @@ def _accuracies(cfg: DictConfig) -> tuple[dict[str, networks.Row], list[str]]:
         return {}, []
     if {"networks", "datamodule"} & set(overridden_keys()):
         raise UserError("accuracy=runs: networks and data are those of the runs; leave arch= and datamodule= out.")
-    runs = Path(str(cfg.runs))
-    folders = [job.folder for job in load_jobs(runs / str(cfg.run))] or [find_run(runs, str(cfg.run))]
+    runs, names = Path(str(cfg.runs)), map(str, cfg.run if OmegaConf.is_list(cfg.run) else [cfg.run])
+    found = ([job.folder for job in load_jobs(runs / name)] or [find_run(runs, name)] for name in names)
+    folders = [folder for several in found for folder in several]
     return networks.accuracies_of_runs([RunFiles(folder.name, folder) for folder in folders])
 
 

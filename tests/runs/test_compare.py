@@ -1,10 +1,13 @@
 """lineage compare: small networks through the real door, after a kill, under conditions, beyond limits."""
 
+from types import SimpleNamespace
+
 import pytest
 from doors import finished, refused, start
 from networks import rows
 
-from lineage.analysis.networks import conditions, ranked, read
+from lineage.analysis.networks import accuracies_of_runs, conditions, is_measured, ranked, read
+from lineage.errors import UserError
 
 DEPTHS = ("resnet_cifar arch.depth=20", "resnet_cifar arch.depth=32")
 WORDS = (f"arch={','.join(DEPTHS)}", "datamodule=cifar10", "batch=4,1", "warm_up=1", "passes=2")
@@ -55,7 +58,14 @@ def test_what_does_not_fit_is_left_empty(tmp_path, limit, why):
     assert why in finished(tmp_path, "compare", *words).stdout
     (row,) = read(tmp_path / "comparison" / "table.csv")
     assert why in row["left_empty"] and "images_per_second_20000" not in row
-    assert "[1/1]" not in finished(tmp_path, "compare", *words).stdout  # it is known
+
+
+def test_a_row_is_measured_again_under_other_limits():
+    row = {"images_per_second_1": 5.0, "left_empty": "8, 64 images: more than 60 s", "seconds": 60, "passes": 10}
+    limits = {"seconds": 60, "passes": 10, "max_memory": None}
+    assert is_measured(row, limits, [1, 64]) and is_measured(row, limits | {"seconds": 5}, [1])
+    assert not is_measured(row, limits | {"seconds": 600}, [1, 64]) and not is_measured(row, limits, [1, 128])
+    assert not is_measured(row, limits | {"passes": 3}, [1]) and not is_measured({}, limits, [1])
 
 
 def test_there_is_no_such_device(tmp_path):
@@ -66,3 +76,21 @@ def test_conditions():
     known = [{"name": "a", "top1": 0.7, "memory_8": 9e8}, {"name": "b", "memory_8": 1e8}, {"name": "c", "top1": 0.8}]
     assert [row["name"] for row in ranked(known, conditions("memory<1GB", 8))] == ["a", "b"]
     assert [row["name"] for row in ranked(known, conditions("top1 >= 70%", 8))] == ["c", "a"]
+
+
+def run_files(results: dict):
+    """What a report reads of a finished run."""
+    empty = dict.fromkeys(("test_top1", "test_top5", "resolution"))
+    return SimpleNamespace(name="first", results={**empty, "datamodule": "mnist", "recipe": "wrn", **results})
+
+
+def test_accuracies_of_runs():
+    """Seeds of one network are averaged; what is not finished is left out; one data set."""
+    jobs = [("arch.depth=8", 0.5), ("arch.depth=8", 0.7), ("arch.depth=14", 0.9), ("arch.depth=20", None)]
+    runs = [run_files({"arch": "net", "overrides": [word, "seed=1"], "test_top1": top1}) for word, top1 in jobs]
+    found, data = accuracies_of_runs(runs)
+    means = {"net arch.depth=8": 0.6, "net arch.depth=14": 0.9}
+    assert {network: row["top1"] for network, row in found.items()} == pytest.approx(means)
+    assert found["net arch.depth=8"]["accuracy_of"] == "2 runs of wrn" and data[0] == "datamodule=mnist"
+    with pytest.raises(UserError, match="data of its jobs differ"):
+        accuracies_of_runs([*runs, run_files({**runs[0].results, "datamodule": "svhn"})])
