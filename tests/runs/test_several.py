@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,13 @@ def test_the_first_rank_is_killed_while_the_other_starts(tmp_path):
 
 
 def test_nodes_that_do_not_come(tmp_path):
-    done = command(tmp_path, "train", *SHORT, *PAIR, "trainer.num_nodes=2", "trainer.timeout_s=3")
+    words = (*SHORT, *PAIR, "trainer.num_nodes=2")
+    waiting = start(tmp_path, "train", *words)  # within C, where Python handles no signal
+    waiting.wait_for(lambda: "Waiting at" in waiting.err.read_text())
+    time.sleep(1)
+    waiting.kill(signal.SIGTERM, group=False)
+    assert waiting.wait(30).returncode == 128 + signal.SIGTERM
+    done = command(tmp_path, "train", *words, "trainer.timeout_s=3")
     assert done.returncode == 1 and "Waiting at 127.0.0.1:" in done.stderr and "num_nodes=2" in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 4, done.stderr
 
