@@ -20,7 +20,7 @@ class Controller:
 
     Args:
         space: keys with options; it has no interval.
-        trials: how many points.
+        children: how many points.
         directions: of the objectives: one, which is maximised.
         batch: points between two updates.
         hidden: units of the LSTM.
@@ -36,7 +36,7 @@ class Controller:
     """
 
     def __init__(
-        self, space: Space, trials: Count, seed: int, directions: Sequence[str], batch: Count = 20,
+        self, space: Space, children: Count, seed: int, directions: Sequence[str], batch: Count = 20,
         hidden: Count = 100, init: Positive = 0.1, lr: Positive = 3.5e-4, entropy: Annotated[float, "x >= 0"] = 1e-5,
         baseline_decay: Annotated[float, "0 <= x < 1"] = 0.95, clip: Positive = 0.1, ppo_epochs: Count = 6,
     ) -> None:  # fmt: skip
@@ -46,7 +46,7 @@ class Controller:
 
         from lineage.sweeps.strategies.policy import Policy, learn
 
-        self.trials, self.seed, self.batch, self.decay = trials, seed, batch, baseline_decay
+        self.trials, self.seed, self.batch, self.decay = children, seed, batch, baseline_decay
         self.policy = Policy(list(map(len, self.options)), hidden, init, seed)
         adam = Adam(self.policy.parameters(), lr)
         self.learn = partial(learn, self.policy, adam, epochs=ppo_epochs, clip=clip, entropy=entropy)

@@ -17,7 +17,7 @@ class Evolution:
     point is asked for depends on the seed, its number, and the points that were told before; not on their order.
 
     Args:
-        trials: how many points, the random ones included.
+        children: how many points, the random ones included.
         population, sample: P and S of the paper, whose values are the defaults.
         directions: of the objectives: one, which is maximised.
 
@@ -26,11 +26,11 @@ class Evolution:
     """
 
     def __init__(
-        self, space: Space, trials: Count, seed: int, directions: Sequence[str],
+        self, space: Space, children: Count, seed: int, directions: Sequence[str],
         population: Count = 100, sample: Count = 25,
     ) -> None:  # fmt: skip
         check_maximises_one(directions)
-        self.space, self.trials, self.seed = space, trials, seed
+        self.space, self.trials, self.seed = space, children, seed
         self.population, self.sample = population, sample
         self.asked = 0
         self.waiting: dict[Point, list[tuple[int, list[str]]]] = defaultdict(list)  # numbers and values, oldest first

@@ -61,7 +61,7 @@ class Pretended:
 
 def search(sweep, jobs, strategy=None, trials=30, words=WORDS, check=lambda words: None):
     space = Space(OverridesParser.create().parse_overrides(words))
-    strategy = strategy or Evolution(space, trials, seed=0, directions=["maximize"], population=5, sample=3)
+    strategy = strategy or Evolution(space, trials, 0, directions=["maximize"], population=5, sample=3)
     Search(sweep, jobs, trials, strategy, space.fixed, check, Objectives("val_top1", None, None)).run()
     return [job.overrides for job in load_jobs(sweep)]
 
