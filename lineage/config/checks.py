@@ -26,6 +26,7 @@ from lineage.constraints import problem
 from lineage.errors import UserError
 from lineage.recipes.recipe import Recipe
 from lineage.running import directory
+from lineage.sweeps.jobs import load_jobs
 from lineage.text import as_yaml, nearest
 
 MAY_BE_EMPTY = ("callbacks", "logger")
@@ -191,7 +192,8 @@ def _check_directory(cfg: DictConfig, hydra: Any, overrides: list[str]) -> None:
     folder = directory.folder_of(cfg)
     if (folder / "sweep.jsonl").exists():
         raise UserError(f"{folder} is a sweep: continue it with -m, or choose another name for a run.")
-    if folder.name.isdigit() and (folder.parent / "sweep.jsonl").exists() and not folder.exists():
+    jobs = load_jobs(folder.parent) if folder.name.isdigit() else []
+    if jobs and folder not in [job.folder for job in jobs]:
         raise UserError(f"run={cfg.run}: {folder.parent}/sweep.jsonl has the job's own words, and its name for run=.")
 
 
