@@ -176,7 +176,10 @@ class Search(Driver):
         self._tell(job, state)
         append(self.sweep, (job.number, state, self.seen.get(job.number)))
         if len(self.outcomes) == FIRST_FAILURES and {each.state for each in self.outcomes.values()} == {"failed"}:
-            raise UserError(f"The first {FIRST_FAILURES} jobs all failed: see {job.folder / 'train.log'}")
+            save_history(self.sweep, [])  # the same command begins anew
+            raise UserError(
+                f"The first {FIRST_FAILURES} jobs all failed: {job.folder / 'train.log'}, or above, says why."
+            )
 
     def _tell(self, job: Job, state: State, epochs: int | None = None) -> None:
         """Tell the strategy what became of a job, once for each time that it asked for it.

@@ -58,6 +58,8 @@ def show_ranking(sweep: Path, runs: Path, objectives: Objectives | None = None, 
     name = sweep.relative_to(runs) if sweep.is_relative_to(runs) else sweep
     if missing and (stopped or objectives is None):
         screen.print(f"The same command with run={name} runs what is missing.", soft_wrap=True, highlight=False)
+    elif missing:
+        screen.print("Later jobs depend on those that failed; with another run=NAME they are tried again.")
     return bool(ranked) if objectives else not missing
 
 

@@ -138,6 +138,7 @@ def test_a_point_that_cannot_be_trained_counts_as_failed(tmp_path, capsys):
 def test_mistakes_end_in_a_line(tmp_path):
     with pytest.raises(UserError, match="The first 3 jobs all failed"):
         search(tmp_path / "a", Pretended(statuses=[1, 1, 1]), Listed(A, B, ("recipe.lr=3", "seed=0"), ("seed=2",)))
+    assert len(search(tmp_path / "a", Pretended(), Listed(A, B))) == 2  # they are tried again
     search(tmp_path / "b", Pretended(), Listed(A, B))
     with pytest.raises(UserError, match="job 1 was run=s recipe.lr=1 seed=0, which this command would not ask for"):
         search(tmp_path / "b", Pretended(), Listed(B, A))
