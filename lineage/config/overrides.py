@@ -3,12 +3,13 @@
 import fnmatch
 from pathlib import Path
 
-import yaml
 from hydra.core.hydra_config import HydraConfig
+
+from lineage.rules import read_table
 
 GROUPS = ("arch", "datamodule", "recipe", "trainer", "callbacks", "logger", "experiment")
 
-_TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())  # its comments say what each table is
+_TABLES = read_table(Path(__file__).with_suffix(".yaml"))  # its comments say what each table is
 READ: dict[str, list[str]] = {verb: " ".join(parts).split() for verb, parts in _TABLES["read"].items()}
 HYDRA_KEYS = _TABLES["hydra"].split()
 SYNONYMS = {name: key for key, names in _TABLES["synonyms"].items() for name in names.split()}
