@@ -52,11 +52,16 @@ def write_whole(path: Path, content: str | bytes, instead: str = "choose runs=FO
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows whole, below the names of their columns. Raises UserError: the file cannot be written."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="")
+    write_whole(path, as_csv(columns, rows))
+
+
+def as_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows below the names of their columns."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue())
+    return text.getvalue()
 
 
 def cannot_write(path: Path, error: BaseException, instead: str = "choose runs=FOLDER") -> str:

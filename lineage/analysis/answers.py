@@ -1,13 +1,13 @@
 """What a network answers about images: the most probable classes, as lines or as a table."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy
+
+from lineage.files import as_csv
 
 
 class Answer(NamedTuple):
@@ -58,8 +58,4 @@ def table(found: Sequence[Answer], names: Sequence[str], columns: Sequence[str],
         rows.append({name: row[name] for name in wanted if name in row})
     if form == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return as_csv(rows[0], rows)

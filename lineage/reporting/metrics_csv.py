@@ -55,7 +55,7 @@ class MetricsCSV(Logger):
             return write_csv(path, columns, [*rows, {**earlier, **row}])
         try:
             with open(path, "a", newline="") as file:
-                csv.DictWriter(file, columns, restval="").writerow(row)
+                csv.DictWriter(file, columns, restval="", lineterminator="\n").writerow(row)
         except OSError as error:
             raise UserError(cannot_write(path, error)) from error
 

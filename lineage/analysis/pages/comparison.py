@@ -1,7 +1,5 @@
 """The page of a sweep, or of runs beside each other: means over seeds, curves, the effect of each key, and cost."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean, stdev
@@ -16,6 +14,7 @@ from lineage.analysis import charts, search_chart
 from lineage.analysis.pages.rendering import render
 from lineage.analysis.pages.run_files import RunFiles
 from lineage.errors import UserError
+from lineage.files import as_csv
 
 COLUMNS = ("seed", "val_top1", "test_top1", "test_loss", "parameters", "macs", "seconds", "images_per_second")
 COSTS = {"macs": "multiply-adds of an image", "seconds": "seconds of training"}
@@ -132,10 +131,6 @@ def _pairs(done: Sequence[RunFiles]) -> list[tuple[str, int, int, int, float]]:
 
 def _csv(done: Sequence[RunFiles], varied: Sequence[str]) -> Markup:
     """The address of a table of all runs within the page."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", *varied, *COLUMNS])
-    for run in done:
-        chosen = [run.settings.get(key, "") for key in varied]
-        writer.writerow([run.name, *chosen, *(run.results[key] for key in COLUMNS)])
-    return Markup("data:text/csv;charset=utf-8," + quote(text.getvalue()))
+    columns, rows = ["run", *varied, *COLUMNS], ({**run.results, **run.settings, "run": run.name} for run in done)
+    text = as_csv(columns, ({name: row.get(name) for name in columns} for row in rows))
+    return Markup("data:text/csv;charset=utf-8," + quote(text))
