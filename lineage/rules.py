@@ -52,7 +52,7 @@ def rules(file: Path) -> list[tuple[CodeType, str]]:
 
 
 def read_table(file: Path) -> Any:
-    """A YAML of this package, by libyaml where PyYAML has it, in a tenth of the time: every command reads two of them."""
+    """A YAML of this package, by libyaml where PyYAML has it, in a tenth of the time: every command reads two."""
     return yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
