@@ -1,5 +1,6 @@
 """The verbs of the command line, one per file: each checks and completes its config, builds the parts, and runs."""
 
+import argparse
 import functools
 import os
 import pkgutil
@@ -49,20 +50,12 @@ def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
             except Exception as error:
                 raised.append(error)  # Hydra would print a line of its own
 
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises errors instead of printing them
-        version.setbase("1.3")
-        parser = get_args_parser()
-        parser.allow_abbrev = False  # --re is not --resolve
-        args, unknown = parser.parse_known_intermixed_args(words)
-        if unknown:
-            raise UserError(messages.dashes_sentence(unknown[0], verb, words))
+        args, parser = _parsed(words, verb)
         if args.help:  # a task too, since it shows values of the composed config
             asked = [word for word in args.overrides if "=" not in word]
             args.overrides = [word for word in args.overrides if "=" in word]
             args.help = args.multirun = False
             act = functools.partial(help.show, verb, str(sys.modules[module].__doc__), asked)
-        if args.experimental_rerun is not None:
-            raise UserError("--experimental-rerun: a run goes on by the same command with run=NAME.")
         try:
             if is_main_process():  # Lightning starts the other ranks with such keys
                 check_hydra_overrides(args.overrides)
@@ -77,6 +70,20 @@ def door(task: Callable[[DictConfig], Any]) -> Callable[[Sequence[str]], Any]:
         return returned[0] if returned else None
 
     return run
+
+
+def _parsed(words: Sequence[str], verb: str) -> tuple[argparse.Namespace, argparse.ArgumentParser]:
+    """The arguments of a command, and Hydra's parser. Raises UserError: an option that it does not take."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises errors instead of printing them
+    version.setbase("1.3")
+    parser = get_args_parser()
+    parser.allow_abbrev = False  # --re is not --resolve
+    args, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        raise UserError(messages.dashes_sentence(unknown[0], verb, words))
+    if args.experimental_rerun is not None:
+        raise UserError("--experimental-rerun: a run goes on by the same command with run=NAME.")
+    return args, parser
 
 
 def command(verb: str | None = None) -> None:
