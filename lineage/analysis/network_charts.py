@@ -35,9 +35,9 @@ def balls(rows: Sequence[Row], quantity: str) -> Figure:
     marks = _draw(axes, known, quantity, "macs", lambda row: AREA * row["parameters"])
     for place, size in enumerate(SIZES):
         x = 0.68 + 0.08 * place
-        axes.scatter([x], [0.1], AREA * size, "#bbbbbb", transform=axes.transAxes, linewidths=0)
-        axes.text(x, 0.04, f"{size / 1e6:.0f} M", ha="center", va="center", fontsize=LETTERS, transform=axes.transAxes)
-    axes.text(0.8, 0.01, "parameters", ha="center", fontsize=LETTERS, transform=axes.transAxes)
+        axes.scatter([x], [0.12], AREA * size, "#bbbbbb", transform=axes.transAxes, linewidths=0)
+        axes.text(x, 0.055, f"{size / 1e6:.0f} M", ha="center", va="center", fontsize=LETTERS, transform=axes.transAxes)
+    axes.text(0.8, 0.012, "parameters", ha="center", fontsize=LETTERS, transform=axes.transAxes)
     _name(axes, marks)
     return figure
 
@@ -101,7 +101,7 @@ def _draw(axes: Axes, rows: Sequence[Row], quantity: str, column: str, area: Any
     groups: dict[str, list[Row]] = {}
     for row in sorted(rows, key=area, reverse=True):  # small ones are drawn over large ones
         groups.setdefault(str(row["accuracy_of"]).partition(" (")[0], []).append(row)
-    for place, (group, members) in enumerate(groups.items()):
+    for place, (group, members) in enumerate(sorted(groups.items())):
         x, y = [row[column] for row in members], [100 * row[quantity] for row in members]
         colour = f"C{place}" if place < MOST else "#999999"
         axes.scatter(x, y, list(map(area, members)), colour, alpha=0.5, linewidths=0)

@@ -39,7 +39,7 @@ class Number(NamedTuple):
     @property
     def crops(self) -> str:
         """How the network was tested: one crop, ten crops, dense evaluation; or that the paper does not say."""
-        found = re.match(r"(one|single|ten) crops?\b|dense evaluation", self.note)
+        found = re.search(r"\b(one|single|ten) crops?\b|dense evaluation", self.note)
         return found[0].replace("single", "one") if found else "crops not stated"
 
 

@@ -74,9 +74,7 @@ def measured(configs: Mapping[str, DictConfig], dataset: str, file: Path, known:
 
 
 def _line(row: Row) -> str:
-    speeds = [
-        f"{row[key]:,.3g} images/s ({n})" for n in networks.batches_of([row]) if (key := f"images_per_second_{n}")
-    ]
+    speeds = [f"{row[f'images_per_second_{n}']:,.3g} images/s ({n})" for n in networks.batches_of([row])]
     return ", ".join([row["name"], *speeds]) + (f"; left empty: {row['left_empty']}" if row["left_empty"] else "")
 
 

@@ -86,6 +86,7 @@ def _measure(there: Connection, cfg: DictConfig, batches: list[int]) -> None:
     device, side, torch.backends.cudnn.benchmark = torch.device(cfg.device), eval_size(cfg), True
     try:
         _limit_memory(cfg.max_memory and amount(cfg.max_memory, "max_memory"), device)
+        assemble.network(cfg, device="meta")  # imports what it needs
         empty = _bytes("/proc/self/status", "VmRSS")
         network = assemble.network(cfg).eval().to(device)
         there.send({})

@@ -94,10 +94,12 @@ def run(words: Sequence[str]) -> Any:
 
 
 def _for_hydra(word: str, arguments: Sequence[str]) -> str:
-    key, equals, value = word.partition("=")
-    items = re.split(r",(?![^\[]*\])", value)  # not within [1,2]
+    key, _, value = word.partition("=")
+    if key in ("arch", "batch") and value.startswith("["):
+        value = value[1:-1]
     if key == "arch":
+        items = re.split(r",(?![^\[]*\])", value)  # not within [1,2]
         return f"networks=[{','.join(repr(' '.join([item, *arguments])) for item in items)}]"
-    if key == "batch" and not value.startswith("["):
+    if key == "batch":
         return f"batch=[{value}]"
-    return f"under={value!r}" if key == "under" and equals else word
+    return f"under={value!r}" if key == "under" else word
