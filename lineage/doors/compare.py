@@ -94,12 +94,16 @@ def run(words: Sequence[str]) -> Any:
 
 
 def _for_hydra(word: str, arguments: Sequence[str]) -> str:
-    key, _, value = word.partition("=")
-    if key in ("arch", "batch") and value.startswith("["):
-        value = value[1:-1]
-    if key == "arch":
-        items = re.split(r",(?![^\[]*\])", value)  # not within [1,2]
-        return f"networks=[{','.join(repr(' '.join([item, *arguments])) for item in items)}]"
-    if key == "batch":
-        return f"batch=[{value}]"
-    return f"under={value!r}" if key == "under" else word
+    match word.split("=", 1):
+        case ["arch", names]:
+            items = re.split(r",(?![^\[]*\])", _without_brackets(names))  # not within [1,2]
+            return f"networks=[{','.join(repr(' '.join([item, *arguments])) for item in items)}]"
+        case ["batch", sizes]:
+            return f"batch=[{_without_brackets(sizes)}]"
+        case ["under", conditions]:
+            return f"under={conditions!r}"
+    return word
+
+
+def _without_brackets(value: str) -> str:
+    return value[1:-1] if value.startswith("[") else value
