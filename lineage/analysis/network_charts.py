@@ -29,10 +29,9 @@ Mark = tuple[Point, float, str]  # of a chart, the radius of what is drawn there
 
 def balls(rows: Sequence[Row], quantity: str) -> Figure:
     """Accuracy, top1 or top5, by multiply-adds; a ball's area is its number of parameters."""
-    known = [row for row in rows if row.get(quantity) is not None]
     title = f"{quantity.replace('top', 'top-')} accuracy, %"
-    figure, axes = panel(title, "multiply-adds of an image", _size(known))
-    marks = _draw(axes, known, quantity, "macs", lambda row: AREA * row["parameters"])
+    figure, axes = panel(title, "multiply-adds of an image", _size(rows))
+    marks = _draw(axes, rows, quantity, "macs", lambda row: AREA * row["parameters"])
     for place, size in enumerate(SIZES):
         x = 0.68 + 0.08 * place
         axes.scatter([x], [0.12], AREA * size, "#bbbbbb", transform=axes.transAxes, linewidths=0)
@@ -49,10 +48,9 @@ def speed(machines: Mapping[str, Sequence[Row]], batch: int) -> Figure:
     panels = figure.subplots(len(machines), squeeze=False)[:, 0]
     marks = []
     for axes, (machine, rows) in zip(panels, machines.items(), strict=True):
-        known = [row for row in rows if row.get("top1") is not None and row.get(column) is not None]
         axes.set(title=f"top-1 accuracy, %: {visible(machine)}", xlabel=f"images per second, {batch} at once")
         axes.grid(axis="y")
-        marks.append(_draw(axes, known, "top1", column, lambda row: 60.0))
+        marks.append(_draw(axes, rows, "top1", column, lambda row: 60.0))
     for axes, found in zip(panels, marks, strict=True):  # when all have their place
         _name(axes, found)
     return figure
@@ -97,20 +95,22 @@ def _size(rows: Sequence[Row]) -> tuple[float, float]:
 
 
 def _draw(axes: Axes, rows: Sequence[Row], quantity: str, column: str, area: Any) -> list[Mark]:
-    """Discs of accuracies on a logarithmic axis, coloured by what the accuracies are of."""
-    groups: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=area, reverse=True):  # small ones are drawn over large ones
-        groups.setdefault(str(row["accuracy_of"]).partition(" (")[0], []).append(row)
-    for place, (group, members) in enumerate(sorted(groups.items())):
+    """Discs of the accuracies that are known on a logarithmic axis, coloured by what they are accuracies of."""
+    known = [row for row in rows if row.get(quantity) is not None and row.get(column) is not None]
+    groups = [str(row["accuracy_of"]).partition(" (")[0] for row in rows if row.get("accuracy_of")]
+    for place, group in enumerate(sorted(set(groups))):  # of all rows, so that a colour means the same in all charts
+        members = [row for row in known if str(row["accuracy_of"]).partition(" (")[0] == group]
+        members.sort(key=area, reverse=True)  # small ones are drawn over large ones
         x, y = [row[column] for row in members], [100 * row[quantity] for row in members]
         colour = f"C{place}" if place < MOST else "#999999"
         axes.scatter(x, y, list(map(area, members)), colour, alpha=0.5, linewidths=0)
-        axes.scatter([], [], 60, colour, label=visible(group))  # for the key, of one size
-    if rows:
+        if members:
+            axes.scatter([], [], 60, colour, label=visible(group))  # for the key, of one size
+    if known:
         logarithmic(axes.xaxis, WITH_PREFIX)
         axes.margins(0.08)
         axes.legend(loc="upper left", fontsize=LETTERS)
-    return [((row[column], 100 * row[quantity]), math.sqrt(area(row)) / 2, visible(row["name"])) for row in rows]
+    return [((row[column], 100 * row[quantity]), math.sqrt(area(row)) / 2, visible(row["name"])) for row in known]
 
 
 # ---- names that do not overlap
