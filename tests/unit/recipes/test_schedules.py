@@ -124,7 +124,7 @@ SOURCES: dict[str, Callable[[Recipe], list[float]]] = {
     "resnet_cifar": milestones([82, 123], 0.1),
     "wrn": milestones([60, 120, 160], 0.2),
     "wrn_svhn": milestones([80, 120], 0.1),
-    "nasnet_cifar": nasnet,
+    **dict.fromkeys(("nasnet_cifar", "nasnet_child"), nasnet),
     "torchvision_v2": torchvision,
     "speedrun": muon,
     "speedrun_2024": airbench,
