@@ -102,8 +102,11 @@ def lenet(recipe: Recipe) -> list[float]:
     return [5e-4] * 2 + [2e-4] * 3 + [1e-4] * 3 + [5e-5] * 4 + [1e-5] * 8
 
 
-def nasnet(recipe: Recipe) -> list[float]:
-    return timm_rates(recipe, lambda o: CosineLRScheduler(o, 600 * STEPS, t_in_epochs=True), STEPS)
+def nasnet(epochs: int) -> Callable[[Recipe], list[float]]:
+    def cosine(optimizer):
+        return CosineLRScheduler(optimizer, epochs * STEPS, t_in_epochs=True)
+
+    return lambda recipe: timm_rates(recipe, cosine, STEPS)
 
 
 def constant(recipe: Recipe) -> list[float]:
@@ -124,7 +127,8 @@ SOURCES: dict[str, Callable[[Recipe], list[float]]] = {
     "resnet_cifar": milestones([82, 123], 0.1),
     "wrn": milestones([60, 120, 160], 0.2),
     "wrn_svhn": milestones([80, 120], 0.1),
-    **dict.fromkeys(("nasnet_cifar", "nasnet_child"), nasnet),
+    "nasnet_cifar": nasnet(600),
+    "nasnet_child": nasnet(20),
     "torchvision_v2": torchvision,
     "speedrun": muon,
     "speedrun_2024": airbench,
