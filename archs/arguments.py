@@ -25,6 +25,7 @@ Positive = Annotated[float, "x > 0"]
 Stem = Literal["imagenet", "cifar"]
 Block = Literal["basic", "bottleneck"]  # of residual networks
 Shortcut = Literal["A", "B"]
+ShortcutOrNone = Literal["A", "B", "none"]  # none: a plain network
 
 
 class ArchitectureError(UserError, ValueError):

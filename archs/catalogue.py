@@ -128,9 +128,9 @@ OmegaConf.register_new_resolver("if_equal", lambda a, b, then, other: then if st
 
 
 def scaled_side(side: int, *, _root_: DictConfig) -> int:
-    """Pixels of an image's side, by gamma^phi more for a network that has these arguments (archs/scaling.py)."""
+    """Pixels of an image's side, times gamma^phi and resolution_mult for a network that has these arguments."""
     arch = _root_.get("arch") or {}
-    return round(side * arch.get("gamma", 1.0) ** arch.get("phi", 0.0))
+    return round(side * arch.get("resolution_mult", 1.0) * arch.get("gamma", 1.0) ** arch.get("phi", 0.0))
 
 
 OmegaConf.register_new_resolver("scaled_side", scaled_side, replace=True)  # ${scaled_side:224}

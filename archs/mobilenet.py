@@ -5,13 +5,13 @@ the work. v2 turns the residual block inside out: shortcuts join its narrow ends
 filter works between them on six times the channels.
 
 ImageNet top-1 accuracies in the papers: v1 at 224 pixels 70.6, at width 0.75 68.4, 0.5 63.7, 0.25 50.6 (Table 6), at
-192 pixels 69.1, 160 67.2, 128 64.4 (Table 7); v2 72.0, at width 1.4 74.7 (Table 4).
+192 pixels 69.1, 160 67.2, 128 64.4 (Table 7), with full convolutions 71.7 (Table 4); v2 72.0, at width 1.4 74.7 (Table 4).
 
 Initial weights as in the authors' release (TF-slim): normal, of deviation 0.09, truncated at twice that.
 """
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -27,7 +27,7 @@ from lineage.archs.blocks import (
     truncated_normal_,
 )
 from lineage.archs.network import Network, Stage, stack
-from lineage.archs.scaling import ALPHA, BETA, GAMMA, Phi, scale_depths, scale_widths, scaling_note
+from lineage.archs.scaling import ALPHA, BETA, GAMMA, Phi, resolution_note, scale_depths, scale_widths, scaling_note
 
 
 class MobileNet(Network):
@@ -55,13 +55,17 @@ class MobileNetV1(MobileNet):
 
     Args:
         width_mult: called alpha in the paper: 1.0, 0.75, 0.5 or 0.25, which leave multiples of 8; others are rounded.
+        resolution_mult: of the image's side, called rho in the paper: 1, 6/7, 5/7 or 4/7 (224, 192, 160, 128 pixels).
         alpha, beta, gamma, phi: compound scaling of depth, width and resolution (arXiv 1905.11946), on top of it.
+        separable: false: full 3x3 convolutions instead, the "Conv MobileNet" of Table 4, 29.3 M parameters and 4,866 M
+            multiply-adds there.
         act: "relu" as in the paper, "relu6" as in TF-slim's and timm's weights.
     """
 
     def __init__(
         self,
         width_mult: Multiplier = 1.0,
+        resolution_mult: Multiplier = 1.0,
         alpha: Multiplier = ALPHA,
         beta: Multiplier = BETA,
         gamma: Multiplier = GAMMA,
@@ -69,25 +73,29 @@ class MobileNetV1(MobileNet):
         num_classes: Classes = 1000,
         in_channels: Channels = 3,
         stem: Stem = "imagenet",
+        separable: bool = True,
         act: Literal["relu", "relu6"] = "relu",
         dropout: Rate = 0.0,
         norm_eps: Positive = 1e-3,
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
-        self.notes = scaling_note(alpha, beta, gamma, phi)
+        self.notes = scaling_note(alpha, beta, gamma, phi) + resolution_note(resolution_mult)
         kind = {"relu": nn.ReLU, "relu6": nn.ReLU6}[act]
         stem_stride = 2 if stem == "imagenet" else 1
-        separable = partial(DepthwiseSeparable, act=kind, eps=norm_eps, momentum=norm_momentum)
+        conv = partial(ConvNormAct, act=kind, eps=norm_eps, momentum=norm_momentum)
+        block: Any = partial(DepthwiseSeparable, act=kind, eps=norm_eps, momentum=norm_momentum)
+        if not separable:
+            block = partial(conv, kernel_size=3)
         unscaled, layers, strides = zip(*V1_STAGES, strict=True)
         channels, *widths = scale_widths((32, *unscaled), width_mult * beta**phi)
         depths = scale_depths(layers, alpha**phi)
 
-        self.stem = ConvNormAct(in_channels, channels, 3, stem_stride, act=kind, eps=norm_eps, momentum=norm_momentum)
+        self.stem = conv(in_channels, channels, 3, stem_stride)
         self.stages = nn.Sequential()
         for width, depth, stride in zip(widths, depths, strides, strict=True):
-            first = separable(channels, width, stride)
-            self.stages.append(Stage(first, *(separable(width, width) for _ in range(depth - 1))))
+            first = block(channels, width, stride=stride)
+            self.stages.append(Stage(first, *(block(width, width) for _ in range(depth - 1))))
             channels = width
         self.last = nn.Identity()
         self.head = ClassifierHead(channels, num_classes, dropout)
@@ -111,12 +119,14 @@ class MobileNetV2(MobileNet):
 
     Args:
         width_mult: of all channels, rounded to multiples of 8; the last 1280 only grow with it.
+        resolution_mult: of the image's side, as in v1.
         alpha, beta, gamma, phi: compound scaling of depth, width and resolution (arXiv 1905.11946), on top of it.
     """
 
     def __init__(
         self,
         width_mult: Multiplier = 1.0,
+        resolution_mult: Multiplier = 1.0,
         alpha: Multiplier = ALPHA,
         beta: Multiplier = BETA,
         gamma: Multiplier = GAMMA,
@@ -130,7 +140,7 @@ class MobileNetV2(MobileNet):
         norm_momentum: Momentum = 0.1,
     ) -> None:
         super().__init__()
-        self.notes = scaling_note(alpha, beta, gamma, phi)
+        self.notes = scaling_note(alpha, beta, gamma, phi) + resolution_note(resolution_mult)
         conv = partial(ConvNormAct, act=nn.ReLU6, eps=norm_eps, momentum=norm_momentum)
         stem_stride = 2 if stem == "imagenet" else 1
         expansions, unscaled, layers, strides = zip(*V2_STAGES, strict=True)

@@ -9,14 +9,14 @@ the authors' released code; their README says that the paper's CIFAR numbers are
 former are better.
 """
 
-from lineage.archs.arguments import Channels, Classes, Count, Rate, Shortcut, Stem, checked
+from lineage.archs.arguments import Channels, Classes, Count, Rate, ShortcutOrNone, Stem, checked
 from lineage.archs.resnet import ResNet
 
 
 @checked
 def resnext29(
     cardinality: Count = 8, base_width: Count = 64,
-    num_classes: Classes = 10, in_channels: Channels = 3, stem: Stem = "cifar", shortcut: Shortcut = "B",
+    num_classes: Classes = 10, in_channels: Channels = 3, stem: Stem = "cifar", shortcut: ShortcutOrNone = "B",
     stride_in_1x1: bool = False, se: bool = False,
     drop_path: Rate = 0.0, dropout: Rate = 0.0, zero_init_last: bool = False,
 ) -> ResNet:  # fmt: skip

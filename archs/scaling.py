@@ -28,6 +28,11 @@ def scale_widths(channels: Iterable[int], factor: float) -> list[int]:
     return [round_channels(width * factor) if factor != 1 else width for width in channels]
 
 
+def resolution_note(factor: float) -> list[str]:
+    """For the first lines of a run, what MobileNet's resolution multiplier does; nothing at 1."""
+    return [f"arch.resolution_mult={factor:g}: about {factor**2:.3g} x the multiply-adds"] if factor != 1 else []
+
+
 def scaling_note(alpha: float, beta: float, gamma: float, phi: float) -> list[str]:
     """For the first lines of a run, what phi does; nothing at 0."""
     depth, width, side = alpha**phi, beta**phi, gamma**phi

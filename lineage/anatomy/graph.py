@@ -62,6 +62,9 @@ class Node:
     depth: int  # layers with weights on the longest path from the image
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
+    padding: Pair = (0, 0)  # before the first pixel
+    weight: tuple[int, ...] = ()  # its shape: (height, width, in / groups, out) of a convolution, (in, out) of a linear
+    macs: int = 0  # multiply-adds
     groups: int = 1
     depthwise: bool = False
     in_gate: bool = False  # computes the factors of a gate (squeeze-and-excitation)

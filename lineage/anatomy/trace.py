@@ -70,9 +70,11 @@ class Trace(MultiplyAdds):
         return Source((index,), field)
 
     def record(self, func: Any, args: Any, out: Any) -> None:
-        self.macs[self.running[-1][0]] += multiply_adds(func, args, out)
-        outputs = tensors_in([out])
+        macs, before, outputs = multiply_adds(func, args, out), len(self.nodes), tensors_in([out])
+        self.macs[self.running[-1][0]] += macs
         source = self.source_of(operation_name(func).removesuffix("_"), args, outputs[0]) if outputs else None
+        if len(self.nodes) > before:
+            self.nodes[-1] = replace(self.nodes[-1], macs=macs)
         for tensor in outputs:
             if source is not None:
                 self.set_source(tensor, source)
@@ -92,7 +94,8 @@ class Trace(MultiplyAdds):
         if name == "mean" and len(args) > 1 and len(args[1]) > 1 and given[0].numel() > out.numel():
             return self.add_node("avg", out, source.nodes, None, kernel=tuple(given[0].shape[-2:]))
         if name in ("mm", "addmm"):
-            return self.add_node("linear", out, source.nodes, None if out.shape[0] == 1 else source.field)
+            field = None if out.shape[0] == 1 else source.field
+            return self.add_node("linear", out, source.nodes, field, weight=tuple(args[-1].shape))
         if name == "slice" and out.dim() == 4:
             return source._replace(field=self.sliced(source.field, *args[1:]))
         if name == "constant_pad_nd":  # the zeros see nothing: the windows only move
@@ -111,6 +114,7 @@ class Trace(MultiplyAdds):
             weight, stride, padding, dilation, groups = args[1], args[3], args[4], args[5], args[8]
             kind, kernel = "conv", tuple(weight.shape[2:])
             attributes = {"groups": groups, "depthwise": groups == args[0].shape[1] and groups > 1}
+            attributes["weight"] = (*weight.shape[2:], weight.shape[1], weight.shape[0])
         else:
             kind, kernel = name[:3], args[1]
             stride = args[2] if len(args) > 2 and args[2] else kernel
@@ -118,7 +122,8 @@ class Trace(MultiplyAdds):
             dilation = args[4] if kind == "max" and len(args) > 4 else (1, 1)
         sizes: list[Any] = [tuple(size) * (2 // len(size)) for size in (kernel, stride, padding, dilation)]
         field = slide(source.field, *sizes)
-        return self.add_node(kind, out, source.nodes, field, kernel=sizes[0], stride=sizes[1], **attributes)
+        attributes |= {"kernel": sizes[0], "stride": sizes[1], "padding": sizes[2]}
+        return self.add_node(kind, out, source.nodes, field, **attributes)
 
     @staticmethod
     def sliced(field: Field, dim: int = 0, start: int | None = None, end: Any = None, step: int = 1) -> Field:

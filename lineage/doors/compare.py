@@ -1,19 +1,16 @@
 """Compare networks by accuracy, cost, speed and memory: lineage compare arch=resnet50,vgg16 batch=1,8"""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from lineage.analysis import networks, papers
 from lineage.analysis.pages.run_files import RunFiles
+from lineage.config import several
 from lineage.config.checks import checks
-from lineage.config.completion import complete
 from lineage.config.overrides import overridden_keys
 from lineage.doors import door
 from lineage.errors import UserError
@@ -21,7 +18,6 @@ from lineage.files import Lock
 from lineage.running.parent import follow_parent
 from lineage.running.process import loading
 from lineage.sweeps.jobs import find_run, load_jobs
-from lineage.text import nearest
 
 
 @door
@@ -36,7 +32,7 @@ def compare(cfg: DictConfig) -> None:
     known, data = _accuracies(cfg)
     dataset = data[0].partition("=")[2] if data else str(HydraConfig.get().runtime.choices["datamodule"])
     names = [name for word in cfg.networks for name in (papers.networks_of(dataset) if word == "all" else [str(word)])]
-    configs = {name: _config(name, data) for name in known or dict.fromkeys(names)}
+    configs = {name: several.config_of(name, data) for name in known or dict.fromkeys(names)}
     if not configs:
         raise UserError(f"arch=all: the papers' table has no network on {dataset}; name some, arch=resnet18,vgg11.")
     folder = Path(cfg.output)
@@ -65,45 +61,22 @@ def _accuracies(cfg: DictConfig) -> tuple[dict[str, networks.Row], list[str]]:
         raise UserError("accuracy=runs: networks and data are those of the runs; leave arch= and datamodule= out.")
     runs, names = Path(str(cfg.runs)), map(str, cfg.run if OmegaConf.is_list(cfg.run) else [cfg.run])
     found = ([job.folder for job in load_jobs(runs / name)] or [find_run(runs, name)] for name in names)
-    folders = [folder for several in found for folder in several]
+    folders = [folder for each in found for folder in each]
     return networks.accuracies_of_runs([RunFiles(folder.name, folder) for folder in folders])
-
-
-def _config(network: str, data: Sequence[str]) -> DictConfig:
-    """The command's config with a network, by its words after arch=, and the words of the data set of runs."""
-    hydra: Any = GlobalHydra.instance()
-    loader, (first, *rest) = hydra.config_loader(), network.split() or [""]
-    arch, _, model = first.partition("/")
-    if arch not in (known := loader.get_group_options("arch")):
-        raise UserError(f"arch={first}: there is no such network.{nearest(arch, known)}")
-    typed = HydraConfig.get().overrides.task
-    own = [f"arch={arch}", *([f"arch.model_name={model}"] if model else []), *rest, *data]
-    cfg = loader.load_configuration("compare", [*typed, *own], RunMode.RUN)
-    with open_dict(cfg):
-        checks(cfg, cfg.pop("hydra"))
-    return complete(cfg)
 
 
 def run(words: Sequence[str]) -> Any:
     """Lists are written with commas, and arguments of all networks as arch.KEY=VALUE: Hydra reads arch=a,b arch.depth=8
     as networks=['a arch.depth=8','b arch.depth=8']."""
-    arguments = [word for word in words if word.startswith("arch.")]
-    if arguments and not any(word.startswith("arch=") for word in words):
-        raise UserError(f"{arguments[0]}: name the networks that have it too: arch=... {arguments[0]}")
-    return compare([_for_hydra(word, arguments) for word in words if word not in arguments])
+    names = several.networks_of(words)
+    others = [_for_hydra(word) for word in words if not word.startswith(("arch=", "arch."))]
+    return compare([*others, *([f"networks={names}"] if names else [])])
 
 
-def _for_hydra(word: str, arguments: Sequence[str]) -> str:
+def _for_hydra(word: str) -> str:
     match word.split("=", 1):
-        case ["arch", names]:
-            items = re.split(r",(?![^\[]*\])", _without_brackets(names))  # not within [1,2]
-            return f"networks=[{','.join(repr(' '.join([item, *arguments])) for item in items)}]"
         case ["batch", sizes]:
-            return f"batch=[{_without_brackets(sizes)}]"
+            return f"batch=[{','.join(several.items(sizes))}]"
         case ["under", conditions]:
             return f"under={conditions!r}"
     return word
-
-
-def _without_brackets(value: str) -> str:
-    return value[1:-1] if value.startswith("[") else value
