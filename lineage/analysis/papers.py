@@ -76,5 +76,6 @@ def accuracy(network: str, dataset: str) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for key, error in zip(("top1", "top5"), ERRORS_ON.get(dataset, ()), strict=False):
         if number := printed(network, error):
-            row |= {key: round(1 - float(number.value) / 100, 6), "accuracy_of": f"{number.crops} ({number.source})"}
+            tested = number.crops if dataset == "imagenet" else "paper"  # small images are not cropped
+            row |= {key: round(1 - float(number.value) / 100, 6), "accuracy_of": f"{tested} ({number.source})"}
     return row
