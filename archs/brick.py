@@ -30,15 +30,11 @@ def pointwise_first(width: int, groups: int) -> nn.Module:
 
 def inception(width: int, reduced: bool) -> nn.Module:
     """At 192: 1x1, 64; 3x3, 128; 5x5, 32; max pooling. `reduced`: after 1x1 of 96 and 16, and before one of 32."""
-    rows = [[f"1x1 {width // 3}"], [f"3x3 {2 * width // 3}"], [f"5x5 {width // 6}"], ["max"]]
-    if reduced:
-        rows = [
-            rows[0],
-            [f"1x1 {width // 2}", *rows[1]],
-            [f"1x1 {width // 12}", *rows[2]],
-            ["max", f"1x1 {width // 6}"],
-        ]
-    return Branches(width, rows)
+    small, medium, large = f"1x1 {width // 3}", f"3x3 {2 * width // 3}", f"5x5 {width // 6}"
+    if not reduced:
+        return Branches(width, [[small], [medium], [large], ["max"]])
+    first, second, last = (f"1x1 {width // part}" for part in (2, 12, 6))
+    return Branches(width, [[small], [first, medium], [second, large], ["max", last]])
 
 
 BRICKS: dict[str, Callable[[int], nn.Module]] = {

@@ -5,7 +5,8 @@ the work. v2 turns the residual block inside out: shortcuts join its narrow ends
 filter works between them on six times the channels.
 
 ImageNet top-1 accuracies in the papers: v1 at 224 pixels 70.6, at width 0.75 68.4, 0.5 63.7, 0.25 50.6 (Table 6), at
-192 pixels 69.1, 160 67.2, 128 64.4 (Table 7), with full convolutions 71.7 (Table 4); v2 72.0, at width 1.4 74.7 (Table 4).
+192 pixels 69.1, 160 67.2, 128 64.4 (Table 7), with full convolutions 71.7 (Table 4); v2 72.0, at width
+1.4 74.7 (Table 4).
 
 Initial weights as in the authors' release (TF-slim): normal, of deviation 0.09, truncated at twice that.
 """
@@ -57,8 +58,7 @@ class MobileNetV1(MobileNet):
         width_mult: called alpha in the paper: 1.0, 0.75, 0.5 or 0.25, which leave multiples of 8; others are rounded.
         resolution_mult: of the image's side, called rho in the paper: 1, 6/7, 5/7 or 4/7 (224, 192, 160, 128 pixels).
         alpha, beta, gamma, phi: compound scaling of depth, width and resolution (arXiv 1905.11946), on top of it.
-        separable: false: full 3x3 convolutions instead, the "Conv MobileNet" of Table 4, 29.3 M parameters and 4,866 M
-            multiply-adds there.
+        separable: false: full 3x3 convolutions instead, the "Conv MobileNet" of Table 4.
         act: "relu" as in the paper, "relu6" as in TF-slim's and timm's weights.
     """
 

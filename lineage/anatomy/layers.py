@@ -37,6 +37,14 @@ def layers(network: nn.Module, channels: int, resolution: int, module: str | Non
     return [layer for name in names for layer in _layers_of(name, modules[name], traced)]
 
 
+def table(found: list[Layer]) -> tuple[list[str], list[list[str]]]:
+    """The head, and a row for each layer and for the sums; the name comes last."""
+    sums = [f"{sum(column):,}" for column in zip(*(layer[5:8] for layer in found), strict=True)]
+    rows = [[*layer[1:5], *map("{:,}".format, layer[5:8]), layer.formula, layer.name] for layer in found]
+    head = ["kernel", "stride", "padding", "output", "weights", "biases", "multiply-adds", "formula", "layer"]
+    return head, [*rows, ["", "", "", "", *sums, "", "total"]]
+
+
 def _layers_of(name: str, module: nn.Module, traced: Trace) -> Iterator[Layer]:
     sizes = {key: parameter.numel() for key, parameter in module.named_parameters(recurse=False)}
     biases = sizes.get("bias", 0)

@@ -7,12 +7,13 @@ from rich.text import Text
 from lineage.anatomy.table import Anatomy
 
 NOTES = (
-    "layers: those with weights on the longest path, which is how the papers count. [...] x n: blocks of such layers, "
-    "kernel and channels (dw depthwise, C groups, SE squeeze-and-excitation); bars stand between branches that are "
-    "concatenated. MACs: multiply-adds of one image in convolutions and linear layers. field: the receptive field, the "
-    "pixels of the image that one of the output depends on, over all paths; gates (SE), which see all, are left out."
+    "input: what EfficientNet's table calls the resolution of a stage; blocks: what it calls layers. layers: those "
+    "with weights on the longest path, as the other papers count them. [...] x n: blocks of such layers, kernel and "
+    "channels (dw depthwise, C groups, SE squeeze-and-excitation); bars stand between branches that are concatenated. "
+    "MACs: multiply-adds of one image in convolutions and linear layers. field: the receptive field, the pixels of the "
+    "image that one of the output depends on, over all paths; gates (SE), which see all, are left out."
 )
-HEAD = ["stage", "output", "layers", "parameters", "%", "MACs", "%", "field"]
+HEAD = ["stage", "input", "output", "blocks", "layers", "parameters", "%", "MACs", "%", "field"]
 
 
 def tabulate(anatomy: Anatomy, width: int) -> list[Text]:
@@ -48,12 +49,13 @@ def _numbers(anatomy: Anatomy) -> list[list[str]]:
 
     rows, depth = [HEAD], 0
     for row in anatomy.rows:
-        output, layers = "x".join(map(str, (*row.side, row.channels))), row.depth - depth
+        side, output = "x".join(map(str, row.input)), "x".join(map(str, (*row.side, row.channels)))
+        layers = row.depth - depth
         costs = [macs(row.macs), percent(row.macs, anatomy.macs), row.field_text]
         if row.auxiliary:
-            output, layers, costs = "", 0, ["", "", ""]
+            side, output, layers, costs = "", "", 0, ["", "", ""]
         depth += layers
         shares = [f"{row.parameters:,}", percent(row.parameters, anatomy.parameters)]
-        rows.append([row.name, output, str(layers or ""), *shares, *costs])
+        rows.append([row.name, side, output, str(row.repeats or ""), str(layers or ""), *shares, *costs])
     sums = [f"{anatomy.parameters:,}", "100.0", macs(anatomy.macs), "100.0", str(anatomy.field)]
-    return [*rows, ["total", "", str(anatomy.depth), *sums]]
+    return [*rows, ["total", "", "", str(sum(row.repeats for row in anatomy.rows)), str(anatomy.depth), *sums]]

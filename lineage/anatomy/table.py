@@ -60,6 +60,7 @@ class Row:
 
     name: str
     operator: str
+    input: Pair  # the map that it begins with
     side: Pair  # of the output
     channels: int
     depth: int  # layers with weights on the longest path
@@ -72,6 +73,11 @@ class Row:
     def auxiliary(self) -> bool:
         """Whether only training uses it. Multiply-adds, depth and receptive field then leave it out."""
         return self.side == (0, 0)
+
+    @property
+    def repeats(self) -> int:
+        """Its blocks of several layers, a searched cell too."""
+        return sum(len(block.nodes) > 1 for block in self.blocks)
 
     @property
     def field_text(self) -> str:
@@ -173,11 +179,13 @@ def block_name(owner: str, modules: dict[str, nn.Module]) -> str:
 def make_row(name: str, title: str, blocks: Sequence[Block], parameters: int, macs: int, traced: Trace) -> Row:
     operator = operator_text(blocks)
     if blocks and all(node.auxiliary for block in blocks for node in block.nodes):
-        return Row(title, f"in training only: {operator}", (0, 0), 0, 0, parameters, 0, None, tuple(blocks))
+        return Row(title, f"in training only: {operator}", (0, 0), (0, 0), 0, 0, parameters, 0, None, tuple(blocks))
     last: Node | Output = blocks[-1].nodes[-1] if blocks else traced.nodes[0]  # the image, of the network's parameters
     last = traced.outputs.get(name, last) if name else last
     operator = operator or ("normalisation" if name else "")
-    return Row(title, operator, last.side, last.channels, last.depth, parameters, macs, last.field, tuple(blocks))
+    first = traced.nodes[blocks[0].nodes[0].inputs[0]].side if blocks else last.side
+    blocks = tuple(blocks)
+    return Row(title, operator, first, last.side, last.channels, last.depth, parameters, macs, last.field, blocks)
 
 
 def operator_text(blocks: Sequence[Block]) -> str:

@@ -77,7 +77,9 @@ class Keys:
     epoch: Annotated[int, "x >= 0"]
     step: Annotated[int, "x >= 0"]
     pictures: bool
-    networks: Annotated[list[str], "len(x) >= 1"]
+    networks: Annotated[list[str], "len(x) >= 1"] | None
+    module: str | None
+    layers: bool
     batch: Annotated[list[Annotated[int, "1 <= x <= 65536"]], "len(x) >= 1"]
     device: Literal["cpu", "cuda"]
     accuracy: Literal["papers", "torchvision", "runs"]

@@ -1,10 +1,12 @@
 """Tabulate and draw a network: lineage describe arch=efficientnet_b0 datamodule=imagenet"""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from lineage.config import several
 from lineage.config.checks import checks
 from lineage.config.completion import complete
 from lineage.config.derived import eval_size
@@ -13,36 +15,57 @@ from lineage.running.process import loading
 
 
 @door
-def run(cfg: DictConfig) -> None:
+def describe(cfg: DictConfig) -> None:
     checks(cfg)
-    cfg = complete(cfg)
+    cfgs = {str(words): several.config_of(str(words)) for words in cfg.networks or ()}
+    cfg = cfg if cfgs else complete(cfg)
 
     from hydra.core.hydra_config import HydraConfig
     from rich.text import Text
 
     with loading():
-        from lineage import assemble
-        from lineage.anatomy.cost import SkipInitialisation
-        from lineage.anatomy.drawing.svg import write
-        from lineage.anatomy.report import NOTES, tabulate
+        from lineage.anatomy import layers, report
+        from lineage.anatomy.drawing import svg
         from lineage.anatomy.table import dissect
-        from lineage.reporting.screen import console, show_notes
+        from lineage.asking import describing
+        from lineage.reporting.screen import console, show_notes, show_table
 
-    with SkipInitialisation():
-        network: Any = assemble.network(cfg, device="meta")
-    side = eval_size(cfg)
-    anatomy = dissect(network, cfg.datamodule.channels, side)
+    out, place = console(), Path(cfg.output)
+    if cfgs:
+        rows = [describing.row(words, each) for words, each in cfgs.items()]
+        name, *numbers = [column for column in rows[0] if not column.endswith("_error")]
+        head = [*numbers, name]
+        show_table(out, head, [[describing.text(row[column]) for column in head] for row in rows])
+        print(*describing.write(rows, place, markdown=True), sep="\n")
+        return
+    network, side = describing.build(cfg), eval_size(cfg)
     hydra_config = HydraConfig.get()
     arguments = [word.removeprefix("arch.") for word in hydra_config.overrides.task if word.startswith("arch.")]
     title = " ".join([str(hydra_config.runtime.choices["arch"]), *arguments])
-
-    out = console()
     out.print(Text(f"{title}, one image of {cfg.datamodule.channels}x{side}x{side}\n", style="bold"))
-    for line in tabulate(anatomy, out.width):
-        out.print(line, soft_wrap=True)
-    out.print(Text("\n" + NOTES, style="dim"))
+    if cfg.layers or cfg.module is not None:
+        found = describing.layers_of(cfg, network)
+        show_table(out, *layers.table(found))
+        out.print(Text("\n" + layers.NOTES, style="dim"))
+        files = describing.write([layer._asdict() for layer in found], place, markdown=False)
+    else:
+        anatomy = dissect(network, cfg.datamodule.channels, side)
+        for line in report.tabulate(anatomy, out.width):
+            out.print(line, soft_wrap=True)
+        out.print(Text("\n" + report.NOTES, style="dim"))
+        files = [Path(f"{place}.{ending}") for ending in ("svg", "png")]
+        svg.write(anatomy, title, files)
     show_notes(out, network.notes)
-    files = [Path(f"{cfg.output}.svg"), Path(f"{cfg.output}.png")]
-    write(anatomy, title, files)
     for file in files:
         out.print(Text(str(file)), soft_wrap=True)
+
+
+def run(words: Sequence[str]) -> Any:
+    """arch=a,b arch.KEY=x,y is a table of networks, with -m or without."""
+    sweep = {"-m", "--multirun"} & set(words)
+    words = [word for word in words if word not in sweep]
+    named = sweep or any(word.startswith("arch=") for word in words)
+    names = several.networks_of(words) if named else []
+    if len(names) > 1:
+        words = [*(word for word in words if not word.startswith(("arch=", "arch."))), f"networks={names}"]
+    return describe(words)

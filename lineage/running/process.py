@@ -52,7 +52,7 @@ def _command() -> str:
     hydra: Any = HydraConfig.get()
     verb, choices = str(hydra.job.config_name), hydra.runtime.choices
     words = [word for word in hydra.overrides.task if verb != "train" and word.startswith("run=")]
-    if verb == "compare":  # its networks are many
+    if verb == "compare" or any(word.startswith("networks=") for word in hydra.overrides.task):  # they are many
         return verb
     words = words or [f"{group}={choices[group]}" for group in ("arch", "recipe", "datamodule") if choices.get(group)]
     return " ".join([verb, *words])

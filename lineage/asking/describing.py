@@ -1,0 +1,67 @@
+"""What lineage describe tells of a network: its layers, and of several networks a row each."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lineage import assemble
+from lineage.analysis import networks, papers
+from lineage.anatomy.cost import SkipInitialisation
+from lineage.anatomy.layers import Layer, layers
+from lineage.anatomy.table import dissect
+from lineage.config.derived import eval_size
+from lineage.errors import UserError
+from lineage.files import write_csv, write_whole
+from lineage.text import nearest
+
+Cells = Mapping[str, Any]
+
+
+def build(cfg: DictConfig) -> Any:
+    """The network of a config, without memory. Raises UserError, ArchitectureError: see assemble.network."""
+    with SkipInitialisation():
+        return assemble.network(cfg, device="meta")
+
+
+def layers_of(cfg: DictConfig, network: Any) -> list[Layer]:
+    """Its layers, or those of the command's `module`. Raises UserError: there is no such module."""
+    names = [name for name, _ in network.named_modules()]
+    if cfg.module is not None and cfg.module not in names:
+        raise UserError(f"module={cfg.module}: there is no such part.{nearest(cfg.module, names)}")
+    return layers(network, cfg.datamodule.channels, eval_size(cfg), cfg.module)
+
+
+def row(words: str, cfg: DictConfig) -> Cells:
+    """Of a network, or of the command's `module`: its name, parameters and multiply-adds. Of a whole network also the
+    layers on the longest path, the receptive field, and the errors in papers, each with its conditions."""
+    network, side = build(cfg), eval_size(cfg)
+    found: dict[str, Any] = {"network": networks.title(words), "resolution": side}
+    if cfg.module is not None:
+        parts = layers_of(cfg, network)
+        costs = {"parameters": sum(part.weights + part.biases for part in parts), "MACs": sum(p.macs for p in parts)}
+        return found | costs
+    look = dissect(network, cfg.datamodule.channels, side)
+    found |= {"parameters": look.parameters, "MACs": look.macs, "layers": look.depth, "field": look.field}
+    for number in papers.numbers().get(words, ()):
+        if number.quantity.endswith("_error"):
+            text = f"{number.value} ({number.note})" if number.note else number.value
+            found[number.quantity] = ", ".join(filter(None, (found.get(number.quantity), text)))
+    return found
+
+
+def write(rows: Sequence[Cells], place: Path, markdown: bool) -> list[Path]:
+    """Write a table to place.csv, and to place.md; returns the files. Raises UserError: they cannot be written."""
+    columns = [*dict.fromkeys(column for cells in rows for column in cells)]
+    files = [place.with_name(f"{place.name}.{ending}") for ending in ("csv", "md")[: 1 + markdown]]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_csv(files[0], columns, rows)
+    if markdown:
+        lines = [columns, ["---"] * len(columns), *([text(cells.get(column)) for column in columns] for cells in rows)]
+        write_whole(files[1], "".join(f"| {' | '.join(line)} |\n" for line in lines))
+    return files
+
+
+def text(cell: Any) -> str:
+    return "" if cell is None else f"{cell:,}" if isinstance(cell, int) else str(cell)
