@@ -82,7 +82,8 @@ class Sweep(Sweeper):
         finally:
             lock.release()
             left = sys.exc_info()[0]
-            if not show_ranking(sweep, runs, self.objectives, left in (Stopped, KeyboardInterrupt)) and left is None:
+            stopped = left in (Stopped, KeyboardInterrupt, SystemExit)
+            if not show_ranking(sweep, runs, self.objectives, stopped) and left is None:
                 sys.exit(1)
 
     def plan(self, sweep: Path, overrides: list[Override]) -> None:
@@ -131,8 +132,10 @@ class Grid(Sweep):
     """All combinations of the values that the command lists."""
 
     def plan(self, sweep: Path, overrides: list[Override]) -> None:
-        from lineage.sweeps.jobs import check_distinct, check_each, make_jobs
+        from lineage.sweeps.jobs import check_distinct, check_each, is_search, make_jobs
 
+        if is_search(sweep):
+            raise UserError(f"{sweep} is a search: give the command that it was started with, or another run=NAME.")
         if intervals := [
             each.get_key_element() for each in overrides if each.is_sweep_override() and not each.is_discrete_sweep()
         ]:

@@ -14,9 +14,9 @@ from typing import Any
 from lineage.errors import UserError
 from lineage.files import is_in_use
 from lineage.running.directory import load_results
+from lineage.running.process import SIGNALS
 from lineage.sweeps.jobs import HISTORY, Job, append, is_done, job_name, read_history, save_history
 from lineage.sweeps.objectives import Objectives
-from lineage.sweeps.pool import SIGNALS
 from lineage.sweeps.strategies import Outcome, Point, Prunes, State, Strategy
 
 SAVING_S = 30.0  # how long a run may take to save and to end

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 import lineage
 from lineage.errors import Stopped, UserError
 from lineage.running.parent import PARENT
-from lineage.running.process import SIGNALS
+from lineage.running.process import handle
 from lineage.sweeps.jobs import Job
 
 SCREENS = "screens"  # the folder of what jobs print that run side by side
@@ -53,7 +53,7 @@ class Pool:
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Pool":
-        self.before = {number: signal.signal(number, self._pass_on) for number in SIGNALS}
+        self.before = handle(self._pass_on)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,6 +101,8 @@ class Pool:
         if share.cores:
             os.sched_setaffinity(process.pid, share.cores)  # before it has threads of its own
         self.running[place] = job, process
+        if self.received:  # since this job was asked for
+            process.terminate()
 
     def wait(self) -> list[tuple[Job, int]]:
         """The jobs that have ended since, with their exit status (negative: the signal); after a moment, none.
@@ -234,26 +236,36 @@ def python_path() -> str:
 def task(cfg: Any) -> int:
     """What a launcher of Hydra's runs in place of a job: a process of the job's own. Returns its exit status.
 
-    It ends with the launcher's process, and signals to stop are passed on to it. A job of SLURM that has stopped is
-    queued again, or was cancelled: it returns nothing, so that submitit waits for its next start, or hears of its end.
+    It ends with the launcher's process, and signals to stop are passed on to it and end the launcher. A job of SLURM
+    that has stopped is queued again, or was cancelled: it returns nothing, so that submitit waits for its next start,
+    or hears of its end.
     """
     hydra: Any = HydraConfig.get()
     own = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     environment = {**os.environ, PARENT: str(os.getpid()), "PYTHONPATH": python_path()}
     process = subprocess.Popen(line_of(hydra.overrides.task, *own), env=environment)
-    before = {number: signal.signal(number, lambda number, _: process.send_signal(number)) for number in SIGNALS}
-    parent = os.getppid()
+    parent, received = os.getppid(), list[int]()
+
+    def pass_on(number: int, frame: Any) -> None:
+        received.append(number)
+        if number != signal.SIGINT:  # which a terminal sends to all
+            process.send_signal(number)
 
     def follow() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
         process.terminate()
+        process.wait()
+        os._exit(1)  # joblib's processes would wait for other jobs
 
+    before = handle(pass_on)
     threading.Thread(target=follow, daemon=True, name="follow-launcher").start()
     try:
         status = process.wait()
         if status > 128 and "SLURM_JOB_ID" in os.environ:
             os._exit(status)
+        if received:
+            sys.exit(128 + received[0])  # Hydra's launcher would start the next job
         return status
     finally:
         for number, handler in before.items():

@@ -27,10 +27,12 @@ def test_a_sweep_ranks_its_jobs_names_the_failed_and_runs_only_what_is_missing(t
         assert "test_top1" in finished(tmp_path, "evaluate", f"run={name}", "trainer=cpu").stdout
 
 
+@pytest.mark.parametrize("launcher", ["processes", "basic"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_sweep_that_is_stopped_lets_its_job_save(tmp_path, number):
+def test_a_sweep_that_is_stopped_lets_its_job_save(tmp_path, number, launcher):
     """Ctrl-C is heard by the sweep and its job, kill by the sweep alone."""
-    sweep = start(tmp_path, "train", "-m", "seed=0,1", "run=s", *SHORT, "recipe.epochs=500")
+    words = ("-m", "seed=0,1", "run=s", *SHORT, "recipe.epochs=500", f"hydra/launcher={launcher}")
+    sweep = start(tmp_path, "train", *words)
     sweep.wait_for(lambda: "epoch 1/" in sweep.out.read_text())
     sweep.kill(number, group=number == signal.SIGINT)
     done = sweep.wait()
@@ -63,7 +65,7 @@ def test_a_job_ends_with_its_sweep_and_equals_a_lone_run(tmp_path):
     assert all(is_gone(pid) for pid in job)
     assert "Stopped by SIGTERM" in next(folder.glob("*/train.log")).read_text()
     finished(tmp_path, "train", *both)
-    jobs = json.loads((folder / "sweep.jsonl").read_text())
+    jobs = list(map(json.loads, (folder / "sweep.jsonl").read_text().splitlines()))
     assert [job["words"][0] for job in jobs] == ["seed=0", "seed=1"]
     finished(tmp_path, "train", *words, "run=lone")
     assert_same_run(tmp_path / "runs" / "lone", folder / jobs[0]["job"])
@@ -112,6 +114,7 @@ def test_a_search_goes_on_after_its_driver_was_killed(tmp_path):
     assert told == {"told": 1, "state": "finished"} and first["words"][:-1] == second["words"][:-1]
     assert "Stopped by SIGTERM" in read(folder / first["job"] / "train.log")
     assert "another run=NAME" in refused(tmp_path, "train", *words, "hydra.sweeper.seed=1")
+    assert "s is a search" in refused(tmp_path, "train", "-m", "recipe.lr=0.1,0.2", *SHORT, "run=s")
     finals = ("-m", "experiment=nasnet_finals", "finals_of=s", "k=1", "datamodule=digits", "run=f")
     assert "no finished job with arch.cells" in refused(tmp_path, "train", *finals)
     assert results(folder / second["job"])["epochs"] == 6
