@@ -62,10 +62,9 @@ def describe(cfg: DictConfig) -> None:
 
 def run(words: Sequence[str]) -> Any:
     """arch=a,b arch.KEY=x,y is a table of networks, with -m or without."""
-    sweep = {"-m", "--multirun"} & set(words)
-    words = [word for word in words if word not in sweep]
-    named = sweep or any(word.startswith("arch=") for word in words)
+    named = any(word.startswith("arch=") or word in ("-m", "--multirun") for word in words)
     names = several.networks_of(words) if named else []
     if len(names) > 1:
-        words = [*(word for word in words if not word.startswith(("arch=", "arch."))), f"networks={names}"]
+        taken = ("arch=", "arch.", "-m", "--multirun")
+        words = [*(word for word in words if not word.startswith(taken)), f"networks={names}"]
     return describe(words)
