@@ -367,3 +367,18 @@ def test_comparison_sees_a_wrong_network(wrong):
     compared = case(f"resnet50 {wrong}", "torchvision", "resnet50")
     with pytest.raises(AssertionError):
         checks.check_logits(compared, batch=2)
+
+
+@pytest.mark.parametrize("config", ["resnet_cifar arch.depth=20", "resnet18", "resnet50"])
+def test_plain_networks(config):
+    """They have the parameters of option A, and a block without them passes nothing on."""
+    plain, residual = (build(f"{config} arch.shortcut={option}") for option in ("none", "A"))
+    assert count_parameters(plain) == count_parameters(residual)
+    x = torch.rand(1, plain.stages[0][0].conv1.conv.in_channels, 8, 8)
+    for network, passes in ((plain, False), (residual, True)):
+        block = network.eval().stages[0][0]
+        for parameter in block.parameters():
+            nn.init.zeros_(parameter)
+        assert bool(block(x).any()) == passes
+    with pytest.raises(ArchitectureError, match="has no residual branches"):
+        build(f"{config} arch.shortcut=none recipe.zero_init_last=true")

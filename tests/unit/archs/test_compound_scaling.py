@@ -45,6 +45,14 @@ def test_multiply_adds_of_table_3(arch, scales, giga):
     assert macs / 1e9 == pytest.approx(giga, rel=0.04)
 
 
+@pytest.mark.parametrize("arch", ["mobilenet_v1", "mobilenet_v2"])
+def test_resolution_multiplier(arch):
+    """MobileNet's rho, for the paper's 224, 192, 160 and 128 pixels; the network is the same."""
+    words = [f"arch={arch} arch.resolution_mult={rho} {IMAGENET}" for rho in (1, 0.857, 0.714, 0.571)]
+    assert [eval_size(composed(*each.split())) for each in words] == [224, 192, 160, 128]
+    assert shapes(words[0]) == shapes(words[-1])
+
+
 @pytest.mark.parametrize(
     ("words", "side"),
     [("datamodule=cifar10", 37), ("datamodule=digits", 37), ("datamodule=synthetic", 258), ("datamodule=mnist", 32)],
