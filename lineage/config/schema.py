@@ -77,7 +77,7 @@ class Keys:
     epoch: Annotated[int, "x >= 0"]
     step: Annotated[int, "x >= 0"]
     pictures: bool
-    networks: Annotated[list[str], "len(x) >= 1"] | None
+    networks: list[str]
     module: str | None
     layers: bool
     batch: Annotated[list[Annotated[int, "1 <= x <= 65536"]], "len(x) >= 1"]

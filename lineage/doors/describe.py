@@ -17,7 +17,7 @@ from lineage.running.process import loading
 @door
 def describe(cfg: DictConfig) -> None:
     checks(cfg)
-    cfgs = {str(words): several.config_of(str(words)) for words in cfg.networks or ()}
+    cfgs = {str(words): several.config_of(str(words)) for words in cfg.networks}
     cfg = cfg if cfgs else complete(cfg)
 
     from hydra.core.hydra_config import HydraConfig
