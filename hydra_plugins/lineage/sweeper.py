@@ -194,8 +194,11 @@ class Search(Sweep):
             check([*self.space.fixed, *self.space.point(self.space.at(fraction))])
         self.check = check
         self.build(sweep)
-        if self.keys.get("pruner") and not isinstance(self.launcher, Processes):
-            raise UserError(f"hydra.sweeper.pruner={self.keys['pruner']} ends jobs that run: hydra/launcher=processes.")
+        pruner = self.keys.get("pruner")
+        if pruner and not isinstance(self.launcher, Processes):
+            raise UserError(f"hydra.sweeper.pruner={pruner} ends jobs that run: hydra/launcher=processes.")
+        if pruner and "csv" not in (self.config.get("logger") or ()):
+            raise UserError(f"hydra.sweeper.pruner={pruner} reads metrics.csv: logger=default, csv or wandb.")
 
     def build(self, sweep: Path, **more: Any) -> Any:
         """The strategy; it is given what its constructor names. Raises UserError: it does not take a value."""
@@ -247,6 +250,8 @@ def _values(runs: Path, key: str, value: str) -> str:
     from lineage.sweeps.space import CELLS
 
     if found := re.fullmatch(r"best\((.*),(\d+)\)", value):
+        if found[1] == "None":
+            raise UserError("finals_of=null: it is the search whose best are taken, by its run=NAME.")
         return ",".join(best_values(runs / found[1], key, int(found[2])))
     return f'"{value}"' if CELLS.fullmatch(value) else value
 

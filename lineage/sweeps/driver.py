@@ -192,7 +192,8 @@ class Search(Driver):
         if state == "finished":
             if not is_done(job):
                 raise UserError(
-                    f"{job.folder} has lost its results, on which later jobs depend: choose another run=NAME."
+                    f"{job.folder} has lost its results, on which later jobs depend. Its words in {HISTORY} make "
+                    f"them again, without -m, with run=SWEEP/{job.folder.name}."
                 )
             values = self.objectives.values(load_results(job.folder))
         elif state == "pruned":

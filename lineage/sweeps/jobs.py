@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
@@ -150,16 +151,20 @@ def _line_of(event: Event) -> str:
 def read_history(sweep: Path) -> list[Event]:
     """What a sweep asked for and was told, in this order. Raises UserError: the file is damaged."""
     events: list[Event] = []
-    number = 0
+    number, waiting = 0, set[int]()
     try:
         for line in read_text(sweep / HISTORY, limit=2**30).splitlines(keepends=True):
             if not line.endswith("\n"):
                 break  # a kill cut it
             event = json.loads(line)
             if "told" in event:
-                events.append((int(event["told"]), event["state"], event.get("epochs")))
+                if event["told"] not in waiting or event["state"] not in get_args(State):
+                    raise ValueError(f"what became of job {event['told']}")
+                waiting.remove(event["told"])
+                events.append((event["told"], event["state"], event.get("epochs")))
             else:
                 number += 1
+                waiting.add(number)
                 events.append(Job(number, list(map(str, event["words"])), sweep / Path(event["job"]).name))
     except FileNotFoundError:
         return []

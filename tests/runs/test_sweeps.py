@@ -114,6 +114,8 @@ def test_a_search_goes_on_after_its_driver_was_killed(tmp_path):
     assert told == {"told": 1, "state": "finished"} and first["words"][:-1] == second["words"][:-1]
     assert "Stopped by SIGTERM" in read(folder / first["job"] / "train.log")
     assert "another run=NAME" in refused(tmp_path, "train", *words, "hydra.sweeper.seed=1")
+    pruned = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.pruner=asha", "recipe.lr=0.1,0.2", *SHORT, "logger=none")
+    assert "reads metrics.csv" in refused(tmp_path, "train", *pruned)
     assert "s is a search" in refused(tmp_path, "train", "-m", "recipe.lr=0.1,0.2", *SHORT, "run=s")
     finals = ("-m", "experiment=nasnet_finals", "finals_of=s", "k=1", "datamodule=digits", "run=f")
     assert "no finished job with arch.cells" in refused(tmp_path, "train", *finals)

@@ -145,6 +145,10 @@ def test_mistakes_end_in_a_line(tmp_path):
     (tmp_path / "b" / "recipe.lr-1_seed-0" / "results.json").unlink()
     with pytest.raises(UserError, match="has lost its results"):
         search(tmp_path / "b", Pretended(), Listed(A, B))
+    for line in ('{"told": 1, "state": "finished"}', '{"told": 3, "state": "failed"}', '{"told": 1, "state": "well"}'):
+        (tmp_path / "sweep.jsonl").write_text(f'{{"job": "a", "words": []}}\n{line}\n{line}\n')
+        with pytest.raises(UserError, match="is damaged .what became of job"):
+            load_jobs(tmp_path)
 
 
 class Pruner(Listed):
