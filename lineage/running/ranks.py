@@ -132,7 +132,7 @@ def _end_with_children(children: list[Any]) -> None:
             sys.stderr.write(f"Rank {rank} has died ({how}). The same command continues at the last saved step.\n")
             sys.stderr.flush()
             _kill(children)
-            os._exit(1)
+            os._exit(128 - child.returncode if child.returncode < 0 else 1)  # a sweep continues what a signal ended
 
 
 def _kill(children: list[Any]) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from lineage.errors import UserError
 from lineage.files import is_in_use
 from lineage.running.directory import load_results
-from lineage.running.process import SIGNALS
 from lineage.sweeps.jobs import HISTORY, Job, append, is_done, job_name, read_history, save_history
 from lineage.sweeps.objectives import Objectives
 from lineage.sweeps.strategies import Outcome, Point, Prunes, State, Strategy
@@ -232,8 +231,8 @@ def stays_in_use(job: Job) -> bool:
 
 
 def was_stopped(status: int) -> bool:
-    """Whether a signal ended a process: at once, or after it had saved its step."""
-    return status < 0 or status in {128 + number for number in SIGNALS}
+    """Whether a signal ended a process, or another rank of its run: at once, or after it had saved its step."""
+    return status < 0 or status > 128
 
 
 def validations(path: Path, name: str) -> list[tuple[int, float]]:

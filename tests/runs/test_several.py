@@ -57,7 +57,8 @@ def test_two_ranks_told_to_stop(tmp_path, pair, whom):
 def test_a_rank_that_is_killed(pair):
     run, other = pair
     os.kill(other, signal.SIGKILL)
-    assert "Rank 1 has died (signal 9)" in error_message(run.wait(timeout=40))
+    done = run.wait(timeout=40)
+    assert done.returncode == 128 + signal.SIGKILL and "Rank 1 has died (signal 9)" in done.stderr
 
 
 @pytest.mark.proofs

@@ -90,7 +90,7 @@ class Scaling:
 
     def _unscaled(self, others: Point) -> int:
         """The multiply-adds of the network that is scaled. Raises UserError: its images do not grow with gamma."""
-        words = (*self.space.fixed, *others, "arch.alpha=1", "arch.beta=1")
+        words = (*self.space.fixed, *others, "arch.alpha=1", "arch.beta=1", "arch.phi=1")
         _, macs = self.cost((*words, "arch.gamma=1"))
         opened = any(dimension.name == "arch.gamma" for dimension in self.space.dimensions)
         if opened and macs == self.cost((*words, "arch.gamma=2"))[1]:

@@ -116,7 +116,7 @@ def test_a_point_asked_for_again_has_its_known_outcome(tmp_path):
 
 
 def test_a_job_that_was_killed_starts_again_once_and_a_failed_one_stays_failed(tmp_path):
-    strategy, jobs = Listed(A, B), Pretended(statuses=[-9, 0, 143, -9])
+    strategy, jobs = Listed(A, B), Pretended(statuses=[-9, 0, 143, 137])
     search(tmp_path, jobs, strategy)
     assert jobs.started == [1, 1, 2, 2] and strategy.told == [(A, "finished"), (B, "failed")]
     again, strategy = Pretended(), Listed(A, B)

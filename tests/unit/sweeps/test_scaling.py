@@ -50,7 +50,10 @@ def test_the_grid_of_the_paper():
 
 
 def test_real_growth_is_held_at_the_target():
-    strategy = grid("arch=resnet18 datamodule=cifar10 arch.alpha=1.5 arch.beta=range(1,1.2,0.05) seed=0,1", hold="macs")
+    strategy = grid(
+        "arch=resnet18 datamodule=cifar10 arch.alpha=1.5 arch.beta=range(1,1.2,0.05) arch.phi=1,1.2 seed=0,1",
+        hold="macs",
+    )
     assert strategy.trials == 2 * len(strategy.table)  # of two seeds
     assert all(abs(row["real"] - 2) <= 0.2 for row in strategy.table)
     assert any(abs(row["nominal"] - 2) > 0.2 for row in strategy.table)
