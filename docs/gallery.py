@@ -13,7 +13,6 @@ from docs import papers
 from docs.papers import ERRORS, ROOT, Entry, counted, families
 from lineage import assemble
 from lineage.analysis.papers import Number, numbers
-from lineage.anatomy.cost import SkipInitialisation
 from lineage.anatomy.drawing.svg import draw, write
 from lineage.anatomy.table import Anatomy, dissect
 from lineage.config import schema  # noqa: F401  # registers the recipe's types
@@ -27,8 +26,7 @@ def anatomy(network: str) -> Anatomy:
     row = counted()[network][0]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [f"datamodule={row['dataset']}", *f"arch={network}".split()])
-    with SkipInitialisation():
-        built = assemble.network(cfg, device="meta")
+    built = assemble.network(cfg, device="meta")
     return dissect(built, cfg.datamodule.channels, int(row["input_size"]))
 
 

@@ -4,6 +4,7 @@ With recipe.zero_init_last=true all are 0 before: each block is the identity.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,22 +26,20 @@ def sizes(network: nn.Module, images: Tensor) -> dict[str, float]:
 
     Normalisations use the statistics of these images, which those of an untrained network need.
     """
-    modules, inputs, found = dict(network.eval().named_modules()), dict[str, float](), dict[str, float]()
+    inputs, branches = dict[str, Tensor](), dict[str, Tensor]()
 
-    def size(given: tuple[Tensor, ...]) -> float:
-        return given[0].square().mean().sqrt().item()
+    def note(sizes: dict[str, Tensor], block: str, _: nn.Module, given: tuple[Tensor]) -> None:
+        sizes[block] = given[0].square().mean().sqrt()
 
-    def add_hooks(block: str, drop_path: DropPath) -> None:
-        modules[block].register_forward_pre_hook(lambda _, given: inputs.update({block: size(given)}))
-        drop_path.register_forward_pre_hook(lambda _, given: found.update({block: size(given) / inputs[block]}))
-
-    for name, module in modules.items():
-        if isinstance(module, nn.BatchNorm2d):
-            module.train()
+    for name, module in network.eval().named_modules():
         if isinstance(module, DropPath):
-            add_hooks(name.rpartition(".")[0], module)
+            block = name.rpartition(".")[0]
+            network.get_submodule(block).register_forward_pre_hook(partial(note, inputs, block))
+            module.register_forward_pre_hook(partial(note, branches, block))
+    for module in network.modules():
+        module.train(isinstance(module, nn.BatchNorm2d))
     network(images)
-    return found
+    return {block: (branches[block] / inputs[block]).item() for block in branches}
 
 
 def main(folder: Path) -> None:
