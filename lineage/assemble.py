@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from lineage.anatomy.cost import SkipInitialisation
 from lineage.archs.arguments import ArchitectureError
 from lineage.archs.network import check_contract
 from lineage.config.derived import eval_preprocessing, eval_size, pretrained_preprocessing, smallest_size
@@ -60,7 +62,7 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
         ArchitectureError: an argument, or the weights, do not fit it.
     """
     torch.manual_seed(cfg.seed)
-    with torch.device(device or "cpu"):
+    with torch.device(device or "cpu"), SkipInitialisation() if device == "meta" else nullcontext():
         built = instantiate(cfg.arch)
     check_contract(built)
     built.notes = [*built.notes]  # for the run's first screen
@@ -84,10 +86,9 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
 
 def cost(cfg: DictConfig) -> tuple[int, int]:
     """The network's parameters, and its multiply-adds of one image; no tensor takes memory."""
-    from lineage.anatomy.cost import SkipInitialisation, count_macs, count_parameters
+    from lineage.anatomy.cost import count_macs, count_parameters
 
-    with SkipInitialisation():
-        built = network(cfg, device="meta")
+    built = network(cfg, device="meta")
     return count_parameters(built), count_macs(built, cfg.datamodule.channels, eval_size(cfg))
 
 

@@ -9,7 +9,7 @@ from lineage import assemble
 from lineage.analysis import charts, network_charts, networks, papers
 from lineage.analysis.networks import Row
 from lineage.analysis.pages.rendering import render
-from lineage.anatomy.cost import SkipInitialisation, count_costs, count_parameters
+from lineage.anatomy.cost import count_costs, count_parameters
 from lineage.asking.measuring import machine, measure
 from lineage.config.derived import eval_size
 from lineage.config.overrides import key_of
@@ -22,8 +22,7 @@ LIMITS = ("passes", "warm_up", "seconds", "max_memory")
 
 def facts(network: str, cfg: DictConfig, dataset: str) -> Row:
     """What is counted: parameters, multiply-adds, activations, bytes of the weights. Raises UserError: see assemble."""
-    with SkipInitialisation():
-        built = assemble.network(cfg, device="meta")
+    built = assemble.network(cfg, device="meta")
     macs, activations = count_costs(built, cfg.datamodule.channels, eval_size(cfg))
     size = sum(tensor.numel() * tensor.element_size() for tensor in built.state_dict().values())
     return {

@@ -8,21 +8,12 @@ from omegaconf import DictConfig
 
 from lineage import assemble
 from lineage.analysis import networks, papers
-from lineage.anatomy.cost import SkipInitialisation
 from lineage.anatomy.layers import Layer, layers
 from lineage.anatomy.table import dissect
 from lineage.config.derived import eval_size
 from lineage.errors import UserError
 from lineage.files import write_csv, write_whole
 from lineage.text import nearest
-
-Cells = Mapping[str, Any]
-
-
-def build(cfg: DictConfig) -> Any:
-    """The network of a config, without memory. Raises UserError, ArchitectureError: see assemble.network."""
-    with SkipInitialisation():
-        return assemble.network(cfg, device="meta")
 
 
 def layers_of(cfg: DictConfig, network: Any) -> list[Layer]:
@@ -33,15 +24,14 @@ def layers_of(cfg: DictConfig, network: Any) -> list[Layer]:
     return layers(network, cfg.datamodule.channels, eval_size(cfg), cfg.module)
 
 
-def row(words: str, cfg: DictConfig) -> Cells:
+def row(words: str, cfg: DictConfig) -> dict[str, Any]:
     """Of a network, or of the command's `module`: its name, parameters and multiply-adds. Of a whole network also the
     layers on the longest path, the receptive field, and the errors in papers, each with its conditions."""
-    network, side = build(cfg), eval_size(cfg)
+    network, side = assemble.network(cfg, device="meta"), eval_size(cfg)
     found: dict[str, Any] = {"network": networks.title(words), "resolution": side}
     if cfg.module is not None:
         parts = layers_of(cfg, network)
-        costs = {"parameters": sum(part.weights + part.biases for part in parts), "MACs": sum(p.macs for p in parts)}
-        return found | costs
+        return found | {"parameters": sum(p.weights + p.biases for p in parts), "MACs": sum(p.macs for p in parts)}
     look = dissect(network, cfg.datamodule.channels, side)
     found |= {"parameters": look.parameters, "MACs": look.macs, "layers": look.depth, "field": look.field}
     for number in papers.numbers().get(words, ()):
@@ -51,15 +41,14 @@ def row(words: str, cfg: DictConfig) -> Cells:
     return found
 
 
-def write(rows: Sequence[Cells], place: Path, markdown: bool) -> list[Path]:
-    """Write a table to place.csv, and to place.md; returns the files. Raises UserError: they cannot be written."""
+def write(rows: Sequence[Mapping[str, Any]], place: Path) -> list[Path]:
+    """Write a table as CSV and as Markdown; returns the files. Raises UserError: they cannot be written."""
     columns = [*dict.fromkeys(column for cells in rows for column in cells)]
-    files = [place.with_name(f"{place.name}.{ending}") for ending in ("csv", "md")[: 1 + markdown]]
+    files = [Path(f"{place}.{ending}") for ending in ("csv", "md")]
     place.parent.mkdir(parents=True, exist_ok=True)
     write_csv(files[0], columns, rows)
-    if markdown:
-        lines = [columns, ["---"] * len(columns), *([text(cells.get(column)) for column in columns] for cells in rows)]
-        write_whole(files[1], "".join(f"| {' | '.join(line)} |\n" for line in lines))
+    lines = [columns, ["---"] * len(columns), *([text(cells.get(column)) for column in columns] for cells in rows)]
+    write_whole(files[1], "".join(f"| {' | '.join(line)} |\n" for line in lines))
     return files
 
 

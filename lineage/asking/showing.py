@@ -10,7 +10,6 @@ from omegaconf import DictConfig, open_dict
 from lineage import assemble
 from lineage.analysis.pages.run import Extras
 from lineage.analysis.pages.run_files import RunFiles
-from lineage.anatomy.cost import SkipInitialisation
 from lineage.anatomy.drawing.svg import draw
 from lineage.anatomy.table import dissect
 from lineage.asking.trained import Trained
@@ -33,8 +32,7 @@ def show(extras: Extras, cfg: DictConfig, files: RunFiles) -> None:
             cfg.checkpoint = "best" if files.results["test_weights"] == "best" else "last"
         cfg = with_run(cfg)
         cfg.seed = extras.config["seed"]
-        with SkipInitialisation():
-            network: Any = assemble.network(cfg, device="meta")
+        network: Any = assemble.network(cfg, device="meta")
         extras.anatomy = dissect(network, cfg.datamodule.channels, eval_size(cfg))
         extras.drawing = draw(extras.anatomy, str(files.results["arch"] or files.name)).svg()
         data = assemble.data(cfg)

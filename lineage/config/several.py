@@ -17,22 +17,25 @@ from lineage.text import nearest
 
 
 def items(value: str) -> list[str]:
-    """The items of a,b or [a,b]; [1,2],[3,4] has two."""
+    """The items of a,b or [a,b]. Commas within brackets are of an item: [1,2],[3,4] has two."""
     whole = re.fullmatch(r"\[([^\[\]]*)\]", value)
-    return re.split(r",(?![^\[]*\])", whole[1] if whole else value)
+    return split(whole[1] if whole else value)
+
+
+def split(value: str) -> list[str]:
+    return re.split(r",(?![^\[]*\])", value)
 
 
 def networks_of(words: Sequence[str]) -> list[str]:
     """The networks of the words arch=... and arch.KEY=..., each as words after arch=; one may have its own in quotes:
     "arch=resnet50,resnet50 arch.se=true". Raises UserError: arguments of no network."""
-    names = [items(word.removeprefix("arch=")) for word in words if word.startswith("arch=")]
-    arguments = [word.split("=", 1) for word in words if word.startswith("arch.")]
+    names = [items(word.removeprefix("arch=")) for word in words if word.startswith("arch=")][-1:]
+    arguments = [word.partition("=") for word in words if word.startswith("arch.")]
     if arguments and not names:
-        key = "=".join(arguments[0])
-        raise UserError(f"{key}: name the networks that have it too: arch=... {key}")
-    lists = [re.split(r",(?![^\[]*\])", value) for _, value in arguments]
-    choices = [[f"{key}={value}" for value in values] for (key, _), values in zip(arguments, lists, strict=True)]
-    return [" ".join(point) for point in product(*names[-1:], *choices)] if names else []
+        word = "".join(arguments[0])
+        raise UserError(f"{word}: name the networks that have it too: arch=... {word}")
+    choices = [[f"{key}={item}" for item in split(value)] for key, _, value in arguments]
+    return [" ".join(point) for point in product(*names, *choices)] if names else []
 
 
 def config_of(network: str, data: Sequence[str] = ()) -> DictConfig:

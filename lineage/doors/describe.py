@@ -24,6 +24,7 @@ def describe(cfg: DictConfig) -> None:
     from rich.text import Text
 
     with loading():
+        from lineage import assemble
         from lineage.anatomy import layers, report
         from lineage.anatomy.drawing import svg
         from lineage.anatomy.table import dissect
@@ -36,10 +37,10 @@ def describe(cfg: DictConfig) -> None:
         name, *numbers = [column for column in rows[0] if not column.endswith("_error")]
         head = [*numbers, name]
         show_table(out, head, [[describing.text(row[column]) for column in head] for row in rows])
-        print(*describing.write(rows, place, markdown=True), sep="\n")
+        print(*describing.write(rows, place), sep="\n")
         return
-    network, side = describing.build(cfg), eval_size(cfg)
-    hydra_config = HydraConfig.get()
+    network: Any = assemble.network(cfg, device="meta")
+    side, hydra_config = eval_size(cfg), HydraConfig.get()
     arguments = [word.removeprefix("arch.") for word in hydra_config.overrides.task if word.startswith("arch.")]
     title = " ".join([str(hydra_config.runtime.choices["arch"]), *arguments])
     out.print(Text(f"{title}, one image of {cfg.datamodule.channels}x{side}x{side}\n", style="bold"))
@@ -47,7 +48,7 @@ def describe(cfg: DictConfig) -> None:
         found = describing.layers_of(cfg, network)
         show_table(out, *layers.table(found))
         out.print(Text("\n" + layers.NOTES, style="dim"))
-        files = describing.write([layer._asdict() for layer in found], place, markdown=False)
+        files = describing.write([layer._asdict() for layer in found], place)
     else:
         anatomy = dissect(network, cfg.datamodule.channels, side)
         for line in report.tabulate(anatomy, out.width):

@@ -4,15 +4,13 @@ import pytest
 from conftest import composed
 
 from lineage import assemble
-from lineage.anatomy.cost import SkipInitialisation
 from lineage.config.derived import eval_size
 
 IMAGENET = "recipe=efficientnet datamodule=imagenet"
 
 
 def shapes(words: str) -> list[tuple[str, tuple[int, ...]]]:
-    with SkipInitialisation():
-        network = assemble.network(composed(*words.split()), device="meta")
+    network = assemble.network(composed(*words.split()), device="meta")
     return [(name, tuple(tensor.shape)) for name, tensor in network.state_dict().items()]
 
 
