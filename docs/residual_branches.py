@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lineage import assemble
 from lineage.archs.blocks import DropPath
+from lineage.config.saved_run import check_target
 from lineage.recipes.augment.device import Normalise
 from lineage.recipes.augment.host import EvalCrop
 from lineage.reporting.training_images import evaluation_images
@@ -44,6 +45,8 @@ def sizes(network: nn.Module, images: Tensor) -> dict[str, float]:
 
 def main(folder: Path) -> None:
     cfg = read_config(folder / "config.yaml")
+    for group in ("arch", "datamodule"):
+        check_target(folder / "config.yaml", group, cfg[group], ())
     data = assemble.data(cfg)
     data.connect_evaluation(IMAGES, None if data.test.one_size else EvalCrop(assemble.recipe(cfg)))
     pixels = torch.from_numpy(evaluation_images(data, torch.arange(IMAGES), data.test)).permute(0, 3, 1, 2)

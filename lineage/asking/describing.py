@@ -12,7 +12,7 @@ from lineage.anatomy.layers import Layer, layers
 from lineage.anatomy.table import dissect
 from lineage.config.derived import eval_size
 from lineage.errors import UserError
-from lineage.files import write_csv, write_whole
+from lineage.files import as_csv, write_whole
 from lineage.text import nearest
 
 
@@ -44,12 +44,13 @@ def row(words: str, cfg: DictConfig) -> dict[str, Any]:
 def write(rows: Sequence[Mapping[str, Any]], place: Path) -> list[Path]:
     """Write a table as CSV and as Markdown; returns the files. Raises UserError: they cannot be written."""
     columns = [*dict.fromkeys(column for cells in rows for column in cells)]
-    files = [Path(f"{place}.{ending}") for ending in ("csv", "md")]
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_csv(files[0], columns, rows)
     lines = [columns, ["---"] * len(columns), *([text(cells.get(column)) for column in columns] for cells in rows)]
-    write_whole(files[1], "".join(f"| {' | '.join(line)} |\n" for line in lines))
-    return files
+    markdown = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    files = {Path(f"{place}.csv"): as_csv(columns, rows), Path(f"{place}.md"): markdown}
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        write_whole(file, content, "choose output=PATH")
+    return [*files]
 
 
 def text(cell: Any) -> str:
