@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lineage.errors import Stopped, UserError
 
@@ -56,6 +56,7 @@ class Sweep(Sweeper):
         from lineage.config.checks import is_under_torchrun
         from lineage.files import Lock
         from lineage.running.directory import is_name
+        from lineage.sweeps.configs import JobConfigs
         from lineage.sweeps.ranking import show_ranking
 
         config = self.config
@@ -69,6 +70,7 @@ class Sweep(Sweeper):
         words += [word for word in arguments if word.split("=")[0] not in ("finals_of", "k")]  # params read them
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(words)
         _check(overrides, config.hydra)
+        self.configs = JobConfigs(self.loader, config)
         if not is_name(str(config.run)):
             raise UserError(f"run={config.run}: it is a name below {config.runs}/; another place is runs=FOLDER.")
         sweep = Path(str(config.hydra.sweep.dir))
@@ -85,6 +87,24 @@ class Sweep(Sweeper):
             stopped = left in (Stopped, KeyboardInterrupt, SystemExit)
             if not show_ranking(sweep, runs, self.objectives, stopped) and left is None:
                 sys.exit(1)
+
+    def check(self, words: Sequence[str]) -> None:
+        """Raise UserError if a job of these words cannot work."""
+        from lineage.config.checks import checks
+        from lineage.config.messages import user_sentence
+
+        try:
+            job, hydra = self.configs.of(words)
+            checks(job, hydra)
+            if self.objectives and job.datamodule.get("val_size") == 0:
+                raise UserError(
+                    "datamodule.val_size=0: the validation set would be the test set, by which no search may choose."
+                )
+        except Exception as error:
+            sentence = user_sentence(error, "train", words)
+            if sentence is None:
+                raise
+            raise UserError(sentence) from error
 
     def plan(self, sweep: Path, overrides: list[Override]) -> None:
         """Check what the command asks for. Raises UserError; nothing is written."""
@@ -143,7 +163,7 @@ class Grid(Sweep):
                 f"{intervals[0]}: a grid lists its values; hydra/sweeper=random or optuna draws from intervals."
             )
         (points,) = BasicSweeper.split_arguments(overrides, None)
-        check_each(points, job_check(self.loader, self.config))
+        check_each(points, self.check)
         self.jobs = make_jobs(sweep, points)
         check_distinct(self.jobs)
 
@@ -171,11 +191,7 @@ class Search(Sweep):
     ) -> None:
         super().__init__(params)
         self.strategy, self.keys = strategy, keys
-        self.goals: list[Any] = [
-            OmegaConf.to_object(goal) if OmegaConf.is_list(goal) else goal for goal in (maximise, minimise)
-        ]
-        self.target_macs = target_macs
-        self.configs: Any = None
+        self.goals = maximise, minimise, target_macs
         self.costs: dict[tuple[str, ...], tuple[int, int]] = {}
 
     def plan(self, sweep: Path, overrides: list[Override]) -> None:
@@ -184,15 +200,13 @@ class Search(Sweep):
         from lineage.sweeps.objectives import Objectives
         from lineage.sweeps.space import Space
 
-        self.objectives = Objectives(self.goals[0], self.goals[1], self.target_macs)
+        self.objectives = Objectives(*self.goals)
         self.space = Space(overrides)
         for key, *_ in self.space.keys:
             if is_left_out(key):
                 raise UserError(f"{key}: another value does not make another job, so no search chooses it.")
-        check = job_check(self.loader, self.config, search=True)
         for fraction in (0, 0.3819, 1):  # the middle one is seldom a whole number, which some keys take
-            check([*self.space.fixed, *self.space.point(self.space.at(fraction))])
-        self.check = check
+            self.check([*self.space.fixed, *self.space.point(self.space.at(fraction))])
         self.build(sweep)
         pruner = self.keys.get("pruner")
         if pruner and not isinstance(self.launcher, Processes):
@@ -222,9 +236,7 @@ class Search(Sweep):
     def cost(self, words: Sequence[str]) -> tuple[int, int]:
         """The parameters and multiply-adds of a job's network. Raises UserError: they depend on the data's files."""
         from lineage import assemble
-        from lineage.sweeps.configs import JobConfigs
 
-        self.configs = self.configs or JobConfigs(self.loader, self.config)
         if (words := tuple(words)) not in self.costs:
             job, _ = self.configs.of(words)
             for key in ("num_classes", "channels"):
@@ -254,37 +266,6 @@ def _values(runs: Path, key: str, value: str) -> str:
             raise UserError("finals_of=null: it is the search whose best are taken, by its run=NAME.")
         return ",".join(best_values(runs / found[1], key, int(found[2])))
     return f'"{value}"' if CELLS.fullmatch(value) else value
-
-
-def job_check(loader: Any, config: DictConfig, search: bool = False) -> Callable[[Sequence[str]], None]:
-    """A function of a job's words that raises UserError if the job cannot work.
-
-    Args:
-        loader: Hydra's loader of configs.
-        config: that of the sweep's command.
-        search: whether what follows depends on the validation accuracy.
-    """
-    from lineage.config.checks import checks
-    from lineage.config.messages import user_sentence
-    from lineage.sweeps.configs import JobConfigs
-
-    configs = JobConfigs(loader, config)
-
-    def check(words: Sequence[str]) -> None:
-        try:
-            job, hydra = configs.of(words)
-            checks(job, hydra)
-            if search and job.datamodule.get("val_size") == 0:
-                raise UserError(
-                    "datamodule.val_size=0: the validation set would be the test set, by which no search may choose."
-                )
-        except Exception as error:
-            sentence = user_sentence(error, "train", words)
-            if sentence is None:
-                raise
-            raise UserError(sentence) from error
-
-    return check
 
 
 def _check(overrides: list[Override], hydra: DictConfig) -> None:

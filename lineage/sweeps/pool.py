@@ -14,7 +14,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 
 import lineage
-from lineage.errors import Stopped, UserError
+from lineage.errors import Stopped
 from lineage.running.parent import PARENT
 from lineage.running.process import handle
 from lineage.sweeps.jobs import Job
@@ -93,9 +93,8 @@ class Pool:
         if len(self.places) > 1:
             self.screens.mkdir(parents=True, exist_ok=True)
             output = open(self.screens / f"{job.folder.name}.txt", "ab")  # noqa: SIM115 # closed below
-        process = subprocess.Popen(
-            command(job, self.runs, self.config_dir), env=environment, stdout=output, stderr=output
-        )
+        line = line_of(words(job, self.runs), self.config_dir)
+        process = subprocess.Popen(line, env=environment, stdout=output, stderr=output)
         if output is not None:
             output.close()
         if share.cores:
@@ -159,9 +158,6 @@ class Launched:
         jobs, self.waiting = self.waiting, []
         return list(zip(jobs, self.launch([words(job, self.runs) for job in jobs]), strict=True))
 
-    def end(self, job: Job) -> None:
-        raise UserError("Pruning ends jobs while they run: hydra/launcher=processes.")
-
 
 def wait_for_queue(sweep: Path) -> None:
     """Wait for the jobs that submitit has queued for this sweep before, which the next ones would run once more."""
@@ -216,10 +212,6 @@ def words(job: Job, runs: Path) -> list[str]:
     """The words of a job's command, with its directory."""
     name = str(job.folder.relative_to(runs)).replace("\\", r"\\").replace("'", r"\'")  # as Hydra reads quotes
     return [*(word for word in job.overrides if word.split("=")[0] != "run"), f"run='{name}'"]
-
-
-def command(job: Job, runs: Path, config_dir: str | None) -> list[str]:
-    return line_of(words(job, runs), config_dir)
 
 
 def line_of(overrides: Sequence[str], config_dir: str | None = None) -> list[str]:
