@@ -1,15 +1,17 @@
 """The driver of a sweep: what a strategy is asked and told, after kills too. Jobs are pretended."""
 
 import json
+import signal
+import sys
 from random import Random
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lineage.errors import UserError
+from lineage.errors import Stopped, UserError
 from lineage.sweeps import pool
 from lineage.sweeps.driver import Search
-from lineage.sweeps.jobs import HISTORY, load_jobs, read_history
+from lineage.sweeps.jobs import HISTORY, Job, load_jobs, read_history
 from lineage.sweeps.objectives import Objectives
 from lineage.sweeps.space import Space
 from lineage.sweeps.strategies import Outcome
@@ -204,3 +206,18 @@ def test_jobs_at_once_share_gpus_and_cores(gpus, n_jobs, devices, expected, monk
     assert [share.gpus for share in found] == expected
     assert all(len(share.cores) == 8 // n_jobs for share in found)
     assert n_jobs > 2 or found[0].cores.isdisjoint(found[1].cores)
+
+
+def test_a_signal_reaches_a_job_that_starts_after_it_and_nohup_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "line_of", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(Stopped), pool.Pool(tmp_path / "s", tmp_path, 1, 1) as jobs:
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                signal.raise_signal(number)
+            jobs.start(Job(1, [], tmp_path / "s" / "a"))
+            while not jobs.wait():
+                pass
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert jobs.received == [signal.SIGTERM]
