@@ -100,8 +100,7 @@ def count_macs(network: nn.Module, channels: int, resolution: int) -> int:
 
 
 def count_costs(network: nn.Module, channels: int, resolution: int) -> tuple[int, int]:
-    """Multiply-adds of one image, and its activations: numbers that convolutions put out (arXiv 2003.13678, section 3).
-    """
+    """Multiply-adds of one image, and its activations: what convolutions put out (arXiv 2003.13678, section 3)."""
     with MultiplyAdds() as counter, torch.no_grad():
         uninitialised_copy(network)(torch.empty(1, channels, resolution, resolution))
     return counter.total, counter.activations
