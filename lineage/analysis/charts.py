@@ -189,7 +189,7 @@ def scatter(points: Mapping[str, Sequence[tuple[float, float]]], title: str, lab
 def effect(points: Mapping[str, Sequence[float]], key: str) -> Figure:
     """Values by those of a key, numbers in their order, and a line through the means."""
     figure, axes = panel("top-1", visible(key))
-    values = sorted(points, key=_order)
+    values = sorted(points, key=order)
     for place, value in enumerate(values):
         axes.plot([place] * len(points[value]), points[value], "o", color="C0", alpha=0.5)
     axes.plot(range(len(values)), [fmean(points[value]) for value in values], "C4")
@@ -198,7 +198,7 @@ def effect(points: Mapping[str, Sequence[float]], key: str) -> Figure:
     return figure
 
 
-def _order(text: str) -> tuple[float, str]:
+def order(text: str) -> tuple[float, str]:
     try:
         return float(text), ""
     except ValueError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from math import inf
 from statistics import fmean, stdev
 from typing import NamedTuple
 from urllib.parse import quote
@@ -20,6 +21,8 @@ COLUMNS = ("seed", "val_top1", "test_top1", "test_loss", "parameters", "macs", "
 COSTS = {"macs": "multiply-adds of an image", "seconds": "seconds of training"}
 NOT_COMPARED = ("run", "runs", "seed", "datamodule.fold")
 FEW = 5  # runs, up to which their answers are compared in pairs
+MOST_WORDS = 20  # on an axis
+LONGEST_NAME = 60  # of a run by its words
 
 
 class Group(NamedTuple):
@@ -68,7 +71,7 @@ def comparison_page(files: Sequence[RunFiles], title: str, searches: Mapping[str
         "comparison.html", title=title, groups=groups, by=by, done=done, varied=varied, table=_csv(done, varied),
         unfinished=[run.name for run in files if run not in done],
         course=_course(searches), curves=_curves(groups[: charts.MOST]),
-        effects=[_effect(key, done, by) for key in varied if len(done) > 2],
+        effects=[_effect(key, done, by) for key in varied if len(done) > 2 and _has_effects(key, done)],
         costs=[_cost(groups, key, by) for key in COSTS if len({group.mean(key) for group in groups}) > 1],
         pairs=_pairs(done) if len(done) <= FEW else [],
     )  # fmt: skip
@@ -80,7 +83,7 @@ def _groups(done: list[RunFiles], varied: list[str], by: str) -> list[Group]:
     for run in done:
         words = [f"{key.rpartition('.')[2]}={run.settings[key]}" for key in varied if key in run.settings]
         found.setdefault(" ".join(words) or "all", []).append(run)
-    if len(found) == len(done) <= FEW:
+    if len(found) == len(done) and (len(done) <= FEW or max(map(len, found)) > LONGEST_NAME):
         found = {run.name: [run] for run in done}
     return sorted(map(Group._make, found.items()), key=lambda group: -group.mean(by))
 
@@ -100,6 +103,12 @@ def _curves(groups: Sequence[Group]) -> list[Markup]:
             text = f"{title} by epoch: mean of the seeds, lowest and highest"
             found.append(charts.inline(charts.curves(series, title), text))
     return found
+
+
+def _has_effects(key: str, done: list[RunFiles]) -> bool:
+    """Whether a key has numbers, or few enough words, to stand on an axis: cells of a search are a word each."""
+    values = {run.settings.get(key, "default") for run in done}
+    return len(values) <= MOST_WORDS or all(charts.order(value)[0] < inf for value in values)
 
 
 def _effect(key: str, done: list[RunFiles], by: str) -> Markup:
