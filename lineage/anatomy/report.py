@@ -7,7 +7,7 @@ from rich.text import Text
 from lineage.anatomy.table import Anatomy
 
 NOTES = (
-    "input: what EfficientNet's table calls the resolution of a stage; blocks: what it calls layers. layers: those "
+    "input, in a wide terminal: what EfficientNet's table calls the resolution of a stage; blocks: what it calls layers. layers: those "
     "with weights on the longest path, as the other papers count them. [...] x n: blocks of such layers, kernel and "
     "channels (dw depthwise, C groups, SE squeeze-and-excitation); bars stand between branches that are concatenated. "
     "MACs: multiply-adds of one image in convolutions and linear layers. field: the receptive field, the pixels of the "
@@ -18,9 +18,12 @@ HEAD = ["stage", "input", "output", "blocks", "layers", "parameters", "%", "MACs
 
 def tabulate(anatomy: Anatomy, width: int) -> list[Text]:
     """The lines of a table: a row per stage, and the sums. Operators stand in a column of their own, or, if that would
-    make it wider than `width` columns, below the numbers of their stage."""
+    make it wider than `width` columns, below the numbers of their stage. A narrow table is without the inputs of stages,
+    which are the outputs of those before."""
     rows = _numbers(anatomy)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if sum(widths) + 2 * len(widths) - 2 > width:
+        rows, widths = [[row[0], *row[2:]] for row in rows], [widths[0], *widths[2:]]
     operators = [[], *(row.operator.splitlines() for row in anatomy.rows), []]
     column = max(len(line) for lines in operators for line in lines) + 2
     beside = sum(widths) + 2 * len(widths) + column <= width
