@@ -7,26 +7,27 @@ from rich.text import Text
 from lineage.anatomy.table import Anatomy
 
 NOTES = (
-    "input, in a wide terminal: what EfficientNet's table calls the resolution of a stage; blocks: what it calls layers. layers: those "
-    "with weights on the longest path, as the other papers count them. [...] x n: blocks of such layers, kernel and "
-    "channels (dw depthwise, C groups, SE squeeze-and-excitation); bars stand between branches that are concatenated. "
-    "MACs: multiply-adds of one image in convolutions and linear layers. field: the receptive field, the pixels of the "
-    "image that one of the output depends on, over all paths; gates (SE), which see all, are left out."
+    "input, in a wide terminal: what EfficientNet's table calls the resolution of a stage; blocks: what it calls "
+    "layers. layers: those with weights on the longest path, as the other papers count them. [...] x n: blocks of such "
+    "layers, kernel and channels (dw depthwise, C groups, SE squeeze-and-excitation); bars stand between branches that "
+    "are concatenated. MACs: multiply-adds of one image in convolutions and linear layers. field: the receptive "
+    "field, the pixels of the image that one of the output depends on, over all paths; gates (SE), which see all, "
+    "are not in it."
 )
 HEAD = ["stage", "input", "output", "blocks", "layers", "parameters", "%", "MACs", "%", "field"]
 
 
 def tabulate(anatomy: Anatomy, width: int) -> list[Text]:
     """The lines of a table: a row per stage, and the sums. Operators stand in a column of their own, or, if that would
-    make it wider than `width` columns, below the numbers of their stage. A narrow table is without the inputs of stages,
-    which are the outputs of those before."""
+    make it wider than `width` columns, below the numbers of their stage. A narrow table leaves out the inputs of
+    stages, which are the outputs of those before."""
     rows = _numbers(anatomy)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    if sum(widths) + 2 * len(widths) - 2 > width:
-        rows, widths = [[row[0], *row[2:]] for row in rows], [widths[0], *widths[2:]]
     operators = [[], *(row.operator.splitlines() for row in anatomy.rows), []]
     column = max(len(line) for lines in operators for line in lines) + 2
-    beside = sum(widths) + 2 * len(widths) + column <= width
+    beside, widths = _fits(rows, column, width)
+    if not beside:
+        rows = [[row[0], *row[2:]] for row in rows]
+        beside, widths = _fits(rows, column, width)
     found = []
     for place, (row, lines) in enumerate(zip(rows, operators, strict=True)):
         if not beside:
@@ -39,6 +40,12 @@ def tabulate(anatomy: Anatomy, width: int) -> list[Text]:
         found += [Text(" " * (widths[0] + 2 if beside else 4) + line) for line in lines[len(first) :]]
     rule = Text("─" * max(map(len, found)), "dim")
     return [found[0], rule, *found[1:-1], rule, found[-1]]
+
+
+def _fits(rows: list[list[str]], column: int, width: int) -> tuple[bool, list[int]]:
+    """Whether rows and a further column fit into a width; and the width of each of their own columns."""
+    widths = [max(map(len, each)) for each in zip(*rows, strict=True)]
+    return sum(widths) + 2 * len(widths) + column <= width, widths
 
 
 def _numbers(anatomy: Anatomy) -> list[list[str]]:
