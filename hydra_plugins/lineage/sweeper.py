@@ -43,7 +43,7 @@ class Sweep(Sweeper):
         self.params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from lineage.sweeps.pool import task
+        from lineage.sweeps.launched import task
 
         if not any(override.split("=")[0] == "run" for override in config.hydra.overrides.task):
             config.run = time.strftime("%Y-%m-%d/%H-%M-%S") + "-sweep"
@@ -122,7 +122,8 @@ class Sweep(Sweeper):
         """
         from hydra_plugins.lineage.launcher import Processes
         from lineage.files import reason
-        from lineage.sweeps.pool import Launched, Pool, python_path, wait_for_queue
+        from lineage.sweeps.launched import Launched, wait_for_queue
+        from lineage.sweeps.pool import Pool, python_path
 
         if isinstance(self.launcher, Processes):
             sources = self.config.hydra.runtime.config_sources

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lineage.analysis import networks, papers
 from lineage.analysis.pages.run_files import RunFiles
-from lineage.config import several
+from lineage.asking import several
 from lineage.config.checks import checks
 from lineage.config.overrides import overridden_keys
 from lineage.doors import door

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lineage.config import several
+from lineage.asking import several
 from lineage.config.checks import checks
 from lineage.config.completion import complete
 from lineage.config.derived import eval_size

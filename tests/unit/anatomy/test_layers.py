@@ -13,7 +13,7 @@ from docs.residual_branches import sizes
 from lineage.anatomy.cost import count_macs, count_parameters
 from lineage.anatomy.layers import layers
 from lineage.anatomy.table import dissect
-from lineage.config.several import items, networks_of
+from lineage.asking.several import items, networks_of
 from lineage.errors import UserError
 
 
