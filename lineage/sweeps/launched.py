@@ -1,4 +1,4 @@
-"""Jobs of a launcher of Hydra's (joblib, submitit_slurm, basic): how it gets them, and what it runs for each of them."""
+"""Jobs of a launcher of Hydra's (joblib, submitit_slurm, basic): how it gets them, and what it runs for each."""
 
 import os
 import signal
