@@ -1,11 +1,12 @@
 # make train ARGS="arch=resnet18 datamodule=mnist"   install what is needed and train
 # make test | check | proofs                          tests; lint and types; the slow part of the tests
+# make mutants ARGS="recipes"                         small faults put into the code: do the tests notice each?
 # make test-arch NAME=resnet50                        the tests that concern one network
 # make docs                                           docs/architectures.md, recipes.md, keys.md, lineage.svg and the pictures
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: train test test-arch check proofs docs
+.PHONY: train test test-arch check proofs mutants docs
 
 train: .venv/installed
 	$(BIN)/python train.py $(ARGS)
@@ -18,6 +19,9 @@ test-arch: .venv/installed-dev
 
 proofs: .venv/installed-dev
 	$(BIN)/python -m pytest -q -m proofs -n 2 $(ARGS)
+
+mutants: .venv/installed-dev
+	$(BIN)/python tests/mutants/run.py $(ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -1,0 +1,85 @@
+"""Put faults into the code, one at a time, and run the tests that should notice: make mutants ARGS="recipes momentum"
+
+Each tests/mutants/ROOM.yaml lists faults that a user would suffer from: `fault` in words, `file`, `was` (a text that
+stands once in that file), `now` (what replaces it), and `tests`, what pytest is told. A mutant is caught if these tests
+pass without it and fail with it, within two minutes. Words choose the faults whose entry has them all.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS, WORKERS = 120, 2
+
+
+def mutants() -> list[dict[str, str]]:
+    files = sorted(Path(__file__).parent.glob("*.yaml"))
+    return [{"room": file.stem, **entry} for file in files for entry in yaml.safe_load(file.read_text())]
+
+
+def mutated(mutant: dict[str, str]) -> str:
+    """The file with its fault. Raises ValueError: the text to replace does not stand in it exactly once."""
+    text = (ROOT / mutant["file"]).read_text()
+    if (times := text.count(mutant["was"])) != 1:
+        raise ValueError(f"{mutant['file']} has {mutant['was']!r} {times} times, not once.")
+    return text.replace(mutant["was"], mutant["now"])
+
+
+def status(tests: str, folder: Path) -> str:
+    """What pytest says of the tests in a copy of the project: passed, failed, or that they could not run."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()]
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"took more than {SECONDS} s"
+    return {0: "passed", 1: "failed"}.get(done.returncode, "did not run")
+
+
+def judged(mutant: dict[str, str], folders: "Queue[Path]", clean: dict[str, str]) -> str:
+    folder = folders.get()
+    tests, file = mutant["tests"], folder / mutant["file"]
+    try:
+        if tests not in clean:
+            clean[tests] = status(tests, folder)
+        if clean[tests] != "passed":
+            return f"without the fault, tests: {clean[tests]}"
+        whole = file.read_bytes()
+        file.write_text(mutated(mutant))
+        with_fault = status(tests, folder)
+        file.write_bytes(whole)
+        return {"failed": "caught", "passed": "SURVIVED"}.get(with_fault, f"tests: {with_fault}")
+    finally:
+        folders.put(folder)
+
+
+def main(words: list[str]) -> int:
+    chosen = [mutant for mutant in mutants() if all(word in str(mutant) for word in words)]
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    with tempfile.TemporaryDirectory(prefix="mutants-") as place, ThreadPoolExecutor(WORKERS) as threads:
+        folders, clean, began = Queue[Path](), dict[str, str](), time.monotonic()
+        for number in range(WORKERS):
+            folders.put(folder := Path(place, str(number)))
+            for name in tracked.rstrip("\0").split("\0"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name, follow_symlinks=False)
+        results = threads.map(lambda mutant: judged(mutant, folders, clean), chosen)
+        missed = 0
+        for mutant, result in zip(chosen, results, strict=True):
+            missed += result != "caught"
+            print(f"{result:10} {mutant['room']}: {mutant['fault']}", flush=True)
+    print(f"{len(chosen) - missed} of {len(chosen)} mutants caught in {time.monotonic() - began:.0f} s")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
