@@ -72,6 +72,7 @@ class Family:
     entries: list[Entry]
     descends: list[dict[str, str]] = field(default_factory=list)
     notes: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
     short: str = ""
     hue: str = "#0072b2"
 
