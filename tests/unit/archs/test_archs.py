@@ -3,7 +3,6 @@
 The same claims about everything take an hour: test_archs_proofs.py (`make proofs`).
 """
 
-import math
 import re
 import subprocess
 import sys
@@ -207,17 +206,6 @@ def test_a_word_builds_nasnet_a():
     assert list(same) == list(named) and all(torch.equal(same[name], named[name]) for name in named)
 
 
-@pytest.mark.parametrize("config", ["resnet50", "vgg16_bn arch.se=true", "densenet121", "wideresnet arch.depth=16"])
-def test_he_initialisation(config):
-    """Normal, of variance 2 / fan_out, in every convolution; batch normalisation starts as the identity."""
-    for module in build(config).modules():
-        if isinstance(module, nn.Conv2d) and module.weight.numel() > 1e4:
-            fan_out = module.out_channels * math.prod(module.kernel_size)
-            assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
-            assert module.weight.abs().max() > 3 * module.weight.std()  # not uniform
-            assert module.bias is None or not module.bias.any()
-
-
 def test_drop_path():
     """Whole samples go, the mean stays; nothing happens in evaluation."""
     torch.manual_seed(0)
@@ -227,7 +215,6 @@ def test_drop_path():
     assert torch.equal(out.amax((1, 2, 3)), out.amin((1, 2, 3)))
     assert out.mean() == pytest.approx(1.0, abs=0.03)
     assert torch.equal(blocks.DropPath(0.2).eval()(ones), ones)
-    assert blocks.drop_path_rates(0.2, 3) == [0.0, 0.1, 0.2]
 
 
 @pytest.mark.parametrize(
