@@ -93,7 +93,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         self.training_view: View | None = None
         self.test_view: View | None = None
         self._pool_of_jobs: tuple[dict[str, Job], Pool] | None = None
-        self._streams: dict[str, Stream] = {}
+        self._streams: dict[str, tuple[Job, Stream]] = {}
 
     def class_names(self) -> list[str]:
         """A name for each class, in the order of the labels; numbers if there are not as many names as classes."""
@@ -183,11 +183,10 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     def _stream(self, job: str) -> Stream:
         """The stream of a job, with the batches that it has begun."""
-        images, view = self._jobs()[job]
-        stream = self._streams.get(job)
-        if stream is None or (stream.original or stream.source.images) is not images or stream.source.view is not view:
-            self._streams[job] = self._new_stream(job)
-        return self._streams[job]
+        source = self._jobs()[job]
+        if job not in self._streams or self._streams[job][0] != source:
+            self._streams[job] = source, self._new_stream(job)
+        return self._streams[job][1]
 
     def _new_stream(self, job: str) -> Stream:
         """Images in memory that need no work on the host lie on the device; others are made by worker processes."""
@@ -195,7 +194,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         device, source = self.trainer.strategy.root_device, self._jobs()[job]
         if source.needs_host:
             return Stream(job, source, device, self._pool if self._worker_count() else None, self.report)
-        return Stream(job, Job(source.images.to(device), None), device, None, self.report, original=source.images)
+        return Stream(job, Job(source.images.to(device), None), device, None, self.report)
 
     def _jobs(self) -> dict[str, Job]:
         jobs = {"val": Job(self.val, self.test_view), "test": Job(self.test, self.test_view)}

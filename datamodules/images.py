@@ -6,8 +6,7 @@ which can lie on the training device; and whether the recipe augments on the hos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
 import torch
@@ -64,13 +63,11 @@ class TensorImages:
 
     Args:
         samples: (M,) int64, the index in the tensor of each image; None: all of them, in order.
-        faults: the unreadable images, by their index in the tensor.
     """
 
     images: Tensor
     labels: Tensor
     samples: Tensor | None = None
-    faults: Mapping[int, Fault] = field(default_factory=dict)
     one_size: ClassVar = True
 
     @property
@@ -91,28 +88,22 @@ class TensorImages:
     def _indices(self, samples: Tensor) -> Tensor:
         return samples if self.samples is None else self.samples[samples]
 
-    def faults_at(self, samples: Tensor) -> list[Fault]:
-        """The unreadable images of a batch."""
-        indices = self._indices(samples).tolist() if self.faults else []
-        return [self.faults[index]._replace(row=row) for row, index in enumerate(indices) if index in self.faults]
-
     def fill(self, out: Tensor, sample_keys: Tensor, view: View | None) -> list[Fault]:
         images = self[sample_keys[:, 1]]
         out.copy_(images if view is None else view(images, sample_keys))
-        return self.faults_at(sample_keys[:, 1])
+        return []
 
     def to(self, device: torch.device) -> TensorImages:
         """A copy on the training device. On the CPU nothing is copied."""
         if device.type == "cpu":
             return self
-        images, samples, faults, labels = self.images, self.samples, self.faults, self.labels.to(device)
+        images, samples = self.images, self.samples
         if samples is not None and len(samples) < len(images):  # only those are needed there
-            faults = {fault.row: fault for fault in self.faults_at(torch.arange(len(self)))}
             images, samples = images[samples], None
-        return TensorImages(images.to(device), labels, None if samples is None else samples.to(device), faults)
+        return TensorImages(images.to(device), self.labels.to(device), None if samples is None else samples.to(device))
 
     def subset(self, samples: Tensor) -> TensorImages:
-        return TensorImages(self.images, self.labels[samples], self._indices(samples), self.faults)
+        return TensorImages(self.images, self.labels[samples], self._indices(samples))
 
 
 def resize_or_pad(images: Tensor, resolution: int, show: str) -> Tensor:

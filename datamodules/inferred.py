@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-import numpy
 import torch
 
 from lineage.datamodules.decoding.encoded_images import EncodedImages
-from lineage.datamodules.decoding.pixels import load_pixels
+from lineage.datamodules.decoding.pixels import decode_all
 from lineage.datamodules.discovery.layout import listed
 from lineage.datamodules.discovery.scanning import printable
-from lineage.datamodules.discovery.statistics import cached_statistics, infer_missing, memory_bytes, validation_size
+from lineage.datamodules.discovery.statistics import Statistics, cached_statistics, memory_bytes, validation_size
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, TensorImages, resize_or_pad
-from lineage.datamodules.split import Split
+from lineage.datamodules.split import Split, labels_among
 from lineage.text import CAREFUL, DANGER
 
 IMBALANCE = 10  # a note is made when the largest class has more than 10 times the images of the smallest
@@ -28,9 +27,9 @@ class InferredDataModule(EncodedDataModule):
 
     Args:
         name: the data set's name in messages.
-        num_classes, channels, mean, std: None: inferred; mean and std from up to 2,000 images.
-        resolution: None: inferred. If all images are squares of one size and fit in memory, it is that size, at least
-            32; otherwise the recipe decides.
+        num_classes, channels, mean, std: null in a YAML: inferred before this is built (`infer_missing`).
+        resolution: null in a YAML: inferred too. If all images are squares of one size and fit in memory, it is that
+            size, at least 32; otherwise the recipe decides, and it is None.
         show: how images of one size get another `resolution`: "resize" or "pad" (with zeros, centred).
         val_size: training images held out for validation; None: the data set's validation images, or a tenth of the
             training images if there are none.
@@ -54,14 +53,10 @@ class InferredDataModule(EncodedDataModule):
         fold: Annotated[int, "x >= 0"] | None = None,
         **options: Any,
     ) -> None:
-        given: dict[str, Any] = {"num_classes": num_classes, "channels": channels, "mean": mean, "std": std}
-        given |= {"resolution": resolution, "val_size": val_size}
-        if None in (num_classes, channels, mean, std):
-            inferred = infer_missing(self.splits(), {"exif_rotation": exif_rotation, **given})
-            given = {key: inferred[key] if value is None else value for key, value in given.items()}
         self.fold_of = (fold, folds) if fold is not None and folds is not None else None
-        self.has_validation = given["val_size"] is None and folds is None
-        super().__init__(**{**given, "val_size": given["val_size"] or 0}, **options)
+        self.has_validation = val_size is None and folds is None
+        given: dict[str, Any] = {"num_classes": num_classes, "channels": channels, "mean": mean, "std": std}
+        super().__init__(**given, resolution=resolution, val_size=val_size or 0, **options)
         self.name, self.show, self.exif_rotation = name, show, exif_rotation
 
     @abstractmethod
@@ -95,7 +90,8 @@ class InferredDataModule(EncodedDataModule):
             )
         used = self._evaluation_splits(splits) if others else self._training_splits(splits)
         self.names, self.digest = first.classes, first.digest
-        self.notes = [self._summary(splits), *self._notes(splits, used)]
+        measured = cached_statistics(first, self.exif_rotation, None, self.channels)
+        self.notes = [self._summary(splits, measured), *self._notes(splits, used, measured)]
         if others and list(splits) == ["train"]:
             self.notes.append("all images are tested, since they are not those of the training, or not only those")
         images: list[Images] = list(self._in_memory(used) if self.resolution else map(self._encoded, used))
@@ -112,19 +108,20 @@ class InferredDataModule(EncodedDataModule):
     def _match_classes(self, splits: dict[str, Split]) -> dict[str, Split]:
         """The splits with the weights' class numbers, matched by name; -1: the weights lack the class."""
         learned, here = self.learned or [], next(iter(splits.values())).classes
-        numbers = {name: number for number, name in enumerate(learned)}
-        labels = numpy.array([numbers.get(name, -1) for name in here])
-        unknown = [name for name in here if name not in numbers]
+        unknown = [name for name in here if name not in learned]
         if len(unknown) == len(here) == len(learned):
             return splits  # no name matches, perhaps in another language: classes match by order, and a note says so
         if len(unknown) == len(here):
             place = printable(self.root)
             raise DataError(f"{place} has the classes {listed(here)}, and the weights know {listed(learned)}.")
-        matched = {role: replace(split, labels=labels[split.labels], classes=learned) for role, split in splits.items()}
-        for role, split in matched.items():
-            if left_out := int((split.labels < 0).sum()):
-                note = f"{split.name}: {left_out:,} images are left out: the weights do not know {listed(unknown)}"
-                matched[role] = replace(split, notes=[*split.notes, note])
+        matched = {}
+        for role, split in splits.items():
+            labels, notes = labels_among(split, learned), list(split.notes)
+            if left_out := int((labels < 0).sum()):
+                notes.append(
+                    f"{split.name}: {left_out:,} images are left out: the weights do not know {listed(unknown)}"
+                )
+            matched[role] = replace(split, labels=labels, classes=learned, notes=notes)
         return matched
 
     def _evaluation_splits(self, splits: dict[str, Split]) -> list[Split]:
@@ -161,19 +158,19 @@ class InferredDataModule(EncodedDataModule):
             )
         images: dict[Split, TensorImages] = {}
         for split in distinct:
-            pixels, reasons = load_pixels(split, self.channels, self.exif_rotation)
-            faults = {i: Fault(i, split.blobs.name(i), reason) for i, reason in reasons.items()}
-            if faults:
-                self.report(faults.values())
+            pixels, reasons = decode_all(split.blobs, self.channels, self.exif_rotation, split.name)
             shown = resize_or_pad(torch.from_numpy(pixels), side, self.show)
-            images[split] = TensorImages(shown, torch.from_numpy(split.labels), faults=faults)
+            images[split] = TensorImages(shown, torch.from_numpy(split.labels))
+            if reasons:
+                self.report([Fault(i, split.blobs.name(i), reason) for i, reason in reasons.items()])
+                readable = [i for i in range(len(split)) if i not in reasons]
+                images[split] = images[split].subset(torch.tensor(readable))
         return [images[split] for split in splits]
 
     # ---- notes
 
-    def _summary(self, splits: dict[str, Split]) -> str:
+    def _summary(self, splits: dict[str, Split], measured: Statistics | None) -> str:
         first = next(iter(splits.values()))
-        measured = cached_statistics(first, self.exif_rotation, None, self.channels)
         size, colours = f" of {measured.sizes()}" if measured else "", "grey" if self.channels == 1 else "colour"
         if measured and self.resolution not in (None, measured.side):
             size += f", shown at {self.resolution}x{self.resolution}"
@@ -184,10 +181,10 @@ class InferredDataModule(EncodedDataModule):
             f"{colours}; mean {mean}, deviation {deviation}" + (" (measured once, cached)" if measured else "")
         )
 
-    def _notes(self, splits: dict[str, Split], used: list[Split]) -> list[str]:
+    def _notes(self, splits: dict[str, Split], used: list[Split], measured: Statistics | None) -> list[str]:
         notes = [note for split in splits.values() for note in split.notes]
         train = next(iter(splits.values()))
-        measured, counts = cached_statistics(train, self.exif_rotation, None, self.channels), train.counts()
+        counts = train.counts()
         if measured and measured.unreadable:
             count = len(measured.unreadable)
             notes.append(f"{count} of the sampled images cannot be read: {measured.unreadable[0]}")

@@ -56,6 +56,12 @@ class Split:
         return numpy.bincount(self.labels[self.labels >= 0], minlength=len(self.classes))
 
 
+def labels_among(source: Any, classes: Sequence[str]) -> numpy.ndarray:
+    """(N,) int64, the labels of an index or a split as numbers in `classes`; -1: a class that these lack."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    return numpy.array([numbers.get(name, -1) for name in source.classes], numpy.int64)[source.labels]
+
+
 def held_out(labels: numpy.ndarray, size: int, seed: int) -> numpy.ndarray:
     """The images to hold out for validation, (N,) bool: the same share of each class, but never its last image.
 

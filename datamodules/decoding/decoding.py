@@ -58,8 +58,10 @@ class Encoded(ABC):
 
     Attributes:
         size: height and width, after rotation.
+        kind: Pillow's name of the format.
     """
 
+    kind = "JPEG"
     size: tuple[int, int]
     channels: int
 
@@ -166,6 +168,7 @@ class Picture(Encoded):
                 sideways = has_exif and self.image.getexif().get(ORIENTATION, 1) >= 5
         except Exception as error:
             raise ImageError(_reason(error)) from None
+        self.kind = str(self.image.format)
         self.size = self.image.size if sideways else self.image.size[::-1]
         self._check_size()
 

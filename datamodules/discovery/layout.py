@@ -14,7 +14,7 @@ from lineage.datamodules.discovery.labels import classes_in_names, open_labelled
 from lineage.datamodules.discovery.scanning import class_folders, files_of, folders_of, other_files, printable
 from lineage.datamodules.discovery.user_cache import cache_path
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.split import Split
+from lineage.datamodules.split import Split, labels_among
 
 # Usual names of a split, in upper or lower case.
 NAMES = {
@@ -222,12 +222,6 @@ def described_empty(index: Index) -> str:
         others = [f"{count:,} {ending or 'other'}" for ending, count in other_files(index.folder, name).most_common(2)]
         described.append(f"{printable(name)} ({', '.join(others)})" if others else printable(name))
     return listed(described)
-
-
-def labels_among(index: Index, classes: list[str]) -> numpy.ndarray:
-    """(N,) int64, the labels of an index as numbers in `classes`, which has every class with an image."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    return numpy.array([numbers.get(name, -1) for name in index.classes], numpy.int64)[index.labels]
 
 
 def listed(names: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """Sizes, colours, mean and deviation of a set of encoded images, measured on a sample. No torch.
 
-They are measured once and kept in the user's cache, until an image of the sample changes.
+They are measured once and kept in the user's cache, until an image changes.
 """
 
 import contextlib
@@ -105,7 +105,7 @@ def split_statistics(split: Split, rotate: bool, channels: int | None) -> Statis
     announce(f"measuring the images of {split.name} once", len(split))
     measured = measure(split.blobs, rotate=rotate, channels=channels)
     if split.cache is not None:
-        content = json.dumps({"stamp": _stamp(split), **measured._asdict()}).encode()
+        content = json.dumps({"stamp": _stamp(split, measured.side), **measured._asdict()}).encode()
         store(split.cache / _file(rotate, channels), lambda file: file.write(content))
     return measured
 
@@ -118,17 +118,9 @@ def cached_statistics(split: Split, rotate: bool, *channels: int | None) -> Stat
     for number in channels:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             values = json.loads((split.cache / _file(rotate, number)).read_text())
-            if values.pop("stamp") == _stamp(split):
+            if values.pop("stamp") == _stamp(split, values["side"]):
                 return Statistics(**values)
     return None
-
-
-def drop_cached_statistics(split: Split) -> None:
-    """Remove them from the cache, because an image outside the sample was replaced."""
-    if split.cache is not None:
-        with contextlib.suppress(OSError):
-            for file in split.cache.glob("statistics-*.json"):
-                file.unlink()
 
 
 def nearly_equal(before: Any, now: Any) -> bool:
@@ -142,8 +134,9 @@ def _file(rotate: bool, channels: int | None) -> str:
     return f"statistics-{'rotated' if rotate else 'stored'}-{channels or 'inferred'}.json"
 
 
-def _stamp(split: Split) -> str:
-    return f"{split.digest} {split.stamp(sampled_images(len(split)))}"
+def _stamp(split: Split, side: int | None) -> str:
+    """It changes when an image of the sample is replaced; of any of the images, if `side` is the size of all."""
+    return f"{split.digest} {split.stamp(range(len(split)) if side else sampled_images(len(split)))}"
 
 
 def sampled_images(count: int) -> list[int]:

@@ -15,7 +15,7 @@ from lineage.datamodules.discovery.index import read_regular_file
 from lineage.datamodules.discovery.layout import NAMES, listed
 from lineage.datamodules.discovery.user_cache import cache_folder
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.split import Split
+from lineage.datamodules.split import Split, labels_among
 
 LABEL_TYPES = ("string", "large_string", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
@@ -105,24 +105,21 @@ def _load(name: str, config: str | None) -> Mapping[str, Any]:
 
 def _split_names(name: str, names: Sequence[str], data: Mapping[str, Any]) -> dict[str, str]:
     """The data set's name of each split, by role."""
-    chosen = {}
-    taken = {data[f"{role}_split"] for role in NAMES}
+    given = {role: data[f"{role}_split"] for role in NAMES}
+    chosen = {role: split for role, split in given.items() if split is not None}
     for role, usual_names in NAMES.items():
-        given = data[f"{role}_split"]
-        if given is not None and given not in names:
-            raise DataError(f"datamodule.{role}_split={given}: {name} has the splits {listed(names)}.")
-        candidates = [given] if given else [n for n in names if n.lower() in usual_names and n not in taken]
-        if len(candidates) > 1:
-            raise DataError(
-                f"{name} has the splits {listed(candidates)}. Choose one: datamodule.{role}_split={candidates[0]}"
-            )
-        if candidates:
-            chosen[role] = candidates[0]
-    if "train" in chosen:
-        return chosen
-    if len(names) == 1:
-        return {"train": names[0]}
-    raise DataError(f"{name} has the splits {listed(names)}. Choose the training split: datamodule.train_split=NAME")
+        if given[role] not in (None, *names):
+            raise DataError(f"datamodule.{role}_split={given[role]}: {name} has the splits {listed(names)}.")
+        usual = [split for split in names if split.lower() in usual_names and split not in given.values()]
+        if role not in chosen and len(usual) > 1:
+            raise DataError(f"{name} has the splits {listed(usual)}. Choose one: datamodule.{role}_split={usual[0]}")
+        if role not in chosen and usual:
+            chosen[role] = usual[0]
+    if "train" not in chosen and len(names) > 1:
+        raise DataError(
+            f"{name} has the splits {listed(names)}. Choose the training split: datamodule.train_split=NAME"
+        )
+    return chosen if "train" in chosen else {"train": names[0]}
 
 
 def _split(name: str, split_name: str, table: Any, data: Mapping[str, Any]) -> Split:
@@ -157,17 +154,15 @@ def _column(
     name: str, kind: str, given: str | None, found: Sequence[str], possible: Sequence[str], columns: Mapping[str, Any]
 ) -> str:
     """The given column of `possible` ones, or the only one of those that were `found`; kind: image or label."""
-    if given is not None and given not in possible:
-        choices = listed(possible) or "no column"
-        raise DataError(f"datamodule.{kind}_column={given}: {name} has {kind}s in {choices}.")
-    if given is None and not found:
+    if given in possible or (given is None and len(found) == 1):
+        return given or found[0]
+    if not possible:
         types = ", ".join(f"{column} ({getattr(feature, 'dtype', 'list')})" for column, feature in columns.items())
         raise DataError(f"{name} has no column of {kind}s: it has {types}.")
-    if given is None and len(found) > 1:
-        raise DataError(
-            f"{name} has several columns of {kind}s, {listed(found)}. Choose one: datamodule.{kind}_column={found[0]}"
-        )
-    return given or found[0]
+    wrong = f"datamodule.{kind}_column={given}: " if given else ""
+    raise DataError(
+        f"{wrong}{name} has {kind}s in {listed(possible)}. Choose one: datamodule.{kind}_column={possible[0]}"
+    )
 
 
 def _sorted_classes(values: Any) -> tuple[list[str], numpy.ndarray]:
@@ -184,8 +179,7 @@ def _relabelled(split: Split, classes: list[str]) -> Split:
     """The split with labels that are numbers in the training classes. Raises DataError: it has other classes."""
     if split.classes == classes:
         return split
-    numbers = {label: number for number, label in enumerate(classes)}
-    labels = numpy.array([numbers.get(label, -1) for label in split.classes], numpy.int64)[split.labels]
+    labels = labels_among(split, classes)
     if (labels < 0).any():
         more = [split.classes[i] for i in numpy.unique(split.labels[labels < 0])]
         raise DataError(f"{split.name} has classes that the training images lack: {listed(more)}.")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.images import Fault, Images, TensorImages
+from lineage.datamodules.images import Fault, TensorImages
 from lineage.datamodules.loading.batch_memory import copy_to, copy_together
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
 from lineage.datamodules.loading.worker_pool import Job, PendingBatch, Pool
@@ -88,7 +88,6 @@ class Stream:
         device: where batches go.
         pool: returns the pool, which is made at first use; None: this process makes the batches.
         report: is called with images that cannot be read; raises DataError if they are too many.
-        original: the images that `source` copies; None: it is not a copy.
     """
 
     job: str
@@ -96,7 +95,6 @@ class Stream:
     device: torch.device
     pool: Callable[[], Pool] | None
     report: Callable[[Iterable[Fault]], None]
-    original: Images | None = None
     pending: deque[tuple[Request, PendingBatch]] = field(default_factory=deque)
 
     def __call__(self, requests: Iterator[Request], count: int) -> Iterator[MicroBatch]:
@@ -124,7 +122,7 @@ class Stream:
     def _make(self, request: Request) -> MicroBatch:
         (images, view), keys = self.source, request.sample_keys
         if isinstance(images, TensorImages) and view is None:
-            return self._micro_batch(request, images[keys[:, 1]], images.faults_at(keys[:, 1]))
+            return self._micro_batch(request, images[keys[:, 1]], [])
         shape = self.source.shape(len(keys), int(keys[0, 0]) if len(keys) else 0)
         pin = self.device.type == "cuda"
         out = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last, pin_memory=pin)

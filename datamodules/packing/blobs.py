@@ -11,8 +11,7 @@ from typing import Any
 import numpy
 
 from lineage.datamodules.discovery.scanning import printable
-from lineage.datamodules.errors import DataError
-from lineage.datamodules.packing.remote import Place, is_remote
+from lineage.datamodules.packing.remote import Place
 
 MOST_OPEN = 512  # shards that a process keeps open; the usual limit on open files is 1,024
 
@@ -32,7 +31,6 @@ class ShardBlobs:
     def __init__(self, place: Place, shards: Mapping[str, int], columns: Mapping[str, numpy.ndarray]) -> None:
         self.place, self.shards, self.columns = place, list(shards.items()), columns
         self.open: dict[int, int] = {}  # file descriptors by shard
-        self.fetched_again: set[int] = set()  # shards whose copy was damaged
 
     def __reduce__(self) -> Any:
         return ShardBlobs, (self.place, dict(self.shards), self.columns)
@@ -59,13 +57,11 @@ class ShardBlobs:
         """Raises OSError: the shard is gone, cut short or damaged; DataError: it cannot be fetched."""
         shard, offset, length = (int(self.columns[column][index]) for column in ("shard", "offset", "length"))
         data = os.pread(self._descriptor(shard), length, offset)
-        if len(data) == length and ("crc32" not in self.columns or zlib.crc32(data) == self.columns["crc32"][index]):
-            return data
-        if self._fetch_again(shard):
-            return self.read(index)
         if len(data) < length:
             raise OSError(errno.EIO, "the shard is cut short")
-        raise OSError(errno.EIO, "its checksum differs: the shard is damaged")
+        if "crc32" in self.columns and zlib.crc32(data) != self.columns["crc32"][index]:
+            raise OSError(errno.EIO, "its checksum differs: the shard is damaged")
+        return data
 
     def _descriptor(self, shard: int) -> int:
         if shard not in self.open:
@@ -78,17 +74,3 @@ class ShardBlobs:
                 os.close(self.open.pop(next(iter(self.open))))  # the one opened first
             self.open[shard] = descriptor
         return self.open[shard]
-
-    def _fetch_again(self, shard: int) -> bool:
-        """Whether a damaged copy of a shard was fetched again; once, for the source may be damaged too."""
-        if not is_remote(self.place.root) or shard in self.fetched_again:
-            return False
-        self.fetched_again.add(shard)
-        descriptor = self.open.pop(shard)
-        stale = os.fstat(descriptor).st_ino
-        os.close(descriptor)
-        try:
-            self.place.file(*self.shards[shard], stale)
-        except DataError:
-            return False
-        return True

@@ -14,6 +14,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy
@@ -28,6 +29,10 @@ from lineage.datamodules.split import Split
 VERSION = 1
 DESCRIPTION = "dataset.json"
 SPLITS = ("train", "val", "test")
+FACTS = {  # what dataset.json must have to be read
+    **{"classes": list, "channels": int, "mean": list, "std": list, "mirror": bool, "exif_rotation": bool},
+    **{"images": dict, "files": dict, "crc32": dict},
+}
 COLUMNS = {
     "shard": numpy.int32,
     "offset": numpy.int64,  # bytes before the image in its shard
@@ -48,16 +53,19 @@ def index_name(split: str, column: str) -> str:
 
 
 def open_splits(root: str, cache: str | None) -> dict[str, Split]:
-    """The splits of a packed data set or of tars that others packed, `train` first. Raises DataError."""
+    """The splits of a packing or of tars that others packed, `train` first. Raises DataError."""
     if not is_packing(root):
-        return open_tars(root, cache)
+        return open_tars(root)
     packing = Packing(root, cache)
     return {name: packing.split(name) for name in SPLITS if name in packing.facts["images"]}
 
 
 def is_packing(root: str) -> bool:
-    """Whether it was made by lineage prepare. Raises DataError: the URL cannot be read."""
-    return read_small(root, DESCRIPTION) is not None
+    """Whether it was made by lineage prepare. Raises DataError: the URL cannot be read, or has no dataset.json."""
+    found = read_small(root, DESCRIPTION) is not None
+    if not found and is_remote(root):
+        raise DataError(f"{root} holds no packed data: no dataset.json. Tars of others are read in a folder.")
+    return found
 
 
 def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +77,7 @@ def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
     root, cache, channels = data["root"], data["cache"], data.get("channels")
     if not is_packing(root):
         given = {"channels": channels, "exif_rotation": data.get("exif_rotation") is not False, "resolution": None}
-        found = statistics.infer_missing(open_tars(root, cache), given)
+        found = statistics.infer_missing(open_tars(root), given)
         return {**found, "resolution": None, "mirror": True}
     facts = Packing(root, cache).facts
     if channels not in (None, facts["channels"]) and None in (data.get("mean"), data.get("std")):
@@ -105,18 +113,17 @@ class Packing:
     """
 
     def __init__(self, root: str, cache: str | None = None) -> None:
-        text, file = read_small(root, DESCRIPTION), f"{root.rstrip('/')}/{DESCRIPTION}"
+        text, file = read_small(root, DESCRIPTION) or b"", f"{root.rstrip('/')}/{DESCRIPTION}"
         try:
-            self.facts: dict[str, Any] = json.loads(text or b"")
-            version = self.facts["version"]
+            facts: dict[str, Any] = json.loads(text)
+            whole = facts["version"] == VERSION and all(isinstance(facts[key], kind) for key, kind in FACTS.items())
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise DataError(f"{file} is missing or damaged: pack again, or copy it again.") from None
-        if version != VERSION:
-            raise DataError(f"{root} is a packing of version {version}, and version {VERSION} is read: pack again.")
-        if not _is_whole(self.facts):
-            raise DataError(f"{file} is unfinished or damaged: type the command that packs it again, or copy it again.")
-        self.root, self.place = root, location(root, cache, text or b"")
-        self.digest = hashlib.blake2b(text or b"", digest_size=16).hexdigest()
+            whole = False
+        if not whole:
+            raise DataError(f"{file} is damaged, unfinished or not of version {VERSION}: pack again, or copy it again.")
+        self.facts = facts
+        self.root, self.place = root, location(root, cache, text)
+        self.digest = hashlib.blake2b(text, digest_size=16).hexdigest()
 
     def split(self, name: str) -> Split:
         """Raises DataError: the index is not whole."""
@@ -130,30 +137,13 @@ class Packing:
         shards = dict[str, int]()
         while (name := shard_name(split, len(shards))) in self.facts["files"]:
             shards[name] = self.facts["files"][name]
-        return ShardBlobs(self.place, shards, {column: self._column(split, column, len(shards)) for column in COLUMNS})
+        return ShardBlobs(self.place, shards, {column: self._column(split, column) for column in COLUMNS})
 
-    def _column(self, split: str, column: str, shards: int) -> numpy.ndarray:
+    def _column(self, split: str, column: str) -> numpy.ndarray:
         name = index_name(split, column)
-        path, bound = self.place.folder / name, {"label": len(self.facts["classes"]), "shard": shards}.get(column)
-        for attempt in range(2 if is_remote(self.root) else 1):  # a damaged copy is fetched again
-            try:
-                stale = path.stat().st_ino if attempt else None
-                values = numpy.load(self.place.file(name, self.facts["files"][name], stale), mmap_mode="r")
-            except (OSError, EOFError, ValueError, KeyError):
-                continue
-            whole = values.shape == (self.facts["images"][split],) and values.dtype == COLUMNS[column]
-            crc32 = self.facts.get("crc32", {}).get(name)  # older packings have none
-            within = bound is None or (whole and 0 <= values.min() <= values.max() < bound)
-            if whole and within and crc32 in (None, zlib.crc32(values.tobytes())):
+        path = self.place.folder / name
+        with suppress(OSError, EOFError, ValueError, KeyError):
+            values = numpy.load(self.place.file(name, self.facts["files"][name]), mmap_mode="r")
+            if zlib.crc32(values.tobytes()) == self.facts["crc32"][name]:
                 return numpy.asarray(values)
-        raise DataError(f"{path} is missing or damaged: pack again, or copy it again.")
-
-
-def _is_whole(facts: Mapping[str, Any]) -> bool:
-    """Whether dataset.json has all that is read of it."""
-    kinds = {"classes": list, "channels": int, "mean": list, "std": list, "mirror": bool, "exif_rotation": bool}
-    if not all(isinstance(facts.get(key), kind) for key, kind in {**kinds, "images": dict, "files": dict}.items()):
-        return False
-    numbers = [*facts["images"].values(), *facts["files"].values()]
-    known = {"train", "test"} <= facts["images"].keys() <= set(SPLITS) and isinstance(facts.get("crc32", {}), dict)
-    return known and all(type(n) is int and n > 0 for n in numbers) and all(type(n) is str for n in facts["classes"])
+        raise DataError(f"{path} is missing or damaged: delete it and copy it again, or pack again.")

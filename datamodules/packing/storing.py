@@ -14,9 +14,10 @@ from PIL import Image
 from lineage.datamodules.decoding.decoding import ImageError, open_image
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.images import Fault
-from lineage.datamodules.packing.inspection import inspect_header
 from lineage.files import reason
 from lineage.pillow import to_picture
+
+ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}  # by Pillow's name of the format, where the two differ
 
 
 class Settings(NamedTuple):
@@ -62,11 +63,9 @@ def encode(data: bytes, channels: int, turn: bool, settings: Settings) -> tuple[
     """The bytes that are packed of a file, their ending, and height and width. Raises ImageError."""
     opened = open_image(data, channels, turn)
     pixels = opened.whole()  # all of it, so that a fault is found now
-    ending, unusual = inspect_header(data)
+    ending = ENDINGS.get(opened.kind, opened.kind.lower())
     shrink = settings.max_size / min(opened.size) if settings.max_size else 1.0
-    upright = not (turn and "EXIF-rotated" in unusual)
-    stays = settings.quality is None or (ending == "jpg" and "CMYK" not in unusual)
-    if settings.max_size is None or (shrink >= 1 and upright and stays):
+    if settings.max_size is None or (shrink >= 1 and (settings.quality is None or ending == "jpg")):
         return data, ending, opened.size
     picture = to_picture(numpy.ascontiguousarray(pixels))
     if shrink < 1:

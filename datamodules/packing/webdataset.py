@@ -26,7 +26,7 @@ from lineage.datamodules.discovery.user_cache import cache_path, locked, read_ar
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.parallel import announce, parallel_map
 from lineage.datamodules.packing.blobs import ShardBlobs
-from lineage.datamodules.packing.remote import Place, is_remote, list_tars, location, read_small
+from lineage.datamodules.packing.remote import Place, read_small
 from lineage.datamodules.split import Split
 from lineage.files import reason
 
@@ -49,31 +49,27 @@ class Member(NamedTuple):
     size: int
 
 
-def open_tars(root: str, cache: str | None) -> dict[str, Split]:
-    """The splits, `train` first.
-
-    Args:
-        root: their folder or URL.
-        cache: the folder for what is fetched from a URL; None: in the user's cache.
+def open_tars(root: str) -> dict[str, Split]:
+    """The splits of the tars in a folder and its subfolders, `train` first.
 
     Raises:
         DataError: there are none; one is damaged; an image has no label, or one that is no class.
     """
-    tars = list_tars(root)
+    folder = Path(os.path.abspath(root))
+    tars = sorted(path for path in [*folder.glob("[!.]*.tar"), *folder.glob("[!.]*/[!.]*.tar")] if path.is_file())
     if not tars:
         raise DataError(
             f"{root} holds no packed data: no dataset.json, and no .tar. A folder of images is packed by\n"
-            f"lineage prepare datamodule=imagefolder datamodule.root=FOLDER out={'DIR' if is_remote(root) else root}"
+            f"lineage prepare datamodule=imagefolder datamodule.root=FOLDER out={root}"
         )
-    version = json.dumps(tars)
+    shards = {str(path.relative_to(folder)): path.stat().st_size for path in tars}
+    version = json.dumps([shards, [path.stat().st_mtime_ns for path in tars]])
     stamp = hashlib.blake2b(version.encode(), digest_size=16).hexdigest()
-    roles, place = _roles(root, list(tars)), location(root, cache, version.encode())
-    shards = {name: size for name, (size, _) in tars.items()}
-    kept = cache_path(Path(root if is_remote(root) else os.path.abspath(root)))
+    roles, place, kept = _roles(root, list(shards)), Place(root, folder), cache_path(folder)
     with locked(kept):
         indexed, columns = read_arrays(kept / "tars.npz")
         if indexed != version:
-            columns = _index(root, place, shards)
+            columns = _index(place, shards)
             store_arrays(kept / "tars.npz", version, columns)
     classes = _class_names(root)
     splits: dict[str, Split] = {}
@@ -119,8 +115,8 @@ def _class_names(root: str) -> list[str]:
 # ---- the index
 
 
-def _index(root: str, place: Place, shards: Mapping[str, int]) -> dict[str, numpy.ndarray]:
-    announce(f"indexing {len(shards):,} tars of {root} once", sum(shards.values()) // USUAL_IMAGE)
+def _index(place: Place, shards: Mapping[str, int]) -> dict[str, numpy.ndarray]:
+    announce(f"indexing {len(shards):,} tars of {place.root} once", sum(shards.values()) // USUAL_IMAGE)
     tables, names = zip(*parallel_map(partial(_index_tar, place), list(shards.items())), strict=True)
     shard = numpy.repeat(numpy.arange(len(tables)), list(map(len, tables)))
     columns = shard, *numpy.concatenate(tables).T, numpy.array(list(chain.from_iterable(names)), numpy.bytes_)
@@ -150,16 +146,15 @@ def _samples(path: Path, file: BinaryIO) -> list[dict[str, Member]]:
             last = f"{path}: {printable(member.name)}"
             if member.size < 0 or (member.isreg() and member.offset_data + member.size > size):
                 raise DataError(f"{last} would have {member.size:,} bytes, more than are there: the tar is cut short.")
-            found = KEY.fullmatch(member.name)
-            ending = found[2].lower() if found else ""
-            kind = "image" if os.fsencode(f".{ending}") in ENDINGS else ending
-            if found is None or kind not in ("image", "cls", "json") or member.isdir():
+            key, ending = found.groups() if (found := KEY.fullmatch(member.name)) else ("", "")
+            kind = "image" if os.fsencode(f".{ending.lower()}") in ENDINGS else ending.lower()
+            if kind not in ("image", "cls", "json") or member.isdir():
                 continue
             if not member.isreg() or member.issparse() or member.size > LARGEST_IMAGE:
                 raise DataError(f"{last} is a link, a sparse file, or too large to be read.")
-            if kind in samples.setdefault(found[1], {}):
+            if kind in samples.setdefault(key, {}):
                 raise DataError(f"{last} is the second {kind} of its key.")
-            samples[found[1]][kind] = Member(member.name, member.offset_data, member.size)
+            samples[key][kind] = Member(member.name, member.offset_data, member.size)
         file.seek(tar.offset)
         end = file.read(tarfile.BLOCKSIZE)
     if not end or end.strip(b"\0") or size - file.tell() > LARGEST_PADDING:

@@ -41,20 +41,6 @@ class Report(NamedTuple):
     skipped: dict[str, str]
 
 
-class Record(NamedTuple):
-    """What a shard holds.
-
-    rows: (N, 7) int64, the values of COLUMNS. before: bytes of the files that it was made of. skipped: images left out,
-    with the reason. source: a digest of these files and the settings. checksum: of the shard.
-    """
-
-    rows: numpy.ndarray
-    before: int
-    skipped: dict[str, str]
-    source: str
-    checksum: str
-
-
 def pack(data: ImageDataModule, out: Path, settings: Settings, advance: Advance) -> Report | None:
     """Pack a loaded data set into the folder `out`; None if it is packed already.
 
@@ -145,11 +131,11 @@ class _Packer:
     def _is_finished(self, shard: int) -> bool:
         try:
             record = self.record(shard)
-            if record.source != self.sources[shard] or record.checksum != _checksum(self._path(shard)):
+            if (record["source"], record["checksum"]) != (self.sources[shard], _checksum(self._path(shard))):
                 return False
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, KeyError):
             return False
-        for name, reason in record.skipped.items():
+        for name, reason in record["skipped"].items():
             self.report([Fault(0, name, reason)])
         return True
 
@@ -165,11 +151,13 @@ class _Packer:
                 offset, length, crc32 = _add(tar, number, result), len(result.data), zlib.crc32(result.data)
                 rows.append((shard, offset, length, result.label, crc32, *result.size))
                 before += result.before
-        _write_json(path.with_suffix(".json"), [rows, before, skipped, self.sources[shard], _checksum(path)])
+        record = {"rows": rows, "before": before, "skipped": skipped, "source": self.sources[shard]}
+        _write_json(path.with_suffix(".json"), {**record, "checksum": _checksum(path)})
 
-    def record(self, shard: int) -> Record:
-        record = Record(*json.loads(self._path(shard).with_suffix(".json").read_bytes()))
-        return record._replace(rows=numpy.array(record.rows, numpy.int64).reshape(-1, len(COLUMNS)))
+    def record(self, shard: int) -> dict[str, Any]:
+        """What a shard holds: `rows` of the values of COLUMNS; the bytes `before` of the files that it was made of;
+        images `skipped`, with the reason; digests of these files and the settings, and of the shard itself."""
+        return json.loads(self._path(shard).with_suffix(".json").read_bytes())
 
     def _path(self, shard: int) -> Path:
         return self.out / shard_name(self.split, shard)
@@ -194,7 +182,7 @@ def _finish(classes: list[str], out: Path, made: dict[str, Any], packers: list[_
     names, crc32, images, before, skipped = [], {}, {}, 0, dict[str, str]()
     for packer in packers:
         split, records = packer.split, [packer.record(shard) for shard in range(len(packer.parts))]
-        rows = numpy.concatenate([record.rows for record in records])
+        rows = numpy.array([row for record in records for row in record["rows"]], numpy.int64)
         if not len(rows):
             raise DataError(f"None of the {split} images can be read.")
         names += [shard_name(split, shard) for shard in range(len(records))]
@@ -205,8 +193,8 @@ def _finish(classes: list[str], out: Path, made: dict[str, Any], packers: list[_
                 numpy.save(file, values)
             names.append(name)
             crc32[name] = zlib.crc32(values.tobytes())
-        images[split], before = len(rows), before + sum(record.before for record in records)
-        skipped |= {name: reason for record in records for name, reason in record.skipped.items()}
+        images[split], before = len(rows), before + sum(record["before"] for record in records)
+        skipped |= {name: reason for record in records for name, reason in record["skipped"].items()}
     if skipped:
         with replacing(out / "skipped.txt") as file:
             file.writelines(f"{name}\t{why}\n".encode(errors="backslashreplace") for name, why in skipped.items())

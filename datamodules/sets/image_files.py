@@ -74,7 +74,7 @@ class ImageFiles:
         """Batches of uint8 images, without those that cannot be read, of which `report` is told."""
         pool: Callable[[], Pool] | None = None
         if self.view is None:
-            job = Job(self._small_images().to(device), None)
+            job = Job(self._small_images(report).to(device), None)
         else:
             job = Job(EncodedImages(self.index, self.labels, self.channels, rotate=self.rotate), self.view)
             workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
@@ -82,15 +82,16 @@ class ImageFiles:
                 pool = cache(partial(Pool, {"test": job}, workers, job.max_bytes(batch_size, 1), 2, device))
         return EvaluationLoader(Stream("test", job, device, pool, report), batch_size, 1, 0)
 
-    def _small_images(self) -> TensorImages:
-        """All images at `resolution`, in memory."""
-        images = torch.zeros(len(self.labels), self.channels, self.resolution, self.resolution, dtype=torch.uint8)
-        faults = {}
-        for number in range(len(images)):
+    def _small_images(self, report: Callable[[Iterable[Fault]], None]) -> TensorImages:
+        """All images that can be read, at `resolution`, in memory."""
+        numbers, found = [], [torch.empty(0, self.channels, self.resolution, self.resolution, dtype=torch.uint8)]
+        for number in range(len(self.labels)):
             try:
                 pixels = torch.tensor(open_image(self.index.read(number), self.channels, self.rotate).whole())
+                found.append(resize_or_pad(pixels.permute(2, 0, 1)[None], self.resolution, self.show))
+                numbers.append(number)
             except (OSError, ImageError) as error:
-                faults[number] = Fault(number, self.index.name(number), reason(error))
-            else:
-                images[number] = resize_or_pad(pixels.permute(2, 0, 1)[None], self.resolution, self.show)[0]
-        return TensorImages(images, self.labels, faults=faults)
+                report([Fault(number, self.index.name(number), reason(error))])
+        paths = [self.index.path(number) for number in numbers]
+        self.index, self.labels = index_files(Path.cwd(), paths, [""], [""] * len(paths)), self.labels[numbers]
+        return TensorImages(torch.cat(found), self.labels)

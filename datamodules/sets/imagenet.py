@@ -11,18 +11,13 @@ import torch
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.discovery.ground_truth import described, ground_truth_classes, known_classes
 from lineage.datamodules.discovery.index import Index, index_files, open_index
-from lineage.datamodules.discovery.layout import (
-    described_empty,
-    empty_classes,
-    labels_among,
-    listed,
-    named_split_folders,
-)
+from lineage.datamodules.discovery.layout import described_empty, empty_classes, listed, named_split_folders
 from lineage.datamodules.discovery.scanning import files_of, folders_of, printable
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Images, View
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder
+from lineage.datamodules.split import labels_among
 
 PLACES = ("", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")  # below root: the official archives', and Kaggle's
 

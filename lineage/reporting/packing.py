@@ -28,7 +28,6 @@ def check(data: ImageDataModule, console: Console) -> int:
     rows = {
         "images": _counts(found.images),
         "unreadable": f"{len(found.faults):,}",
-        "unusual": _counts(dict(sorted(found.unusual.items()))) or "none",
         "time": _speed(sum(found.images.values()), time.monotonic() - start),
     }
     show_plan(console, rows, [*data.notes, *found.notes])

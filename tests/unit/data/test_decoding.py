@@ -17,7 +17,6 @@ from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.decoding.resampling import resize_box
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
-from lineage.datamodules.packing.inspection import inspect_header
 from lineage.recipes.augment.host import EvalCrop, TrainCrop
 
 
@@ -93,9 +92,8 @@ def test_formats():
 def test_other_formats_are_not_even_opened(kind):
     """Pillow starts Ghostscript for the program that an EPS is, whatever the file is called."""
     data = encoded(photographs()[0].resize((32, 20)), kind)
-    for read in (lambda: open_image(data, 3), lambda: inspect_header(data)):
-        with pytest.raises(ImageError, match="not read|cannot be read"):
-            read()
+    with pytest.raises(ImageError, match="not read"):
+        open_image(data, 3)
 
 
 def test_sixteen_bits_become_eight():

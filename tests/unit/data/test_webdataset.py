@@ -5,7 +5,6 @@ import json
 import os
 import tarfile
 
-import fsspec
 import numpy
 import pytest
 from doors import finished, results
@@ -110,19 +109,6 @@ def test_without_splits_a_tenth_is_held_out(tmp_path):
     assert found["num_classes"] == 3 and found["channels"] == 3 and found["val_size"] == 4
     data = opened("packed", tmp_path)
     assert (len(data.train), len(data.val), data.test is data.val) == (36, 4, True) and data.exif_rotation
-
-
-def test_a_url_is_read_like_a_folder(tmp_path):
-    by_webdataset(tmp_path / "tars")
-    here = opened("packed", tmp_path / "tars")
-    fsspec.filesystem("memory").put(str(tmp_path / "tars"), "/pets", recursive=True)
-    data = opened("packed", "memory://pets", f"datamodule.cache={tmp_path / 'kept'}")
-    assert [data.train.blobs.read(i) for i in range(20)] == [here.train.blobs.read(i) for i in range(20)]
-    assert len(list((tmp_path / "kept").rglob("*.tar"))) == 5
-    here.load_state_dict(data.state_dict())
-    by_webdataset(tmp_path / "more")
-    with pytest.raises(DataError, match="other training images"):
-        opened("packed", tmp_path / "more").load_state_dict(data.state_dict())
 
 
 JPG = picture(0)
