@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 ONE = 2.0**15  # weights are integer multiples of 1 / ONE
@@ -52,14 +53,17 @@ def shift_rows(
     height, width, channels = pixels.shape
     shift = shift.clip(-width - 1, width + 1)
     whole = numpy.floor(shift)
-    weights, neighbours = _weights(shift - whole, resample), _neighbours(pixels, whole.astype(numpy.int64))
+    weights, neighbours = _weights(shift - whole, resample), _neighbours(pixels, whole[:, 0].astype(int))
     first, *others = zip(weights, neighbours if len(weights) == 4 else neighbours[1:3], strict=True)
     result = torch.mul(*first)
     for weight, neighbour in others:
         result.addcmul_(weight, neighbour)
     shifted = numpy.empty((height, width * channels), numpy.uint8)
     numpy.copyto(shifted, result.clamp_(0, 255).numpy(), casting="unsafe")  # truncates
-    _fill_outside(shifted, shift, fill)
+    x = numpy.arange(width, dtype=numpy.int16)
+    first, end = (numpy.ceil(edge - 0.5 - shift).astype(numpy.int16) for edge in (0, width))  # that were inside
+    outside = ((x < first) | (x >= end)).repeat(channels, axis=1)
+    numpy.copyto(shifted, numpy.array(fill * width, numpy.uint8), where=outside)
     return shifted.reshape(pixels.shape)
 
 
@@ -78,34 +82,17 @@ def _weights(part: numpy.ndarray, resample: Image.Resampling) -> torch.Tensor:
 def _neighbours(pixels: numpy.ndarray, whole: numpy.ndarray) -> list[torch.Tensor]:
     """The old pixels at x + whole[y] - 1, + 0, + 1 and + 2: four views (H, W * C) float32 of one array.
 
-    Each edge pixel is repeated twice beyond the edge. Farther pixels are undefined, and _fill_outside overwrites them.
+    Each edge pixel is repeated twice beyond the edge. Farther pixels, which are outside, are undefined.
     """
     height, width, channels = pixels.shape
     left, right = max(2, 1 - int(whole.min())), max(2, int(whole.max()) + 2)
-    row = left + width + right
-    wide = numpy.empty((height, row, channels), numpy.uint8)
+    wide = numpy.empty((height, left + width + right, channels), numpy.uint8)
     wide[:, left : left + width] = pixels
     wide[:, left - 2 : left] = pixels[:, :1]
     wide[:, left + width : left + width + 2] = pixels[:, -1:]
-    starts = (numpy.arange(left - 1, height * row, row) + whole[:, 0]) * channels
-    length = (width + 3) * channels
-    windows = numpy.ndarray((wide.size - length + 1, length), numpy.uint8, wide, strides=(1, 1))
-    values = torch.from_numpy(windows[starts]).float()
+    windows = sliding_window_view(wide.reshape(height, -1), (width + 3) * channels, axis=1)
+    values = torch.from_numpy(windows[numpy.arange(height), (left - 1 + whole) * channels]).float()
     return [values[:, i * channels : (i + width) * channels] for i in range(4)]
-
-
-def _fill_outside(shifted: numpy.ndarray, shift: numpy.ndarray, fill: tuple[int, ...]) -> None:
-    channels = len(fill)
-    width = shifted.shape[1] // channels
-    first = numpy.ceil(-0.5 - shift).astype(numpy.int16).clip(0, width)  # of the pixels of each row that were inside
-    end = numpy.ceil(width - 0.5 - shift).astype(numpy.int16).clip(0, width)
-    left, right = int(first.max()) * channels, int(end.min()) * channels
-    colours = numpy.array(fill * width, numpy.uint8)
-    x = numpy.arange(width * channels, dtype=numpy.int16)
-    if left > 0:
-        numpy.copyto(shifted[:, :left], colours[:left], where=x[:left] < first * channels)
-    if right < len(x):
-        numpy.copyto(shifted[:, right:], colours[right:], where=x[right:] >= end * channels)
 
 
 # By the names of the timm functions that they replace.

@@ -61,10 +61,7 @@ def scale_jitter(draws: Tensor, height: Tensor, width: Tensor, scale: Sequence[f
 def random_erasing(draws: Tensor, height: int, width: int, scale: Sequence[float], ratio: Sequence[float]) -> Tensor:
     """Zhong et al. 2017 (arXiv 1708.04896) as in torchvision and timm: the first box that fits, else an empty one.
 
-    Args:
-        draws: (B, 40) in [0, 1), ten each for area, ratio, top and left.
-        scale: range of the box's area as a share of the image's.
-        ratio: range of its height / width, uniform in the logarithm.
+    The arguments are those of random_resized_crop, but `ratio` is of height / width.
     """
     area, shape, y, x = double(draws).view(-1, 4, TRIES).unbind(1)
     h, w = _sides(height * width, area, shape, scale, ratio)

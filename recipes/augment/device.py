@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lineage.recipes.augment.erasing import erase, erasing_draws
-from lineage.recipes.augment.geometry import crop_and_flip, crop_and_flip_draws, fill_colour, flip_mask, output_size
+from lineage.recipes.augment.geometry import crop_and_flip, crop_and_flip_draws, fill_colour
 from lineage.recipes.augment.randomness import ImageDraws, normal, normal_quantiles
 from lineage.recipes.recipe import Recipe
 
@@ -62,20 +62,15 @@ class DeviceAugmentation(nn.Module):
         self.register_buffer("quantiles", normal_quantiles() if needs_normal else torch.zeros(0), persistent=False)
 
     def forward(self, images: Tensor, sample_keys: Tensor, epoch: int = 0) -> Tensor:
-        """
-        Args:
-            epoch: of all the images, for progressive_res. Reading it from sample_keys would make the host wait.
-        """
+        """`epoch` is that of the sample keys: reading it from them would make the host wait."""
         draws = self.draw(sample_keys)
         if self.crop_here:
-            flip = flip_mask(self.recipe, draws, sample_keys[:, 0])
-            size = output_size(self.recipe, (images.shape[2], images.shape[3]), epoch)
-            images = crop_and_flip(self.recipe, draws, images, self.fill, flip, size)
+            images = crop_and_flip(self.recipe, draws, images, sample_keys, self.fill, epoch)
         pixels = images / self.normalise.white
         if self.lighting:
             alpha = normal(self.quantiles, draws["lighting"]) * self.lighting
             first, second, third = (alpha[:, i : i + 1] * self.components[:, i] for i in range(3))  # (B, 3) each
-            colour = first + second + third  # a matrix product would add them in another order on each device
-            pixels += colour[:, :, None, None]
+            # A matrix product would add them in another order on each device.
+            pixels += (first + second + third)[:, :, None, None]
         pixels.sub_(self.normalise.mean).div_(self.normalise.std)
         return erase(self.recipe, draws, pixels, self.quantiles)

@@ -22,19 +22,7 @@ def fill_colour(mean: Sequence[float]) -> Tensor:
 def crop_and_flip_draws(recipe: Recipe, seed: int, **more: int) -> ImageDraws:
     """The random numbers of crop and flip for each image, and `more`: counts by name."""
     counts = {"crop": CROP_DRAWS[recipe.crop], "flip": int(recipe.hflip > 0), **more}
-    once = ["flip"] if recipe.hflip_alternating else []
-    return ImageDraws(seed, counts, once)
-
-
-def flip_mask(recipe: Recipe, draws: dict[str, Tensor], epoch: Tensor) -> Tensor | None:
-    """Which images to flip, (B,) bool; None if the recipe flips none.
-
-    Alternating (Jordan 2024, arXiv 2404.00498, section 3.3): at random in the first epoch, then every other epoch.
-    """
-    if not recipe.hflip:
-        return None
-    drawn = draws["flip"][:, 0] < recipe.hflip
-    return drawn ^ (epoch % 2 == 1) if recipe.hflip_alternating else drawn
+    return ImageDraws(seed, counts, once=["flip"] if recipe.hflip_alternating else [])
 
 
 def is_box_crop(recipe: Recipe) -> bool:
@@ -50,25 +38,32 @@ def crop_boxes(recipe: Recipe, draws: Tensor, height: Tensor, width: Tensor) -> 
 
 
 def crop_and_flip(
-    recipe: Recipe, draws: dict[str, Tensor], images: Tensor, fill: Tensor, flip: Tensor | None, size: tuple[int, int]
+    recipe: Recipe, draws: dict[str, Tensor], images: Tensor, sample_keys: Tensor, fill: Tensor, epoch: int
 ) -> Tensor:
-    """The recipe's crop and flip of images of one size: (B, C, H, W) uint8 -> (B, C, *size) uint8.
+    """The recipe's crop and flip of images of one size: (B, C, H, W) uint8 -> the same, of output_size.
+
+    A flip is drawn in each epoch or, alternating (Jordan 2024, arXiv 2404.00498, section 3.3), in the first one alone,
+    and in every other epoch the other images are flipped.
 
     Args:
         fill: (C,) uint8, the colour of padding mode "mean".
-        flip: (B,) bool, which images to flip.
+        epoch: that of the sample keys: reading it from them would make the host wait.
     """
+    size = output_size(recipe, (images.shape[2], images.shape[3]), epoch)
+    height, width = (images.new_full((len(images),), side, dtype=torch.float32) for side in images.shape[2:])
     if is_box_crop(recipe):
-        box = crop_boxes(recipe, draws["crop"], *sides(images))
+        box = crop_boxes(recipe, draws["crop"], height, width)
         images = resized_crop(images, box, size, recipe.interpolation, beyond=recipe.crop == "scale_jitter")
     elif recipe.crop == "pad":
         shift = (draws["crop"] * (2 * recipe.crop_padding + 1)).long()
         images = padded_shift(images, recipe.crop_padding, recipe.crop_padding_mode, fill, shift)
     if images.shape[2:] != size:
-        height, width = sides(images)
         whole = torch.stack((torch.zeros_like(height), torch.zeros_like(width), height, width), dim=1)
         images = resized_crop(images, whole, size, recipe.interpolation, beyond=False)
-    return images if flip is None else flip_images(images, flip)
+    if not recipe.hflip:
+        return images
+    flip = draws["flip"][:, 0] < recipe.hflip
+    return flip_images(images, flip ^ (sample_keys[:, 0] % 2 == 1) if recipe.hflip_alternating else flip)
 
 
 def flip_images(images: Tensor, flip: Tensor) -> Tensor:
@@ -103,22 +98,10 @@ def padded_shift(images: Tensor, padding: int, mode: str, fill: Tensor, shift: T
     """
     height, width = images.shape[2:]
     if mode == "reflect":
-        padded = _reflect(_reflect(images, padding, 2), padding, 3)
+        padded = F.pad(images.half(), (padding,) * 4, mode="reflect").to(torch.uint8)  # which half holds exactly
     elif mode == "mean":
         padded = F.pad(images - fill.view(-1, 1, 1), (padding,) * 4) + fill.view(-1, 1, 1)  # uint8 wraps around at 256
     else:
         padded = F.pad(images, (padding,) * 4)
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2p + 1, 2p + 1, H, W), a view
     return windows[torch.arange(len(images), device=images.device), :, shift[:, 0], shift[:, 1]]
-
-
-def sides(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Height and width of each image, (B,) float32."""
-    height, width = (images.new_full((len(images),), side, dtype=torch.float32) for side in images.shape[2:])
-    return height, width
-
-
-def _reflect(images: Tensor, padding: int, dim: int) -> Tensor:
-    length = images.shape[dim]
-    before, after = images.narrow(dim, 1, padding), images.narrow(dim, length - 1 - padding, padding)
-    return torch.cat((before.flip(dim), images, after.flip(dim)), dim=dim)

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 
 import numpy
 import torch
-from PIL import Image
 from torch import Tensor
 
-from lineage.pillow import FILTERS, CropResize, to_picture, to_pixels
+from lineage.pillow import CropResize, to_picture, to_pixels
 from lineage.recipes.augment import boxes, geometry
 from lineage.recipes.augment.device import DeviceAugmentation
 from lineage.recipes.augment.policies import PerImage, apply_operation, per_image_operation
@@ -28,9 +27,7 @@ Size = tuple[int, int]  # height, width
 class HostAugmentation:
     """Crop, flip and per-image operation of images of one size: (B, C, H, W) uint8 and sample keys -> the same.
 
-    Args:
-        seed: of the run.
-        mean: of each channel of pixels in [0, 1], the colour that fills empty pixels.
+    Empty pixels get the mean colour; `mean` is that of each channel of pixels in [0, 1].
     """
 
     def __init__(self, recipe: Recipe, *, seed: int, mean: Sequence[float], operation: PerImage) -> None:
@@ -43,45 +40,17 @@ class HostAugmentation:
         return geometry.output_size(self.recipe, native, epoch)
 
     def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
-        size = self.output_size((images.shape[2], images.shape[3]), int(sample_keys[0, 0]))
-        draws = self.draw(sample_keys)
-        flip = geometry.flip_mask(self.recipe, draws, sample_keys[:, 0])
-        flips = [False] * len(images) if flip is None else flip.tolist()
-        rows = zip(self._crop(images, draws, size), flips, sample_keys.tolist(), strict=True)
-        return torch.from_numpy(numpy.stack([self._augment(*row) for row in rows])).permute(0, 3, 1, 2)
-
-    def _crop(self, images: Tensor, draws: dict[str, Tensor], size: Size) -> list[Image.Image]:
-        if self.recipe.crop != "rrc":
-            images = geometry.crop_and_flip(self.recipe, draws, images, self.fill, None, size)
-        pictures = [to_picture(image.permute(1, 2, 0).numpy()) for image in images]
-        if self.recipe.crop != "rrc":
-            return pictures
-        boxes = geometry.crop_boxes(self.recipe, draws["crop"], *geometry.sides(images)).tolist()
-        return [_cut(*row, size, self.recipe.interpolation) for row in zip(pictures, boxes, strict=True)]
-
-    def _augment(self, picture: Image.Image, flip: bool, sample_key: list[int]) -> numpy.ndarray:
-        if flip:  # cheaper for single pictures than for a batch, half of which stays as it is
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return to_pixels(apply_operation(picture, self.operation, self.seed, sample_key))  # (H, W, C)
-
-
-def _cut(picture: Image.Image, box: Sequence[float], size: Size, interpolation: str) -> Image.Image:
-    """A box of whole pixels at a size: the pixels of resizing.resized_crop, which takes four times as long on a CPU."""
-    top, left, height, width = map(int, box)
-    grows = height < size[0] or width < size[1]
-    kernel = FILTERS["bilinear" if interpolation == "area" and grows else interpolation]
-    rows = picture.crop((left, top, left + width, top + height)).resize((size[1], height), kernel)
-    return rows.resize(size[::-1], kernel)
+        draws, epoch = self.draw(sample_keys), int(sample_keys[0, 0])
+        images = geometry.crop_and_flip(self.recipe, draws, images, sample_keys, self.fill, epoch)
+        rows = zip(images.permute(0, 2, 3, 1).numpy(), sample_keys.tolist(), strict=True)  # (H, W, C) each
+        done = [apply_operation(to_picture(image), self.operation, self.seed, sample_key) for image, sample_key in rows]
+        return torch.from_numpy(numpy.stack([to_pixels(picture) for picture in done])).permute(0, 3, 1, 2)
 
 
 class TrainCrop:
     """The recipe's crop of photographs. rrc and scale_jitter choose a box; for any other crop the central square of the
-    short side is resized to train_res (or progressive_res), and the crop follows as for images of one size.
-
-    Args:
-        seed: of the run.
-        after: what follows on the host.
-    """
+    short side is resized to train_res (or progressive_res), and the crop follows as for images of one size, on the host
+    in `after`."""
 
     def __init__(self, recipe: Recipe, *, seed: int, after: HostAugmentation | None = None) -> None:
         self.recipe, self.after = recipe, after
@@ -107,10 +76,7 @@ class EvalCrop:
     """The crop of an evaluation: short side to test_res / test_crop_ratio, then the central square of test_res.
 
     The short side is rounded down, as in timm: 224 / 0.95 is 235. For views that are crops themselves, the square is as
-    large as the short side.
-
-    Args:
-        exact: whether the pixels must be exactly Pillow's.
+    large as the short side. With `exact` the pixels are exactly Pillow's.
     """
 
     def __init__(self, recipe: Recipe, exact: bool = True) -> None:
@@ -140,19 +106,16 @@ def build_augmentation(
 
     Args:
         one_size: whether all images have one size; otherwise they are photographs.
-        seed: of the run.
         mean, std: of each channel of pixels in [0, 1].
 
     Raises:
         RecipeError: timm does not understand the recipe's policy.
     """
     operation = per_image_operation(recipe, mean)
-    batch_recipe = recipe
+    of_batch = recipe
     if not one_size:  # TrainCrop has cropped them
         crop = "none" if geometry.is_box_crop(recipe) else recipe.crop
-        batch_recipe = dataclasses.replace(recipe, crop=crop, progressive_res=[])
-    batches = None
-    if operation is not None:
-        batches = HostAugmentation(batch_recipe, seed=seed, mean=mean, operation=operation)
+        of_batch = dataclasses.replace(recipe, crop=crop, progressive_res=[])
+    batches = operation and HostAugmentation(of_batch, seed=seed, mean=mean, operation=operation)
     host = batches if one_size else TrainCrop(recipe, seed=seed, after=batches)
-    return host, DeviceAugmentation(batch_recipe, seed=seed, mean=mean, std=std, crop_here=operation is None)
+    return host, DeviceAugmentation(of_batch, seed=seed, mean=mean, std=std, crop_here=operation is None)

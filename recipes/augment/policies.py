@@ -30,7 +30,11 @@ def per_image_operation(recipe: Recipe, mean: Sequence[float]) -> PerImage | Non
         operations.append(TrivialAugmentWide(interpolation=InterpolationMode(rotation_filter(recipe))))
     if recipe.color_jitter:
         operations.append(ColorJitter(recipe.color_jitter))
-    return functools.partial(_apply_all, operations) if operations else None
+    if not operations:
+        return None
+    from torchvision.transforms import Compose
+
+    return Compose(operations)
 
 
 def apply_operation(image: Image.Image, operation: PerImage, seed: int, sample_key: Sequence[int]) -> Image.Image:
@@ -97,9 +101,3 @@ class ColorJitter:
         for operation in operations:
             image = operation(image).enhance(random.uniform(max(0, 1 - self.strength), 1 + self.strength))
         return image
-
-
-def _apply_all(operations: Sequence[PerImage], image: Image.Image) -> Image.Image:
-    for operation in operations:
-        image = operation(image)
-    return image
