@@ -4,9 +4,10 @@ A block learns the difference from its input: y = relu(x + f(x)). ImageNet top-1
 crops): ResNet-50 22.85, 101 21.75, 152 21.43; CIFAR-10 errors in Table 6: ResNet-20 8.75, 56 6.97, 110 6.43.
 
 The same class, by its arguments, is the CIFAR ResNet of section 4.2, ResNeXt (arXiv 1611.05431: archs/resnext.py), the
-wide bottleneck of arXiv 1605.07146 (`base_width=128`), SE-ResNet (arXiv 1709.01507: `se`), and the plain networks that
-the paper compares, whose blocks learn f(x) alone (`shortcut=none`): ImageNet top-1 errors in Table 2, plain-18 27.94
-and plain-34 28.54.
+wide networks for ImageNet of arXiv 1605.07146 (`base_width=128`: WRN-50-2-bottleneck, and WRN-34-2 of basic blocks, which
+its authors' pretrained/wide-resnet.lua defines), SE-ResNet (arXiv 1709.01507: `se`), and the plain networks that the
+paper compares, whose blocks learn f(x) alone (`shortcut=none`): ImageNet top-1 errors in Table 2, plain-18 27.94 and
+plain-34 28.54.
 """
 
 from collections.abc import Sequence
@@ -116,44 +117,32 @@ class ResNet(Network):
         depths, widths: blocks and width of each stage.
         alpha, beta, gamma, phi: compound scaling of depth, width and resolution (arXiv 1905.11946).
         shortcut: "A" (zero padding) or "B" (projection) where shapes change; "none": a plain network.
-        groups, base_width: cardinality and width per group at 64 channels (ResNeXt); 1 and 64 in ResNet. They and
-            stride_in_1x1 need bottlenecks.
+        groups: cardinality (ResNeXt); 1 in ResNet. Bottlenecks only.
+        base_width: 64 in ResNet. Of bottlenecks, the width per group of the 3x3 at 64 channels (ResNeXt, WRN-50-2); the
+            output stays as it is. Of basic blocks, that of the whole block: 128 doubles all but the stem (WRN-34-2).
         stride_in_1x1: stride 2 in the first 1x1 as in the paper; false is "v1.5" (torchvision, timm), in the 3x3.
+            Bottlenecks only.
         se: Squeeze-and-Excitation at the end of each residual branch.
         zero_init_last: start each residual branch at zero (Goyal et al. 2017, arXiv 1706.02677).
         ceil_pool: pool the stem without padding and round up, as Caffe (SENet's released weights); else pad by 1.
     """
 
     def __init__(
-        self,
-        block: Block,
-        depths: Sequence[Count],
-        widths: Sequence[Count] = (64, 128, 256, 512),
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        shortcut: ShortcutOrNone = "B",
-        groups: Count = 1,
-        base_width: Count = 64,
-        stride_in_1x1: bool = False,
+        self, block: Block, depths: Sequence[Count], widths: Sequence[Count] = (64, 128, 256, 512),
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
+        shortcut: ShortcutOrNone = "B", groups: Count = 1, base_width: Count = 64, stride_in_1x1: bool = False,
         se: bool = False,
-        drop_path: Rate = 0.0,
-        dropout: Rate = 0.0,
-        zero_init_last: bool = False,
-        ceil_pool: bool = False,
-        alpha: Multiplier = ALPHA,
-        beta: Multiplier = BETA,
-        gamma: Multiplier = GAMMA,
-        phi: Phi = 0.0,
-    ) -> None:
+        drop_path: Rate = 0.0, dropout: Rate = 0.0, zero_init_last: bool = False, ceil_pool: bool = False,
+        alpha: Multiplier = ALPHA, beta: Multiplier = BETA, gamma: Multiplier = GAMMA, phi: Phi = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.notes = scaling_note(alpha, beta, gamma, phi)
         depths, widths = scale_depths(depths, alpha**phi), scale_widths(widths, beta**phi)
         kind = BLOCKS[block]
-        if block == "basic" and (groups != 1 or base_width != 64 or stride_in_1x1):
+        if block == "basic" and (groups != 1 or stride_in_1x1):
             raise ArchitectureError(
-                f"arch.groups={groups} arch.base_width={base_width} arch.stride_in_1x1={str(stride_in_1x1).lower()}: "
-                "a basic block has no groups and no 1x1, they need arch.block=bottleneck."
+                f"arch.groups={groups} arch.stride_in_1x1={str(stride_in_1x1).lower()}: a basic block has no groups and "
+                "no 1x1, they need arch.block=bottleneck."
             )
         if shortcut == "none" and (drop_path or zero_init_last):
             wrong = f"drop_path={drop_path:g}" if drop_path else "zero_init_last=true"
@@ -166,7 +155,8 @@ class ResNet(Network):
         else:
             self.stem = nn.Sequential(ConvNormAct(in_channels, widths[0], 3))
             self.min_size = 2 ** (len(depths) - 1) + 1  # two pixels in the last map: 5 -> 3 -> 2
-        channels = [widths[0], *(width * kind.expansion for width in widths)]
+        wider = base_width if block == "basic" else 64
+        channels = [widths[0], *(width * kind.expansion * wider // 64 for width in widths)]
         strides = [1] + [2] * (len(depths) - 1)
         blocks = [partial(kind, shared=shared)] * len(depths)
         self.stages = stack(blocks, channels, depths, strides, drop_path_rates(drop_path, sum(depths)))

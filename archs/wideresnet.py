@@ -2,7 +2,7 @@
 
 Few, wide, pre-activated blocks instead of many thin ones. CIFAR-10 / CIFAR-100 errors in the paper (median of 5 runs):
 WRN-16-8 4.27 / 20.43, WRN-28-10 4.00 / 19.25, with dropout 0.3 between the convolutions 3.89 / 18.85.
-WRN-50-2-bottleneck for ImageNet (21.9 top-1) is a ResNet with `base_width=128`: archs/resnet.py.
+WRN-50-2-bottleneck (21.9 top-1) and WRN-34-2 (23.39) for ImageNet are ResNets with `base_width=128`: archs/resnet.py.
 """
 
 from functools import partial
@@ -50,16 +50,11 @@ class WideResNet(Network):
     """
 
     def __init__(
-        self,
-        depth: Annotated[int, "x >= 10 and x % 6 == 4"] = 28,
-        widen_factor: Annotated[int, "1 <= x <= 64"] = 10,
+        self, depth: Annotated[int, "x >= 10 and x % 6 == 4"] = 28, widen_factor: Annotated[int, "1 <= x <= 64"] = 10,
         dropout: Rate = 0.0,
-        num_classes: Classes = 10,
-        in_channels: Channels = 3,
-        stem: Stem = "cifar",
-        drop_path: Rate = 0.0,
-        zero_init_last: bool = False,
-    ) -> None:
+        num_classes: Classes = 10, in_channels: Channels = 3, stem: Stem = "cifar",
+        drop_path: Rate = 0.0, zero_init_last: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         if stem == "imagenet":
             pool = nn.MaxPool2d(3, stride=2, padding=1)
