@@ -4,10 +4,10 @@ A block learns the difference from its input: y = relu(x + f(x)). ImageNet top-1
 crops): ResNet-50 22.85, 101 21.75, 152 21.43; CIFAR-10 errors in Table 6: ResNet-20 8.75, 56 6.97, 110 6.43.
 
 The same class, by its arguments, is the CIFAR ResNet of section 4.2, ResNeXt (arXiv 1611.05431: archs/resnext.py), the
-wide networks for ImageNet of arXiv 1605.07146 (`base_width=128`: WRN-50-2-bottleneck, and WRN-34-2 of basic blocks, which
-its authors' pretrained/wide-resnet.lua defines), SE-ResNet (arXiv 1709.01507: `se`), and the plain networks that the
-paper compares, whose blocks learn f(x) alone (`shortcut=none`): ImageNet top-1 errors in Table 2, plain-18 27.94 and
-plain-34 28.54.
+wide networks for ImageNet of arXiv 1605.07146 (`base_width=128`: WRN-50-2-bottleneck, and WRN-34-2, which its authors
+define in pretrained/wide-resnet.lua), SE-ResNet (arXiv 1709.01507: `se`), and the plain networks that the paper
+compares, whose blocks learn f(x) alone (`shortcut=none`): ImageNet top-1 errors in Table 2, plain-18 27.94 and plain-34
+28.54.
 """
 
 from collections.abc import Sequence
@@ -141,8 +141,8 @@ class ResNet(Network):
         kind = BLOCKS[block]
         if block == "basic" and (groups != 1 or stride_in_1x1):
             raise ArchitectureError(
-                f"arch.groups={groups} arch.stride_in_1x1={str(stride_in_1x1).lower()}: a basic block has no groups and "
-                "no 1x1, they need arch.block=bottleneck."
+                f"arch.groups={groups} arch.stride_in_1x1={str(stride_in_1x1).lower()}: a basic block has no groups "
+                "and no 1x1, they need arch.block=bottleneck."
             )
         if shortcut == "none" and (drop_path or zero_init_last):
             wrong = f"drop_path={drop_path:g}" if drop_path else "zero_init_last=true"
