@@ -2,7 +2,7 @@
 # make test | check | proofs                          tests; lint and types; the slow part of the tests
 # make mutants ARGS="recipes"                         small faults put into the code: do the tests notice each?
 # make test-arch NAME=resnet50                        the tests that concern one network
-# make docs                                           docs/architectures.md, recipes.md, keys.md, lineage.svg and the pictures
+# make docs                                           docs/architectures.md, recipes.md, keys.md, concepts.md, lineage.svg and the pictures
 PYTHON ?= python3
 BIN = .venv/bin
 
@@ -34,6 +34,7 @@ docs: .venv/installed-dev
 	$(BIN)/python -m docs.augmentation
 	$(BIN)/python -m docs.recipes
 	$(BIN)/python -m docs.keys
+	$(BIN)/python -m docs.concepts
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
