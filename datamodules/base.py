@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from lineage.constraints import argument_checker
-from lineage.datamodules.discovery.layout import listed
+from lineage.datamodules.discovery.scanning import listed
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, View
 from lineage.datamodules.loading.loader import (
@@ -101,18 +101,12 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def read(self) -> tuple[Images, Images] | tuple[Images, Images, Images]:
-        """Training and test images, or training, validation and test images.
-
-        Raises:
-            DataError: files are missing or damaged.
-        """
+        """Training and test images, or training, validation and test images. Raises DataError: files are missing or
+        damaged."""
 
     def load(self) -> None:
-        """Read the files and set `train`, `val` and `test`.
-
-        Raises:
-            DataError: files are missing, damaged, or fewer than val_size asks for.
-        """
+        """Read the files and set `train`, `val` and `test`. Raises DataError: files are missing, damaged, or fewer than
+        val_size asks for."""
         self.train, *validation, self.test = self.read()
         self.val = validation[0] if validation else self.test
         if validation or self.val_size == 0:
@@ -157,11 +151,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         )
 
     def training_images(self, count: int, epoch: int | None) -> Iterator[MicroBatch]:
-        """This rank's share of the first `count` images of an epoch (0: of all), outside training.
-
-        Args:
-            epoch: the epoch whose order and augmentation they have; None: the first images of the files, as in a test.
-        """
+        """This rank's share of the first `count` images of an epoch (0: of all), outside training. epoch: the epoch
+        whose order and augmentation they have; None: the first images of the files, as in a test."""
         assert self.trainer is not None
         stream = self._new_stream("start" if epoch is None else "train")
         if epoch is None:

@@ -50,20 +50,14 @@ class Images(Protocol):
     def subset(self, samples: Tensor) -> Images: ...
 
     def fill(self, out: Tensor, sample_keys: Tensor, view: View | None) -> list[Fault]:
-        """Write the view's result for some images into `out`, (B, C, *output_size) uint8.
-
-        Args:
-            sample_keys: (B, 3) int64, the epoch, sample and repetition of each.
-        """
+        """Write the view's result for some images into `out`, (B, C, *output_size) uint8. sample_keys: (B, 3) int64,
+        the epoch, sample and repetition of each."""
 
 
 @dataclass(eq=False)
 class TensorImages:
-    """A source that is one uint8 tensor (N, C, H, W) in memory.
-
-    Args:
-        samples: (M,) int64, the index in the tensor of each image; None: all of them, in order.
-    """
+    """A source that is one uint8 tensor (N, C, H, W) in memory. samples: (M,) int64, the index in the tensor of each
+    image; None: all of them, in order."""
 
     images: Tensor
     labels: Tensor

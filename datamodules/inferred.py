@@ -10,9 +10,8 @@ import torch
 
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.decoding.pixels import decode_all
-from lineage.datamodules.discovery.layout import listed
-from lineage.datamodules.discovery.scanning import printable
-from lineage.datamodules.discovery.statistics import Statistics, cached_statistics, memory_bytes, validation_size
+from lineage.datamodules.discovery.scanning import listed, printable
+from lineage.datamodules.discovery.statistics import Statistics, cached_statistics, validation_size
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, Images, TensorImages, resize_or_pad
@@ -150,7 +149,7 @@ class InferredDataModule(EncodedDataModule):
         """The images of each split at `resolution`. A split that is listed twice is in memory once."""
         assert self.resolution is not None
         side, distinct = self.resolution, list(dict.fromkeys(splits))
-        size = memory_bytes(sum(map(len, distinct)), self.channels, side)
+        size = sum(map(len, distinct)) * self.channels * side**2  # bytes
         if size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
             raise DataError(
                 f"datamodule.resolution={side}: all images at this size are {size / 2**30:.1f} GiB, more than half of "
@@ -170,15 +169,15 @@ class InferredDataModule(EncodedDataModule):
     # ---- notes
 
     def _summary(self, splits: dict[str, Split], measured: Statistics | None) -> str:
-        first = next(iter(splits.values()))
+        names = next(iter(splits.values())).classes
         size, colours = f" of {measured.sizes()}" if measured else "", "grey" if self.channels == 1 else "colour"
         if measured and self.resolution not in (None, measured.side):
             size += f", shown at {self.resolution}x{self.resolution}"
-        names = ", ".join(first.classes[:5]) + (", ..." if self.num_classes > 5 else "")
+        first = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         mean, deviation = (", ".join(f"{value:.2f}" for value in values) for values in (self.mean, self.std))
         return (
-            f"{self.name}: {self.num_classes} classes ({names}), {sum(map(len, splits.values())):,} images{size}, "
-            f"{colours}; mean {mean}, deviation {deviation}" + (" (measured once, cached)" if measured else "")
+            f"{self.name}: {len(names)} classes ({first}), {sum(map(len, splits.values())):,} images{size}, {colours}; "
+            f"mean {mean}, deviation {deviation}" + (" (measured once, cached)" if measured else "")
         )
 
     def _notes(self, splits: dict[str, Split], used: list[Split], measured: Statistics | None) -> list[str]:

@@ -34,7 +34,7 @@ class Split:
         labels: (N,) int64, indices into `classes`; -1: a class that the weights of an evaluation lack.
         classes: the classes of the training images.
         digest: changes when images are added, removed or renamed.
-        cache: the folder for results that are kept between runs; None if it cannot be written.
+        cache: the folder for results that are kept between runs.
         stamp: changes when one of these images is replaced; usually Blobs.stamp.
         notes: sentences that the user should read.
     """
@@ -44,7 +44,7 @@ class Split:
     labels: numpy.ndarray
     classes: list[str]
     digest: str
-    cache: Path | None
+    cache: Path
     stamp: Callable[[Sequence[int]], str]
     notes: Sequence[str] = ()
 
@@ -63,13 +63,11 @@ def labels_among(source: Any, classes: Sequence[str]) -> numpy.ndarray:
 
 
 def held_out(labels: numpy.ndarray, size: int, seed: int) -> numpy.ndarray:
-    """The images to hold out for validation, (N,) bool: the same share of each class, but never its last image.
+    """The images to hold out for validation, (N,) bool: the same share of each class, but never its last image. Raises
+    DataError: so many cannot be held out.
 
     Shares are proportional to the classes' images, rounded by largest remainders. All is integer arithmetic on PCG64's
     raw stream, which numpy keeps the same in all versions, unlike its permutations.
-
-    Raises:
-        DataError: so many cannot be held out.
     """
     counts, total = numpy.bincount(labels), len(labels)
     most = int(numpy.maximum(counts - 1, 0).sum())
@@ -92,10 +90,7 @@ def held_out(labels: numpy.ndarray, size: int, seed: int) -> numpy.ndarray:
 
 def in_fold(labels: numpy.ndarray, fold: int, folds: int, seed: int) -> numpy.ndarray:
     """The images of a fold, (N,) bool. Folds are disjoint, hold all images, and have nearly as many of each class.
-
-    Raises:
-        DataError: it has all images of a class.
-    """
+    Raises DataError: it has all images of a class."""
     keys, chosen = numpy.random.PCG64(seed).random_raw(len(labels)), numpy.empty(len(labels), bool)
     chosen[numpy.lexsort((keys, labels))] = numpy.arange(len(labels)) % folds == fold
     if missing := len(numpy.setdiff1d(labels, labels[~chosen])):
@@ -104,11 +99,8 @@ def in_fold(labels: numpy.ndarray, fold: int, folds: int, seed: int) -> numpy.nd
 
 
 def check_same_images(now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    """Raise DataError if a run that continues has other numbers of images or steps, or holds out other images.
-
-    Args:
-        now, before: the states of the data module; older runs have fewer keys.
-    """
+    """Raise DataError if a run that continues has other numbers of images or steps, or holds out other images. `now`
+    and `before` are the states of the data module."""
     for key, count in now.items():
         if key != "held_out" and before.get(key, count) != count:
             what = "trainer.limit_train_batches" if key == "steps_per_epoch" else "them"
@@ -117,7 +109,4 @@ def check_same_images(now: Mapping[str, Any], before: Mapping[str, Any]) -> None
                 f"{what} back, or choose another name, run=NAME."
             )
     if now.get("held_out") != before.get("held_out"):
-        raise DataError(
-            "The run was started with other validation images: version 0.1 held out others.\n"
-            "Continue it with that version, or choose another name, run=NAME."
-        )
+        raise DataError("The run was started with other validation images: choose another name, run=NAME.")

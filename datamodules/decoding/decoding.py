@@ -31,14 +31,11 @@ class ImageError(Exception):
 
 
 def open_image(data: bytes, channels: int, rotate: bool = True) -> Encoded:
-    """Read the header.
+    """Read the header. Raises ImageError: it is not an image, or too large.
 
     Args:
         channels: of the pixels: 1, grey, or 3, red, green and blue.
         rotate: whether to rotate the picture as its EXIF orientation says.
-
-    Raises:
-        ImageError: it is not an image, or too large.
     """
     if not data:
         raise ImageError("the file is empty")

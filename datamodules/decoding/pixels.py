@@ -12,14 +12,8 @@ from lineage.files import reason
 
 
 def decode_all(blobs: Blobs, channels: int, rotate: bool, name: str) -> tuple[numpy.ndarray, dict[int, str]]:
-    """All images of one size: (N, channels, H, W) uint8, and the reasons of unreadable ones, which are black.
-
-    Args:
-        name: of the split, in messages.
-
-    Raises:
-        DataError: no image can be read, or one has another size than the first.
-    """
+    """All images of one size: (N, channels, H, W) uint8, and the reasons of unreadable ones, which are black. name: of
+    the split, in messages. Raises DataError: no image can be read, or one has another size than the first."""
     pixels, reasons = None, dict[int, str]()
     announce(f"decoding the {len(blobs):,} images of {name}", len(blobs))
     decoded = parallel_map(partial(_decode, blobs, channels, rotate), range(len(blobs)), chunk=500)

@@ -30,13 +30,11 @@ def described(classes: list[str]) -> list[str]:
 
 
 def ground_truth_classes(names: list[bytes], folder: Path, root: Path) -> list[str]:
-    """The wnid of each image of a folder, given as sorted file names.
+    """The wnid of each image of a folder, given as sorted file names. Raises DataError: no file has the class of every
+    image, or two files differ.
 
     From the folder up to the root, it looks for ILSVRC2012_devkit_t12/, for text files with one wnid a line, in the
     order of file names, and for those with lines "file wnid", such as Kaggle's LOC_val_solution.csv.
-
-    Raises:
-        DataError: no file has the class of every image, or two files differ.
     """
     found: dict[Path, list[str]] = {}
     for place in dict.fromkeys([folder, *(p for p in folder.parents if root in (p, *p.parents)), root]):

@@ -77,19 +77,18 @@ class Index:
 
     def notes(self) -> list[str]:
         """Sentences about these files that the user should read."""
-        notes = []
+        notes, place = [], printable(self.folder)
         if self.others:
-            others = ", ".join(
-                f"{count:,} {ending or 'without an ending'}" for ending, count in sorted(self.others.items())
-            )
-            notes.append(f"files in {printable(self.folder)} that are not images by their endings: {others}")
+            others = (f"{count:,} {ending or 'without an ending'}" for ending, count in sorted(self.others.items()))
+            notes.append(f"files in {place} that are not images by their endings: {', '.join(others)}")
         folded: dict[str, str] = {}
         for name in self.classes:
-            if folded.setdefault(name.casefold(), name) != name:
-                alike = f"{printable(folded[name.casefold()])} and {printable(name)}"
-                notes.append(f"{alike} in {printable(self.folder)} differ in case only, and are two classes")
+            other = folded.setdefault(name.casefold(), name)
+            if other != name:
+                alike = f"{printable(other)} and {printable(name)}"
+                notes.append(f"{alike} in {place} differ in case only, and are two classes")
         if self.cache is None:
-            notes.append(f"{cache_folder()} cannot be written: every run scans {printable(self.folder)} again")
+            notes.append(f"{cache_folder()} cannot be written: every run scans {place} again")
         return notes
 
 
@@ -103,11 +102,8 @@ def read_regular_file(path: bytes | str, most: int = -1) -> bytes:
 
 
 def open_index(folder: Path) -> Index:
-    """The index of a folder of class folders: from the cache, or scanned again if the folder has changed.
-
-    Raises:
-        DataError: the folder does not exist, or has no class folders.
-    """
+    """The index of a folder of class folders: from the cache, or scanned again if the folder has changed. Raises
+    DataError: the folder does not exist, or has no class folders."""
     folder = Path(os.path.abspath(folder))
     if not folder.is_dir():
         raise DataError(f"{printable(folder)} is not a folder.")
@@ -129,25 +125,20 @@ def _make(folder: Path, cache: Path | None) -> Index:
     index = Index(folder, *arrays, result.classes, others, _digest(arrays, result.classes), cache)
     facts = {"classes": index.classes, "others": others, "digest": index.digest, "modified": result.modified}
     columns = dict(zip(COLUMNS, arrays, strict=True))
-    if cache is not None and not store_arrays(cache / "index.npz", facts, columns):
-        return replace(index, cache=None)
-    return index
+    kept = cache is not None and store_arrays(cache / "index.npz", facts, columns)
+    return index if kept else replace(index, cache=None)
 
 
 def _read(folder: Path, cache: Path) -> Index | None:
     """The index in the cache; None if there is none, it is damaged, or a folder has changed."""
     facts, columns = read_arrays(cache / "index.npz")
     try:
-        if not facts or not _is_unchanged(folder, facts["modified"]):
+        if not facts or any(os.stat(folder / name).st_mtime_ns != time for name, time in facts["modified"].items()):
             return None
     except OSError:  # a folder is gone
         return None
-    arrays = columns["paths"], columns["offsets"], columns["labels"]
-    return Index(folder, *arrays, facts["classes"], facts["others"], facts["digest"], cache)
-
-
-def _is_unchanged(folder: Path, modified: dict[str, int]) -> bool:
-    return all(os.stat(folder / place).st_mtime_ns == before for place, before in modified.items())
+    paths, offsets, labels = (columns[name] for name in COLUMNS)
+    return Index(folder, paths, offsets, labels, facts["classes"], facts["others"], facts["digest"], cache)
 
 
 def _digest(arrays: tuple[numpy.ndarray, ...], classes: list[str]) -> str:

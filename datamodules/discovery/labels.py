@@ -19,14 +19,12 @@ NUMBERED = re.compile(r"(.*[^\W\d_])[\W_]*\d+\W*")  # cat.0, american_bulldog_12
 
 
 def read_labels(root: Path, file: str, columns: Sequence[str] | None) -> dict[str, str]:
-    """The class of each image of a table (CSV, with commas, semicolons or tabs), by its name without ending.
+    """The class of each image of a table (CSV, with commas, semicolons or tabs), by its name without ending. Raises
+    DataError: there is no such file or column.
 
     Args:
         file: below root, or an absolute path.
         columns: those of the names and of the classes; None: found by their own names.
-
-    Raises:
-        DataError: there is no such file or column.
     """
     try:
         text = read_text(root / file, 2**28)
@@ -46,14 +44,8 @@ def read_labels(root: Path, file: str, columns: Sequence[str] | None) -> dict[st
 
 
 def open_labelled(folder: Path, root: Path, labels: dict[str, str] | None) -> tuple[Index, list[str]]:
-    """The index of a folder's images, and notes about it.
-
-    Args:
-        labels: see read_labels; None: a class is a folder or, if there is none, a part of the images' names.
-
-    Raises:
-        DataError: see open_index.
-    """
+    """The index of a folder's images, and notes about it. labels: see read_labels; None: a class is a folder or, if
+    there is none, a part of the images' names. Raises DataError: see open_index."""
     if labels is None:
         names = [] if folders_of(folder) else files_of(folder)
         classes = classes_in_names(names)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy
 from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.index import Index
 from lineage.datamodules.discovery.labels import classes_in_names, open_labelled, read_labels
-from lineage.datamodules.discovery.scanning import class_folders, files_of, folders_of, other_files, printable
+from lineage.datamodules.discovery.scanning import class_folders, files_of, folders_of, listed, other_files, printable
 from lineage.datamodules.discovery.user_cache import cache_path
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.split import Split, labels_among
@@ -36,15 +36,12 @@ def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def split_folders(root: Path, given: Mapping[str, str | None], training: bool = True) -> dict[str, Path]:
-    """The folders of the splits, `train` first. Without any, root itself is `train`.
+    """The folders of the splits, `train` first. Without any, root itself is `train`. Raises DataError: there is no such
+    folder, no training images, two folders for one split, or folders that may be splits or classes.
 
     Args:
         given: the folder of each split, below root; None: it is found by its name.
         training: whether training images are needed.
-
-    Raises:
-        DataError: there is no such folder, no training images, two folders for one split, or folders that
-            may be splits or classes.
     """
     if not root.is_dir():
         raise DataError(
@@ -130,16 +127,13 @@ def open_splits(
     root: Path, given: Mapping[str, str | None], training: bool = True,
     labels: str | None = None, columns: Sequence[str] | None = None,
 ) -> dict[str, Split]:  # fmt: skip
-    """The splits, `train` first.
+    """The splits, `train` first. Raises DataError: a class has no training image, there is only one class, or another
+    split has a class that train lacks.
 
     Args:
         given: see split_folders.
         training: whether they train a network; a test needs no training images, and no image of each class.
         labels, columns: a table of the images' classes; see read_labels.
-
-    Raises:
-        DataError: a class has no training image, there is only one class, or another split has a class that train
-            lacks.
     """
     folders = split_folders(root, given, training)
     notes = _layout_notes(root, folders)
@@ -222,9 +216,3 @@ def described_empty(index: Index) -> str:
         others = [f"{count:,} {ending or 'other'}" for ending, count in other_files(index.folder, name).most_common(2)]
         described.append(f"{printable(name)} ({', '.join(others)})" if others else printable(name))
     return listed(described)
-
-
-def listed(names: Iterable[str]) -> str:
-    """The first five names, and how many there are."""
-    names = [printable(name) for name in names]
-    return ", ".join(names[:5]) + (f", ... ({len(names):,} in all)" if len(names) > 5 else "")

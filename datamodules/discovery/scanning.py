@@ -7,8 +7,8 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 
 import numpy
@@ -51,22 +51,17 @@ class Scan:
 
 
 def scan(folder: Path) -> Scan:
-    """Walk a folder of class folders, and all folders below these.
+    """Walk a folder of class folders, and all folders below these. Raises DataError: there is no class folder, images
+    lie beside the class folders, or a folder cannot be read.
 
     Symbolic links are followed. Within a class each folder is read once, so loops of links end. Hidden files and
     folders are left out.
-
-    Raises:
-        DataError: there is no class folder, images lie beside the class folders, or a folder cannot be read.
     """
     root, result = os.fsencode(folder), Scan()
     images, classes = _entries(root, b"", result)
     if images:
-        some = ", ".join(map(printable, images[:2])) + (", ..." if len(images) > 2 else "")
-        raise DataError(
-            f"{printable(folder)} holds {len(images):,} images beside its class folders ({some}): "
-            "each belongs in the folder of its class."
-        )
+        some = f"{len(images):,} images beside its class folders ({listed(images)})"
+        raise DataError(f"{printable(folder)} holds {some}: each belongs in the folder of its class.")
     if not classes:
         raise DataError(f"{printable(folder)} holds no class folder: it needs a folder of images for each class.")
     for name in classes:
@@ -95,8 +90,8 @@ def folders_of(folder: Path) -> list[str]:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """As folders_of; none if the folder itself holds many images, without reading all of them."""
-    images, folders = _entries(os.fsencode(folder), b"", Scan(), MOST_STRAY)
+    """As folders_of; none if the folder itself holds many images."""
+    images, folders = _entries(os.fsencode(folder), b"", Scan())
     return [] if len(images) > MOST_STRAY else [os.fsdecode(name) for name in folders]
 
 
@@ -113,31 +108,27 @@ def printable(name: bytes | str | Path) -> str:
     return re.sub(r"[\0-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+def listed(names: Iterable[bytes | str]) -> str:
+    """The first five names, and how many there are."""
+    all_names = list(map(printable, names))
+    return ", ".join(all_names[:5]) + (f", ... ({len(all_names):,} in all)" if len(all_names) > 5 else "")
+
+
 def _images_of_class(root: bytes, name: bytes, result: Scan) -> list[bytes]:
-    visited, images, folders = {_identity(root)}, list[bytes](), [name]
+    visited, images, folders = {os.path.realpath(root)}, list[bytes](), [name]
     while folders:
         folder = folders.pop()
-        identity = _identity(os.path.join(root, folder))
-        if identity in visited:
-            continue
-        visited.add(identity)
-        here, below = _entries(root, folder + b"/", result)
-        images += here
-        folders += below
+        place = os.path.realpath(os.path.join(root, folder))
+        if place not in visited:
+            visited.add(place)
+            here, below = _entries(root, folder + b"/", result)
+            images += here
+            folders += below
     return sorted(images)
 
 
-def _identity(folder: bytes) -> tuple[int, int] | None:
-    try:
-        status = os.stat(folder)
-    except OSError:  # an error is raised when it is read
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _entries(root: bytes, folder: bytes, result: Scan, most: float = inf) -> tuple[list[bytes], list[bytes]]:
-    """The images and the folders in a folder, sorted, as paths relative to root. Other files are counted. It stops at
-    more than `most` images."""
+def _entries(root: bytes, folder: bytes, result: Scan) -> tuple[list[bytes], list[bytes]]:
+    """The images and the folders in a folder, sorted, as paths relative to root. Other files are counted."""
     place, images, folders = os.path.join(root, folder), [], []
     try:
         changed = os.stat(place).st_mtime_ns
@@ -150,8 +141,6 @@ def _entries(root: bytes, folder: bytes, result: Scan, most: float = inf) -> tup
                     continue
                 if ending in ENDINGS and not _is(entry.is_dir):  # broken links too: an error is raised on reading
                     images.append(folder + name)
-                    if len(images) > most:
-                        break
                 elif _is(entry.is_dir):
                     folders.append(folder + name)
                 elif _is(entry.is_file):

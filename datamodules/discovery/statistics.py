@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy
@@ -64,14 +65,9 @@ class ImageStatistics(NamedTuple):
 
 
 def infer_missing(splits: Mapping[str, Split], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that the YAML of a data set may leave null, by key.
-
-    Args:
-        data: the YAML's values. Those that are given and affect others (channels, resolution) are used.
-
-    Raises:
-        DataError: no image can be read, or they have several sizes and `resolution` is given.
-    """
+    """The values that the YAML of a data set may leave null, by key. data: the YAML's values. Those that are given and
+    affect others (channels, resolution) are used. Raises DataError: no image can be read, or they have several sizes
+    and `resolution` is given."""
     rotate, channels, train = bool(data["exif_rotation"]), data["channels"], splits["train"]
     measured = split_statistics(train, rotate, channels)
     if data["resolution"] is not None and measured.smallest != measured.largest:
@@ -81,7 +77,7 @@ def infer_missing(splits: Mapping[str, Split], data: Mapping[str, Any]) -> dict[
         )
     sides = {split_statistics(split, rotate, channels).side for split in splits.values()} if measured.side else {None}
     count, side = sum(map(len, splits.values())), max(measured.side or 0, MIN_SIDE)
-    fits = measured.side and sides == {measured.side} and memory_bytes(count, measured.channels, side) <= MAX_BYTES
+    fits = measured.side and sides == {measured.side} and count * measured.channels * side**2 <= MAX_BYTES
     return {
         "num_classes": len(train.classes),
         "channels": measured.channels,
@@ -104,20 +100,17 @@ def split_statistics(split: Split, rotate: bool, channels: int | None) -> Statis
         return cached
     announce(f"measuring the images of {split.name} once", len(split))
     measured = measure(split.blobs, rotate=rotate, channels=channels)
-    if split.cache is not None:
-        content = json.dumps({"stamp": _stamp(split, measured.side), **measured._asdict()}).encode()
-        store(split.cache / _file(rotate, channels), lambda file: file.write(content))
+    content = json.dumps({"stamp": _stamp(split, measured.side), **measured._asdict()}).encode()
+    store(_file(split, rotate, channels), lambda file: file.write(content))
     return measured
 
 
 def cached_statistics(split: Split, rotate: bool, *channels: int | None) -> Statistics | None:
     """From the cache, with the first of these numbers of channels (None: inferred) that it has; None if they are
     missing, damaged or of images that were replaced."""
-    if split.cache is None:
-        return None
     for number in channels:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            values = json.loads((split.cache / _file(rotate, number)).read_text())
+            values = json.loads(_file(split, rotate, number).read_text())
             if values.pop("stamp") == _stamp(split, values["side"]):
                 return Statistics(**values)
     return None
@@ -130,8 +123,8 @@ def nearly_equal(before: Any, now: Any) -> bool:
     return same_length and all(abs(a - b) <= DRIFT for a, b in zip(*lists, strict=True))
 
 
-def _file(rotate: bool, channels: int | None) -> str:
-    return f"statistics-{'rotated' if rotate else 'stored'}-{channels or 'inferred'}.json"
+def _file(split: Split, rotate: bool, channels: int | None) -> Path:
+    return split.cache / f"statistics-{'rotated' if rotate else 'stored'}-{channels or 'inferred'}.json"
 
 
 def _stamp(split: Split, side: int | None) -> str:
@@ -145,14 +138,12 @@ def sampled_images(count: int) -> list[int]:
 
 
 def measure(blobs: Blobs, *, rotate: bool, channels: int | None) -> Statistics:
-    """Measure a sample, which depends on the number of images only, so that every process has the same result.
+    """Measure a sample, which depends on the number of images only, so that every process has the same result. Raises
+    DataError: none of them can be read.
 
     Args:
         rotate: whether to rotate a picture as its EXIF orientation says.
         channels: 1 or 3, to which they are converted; None: inferred.
-
-    Raises:
-        DataError: none of them can be read.
     """
     sample = sampled_images(len(blobs))
     results = list(parallel_map(partial(_measure_image, blobs, rotate, channels or 3), sample, chunk=20))
@@ -177,11 +168,6 @@ def measure(blobs: Blobs, *, rotate: bool, channels: int | None) -> Statistics:
     )
 
 
-def memory_bytes(count: int, channels: int, side: int) -> int:
-    """Memory of square images, one byte a value."""
-    return count * channels * side**2
-
-
 def _measure_image(blobs: Blobs, rotate: bool, channels: int, image: int) -> ImageStatistics | str:
     try:
         opened = open_image(blobs.read(image), channels, rotate)
@@ -199,7 +185,7 @@ def _measure_image(blobs: Blobs, rotate: bool, channels: int, image: int) -> Ima
 
 def _side_of_all(blobs: Blobs, sizes: list[list[int]], channels: int) -> int | None:
     height, width = sizes[0]
-    fits = memory_bytes(len(blobs), channels, height) <= MAX_BYTES and len(blobs) <= MAX_HEADERS
+    fits = len(blobs) * channels * height**2 <= MAX_BYTES and len(blobs) <= MAX_HEADERS
     if height != width or sizes[0] != sizes[-1] or not fits:
         return None
     same = parallel_map(partial(_is_square, blobs, height), range(len(blobs)), chunk=1000)

@@ -12,7 +12,8 @@ import numpy
 
 from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.index import read_regular_file
-from lineage.datamodules.discovery.layout import NAMES, listed
+from lineage.datamodules.discovery.layout import NAMES
+from lineage.datamodules.discovery.scanning import listed
 from lineage.datamodules.discovery.user_cache import cache_folder
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.split import Split, labels_among
@@ -21,11 +22,7 @@ LABEL_TYPES = ("string", "large_string", "bool", "int8", "int16", "int32", "int6
 
 
 class ArrowImages:
-    """The images of an Arrow table as encoded images (Blobs).
-
-    Args:
-        name: of the split, in messages.
-    """
+    """The images of an Arrow table as encoded images (Blobs). name: of the split, in messages."""
 
     def __init__(self, name: str, table: Any, column: str) -> None:
         self.split, self.table, self.column = name, table, column
@@ -56,15 +53,9 @@ def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_splits(data: Mapping[str, Any]) -> dict[str, Split]:
-    """The splits that a run reads, by role: train, and val and test if there are any.
-
-    Args:
-        data: the values of conf/datamodule/huggingface.yaml.
-
-    Raises:
-        DataError: the package is not installed; there is no such data set, split or column; training labels are
-            missing.
-    """
+    """The splits that a run reads, by role: train, and val and test if there are any. data: the values of
+    conf/datamodule/huggingface.yaml. Raises DataError: the package is not installed; there is no such data set, split
+    or column; training labels are missing."""
     name, tables = data["name"], _load(data["name"], data["config"])
     chosen = _split_names(name, list(tables), data)
     splits = {role: _split(name, split_name, tables[split_name], data) for role, split_name in chosen.items()}

@@ -39,11 +39,7 @@ def pin(memory: Tensor, device: torch.device) -> bool:
 
 
 def unpin(memory: Tensor, copies: Iterable[Any]) -> None:
-    """Undo `pin`.
-
-    Args:
-        copies: the CUDA events that end the copies from this memory.
-    """
+    """Undo `pin`. copies: the CUDA events that end the copies from this memory."""
     with suppress(RuntimeError):  # of a GPU that has failed
         for copied in copies:
             copied.synchronize()

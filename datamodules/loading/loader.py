@@ -155,10 +155,7 @@ class Stream:
 
 class TrainLoader:
     """Iterates over the steps of an epoch. Its state can be saved between any two steps, and continues there.
-
-    Args:
-        last_epoch: no batch of a later epoch is begun ahead of time.
-    """
+    last_epoch: no batch of a later epoch is begun ahead of time."""
 
     def __init__(self, stream: Stream, order: EpochOrder, split: BatchSplit, rank: int, last_epoch: int) -> None:
         self.stream, self.order, self.split, self.rank, self.last_epoch = stream, order, split, rank, last_epoch

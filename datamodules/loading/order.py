@@ -137,14 +137,12 @@ class BatchSplit:
 
 
 def split_batch(batch_size: int, device_batch: int, devices: int, max_per_device: int | None = None) -> BatchSplit:
-    """The split into the fewest chunks of equal size that have at most `device_batch` images.
+    """The split into the fewest chunks of equal size that have at most `device_batch` images. Raises DataError:
+    batch_size is not a multiple of the devices; the message names the nearest that is.
 
     Args:
         device_batch: images that batch normalisation and mixing see at once by the recipe; 0: the whole batch.
         max_per_device: most images of a chunk that fit into a device's memory; None: any number does.
-
-    Raises:
-        DataError: batch_size is not a multiple of the devices; the message names the nearest that is.
     """
     if batch_size % devices:
         low = batch_size // devices * devices

@@ -18,12 +18,10 @@ Result = TypeVar("Result")
 
 
 def parallel_map(work: Callable[[Item], Result], items: Sequence[Item], chunk: int = 1) -> Iterator[Result]:
-    """work(item) of each item, in order. Process k of n works on every n-th chunk of items, from chunk k.
+    """work(item) of each item, in order. Process k of n works on every n-th chunk of items, from chunk k. Raises
+    DataError: a process was killed.
 
     If this process ends, the others end at their next result.
-
-    Raises:
-        DataError: a process was killed.
     """
     chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
     processes = min(len(os.sched_getaffinity(0)), len(chunks)) if sys.platform == "linux" else 1

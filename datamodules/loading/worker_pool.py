@@ -82,7 +82,7 @@ class PendingBatch:
 
 
 class Pool:
-    """Worker processes and the memory that they write to.
+    """Worker processes and the memory that they write to. Raises DataError: the system lets no process start.
 
     Args:
         jobs: by name.
@@ -90,9 +90,6 @@ class Pool:
         largest: bytes of the largest batch.
         ahead: batches of one job that are submitted before the first result is fetched.
         device: where batches go.
-
-    Raises:
-        DataError: the system lets no process start.
     """
 
     def __init__(self, jobs: Mapping[str, Job], workers: int, largest: int, ahead: int, device: torch.device) -> None:
@@ -143,11 +140,8 @@ class Pool:
         return batch
 
     def result(self, batch: PendingBatch) -> tuple[Tensor, list[Fault]]:
-        """Wait for a batch: the images (B, C, H, W) uint8 on the device, and the unreadable ones.
-
-        Raises:
-            DataError: a process has died.
-        """
+        """Wait for a batch: the images (B, C, H, W) uint8 on the device, and the unreadable ones. Raises DataError: a
+        process has died."""
         self._finish(batch)
         images = self._images(batch)
         if self.copies is not None:

@@ -30,11 +30,7 @@ class Inspection(NamedTuple):
 
 
 def encoded_splits(data: ImageDataModule) -> dict[str, EncodedImages]:
-    """The splits of a loaded data set that have images of their own.
-
-    Raises:
-        DataError: they are not encoded images.
-    """
+    """The splits of a loaded data set that have images of their own. Raises DataError: they are not encoded images."""
     splits: dict[str, EncodedImages] = {}
     for name in ("train", "test", "val"):  # val may be the test set
         images = getattr(data, name)
@@ -50,11 +46,8 @@ def chunks(samples: numpy.ndarray) -> list[numpy.ndarray]:
 
 
 def inspect(splits: dict[str, EncodedImages], advance: Callable[[int], None]) -> Inspection:
-    """Read all images of all splits, on all cores.
-
-    Args:
-        advance: called with the number of images that were read since the last call.
-    """
+    """Read all images of all splits, on all cores. advance: called with the number of images that were read since the
+    last call."""
     faults: list[Fault] = []
     digests: dict[str, dict[bytes, int]] = {}
     for split, images in splits.items():

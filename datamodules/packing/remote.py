@@ -17,7 +17,6 @@ from lineage.files import cannot_write, reason, replacing
 
 MOST_BYTES, MOST_S = 2**24, 60  # limits of a description
 REPORT_EVERY_S = 30  # between two reports of progress
-PAUSES_S = (1, 5, 25)  # before a fetch is tried again: a week of training survives a short failure of the network
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -34,14 +33,8 @@ class Place:
     folder: Path
 
     def file(self, name: str, size: int) -> Path:
-        """The local file. One process fetches it whole from a URL if it is not there, while others wait.
-
-        Args:
-            size: in bytes.
-
-        Raises:
-            DataError: it cannot be fetched, has another size, or there is no room for it.
-        """
+        """The local file. One process fetches it whole from a URL if it is not there, while others wait. size: in
+        bytes. Raises DataError: it cannot be fetched, has another size, or there is no room for it."""
         path = self.folder / name
         if is_remote(self.root) and not _is_whole(path, size):
             try:
@@ -111,20 +104,15 @@ def _fetch(url: str, target: str, size: int) -> None:
     import fsspec
 
     system, source = fsspec.core.url_to_fs(url, **_timeouts(url))
-    for pause in (*PAUSES_S, None):
-        try:
-            system.get_file(source, target, callback=_progress(url, size))
-            break
-        except DataError:
+    try:
+        system.get_file(source, target, callback=_progress(url, size))
+    except DataError:
+        raise
+    except Exception as error:  # each protocol's package raises its own
+        if getattr(error, "errno", None) in DISK_FULL:
             raise
-        except Exception as error:  # each protocol's package raises its own
-            missing = isinstance(error, FileNotFoundError)
-            if getattr(error, "errno", None) in DISK_FULL:
-                raise
-            if missing or pause is None:
-                why = "no such file" if missing else reason(error)
-                raise DataError(f"{url} cannot be fetched ({why}). Repeat the command once it can.") from None
-            time.sleep(pause)
+        why = "no such file" if isinstance(error, FileNotFoundError) else reason(error)
+        raise DataError(f"{url} cannot be fetched ({why}). Repeat the command once it can.") from None
     if (fetched := os.path.getsize(target)) != size:
         raise DataError(f"{url} has {fetched:,} bytes instead of {size:,}: copy it again.")
 

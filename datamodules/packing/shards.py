@@ -20,6 +20,7 @@ from typing import Any
 import numpy
 
 from lineage.datamodules.discovery import statistics
+from lineage.datamodules.discovery.user_cache import cache_folder
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.packing.blobs import ShardBlobs
 from lineage.datamodules.packing.remote import is_remote, location, read_small
@@ -70,10 +71,7 @@ def is_packing(root: str) -> bool:
 
 def infer_missing(data: Mapping[str, Any]) -> dict[str, Any]:
     """The values that conf/datamodule/packed.yaml leaves null, except exif_rotation; those in `data` take precedence.
-
-    Raises:
-        DataError: nothing is packed there, or without the mean and deviation of so many channels.
-    """
+    Raises DataError: nothing is packed there, or without the mean and deviation of so many channels."""
     root, cache, channels = data["root"], data["cache"], data.get("channels")
     if not is_packing(root):
         given = {"channels": channels, "exif_rotation": data.get("exif_rotation") is not False, "resolution": None}
@@ -98,7 +96,7 @@ def packed_exif_rotation(root: str, cache: str | None) -> bool:
 
 
 class Packing:
-    """A packed data set, opened.
+    """A packed data set, opened. Raises DataError: there is none, it is damaged, unfinished, or of another version.
 
     Args:
         root: folder or URL.
@@ -107,9 +105,6 @@ class Packing:
     Attributes:
         facts: the content of dataset.json.
         digest: of dataset.json, which holds everything that decides the bytes of the images and their order.
-
-    Raises:
-        DataError: there is none, it is damaged, unfinished, or of another version.
     """
 
     def __init__(self, root: str, cache: str | None = None) -> None:
@@ -130,7 +125,7 @@ class Packing:
         blobs = self.blobs(name)
         labels = blobs.columns["label"].astype(numpy.int64)
         split_name, classes = f"{self.root} ({name})", self.facts["classes"]
-        return Split(split_name, blobs, labels, classes, self.digest, None, blobs.stamp)
+        return Split(split_name, blobs, labels, classes, self.digest, cache_folder() / self.digest, blobs.stamp)
 
     def blobs(self, split: str) -> ShardBlobs:
         """Raises DataError: the index is not whole."""

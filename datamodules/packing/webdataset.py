@@ -20,8 +20,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy
 
-from lineage.datamodules.discovery.layout import NAMES, listed, roles_in
-from lineage.datamodules.discovery.scanning import ENDINGS, printable
+from lineage.datamodules.discovery.layout import NAMES, roles_in
+from lineage.datamodules.discovery.scanning import ENDINGS, listed, printable
 from lineage.datamodules.discovery.user_cache import cache_path, locked, read_arrays, store_arrays
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.parallel import announce, parallel_map
@@ -50,11 +50,8 @@ class Member(NamedTuple):
 
 
 def open_tars(root: str) -> dict[str, Split]:
-    """The splits of the tars in a folder and its subfolders, `train` first.
-
-    Raises:
-        DataError: there are none; one is damaged; an image has no label, or one that is no class.
-    """
+    """The splits of the tars in a folder and its subfolders, `train` first. Raises DataError: there are none; one is
+    damaged; an image has no label, or one that is no class."""
     folder = Path(os.path.abspath(root))
     tars = sorted(path for path in [*folder.glob("[!.]*.tar"), *folder.glob("[!.]*/[!.]*.tar")] if path.is_file())
     if not tars:

@@ -42,11 +42,8 @@ class Report(NamedTuple):
 
 
 def pack(data: ImageDataModule, out: Path, settings: Settings, advance: Advance) -> Report | None:
-    """Pack a loaded data set into the folder `out`; None if it is packed already.
-
-    Raises:
-        DataError: `out` holds something else or cannot be written; images cannot be read, by datamodule.on_error.
-    """
+    """Pack a loaded data set into the folder `out`; None if it is packed already. Raises DataError: `out` holds
+    something else or cannot be written; images cannot be read, by datamodule.on_error."""
     splits = encoded_splits(data)
     if "train" not in splits or "test" not in splits:
         raise DataError(f"{data.root} has no {'test' if 'train' in splits else 'training'} images to pack.")
@@ -164,11 +161,8 @@ class _Packer:
 
 
 def _add(tar: tarfile.TarFile, number: int, image: Stored) -> int:
-    """Add an image and its label, without time or owner, so that the same images give the same bytes.
-
-    Returns:
-        The bytes before the image in the shard.
-    """
+    """Add an image and its label, without time or owner, so that the same images give the same bytes. Returns the bytes
+    before the image in the shard."""
     offset = tar.offset + tarfile.BLOCKSIZE  # a header of ustar is one block
     for ending, data in ((image.ending, image.data), ("cls", str(image.label).encode())):
         info = tarfile.TarInfo(f"{number:012d}.{ending}")

@@ -14,7 +14,8 @@ from lineage.files import reason
 def download(
     name: str, root: Path, folder: Path, names: Sequence[Sequence[str]], arguments: Mapping[str, str] | None = None
 ) -> list[Path]:
-    """The files of a data set, which torchvision downloads into `root` if they are missing.
+    """The files of a data set, which torchvision downloads into `root` if they are missing. Raises DataError: there is
+    no network, or a checksum is wrong.
 
     One process downloads, and the others wait for it.
 
@@ -23,9 +24,6 @@ def download(
         folder: of the files.
         names: the possible names of each file.
         arguments: of torchvision's class, if they are not `root` alone.
-
-    Raises:
-        DataError: there is no network, or a checksum is wrong.
     """
 
     def found() -> list[Path]:
@@ -42,11 +40,9 @@ def download(
         with FileLock(root / f".{name}.lock"), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             if not found():
                 getattr(torchvision.datasets, name)(**(arguments or {"root": str(root)}), download=True)
+        return found()
     except Exception as error:  # torchvision raises whatever its mirrors raise
         raise DataError(
             f"{name} is not in {folder.absolute()} and cannot be downloaded ({reason(error)}).\n"
             f"Put its files there, or name the folder that holds {folder.relative_to(root)}: datamodule.root=FOLDER"
         ) from None
-    if not found():
-        raise DataError(f"{name} was downloaded, but its files are not in {folder.absolute()}.")
-    return found()

@@ -29,8 +29,9 @@ class HuggingFace(InferredDataModule):
         label_column: str | None,
         **options: Any,
     ) -> None:
-        self.source = {"name": name, "config": config, "image_column": image_column, "label_column": label_column}
-        self.source |= {"train_split": train_split, "val_split": val_split, "test_split": test_split}
+        columns = {"image_column": image_column, "label_column": label_column}
+        splits = {"train_split": train_split, "val_split": val_split, "test_split": test_split}
+        self.source = {"name": name, "config": config, **splits, **columns}
         super().__init__(name=name, root=name, **options)
 
     def splits(self) -> dict[str, Split]:

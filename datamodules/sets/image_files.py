@@ -17,21 +17,15 @@ from lineage.datamodules.discovery.scanning import images_below
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Fault, TensorImages, View, resize_or_pad
 from lineage.datamodules.loading.loader import EvaluationLoader, Stream
-from lineage.datamodules.loading.worker_pool import Job, Pool
+from lineage.datamodules.loading.worker_pool import Job, Pool, cores_of_rank
 from lineage.files import reason
 
 FEW = 64  # images that this process decodes itself, sooner than worker processes start
 
 
 def find_images(places: Sequence[str]) -> list[bytes]:
-    """The paths of image files, each once.
-
-    Args:
-        places: files of any name; folders, of which all images below are taken; patterns such as photos/*.png.
-
-    Raises:
-        DataError: a place is none of these, or holds no image.
-    """
+    """The paths of image files, each once. places: files of any name; folders, of which all images below are taken;
+    patterns such as photos/*.png. Raises DataError: a place is none of these, or holds no image."""
     found: dict[bytes, None] = {}
     for place in map(os.path.expanduser, places):
         matches = [place] if os.path.lexists(place) else sorted(glob.glob(place, recursive=True))
@@ -72,15 +66,13 @@ class ImageFiles:
         self, batch_size: int, device: torch.device, report: Callable[[Iterable[Fault]], None]
     ) -> EvaluationLoader:
         """Batches of uint8 images, without those that cannot be read, of which `report` is told."""
-        pool: Callable[[], Pool] | None = None
         if self.view is None:
             job = Job(self._small_images(report).to(device), None)
-        else:
-            job = Job(EncodedImages(self.index, self.labels, self.channels, rotate=self.rotate), self.view)
-            workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-            if len(self.labels) > FEW and workers:
-                pool = cache(partial(Pool, {"test": job}, workers, job.max_bytes(batch_size, 1), 2, device))
-        return EvaluationLoader(Stream("test", job, device, pool, report), batch_size, 1, 0)
+            return EvaluationLoader(Stream("test", job, device, None, report), batch_size, 1, 0)
+        job = Job(EncodedImages(self.index, self.labels, self.channels, rotate=self.rotate), self.view)
+        pool = cache(partial(Pool, {"test": job}, cores_of_rank(1), job.max_bytes(batch_size, 1), 2, device))
+        stream = Stream("test", job, device, pool if len(self.labels) > FEW else None, report)
+        return EvaluationLoader(stream, batch_size, 1, 0)
 
     def _small_images(self, report: Callable[[Iterable[Fault]], None]) -> TensorImages:
         """All images that can be read, at `resolution`, in memory."""

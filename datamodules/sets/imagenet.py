@@ -11,8 +11,8 @@ import torch
 from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.discovery.ground_truth import described, ground_truth_classes, known_classes
 from lineage.datamodules.discovery.index import Index, index_files, open_index
-from lineage.datamodules.discovery.layout import described_empty, empty_classes, listed, named_split_folders
-from lineage.datamodules.discovery.scanning import files_of, folders_of, printable
+from lineage.datamodules.discovery.layout import described_empty, empty_classes, named_split_folders
+from lineage.datamodules.discovery.scanning import files_of, folders_of, listed, printable
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import Images, View
@@ -54,24 +54,31 @@ class ImageNet(EncodedDataModule):
         super().connect_training(order, split, view, epochs)
 
     def read(self) -> tuple[Images, Images] | tuple[Images, Images, Images]:
-        folders = self._folders()
+        folders, place = self._folders(), printable(self.root.absolute())
         if "test" not in folders:
             raise DataError(
-                f"{printable(self.root.absolute())} holds no folder val of ImageNet's validation images.\n"
-                "Name the folder that holds it, datamodule.root=FOLDER, or its name there, datamodule.test_folder=NAME"
+                f"{place} holds no folder val of ImageNet's validation images.\nName the folder that holds it, "
+                "datamodule.root=FOLDER, or its name there, datamodule.test_folder=NAME"
             )
         train = open_index(folders["train"]) if "train" in folders else None
         test = train if train is not None and folders["train"] == folders["test"] else self._test_index(folders["test"])
         classes = self._classes(test if train is None else train, test)
         self.names, self.digest = described(classes), None if train is None else train.digest
-        self.no_training = self._why_no_training(train)
         self.notes = [note for index in {train, test} if index is not None and index.cache for note in index.notes()]
         missing = len(set(classes) - set(test.classes)) + len(empty_classes(test))
         if missing:
             self.notes.append(f"{printable(test.folder)} has no image of {missing:,} of the {len(classes):,} classes")
         test_images = self._images(test, classes)
         if train is None:
+            self.no_training = f"{place} holds no folder train: there is nothing to train on."
             return test_images.subset(torch.arange(0)), test_images, test_images
+        if len(train.classes) != self.num_classes:
+            count = len(train.classes)
+            self.no_training = (
+                f"{printable(train.folder)} has {count} class folders: set datamodule.num_classes={count}."
+            )
+        elif empty := described_empty(train):
+            self.no_training = f"{printable(train.folder)} has class folders without an image: {empty}."
         return self._images(train, classes), test_images
 
     def _images(self, index: Index, classes: list[str]) -> EncodedImages:
@@ -101,23 +108,12 @@ class ImageNet(EncodedDataModule):
 
     def _classes(self, first: Index, test: Index) -> list[str]:
         """In the order of the labels. Raises DataError: they are not num_classes, or the test set has others."""
-        classes = self._all_classes(first.classes)
+        classes, place = self._all_classes(first.classes), printable(first.folder)
         if len(classes) != self.num_classes:
             raise DataError(
-                f"{printable(first.folder)} has {len(classes)} class folders: set "
-                f"datamodule.num_classes={len(classes)}, or use datamodule=imagefolder."
+                f"{place} has {len(classes)} class folders: set datamodule.num_classes={len(classes)}, or use "
+                "datamodule=imagefolder."
             )
-        more = sorted(set(test.classes) - set(classes))
-        if more:
-            raise DataError(
-                f"{printable(test.folder)} has classes that {printable(first.folder)} lacks: {listed(more)}."
-            )
+        if more := sorted(set(test.classes) - set(classes)):
+            raise DataError(f"{printable(test.folder)} has classes that {place} lacks: {listed(more)}.")
         return classes
-
-    def _why_no_training(self, train: Index | None) -> str | None:
-        if train is None:
-            return f"{printable(self.root.absolute())} holds no folder train: there is nothing to train on."
-        place, classes, empty = printable(train.folder), len(train.classes), described_empty(train)
-        if classes != self.num_classes:
-            return f"{place} has {classes} class folders: set datamodule.num_classes={classes}."
-        return f"{place} has class folders without an image: {empty}." if empty else None

@@ -34,10 +34,7 @@ class FashionMNIST(MNIST):
 
 def read_idx(path: Path) -> numpy.ndarray:
     """A uint8 array from an idx file: bytes 0, 0, 8 (the type), the number of dimensions, each in four bytes, the data.
-
-    Raises:
-        DataError: it has another header, or more or less data than the header says.
-    """
+    Raises DataError: it has another header, or more or less data than the header says."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:

@@ -15,11 +15,8 @@ SIDE = 32
 
 
 class SVHN(MemoryDataModule):
-    """The files {train,test,extra}_32x32.mat in ROOT/svhn or in ROOT, as torchvision names them.
-
-    Args:
-        extra: whether to train on the 531,131 easier images of "extra" too, as the papers do: 604,388 in all.
-    """
+    """The files {train,test,extra}_32x32.mat in ROOT/svhn or in ROOT, as torchvision names them. With `extra`, the
+    531,131 easier images of "extra" are trained on too, as in the papers: 604,388 in all."""
 
     def __init__(self, *, extra: bool, **options: Any) -> None:
         super().__init__(**options)
@@ -35,22 +32,15 @@ class SVHN(MemoryDataModule):
 
     def arrays(self) -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:
         *training, test = map(read_mat, self.files())
-        yield joined([images for images, _ in training]), numpy.concatenate([labels for _, labels in training])
-        yield joined([test[0]]), test[1]
-
-
-def joined(arrays: list[numpy.ndarray]) -> numpy.ndarray:
-    """Arrays (n, 3, 32, 32) as one contiguous array (N, 3, 32, 32), with a single copy."""
-    whole = numpy.empty((sum(map(len, arrays)), 3, SIDE, SIDE), dtype=numpy.uint8)
-    return numpy.concatenate(arrays, out=whole)
+        for parts in (training, [test]):
+            images, labels = zip(*parts, strict=True)
+            whole = numpy.empty((sum(map(len, images)), 3, SIDE, SIDE), dtype=numpy.uint8)  # contiguous, by one copy
+            yield numpy.concatenate(images, out=whole), numpy.concatenate(labels)
 
 
 def read_mat(path: Path) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Images (N, 3, 32, 32) uint8, a view of the file's (32, 32, 3, N), and labels (N,) int64. The file's 10 is a zero.
-
-    Raises:
-        DataError: it is not such a file.
-    """
+    Raises DataError: it is not such a file."""
     from scipy.io import loadmat
 
     try:

@@ -416,7 +416,6 @@ def test_cifar_files_are_data_not_code(tmp_path):
         (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
     datamodule = loaded("cifar10", f"root={tmp_path}", "val_size=0")
     assert len(datamodule.train) == 50 and datamodule.val is datamodule.test
-    assert "not the official release" in datamodule.notes[0]
 
     class Attack:
         def __reduce__(self):
