@@ -1,8 +1,8 @@
 """The LightningModule. One call of `training_step` takes one optimiser step of the recipe, in micro-batches."""
 
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,6 @@ from lineage.recipes.micro_batch import MicroBatchKey, micro_batch_input, micro_
 from lineage.recipes.optim.optimizers import build_optimizer
 from lineage.recipes.optim.schedules import learning_rate, whiten_bias_rate
 from lineage.recipes.resuming import TrainingState
-
-Batch = tuple[Tensor, Tensor, Tensor, int, float]  # images, labels, sample keys, chunk, weight
-
-
-class Batches(Iterable[Batch], Sized, Protocol):
-    """The micro-batches of a step. They are iterated over once: each may be made when it is asked for."""
 
 
 class Classifier(TrainingState):
@@ -35,20 +29,20 @@ class Classifier(TrainingState):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return build_optimizer(self.recipe, self.network)
 
-    def training_step(self, batches: Batches, batch_index: int) -> None:
+    def training_step(self, batches: Any, batch_index: int) -> None:
         """Take one optimiser step.
 
         Args:
-            batches: this device's micro-batches of the step: images, labels and sample keys (see micro_batch_input);
-                chunk, the number of the micro-batch within the step, over all devices; weight, its share of the step's
-                mean loss, times the number of devices, over which DDP averages gradients.
+            batches: this device's micro-batches of the step, each of which may be made when it is asked for: images,
+                labels and sample keys (see micro_batch_input); chunk, the number of the micro-batch within the step,
+                over all devices; weight, its share of the step's mean loss, times the number of devices, over which
+                DDP averages gradients.
         """
         optimizer: Any = self.optimizers()
         step, network = self.global_step, self.network
-        progress = step / self.total_steps
         self._set_learning_rate(step)
         if hasattr(network, "set_progress"):
-            network.set_progress(progress)  # NASNet's drop path grows over training
+            network.set_progress(step / self.total_steps)  # NASNet's drop path grows over training
 
         loss = self._accumulate_gradients(batches, step)
         self.loss_monitor.after_step(loss, self.epoch_sums, step)
@@ -64,7 +58,7 @@ class Classifier(TrainingState):
         if self.trainer.is_last_batch:
             self._compute_train_metrics()
 
-    def _accumulate_gradients(self, batches: Batches, step: int) -> Tensor:
+    def _accumulate_gradients(self, batches: Any, step: int) -> Tensor:
         """The forward and backward pass of each micro-batch; returns this device's share of the step's mean loss."""
         shares: list[Tensor] = []
         count = 0

@@ -22,8 +22,6 @@ class Evaluator(pl.LightningModule):
 
     Args:
         recipe: for its loss and its views of an image.
-        normalise: (B, C, H, W) uint8 to the network's input.
-        channels_last: memory format of the images.
         exact: whether to add up in float64, which Apple's GPUs do not have.
     """
 

@@ -57,8 +57,7 @@ class MicroBatchGraphs:
     The gradients have memory of their own. torch.cuda.make_graphed_callables would hand out that of its graph, which
     the next micro-batch overwrites, as .grad. No hook of Lightning's or DDP's is called.
 
-    Args:
-        loss: the forward pass, from pixels, labels and targets to the mean loss and the number of right answers.
+    `loss` is the forward pass, from pixels, labels and targets to the mean loss and the number of right answers.
     """
 
     def __init__(self, network: nn.Module, loss: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
@@ -68,13 +67,8 @@ class MicroBatchGraphs:
         self.graphs: dict[Any, Any] = {}  # (shape, first) -> inputs, replay, results
 
     def run(self, values: tuple[Tensor, Tensor, Tensor], factor: float, first: bool) -> tuple[Tensor, Tensor]:
-        """Add the gradients of loss x factor to those of the step, or begin a step; returns what `loss` returns, the
-        second of which lasts until the next call.
-
-        Args:
-            values: what `loss` takes.
-            first: whether this is the first micro-batch of a step.
-        """
+        """Add the gradients of loss x factor to those of the step or, with its `first` micro-batch, begin one; returns
+        what `loss` returns of the values, the second of which lasts until the next call."""
         key = (values[0].shape, first)
         if key not in self.graphs:
             self.graphs[key] = self._capture(values, first)

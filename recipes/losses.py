@@ -36,7 +36,7 @@ def radial_basis(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
     Equation 8 is the mean of y of the right class. With j = `rbf_competition` equation 9 adds
     log(exp(-j) + sum_i exp(-y_i)), which pushes wrong classes away, to a distance of about j.
     """
-    loss = -logits.gather(1, targets[:, None])[:, 0]
+    loss = F.nll_loss(logits, targets, reduction="none")
     if recipe.rbf_competition:
         bound = logits.new_full((len(logits), 1), -recipe.rbf_competition)
         loss = loss + torch.logsumexp(torch.cat((bound, logits), dim=1), dim=1)
@@ -88,11 +88,9 @@ def training_loss(
     loss = LOSSES[recipe.loss]
     if class_weights is not None or recipe.focal_gamma:
         loss = partial(weighted, class_weights=class_weights)
-    if isinstance(output, Tensor):
-        return loss(recipe, output.float(), targets)
-    logits, auxiliaries = output
+    logits, auxiliaries = (output, []) if isinstance(output, Tensor) else output
     total = loss(recipe, logits.float(), targets)
-    for weight, auxiliary in zip(aux_weights, auxiliaries, strict=True):
+    for weight, auxiliary in zip(aux_weights if auxiliaries else (), auxiliaries, strict=True):
         total = total + weight * loss(recipe, auxiliary.float(), targets)
     return total
 
@@ -121,6 +119,6 @@ def evaluation_loss(recipe: Recipe, logits: Tensor, labels: Tensor) -> Tensor:
     if recipe.loss == "ce":
         return F.cross_entropy(logits, labels, reduction="none")
     if recipe.loss == "rbf":
-        return -logits.gather(1, labels[:, None])[:, 0]
-    targets = torch.zeros_like(logits).scatter_(1, labels[:, None], 1.0)
+        return F.nll_loss(logits, labels, reduction="none")
+    targets = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)

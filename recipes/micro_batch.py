@@ -35,8 +35,7 @@ def micro_batch_input(
     """The network's input, (n, C, H, W) float32, and its targets: the labels, or (n, K) where they are soft.
 
     Args:
-        images: (n, C, H, W) uint8.
-        labels: (n,) int64.
+        images, labels: (n, C, H, W) uint8 and (n,) int64.
         sample_keys: (n, 3) int64, the epoch, sample and repetition of each image; augmentation is a function of them.
         epoch: that of the sample keys, which lie on the device.
     """
@@ -60,17 +59,15 @@ def micro_batch_loss(
         pixels, targets: see micro_batch_input.
         class_weights: (K,); see losses.weighted.
     """
-    device = pixels.device.type
     output = network(pixels)
     logits = output if isinstance(output, Tensor) else output[0]
-    with torch.autocast(device, enabled=False):
+    with torch.no_grad():
+        teacher_logits = None if teacher is None else teacher(pixels).float()
+    with torch.autocast(pixels.device.type, enabled=False):
         loss = training_loss(recipe, output, targets, getattr(network, "aux_weights", ()), class_weights)
-    if teacher is not None:
-        with torch.no_grad():
-            teacher_logits = teacher(pixels).float()
-        with torch.autocast(device, enabled=False):
-            share = recipe.distill_share
-            loss = (1 - share) * loss + share * distillation_loss(recipe, logits.float(), teacher_logits)
+        if teacher_logits is not None:
+            distilled = distillation_loss(recipe, logits.float(), teacher_logits)
+            loss = (1 - recipe.distill_share) * loss + recipe.distill_share * distilled
     if recipe.mixes:
         return loss, labels.new_zeros(())
     return loss, (logits.detach().argmax(dim=1) == labels).sum()

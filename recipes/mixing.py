@@ -15,16 +15,12 @@ from lineage.recipes.recipe import Recipe
 
 
 class Mix(NamedTuple):
-    """How a batch is mixed.
+    """How a batch is mixed."""
 
-    lam: lambda, the share of the image itself; its partner has the rest. box: CutMix's top, bottom, left, right; None
-    for mixup. partner: see `partners`. key: what a random partner is a function of.
-    """
-
-    lam: float
-    box: tuple[int, int, int, int] | None
-    partner: str = "reversed"
-    key: tuple[object, ...] = ()
+    lam: float  # lambda, the share of the image itself; its partner has the rest
+    box: tuple[int, int, int, int] | None  # CutMix's top, bottom, left, right; None for mixup
+    partner: str = "reversed"  # see `partners`
+    key: tuple[object, ...] = ()  # what a random partner is a function of
 
 
 def draw_mix(recipe: Recipe, height: int, width: int, *key: object) -> Mix | None:

@@ -31,15 +31,10 @@ class Predictions:
         top = probabilities.topk(min(self.top, logits.shape[1]), dim=1)
         true = (true_logit - log_sum_exp).exp()
         columns = {
-            "index": index,
-            "label": labels,
-            "loss": loss.float(),
-            "brier": ((probabilities**2).sum(dim=1) - 2 * true + 1).float(),
-            "log_sum_exp": log_sum_exp,
-            "true_logit": true_logit,
-            "top_class": top.indices.int(),
-            "top_probability": top.values.float(),
-        }
+            "index": index, "label": labels, "loss": loss.float(),
+            "brier": ((probabilities**2).sum(dim=1) - 2 * true + 1).float(), "log_sum_exp": log_sum_exp,
+            "true_logit": true_logit, "top_class": top.indices.int(), "top_probability": top.values.float(),
+        }  # fmt: skip
         self.batches.append({**columns, "logits": logits.half()} if self.keep_logits else columns)
 
     def gather(self) -> dict[str, numpy.ndarray]:

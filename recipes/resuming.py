@@ -35,6 +35,7 @@ class TrainingState(Evaluator):
         class_weights: (K,), of an image's loss; None: all are 1.
     """
 
+    class_weights: Tensor | None
     statistics_are_stale = False  # whether a step was taken since they were computed
     saved_statistics: Tensor | None = None  # of each device; kept from loading until training starts
 
@@ -47,7 +48,6 @@ class TrainingState(Evaluator):
             network, recipe, augment.normalise, num_classes=num_classes, channels_last=channels_last, exact=exact
         )
         self.automatic_optimization = False
-        self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.augment, self.training_images = augment, training_images
         self.seed, self.steps_per_epoch, self.from_scratch = seed, steps_per_epoch, from_scratch
@@ -99,12 +99,11 @@ class TrainingState(Evaluator):
         """Before an evaluation: recompute them where the recipe says so, and average them over devices (timm's
         `--dist-bn reduce`)."""
         if self.statistics_are_stale:
-            averages = [average for average in self.averages if self.recipe.swa and average.count]
             if self.recipe.precise_bn:
                 self._recompute(self.network)
-                averages = self.averages
-            for average in averages:
-                self._recompute(average.network)
+            for average in self.averages:
+                if self.recipe.precise_bn or (self.recipe.swa and average.count):
+                    self._recompute(average.network)
         if self.trainer.world_size > 1:
             for buffer in self._statistics():
                 buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
@@ -133,7 +132,7 @@ class TrainingState(Evaluator):
         """The buffers that differ between devices within an epoch."""
         networks = [self.network, *(average.network for average in self.averages)]
         buffers = [b for network in networks for b in network.buffers() if b.is_floating_point()]
-        return buffers + [buffer for lookahead in self.lookaheads for buffer in lookahead.statistics()]
+        return sum((lookahead.statistics() for lookahead in self.lookaheads), buffers)
 
     def _parts(self) -> dict[str, Sequence[Average | Lookahead]]:
         return {"averages": self.averages, "lookaheads": self.lookaheads}

@@ -61,8 +61,8 @@ def shift_rows(
     shifted = numpy.empty((height, width * channels), numpy.uint8)
     numpy.copyto(shifted, result.clamp_(0, 255).numpy(), casting="unsafe")  # truncates
     x = numpy.arange(width, dtype=numpy.int16)
-    first, end = (numpy.ceil(edge - 0.5 - shift).astype(numpy.int16) for edge in (0, width))  # that were inside
-    outside = ((x < first) | (x >= end)).repeat(channels, axis=1)
+    begin, end = (numpy.ceil(edge - 0.5 - shift).astype(numpy.int16) for edge in (0, width))  # of those inside
+    outside = ((x < begin) | (x >= end)).repeat(channels, axis=1)
     numpy.copyto(shifted, numpy.array(fill * width, numpy.uint8), where=outside)
     return shifted.reshape(pixels.shape)
 

@@ -116,6 +116,6 @@ def build_augmentation(
     if not one_size:  # TrainCrop has cropped them
         crop = "none" if geometry.is_box_crop(recipe) else recipe.crop
         of_batch = dataclasses.replace(recipe, crop=crop, progressive_res=[])
-    batches = operation and HostAugmentation(of_batch, seed=seed, mean=mean, operation=operation)
+    batches = None if operation is None else HostAugmentation(of_batch, seed=seed, mean=mean, operation=operation)
     host = batches if one_size else TrainCrop(recipe, seed=seed, after=batches)
     return host, DeviceAugmentation(of_batch, seed=seed, mean=mean, std=std, crop_here=operation is None)

@@ -47,7 +47,7 @@ class Average:
     @torch.no_grad()
     def _update(self, network: nn.Module, weight: float) -> None:
         if not self._pairs:
-            self._pairs = [(part(self.network), part(network)) for part in (_float_tensors, _counters)]
+            self._pairs = [(_tensors(self.network, floats), _tensors(network, floats)) for floats in (True, False)]
         floats, counters = self._pairs
         torch._foreach_lerp_(*floats, weight)
         if counters[0]:
@@ -68,24 +68,16 @@ def ema_decay(recipe: Recipe, update: int) -> float:
 
 def remaining_initial_weight(recipe: Recipe, steps: int, steps_per_epoch: int) -> float:
     """The weight, in [0, 1], that the exponential average gives to the initial weights after `steps`."""
-    if not recipe.ema:
+    every = max(recipe.ema_every, 1)
+    if not recipe.ema or (recipe.ema_warmup_copy and recipe.warmup_epochs * steps_per_epoch >= every):
         return 0.0
-    updates = steps // max(recipe.ema_every, 1)
-    if recipe.ema_warmup_copy and recipe.warmup_epochs * steps_per_epoch >= max(recipe.ema_every, 1):
-        return 0.0
-    if recipe.ema_ramp:  # the product vanishes long before a thousand updates
-        return math.prod(ema_decay(recipe, update) for update in range(1, min(updates, 1000) + 1))
-    return recipe.ema**updates
+    updates = min(steps // every, 10**6)  # which takes a tenth of a second
+    return math.prod(ema_decay(recipe, update) for update in range(1, updates + 1))
 
 
-def _float_tensors(network: nn.Module) -> list[Tensor]:
-    """Parameters, then buffers."""
-    return [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
-
-
-def _counters(network: nn.Module) -> list[Tensor]:
-    """Batch norm's numbers of batches."""
-    return [buffer for buffer in network.buffers() if not buffer.is_floating_point()]
+def _tensors(network: nn.Module, floats: bool = True) -> list[Tensor]:
+    """Parameters, then buffers; or the counters, batch norm's numbers of batches."""
+    return [each for each in (*network.parameters(), *network.buffers()) if each.is_floating_point() == floats]
 
 
 class Lookahead:
@@ -98,7 +90,7 @@ class Lookahead:
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         self.decay, self.every = recipe.lookahead, recipe.lookahead_steps
         self.parameters = sum(parameter.is_floating_point() for parameter in network.parameters())
-        self.slow = [tensor.detach().clone() for tensor in _float_tensors(network)]
+        self.slow = [tensor.detach().clone() for tensor in _tensors(network)]
 
     def to(self, device: torch.device) -> None:
         self.slow = [tensor.to(device) for tensor in self.slow]
@@ -110,7 +102,7 @@ class Lookahead:
     @torch.no_grad()
     def restart(self, network: nn.Module) -> None:
         """Set the slow weights to the network's current ones."""
-        torch._foreach_copy_(self.slow, _float_tensors(network))
+        torch._foreach_copy_(self.slow, _tensors(network))
 
     @torch.no_grad()
     def after_step(self, network: nn.Module, step: int, total_steps: int) -> None:
@@ -118,7 +110,7 @@ class Lookahead:
         done = step + 1
         due = done % self.every == 0
         if due or done == total_steps:
-            weights = _float_tensors(network)
+            weights = _tensors(network)
             if due:
                 torch._foreach_lerp_(self.slow, weights, 1 - self.decay * (done / total_steps) ** 3)
             torch._foreach_copy_(weights, self.slow)
