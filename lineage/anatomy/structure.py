@@ -93,7 +93,7 @@ BLOCK_NAMES = {  # the papers' names of blocks, where it is not the name of the 
     "AuxHead": "auxiliary head", "AuxiliaryHead": "auxiliary head", "Basic": "basic block", "Bottleneck": "bottleneck",
     "Branches": "Inception", "Cell": "cells", "DenseLayer": "layers", "DepthwiseSeparable": "separable",
     "InceptionResBlock": "Inception-ResNet", "InvertedResidual": "inverted", "PreActUnit": "pre-activation unit",
-    "RadialBasis": "radial basis", "WideBlock": "wide block", "XceptionModule": "Xception module",
+    "RadialBasis": "radial basis", "WideBlock": "wide block", "XceptionModule": "Xception",
 }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ STRIPES = [
     '<pattern id="grouped" width="7" height="7" patternUnits="userSpaceOnUse">'
     '<rect width="2" height="7" fill="#ffffff"/></pattern></defs>'
 ]
-SCALE = "height: resolution; width (of a vector, its height): square root of channels"
+SCALE = "height: square root of resolution; width (of a vector, its height): of channels"
 ROW, SWATCH = 32.0, 26.0
 Entry = tuple[str, str]  # kind of swatch, text
 

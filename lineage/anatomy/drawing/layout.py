@@ -4,6 +4,7 @@ If the slabs of a network would be too narrow, equal neighbours are drawn once, 
 shorter.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -19,6 +20,7 @@ WIDEST, NARROWEST = 16.0, 0.8  # bounds of Scale.channel
 MANY = 150  # a network of more nodes is always folded
 FRAME = 6.0  # distance of a frame from its blocks
 APART = 10.0  # distance of captions
+NAMED = 32.0  # room of a name above a layer, and of its channels below
 NAMES = {  # the papers' names of layers, in order
     "LeNet5": ["C1", "S2", "C3", "S4", "C5", "F6", "output"],
     "AlexNet": ["conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8"],
@@ -84,7 +86,7 @@ def lay_out(anatomy: Anatomy, height: Callable[[int], float]) -> Drawing:
         if channel >= NARROWEST * (1 if folded else 1.5):
             break
     spread = largest(lambda x: fits(Scale(0.0, channel, x)), 4.0)
-    pixel = largest(lambda x: fits(Scale(x, channel, spread)), room / anatomy.nodes[0].side[0])
+    pixel = largest(lambda x: fits(Scale(x, channel, spread)), room / math.sqrt(anatomy.nodes[0].side[0]))
     return assemble(anatomy, parts, Scale(pixel, channel, spread), room)
 
 
@@ -124,7 +126,10 @@ def assemble(anatomy: Anatomy, parts: Parts, scale: Scale, room: float) -> Drawi
     towers = {node.groups for node in anatomy.nodes} == {1, 2} and all(node.kind not in JOINS for node in anatomy.nodes)
     if towers:  # AlexNet of 2012
         canvas.items = in_two_rows(canvas.items, scale, 0.5 * room)
-        canvas.up = canvas.down = max(canvas.up, *(slab.height / 2 + abs(slab.y) for slab in drawing.slabs))
+    for shape in drawing.shapes:
+        room_of_text = NAMED if shape.node.index in drawing.names else 0.0
+        canvas.up = max(canvas.up, shape.height / 2 - shape.y + room_of_text)
+        canvas.down = max(canvas.down, shape.height / 2 + shape.y + room_of_text)
     add_auxiliary_heads(drawing, anatomy, add_far_wires(drawing, groups))
     return drawing
 

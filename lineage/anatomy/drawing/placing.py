@@ -85,7 +85,7 @@ def moved(item: Item, x: float, y: float) -> Item:
 class Scale:
     """Sizes of what is drawn."""
 
-    pixel: float  # height of a slab per pixel of its map
+    pixel: float  # height of a slab per square root of the pixels of its map's side: 7 are readable beside 224
     channel: float  # width of a slab, or height of a vector, per square root of its channels
     spread: float = 1.0  # factor of the gaps
 
@@ -105,7 +105,7 @@ class Scale:
         """Width and height of a slab."""
         if node.side == (1, 1):
             return min(VECTOR, 2 + 6 * self.channel), self.root(node.channels)
-        return self.root(node.channels), node.side[0] * self.pixel
+        return self.root(node.channels), math.sqrt(node.side[0]) * self.pixel
 
     def node(self, node: Node, height: float | None = None) -> Piece:
         """A layer or a join; `height` is that of the bar of a concatenation, without which it is drawn as a layer."""

@@ -195,12 +195,12 @@ def test_texts_are_readable(config):
 
 @pytest.mark.parametrize("config", DRAWN)
 def test_drawing_is_to_scale(config):
-    """Widths are square roots of channels, heights are pixels, and no two slabs overlap."""
+    """Widths are square roots of channels, heights those of resolutions, and no two slabs overlap."""
     look = drawn(config)
     for slab in look.slabs:
         if slab.node.side != (1, 1):
             assert slab.width == pytest.approx(look.scale.channel * slab.maps**0.5)
-            assert slab.height == pytest.approx(look.scale.pixel * slab.node.side[0])
+            assert slab.height == pytest.approx(look.scale.pixel * slab.node.side[0] ** 0.5)
         else:
             assert slab.height == pytest.approx(look.scale.channel * slab.maps**0.5)
     boxes = [(s.x + 0.01, s.y - s.height / 2 + 0.01, s.x + s.width, s.y + s.height / 2) for s in look.slabs]
