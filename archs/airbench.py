@@ -91,12 +91,9 @@ class Airbench(Network):
     images_to_start_from = 5000
 
     def __init__(
-        self,
-        widths: Sequence[Count] = (64, 256, 256),
-        num_classes: Classes = 10,
-        in_channels: Channels = 3,
-        variant: Literal["muon", 2024] = "muon",
-    ) -> None:
+        self, widths: Sequence[Count] = (64, 256, 256),
+        num_classes: Classes = 10, in_channels: Channels = 3, variant: Literal["muon", 2024] = "muon",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.paper = str(variant) == "2024"
         self.stem = nn.Sequential(WhiteningConv(in_channels), nn.GELU())

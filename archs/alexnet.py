@@ -41,13 +41,9 @@ class AlexNet(Network):
     classifiers = ("head.8",)
 
     def __init__(
-        self,
-        variant: Literal[2012, 2014] = 2012,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        dropout: Rate = 0.0,
-    ) -> None:
+        self, variant: Literal[2012, 2014] = 2012,
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet", dropout: Rate = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         name = str(variant)
         self.paper = paper = name == "2012"

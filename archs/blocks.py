@@ -20,7 +20,7 @@ class HeConv2d(nn.Conv2d):
 
 def same_padding(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
     """The padding that keeps the resolution if the kernel is odd."""
-    height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    height, width = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
     return height // 2, width // 2
 
 
@@ -154,8 +154,7 @@ class ShortcutA(nn.Module):
 class SqueezeExcite(nn.Module):
     """Scale each channel by a gate computed from the mean of all: (B, C, H, W) -> (B, C, H, W).
 
-    Source: Hu et al. 2017, arXiv 1709.01507; `squeeze_channels` is C/16 there, a quarter of the block's input in
-    EfficientNet.
+    Source: arXiv 1709.01507, where `squeeze_channels` is C/16; in EfficientNet it is a quarter of the block's input.
     """
 
     def __init__(self, channels: int, squeeze_channels: int, act: type[nn.Module] = nn.ReLU) -> None:
@@ -175,10 +174,8 @@ class InvertedResidual(nn.Module):
 
     The shortcut joins input and output only where their shapes agree; there is no projection.
 
-    Args:
-        conv: makes a convolution with its normalisation and activation, as ConvNormAct does.
-        gate: makes a Squeeze-and-Excitation, given the depthwise channels and a quarter of the block's input channels.
-
+    `conv` makes a convolution with its normalisation and activation, as ConvNormAct does; `gate` makes a
+    Squeeze-and-Excitation, given the depthwise channels and a quarter of the block's input channels.
     Source: Sandler et al. 2018, arXiv 1801.04381; with `gate`, EfficientNet's MBConv, arXiv 1905.11946.
     """
 

@@ -77,12 +77,9 @@ class BNInception(Inception):
 
     def __init__(
         self,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        se: bool = False,
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet", se: bool = False,
         dropout: Rate = 0.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         stages = [{name: (module, "se") if se else module for name, module in stage.items()} for stage in STAGES]
         super().__init__(STEMS[stem], stages, BiasedConvNormAct, num_classes, in_channels, dropout)
         # The last stride needs two pixels: 23 -> 12 -> 6 -> 3 -> 2 -> 1, or 3 -> 2 -> 1.

@@ -63,13 +63,9 @@ class Brick(Network):
     min_size = 1
 
     def __init__(
-        self,
-        kind: Kind = "inception",
-        width: Annotated[int, "x >= 12 and x % 12 == 0"] = 192,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        dropout: Rate = 0.0,
-    ) -> None:
+        self, kind: Kind = "inception", width: Annotated[int, "x >= 12 and x % 12 == 0"] = 192,
+        num_classes: Classes = 1000, in_channels: Channels = 3, dropout: Rate = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         brick = BRICKS[kind](width)
         self.stem = ConvNormAct(in_channels, width, 1)

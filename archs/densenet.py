@@ -88,18 +88,11 @@ class DenseNet(Network):
     """
 
     def __init__(
-        self,
-        growth_rate: Count,
-        depths: Sequence[Count],
-        stem_channels: Count,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        bottleneck: Annotated[int, "x >= 0"] = 4,
-        compression: Annotated[float, "0 < x <= 1"] = 0.5,
-        dropout: Rate = 0.0,
-        memory_efficient: bool = False,
-    ) -> None:
+        self, growth_rate: Count, depths: Sequence[Count], stem_channels: Count,
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
+        bottleneck: Annotated[int, "x >= 0"] = 4, compression: Annotated[float, "0 < x <= 1"] = 0.5,
+        dropout: Rate = 0.0, memory_efficient: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         if stem == "imagenet":
             pool = nn.MaxPool2d(3, stride=2, padding=1)

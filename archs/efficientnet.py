@@ -44,15 +44,10 @@ B0_STAGES = [
 
 # The authors' release: width, depth, resolution.
 PUBLISHED = {
-    "efficientnet_b0": (1.0, 1.0, 224),
-    "efficientnet_b1": (1.0, 1.1, 240),
-    "efficientnet_b2": (1.1, 1.2, 260),
-    "efficientnet_b3": (1.2, 1.4, 300),
-    "efficientnet_b4": (1.4, 1.8, 380),
-    "efficientnet_b5": (1.6, 2.2, 456),
-    "efficientnet_b6": (1.8, 2.6, 528),
-    "efficientnet_b7": (2.0, 3.1, 600),
-}
+    "efficientnet_b0": (1.0, 1.0, 224), "efficientnet_b1": (1.0, 1.1, 240), "efficientnet_b2": (1.1, 1.2, 260),
+    "efficientnet_b3": (1.2, 1.4, 300), "efficientnet_b4": (1.4, 1.8, 380), "efficientnet_b5": (1.6, 2.2, 456),
+    "efficientnet_b6": (1.8, 2.6, 528), "efficientnet_b7": (2.0, 3.1, 600),
+}  # fmt: skip
 
 
 class MBConv(InvertedResidual):
@@ -72,21 +67,11 @@ class EfficientNet(Network):
     """
 
     def __init__(
-        self,
-        width_mult: Multiplier = 1.0,
-        depth_mult: Multiplier = 1.0,
-        alpha: Multiplier = ALPHA,
-        beta: Multiplier = BETA,
-        gamma: Multiplier = GAMMA,
-        phi: Phi = 0.0,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        drop_path: Rate = 0.0,
-        dropout: Rate = 0.0,
-        norm_eps: Positive = 1e-3,
-        norm_momentum: Momentum = 0.01,
-    ) -> None:
+        self, width_mult: Multiplier = 1.0, depth_mult: Multiplier = 1.0,
+        alpha: Multiplier = ALPHA, beta: Multiplier = BETA, gamma: Multiplier = GAMMA, phi: Phi = 0.0,
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
+        drop_path: Rate = 0.0, dropout: Rate = 0.0, norm_eps: Positive = 1e-3, norm_momentum: Momentum = 0.01,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.notes = [compare_published(alpha, beta, gamma, phi)] if phi else []
         conv = partial(ConvNormAct, act=nn.SiLU, eps=norm_eps, momentum=norm_momentum)
@@ -124,14 +109,9 @@ def compare_published(alpha: float, beta: float, gamma: float, phi: float) -> st
 
     Nearest by the sum of the squared logarithms of the three ratios: phi 0.5 is B1, 1 B2, 2 B3, 6.5 B7.
     """
-    width, depth, resolution = formula = (beta**phi, alpha**phi, 224 * gamma**phi)
-    ratios = {
-        name: [ours / theirs for ours, theirs in zip(formula, row, strict=True)] for name, row in PUBLISHED.items()
-    }
-    name = min(ratios, key=lambda name: sum(math.log(ratio) ** 2 for ratio in ratios[name]))
-    wider, deeper, larger = (ratio - 1 for ratio in ratios[name])
-    return (
-        f"phi={phi:g} is width {width:.3f}, depth {depth:.3f}, {resolution:.0f} pixels for 224; "
-        f"from {name}, the nearest published network: "
-        f"width {wider:+.1%}, depth {deeper:+.1%}, resolution {larger:+.1%}."
-    )
+    width, depth, resolution = beta**phi, alpha**phi, 224 * gamma**phi
+    ratios = {name: (width / w, depth / d, resolution / r) for name, (w, d, r) in PUBLISHED.items()}
+    name, nearest = min(ratios.items(), key=lambda item: sum(math.log(ratio) ** 2 for ratio in item[1]))
+    differences = "width {:+.1%}, depth {:+.1%}, resolution {:+.1%}".format(*(ratio - 1 for ratio in nearest))
+    formula = f"width {width:.3f}, depth {depth:.3f}, {resolution:.0f} pixels for 224"
+    return f"phi={phi:g} is {formula}; from {name}, the nearest published network: {differences}."

@@ -95,13 +95,9 @@ class GoogLeNet(Inception):
 
     def __init__(
         self,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        aux_heads: bool = False,
-        dropout: Rate = 0.0,
-        aux_dropout: Rate = 0.7,
-    ) -> None:
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet", aux_heads: bool = False,
+        dropout: Rate = 0.0, aux_dropout: Rate = 0.7,
+    ) -> None:  # fmt: skip
         heads = {name: AuxHead(channels, num_classes, aux_dropout) for name, channels in AUXILIARY.items() if aux_heads}
         super().__init__(STEMS[stem], STAGES, ConvAct, num_classes, in_channels, dropout, nn.ModuleDict(heads))
         # The last pooling needs two pixels: 31 -> 16 -> 8 -> 4 -> 2 -> 1, or 4 -> 2 -> 1.

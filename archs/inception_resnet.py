@@ -4,7 +4,7 @@ Inception modules as residual branches, y = relu(x + scale f(x)); scaling them d
 errors in Table 2, single crop, single model: v1 21.3 top-1, 5.5 top-5 (the cost of v3); v2 19.9, 4.9 (that of v4).
 
 There are two networks called v2. `variant="paper"` is that of the figures: the stem of Figure 3, 5 A, 10 B, 5 C, 32.4 M
-parameters. `variant="released"`, the default, is that of the weights (TF-slim, timm): the stem of Inception v3 and one
+parameters. `variant="released"` is that of the weights (TF-slim, timm): the stem of Inception v3 and one
 Inception module, 10, 20 and 10 blocks, the last without ReLU and unscaled, a 1x1 to 1536 channels, 55.8 M parameters.
 Figures 17 and 19 print 1154 and 2048 channels where the concatenations before them give 1152 and 2144.
 The paper scales by 0.1 to 0.3 without saying where; here it is 0.17, 0.10, 0.20 in A, B, C, as released, everywhere.
@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lineage.archs.arguments import Channels, Classes, Positive, Rate, Stem, checked
+from lineage.archs.arguments import Channels, Classes, Positive, Rate, Stem
 from lineage.archs.blocks import ClassifierHead, ConvNormAct, DropPath, SqueezeExcite, drop_path_rates, init_layer
 from lineage.archs.branches import Branches, Chain, Table
 from lineage.archs.inception_v3 import MIN_SIZES
@@ -97,6 +97,7 @@ V2_RELEASED = Plan(
     last_linear=True,
     features=1536,
 )
+PLANS = {"v1": V1, "paper": V2_PAPER, "released": V2_RELEASED}
 
 
 class InceptionResBlock(nn.Module):
@@ -122,16 +123,18 @@ class InceptionResNet(Network):
     """Stem, three stages of residual Inception blocks with reductions between, average pooling, linear.
 
     Args:
+        variant: Inception-ResNet v1, or v2 as in the paper's figures or as released.
         scale: of the residual branches in A, B, C.
         se: Squeeze-and-Excitation at the end of each residual branch.
     """
 
     def __init__(
-        self, plan: Plan, num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
+        self, variant: Literal["v1", "paper", "released"] = "v1",
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
         scale: Sequence[Positive] = (0.17, 0.10, 0.20), se: bool = False, drop_path: Rate = 0.0, dropout: Rate = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        conv = partial(ConvNormAct, eps=0.001)
+        plan, conv = PLANS[variant], partial(ConvNormAct, eps=0.001)
         self.min_size = MIN_SIZES[stem]
         self.stem = Chain(in_channels, plan.stem[stem], conv)
         channels = self.stem.out_channels
@@ -157,21 +160,3 @@ class InceptionResNet(Network):
 
     def initialise(self, module: nn.Module) -> None:
         init_layer(module, nn.init.xavier_uniform_)
-
-
-@checked
-def inception_resnet_v1(
-    num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
-    scale: Sequence[Positive] = (0.17, 0.10, 0.20), se: bool = False, drop_path: Rate = 0.0, dropout: Rate = 0.0,
-) -> InceptionResNet:  # fmt: skip
-    return InceptionResNet(V1, num_classes, in_channels, stem, scale, se, drop_path, dropout)
-
-
-@checked
-def inception_resnet_v2(
-    variant: Literal["released", "paper"] = "released",
-    num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
-    scale: Sequence[Positive] = (0.17, 0.10, 0.20), se: bool = False, drop_path: Rate = 0.0, dropout: Rate = 0.0,
-) -> InceptionResNet:  # fmt: skip
-    plan = V2_RELEASED if variant == "released" else V2_PAPER
-    return InceptionResNet(plan, num_classes, in_channels, stem, scale, se, drop_path, dropout)

@@ -64,12 +64,9 @@ class InceptionV2(Inception):
 
     def __init__(
         self,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        figure_6_modules: Literal[4, 5] = 5,
-        dropout: Rate = 0.0,
-    ) -> None:
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
+        figure_6_modules: Literal[4, 5] = 5, dropout: Rate = 0.0,
+    ) -> None:  # fmt: skip
         stages: list[list] = [
             [FIGURE_5] * 3,  # (288, 35, 35)
             [FIGURE_10_TO_17, *map(figure_6, FIGURE_6_WIDTHS[int(figure_6_modules)])],  # (768, 17, 17)

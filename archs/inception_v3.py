@@ -105,12 +105,9 @@ class InceptionV3(Inception):
 
     def __init__(
         self,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        aux_heads: bool = False,
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet", aux_heads: bool = False,
         dropout: Rate = 0.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         aux = AuxHead(num_classes) if aux_heads else None
         super().__init__(STEMS[stem], STAGES, partial(ConvNormAct, eps=0.001), num_classes, in_channels, dropout, aux)
         self.min_size = MIN_SIZES[stem]

@@ -73,11 +73,8 @@ class InceptionV4(Inception):
 
     def __init__(
         self,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        dropout: Rate = 0.0,
-    ) -> None:
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet", dropout: Rate = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(STEMS[stem], STAGES, partial(ConvNormAct, eps=0.001), num_classes, in_channels, dropout)
         self.min_size = MIN_SIZES[stem]
 

@@ -123,12 +123,9 @@ class LeNet5(Network):
     classifiers = ("head.4",)
 
     def __init__(
-        self,
-        variant: Literal["modern", "1998"] = "modern",
-        num_classes: Classes = 10,
-        in_channels: Channels = 1,
-        squash_convolutions: bool = True,
-    ) -> None:
+        self, variant: Literal["modern", "1998"] = "modern",
+        num_classes: Classes = 10, in_channels: Channels = 1, squash_convolutions: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.paper = str(variant) == "1998"
         self.logits_are_distances = self.paper

@@ -63,22 +63,12 @@ class MobileNetV1(MobileNet):
     """
 
     def __init__(
-        self,
-        width_mult: Multiplier = 1.0,
-        resolution_mult: Multiplier = 1.0,
-        alpha: Multiplier = ALPHA,
-        beta: Multiplier = BETA,
-        gamma: Multiplier = GAMMA,
-        phi: Phi = 0.0,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        separable: bool = True,
-        act: Literal["relu", "relu6"] = "relu",
-        dropout: Rate = 0.0,
-        norm_eps: Positive = 1e-3,
+        self, width_mult: Multiplier = 1.0, resolution_mult: Multiplier = 1.0,
+        alpha: Multiplier = ALPHA, beta: Multiplier = BETA, gamma: Multiplier = GAMMA, phi: Phi = 0.0,
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet", separable: bool = True,
+        act: Literal["relu", "relu6"] = "relu", dropout: Rate = 0.0, norm_eps: Positive = 1e-3,
         norm_momentum: Momentum = 0.1,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.notes = scaling_note(alpha, beta, gamma, phi) + resolution_note(resolution_mult)
         kind = {"relu": nn.ReLU, "relu6": nn.ReLU6}[act]
@@ -124,21 +114,11 @@ class MobileNetV2(MobileNet):
     """
 
     def __init__(
-        self,
-        width_mult: Multiplier = 1.0,
-        resolution_mult: Multiplier = 1.0,
-        alpha: Multiplier = ALPHA,
-        beta: Multiplier = BETA,
-        gamma: Multiplier = GAMMA,
-        phi: Phi = 0.0,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        drop_path: Rate = 0.0,
-        dropout: Rate = 0.0,
-        norm_eps: Positive = 1e-3,
-        norm_momentum: Momentum = 0.1,
-    ) -> None:
+        self, width_mult: Multiplier = 1.0, resolution_mult: Multiplier = 1.0,
+        alpha: Multiplier = ALPHA, beta: Multiplier = BETA, gamma: Multiplier = GAMMA, phi: Phi = 0.0,
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
+        drop_path: Rate = 0.0, dropout: Rate = 0.0, norm_eps: Positive = 1e-3, norm_momentum: Momentum = 0.1,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.notes = scaling_note(alpha, beta, gamma, phi) + resolution_note(resolution_mult)
         conv = partial(ConvNormAct, act=nn.ReLU6, eps=norm_eps, momentum=norm_momentum)

@@ -50,8 +50,8 @@ class NASNet(Network):
     Args:
         cells: a name or a word of archs/genotype.py: a normal and a reduction cell.
         repeats: N of N @ F.
-        filters: of an operation in the first stage, doubled in each later one. F counts the last map: 44 are 1056 of
-            NASNet-A, 44 x 4 in the third stage, times 6 states.
+        filters: of an operation in the first stage, doubled in each later one; at least 8, a quarter of which, in the
+            ImageNet stem, is two halves. F counts the last map: 44 x 4 in the third stage, times 6 states, is 1056.
         norm: of the cells; the other layers keep batch normalisation.
         stem: "imagenet" is 3x3/2, of `stem_channels`, and two reduction cells, a quarter and half as wide as the next.
         skip_reduction: the cell after a reduction reads as h_i-1 the reduction's h_i-1, not its h_i.
@@ -62,24 +62,12 @@ class NASNet(Network):
     """
 
     def __init__(
-        self,
-        cells: str = "nasnet_a",
-        repeats: Count = 4,
-        filters: Annotated[int, "x >= 8"] = 44,  # 8: a quarter, in the ImageNet stem, of two halves
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        stem_channels: Count = 32,
-        skip_reduction: bool = False,
-        aux_heads: bool = False,
-        aux_size: Annotated[int, "x >= 5"] = 14,
-        padding: Literal["same", "timm"] = "same",
-        drop_path: Rate = 0.0,
-        dropout: Rate = 0.0,
-        norm: Literal["batch", "layer", "instance"] = "batch",
-        norm_eps: Positive = 1e-3,
-        norm_momentum: Momentum = 0.1,
-    ) -> None:
+        self, cells: str = "nasnet_a", repeats: Count = 4, filters: Annotated[int, "x >= 8"] = 44,
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet", stem_channels: Count = 32,
+        skip_reduction: bool = False, aux_heads: bool = False, aux_size: Annotated[int, "x >= 5"] = 14,
+        padding: Literal["same", "timm"] = "same", drop_path: Rate = 0.0, dropout: Rate = 0.0,
+        norm: Literal["batch", "layer", "instance"] = "batch", norm_eps: Positive = 1e-3, norm_momentum: Momentum = 0.1,
+    ) -> None:  # fmt: skip
         super().__init__()
         tables = parse(cells)
         parts = CellShared(normalisation(norm, norm_eps, norm_momentum), PADDINGS[padding])

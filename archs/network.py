@@ -182,11 +182,6 @@ class Network(nn.Module):
 
 
 DEFAULTS = {"min_size": 1, "notes": [], "aux_weights": ()}
-REQUIRED_ATTRIBUTES = {
-    "stem": "a module from the image to the first maps",
-    "stages": "an nn.Sequential of stages",
-    "head": "a module from (B, C, H, W) to (B, num_classes)",
-}
 
 
 def check_contract(network: Any) -> None:
@@ -203,12 +198,10 @@ def check_contract(network: Any) -> None:
         raise ArchitectureError(f"arch builds a {kind}: it should build a torch.nn.Module from images to logits.")
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1:]
     _add_defaults(network, classifiers=tuple(linear))
-    needed = REQUIRED_ATTRIBUTES if type(network).forward is Network.forward else {}
-    if hasattr(network, "start_from_data"):
-        needed = needed | {"images_to_start_from": "the number of images that start_from_data takes"}
-    for attribute, description in needed.items():
-        if not hasattr(network, attribute):
-            raise ArchitectureError(f"{kind}.{attribute} is missing: it should be {description}.")
+    needed = ["stem", "stages", "head"] if type(network).forward is Network.forward else []
+    needed += ["images_to_start_from"] if hasattr(network, "start_from_data") else []
+    if missing := [attribute for attribute in needed if not hasattr(network, attribute)]:
+        raise ArchitectureError(f"{kind}.{missing[0]} is missing: lineage/archs/network.py describes it.")
     annotations = get_type_hints(Network, include_extras=True)
     for attribute in (*DEFAULTS, "classifiers"):
         if wrong := problem(annotations[attribute], getattr(network, attribute, ())):

@@ -79,20 +79,11 @@ class PreActResNet(Network):
     """
 
     def __init__(
-        self,
-        block: Block,
-        depths: Sequence[Count],
-        widths: Sequence[Count] = (64, 128, 256, 512),
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        shortcut: Shortcut = "B",
-        share_first: bool = True,
-        stride_in_1x1: bool = False,
-        drop_path: Rate = 0.0,
-        dropout: Rate = 0.0,
-        zero_init_last: bool = False,
-    ) -> None:
+        self, block: Block, depths: Sequence[Count], widths: Sequence[Count] = (64, 128, 256, 512),
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet", shortcut: Shortcut = "B",
+        share_first: bool = True, stride_in_1x1: bool = False,
+        drop_path: Rate = 0.0, dropout: Rate = 0.0, zero_init_last: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         bottleneck = block == "bottleneck"
         if stride_in_1x1 and not bottleneck:

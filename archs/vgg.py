@@ -46,15 +46,10 @@ class VGG(Network):
     classifiers = ("head.8",)
 
     def __init__(
-        self,
-        depths: Sequence[Count],
-        widths: Sequence[Count] = (64, 128, 256, 512, 512),
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        batch_norm: bool = False,
-        se: bool = False,
+        self, depths: Sequence[Count], widths: Sequence[Count] = (64, 128, 256, 512, 512),
+        num_classes: Classes = 1000, in_channels: Channels = 3, batch_norm: bool = False, se: bool = False,
         dropout: Rate = 0.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.min_size = 2 ** len(depths)  # 32: five poolings
         rows = zip((in_channels, *widths[:-1]), widths, depths, strict=True)

@@ -69,14 +69,9 @@ class Xception(Network):
 
     def __init__(
         self,
-        num_classes: Classes = 1000,
-        in_channels: Channels = 3,
-        stem: Stem = "imagenet",
-        drop_path: Rate = 0.0,
-        dropout: Rate = 0.0,
-        norm_eps: Positive = 1e-3,
-        norm_momentum: Momentum = 0.01,
-    ) -> None:
+        num_classes: Classes = 1000, in_channels: Channels = 3, stem: Stem = "imagenet",
+        drop_path: Rate = 0.0, dropout: Rate = 0.0, norm_eps: Positive = 1e-3, norm_momentum: Momentum = 0.01,
+    ) -> None:  # fmt: skip
         super().__init__()
         norm: dict[str, Any] = {"eps": norm_eps, "momentum": norm_momentum}
         conv = partial(ConvNormAct, padding=0, eps=norm_eps, momentum=norm_momentum)

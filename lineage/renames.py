@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+INCEPTION_RESNET = "lineage.archs.inception_resnet.InceptionResNet"
 
 
 def rename(choice: MutableMapping[str, Any]) -> None:
@@ -14,6 +15,8 @@ def rename(choice: MutableMapping[str, Any]) -> None:
         choice["filters"] = choice.pop("features") // 24
     if choice.pop("whiten_bias_share", None) is not None:  # of airbench, which had one variant
         choice["variant"] = 2024
+    if choice["_target_"].startswith("lineage.archs.inception_resnet.inception_resnet_v"):  # were two functions
+        choice["_target_"], choice["variant"] = INCEPTION_RESNET, choice.get("variant", "v1")
 
 
 def current_name(target: str) -> str:

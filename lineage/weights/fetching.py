@@ -57,7 +57,7 @@ def from_torchvision(name: str) -> Weights:
     import torchvision
 
     weights, model = torchvision_weights(name), name.partition(".")[0]
-    _require_hub_file(weights.url, f"torchvision's {name}")
+    _require(weights.url, f"torchvision's {name}", in_torch_cache=True)
     network = torchvision.models.get_model(model, weights=weights)
     return Weights(f"torchvision's {model} {weights.name}", network.state_dict(), "torchvision")
 
@@ -71,57 +71,50 @@ def from_timm(name: str, file: str | None = None) -> Weights:
     """
     import timm
 
-    release: Any = timm.get_pretrained_cfg(name)
     if file is None:
+        release: Any = timm.get_pretrained_cfg(name)
         if release is None or not (release.hf_hub_id or release.url):
             tags = ", ".join(timm.list_pretrained(f"{name.split('.')[0]}.*")) or "none"
             raise ArchitectureError(f"timm has no weights {name}. Of this model it has: {tags}.")
-        file = _local_file(release, f"timm's {release.architecture}.{release.tag}")
-    overlay = {"file": file} if file else None
+        file = _cached_or_reachable(release)
     try:
+        overlay = {"file": file} if file else None
         network: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except (RuntimeError, OSError) as error:
-        if file and "state_dict" in str(error):
-            raise ArchitectureError(f"pretrained={file}: these weights are of another network than {name}.") from error
-        reason = str(error).split("\n")[0]
-        raise ArchitectureError(f"timm could not load the weights of {name}: {reason}") from error
+        reason = "they are of another network" if "state_dict" in str(error) else str(error).split("\n")[0]
+        title = f"the weights of {name}" if file is None else f"{file} as weights of {name}"
+        raise ArchitectureError(f"timm could not load {title}: {reason}.") from error
     config = network.pretrained_cfg
     return Weights(f"timm's {config['architecture']}.{config['tag']}", network.state_dict(), "timm")
 
 
-def _local_file(release: Any, title: str) -> str | None:
+def _cached_or_reachable(release: Any) -> str | None:
     """The file of timm's weights in the hub's cache; None if timm can download it or finds it in torch's cache.
 
     Raises ArchitectureError at once if neither is so, where timm alone retries for most of a minute.
     """
     import huggingface_hub
 
+    title, name = f"timm's {release.architecture}.{release.tag}", release.hf_hub_filename or "model.safetensors"
     if not release.hf_hub_id:
-        _require_hub_file(release.url, title)
-        return None
-    names = [release.hf_hub_filename] if release.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
-    for name in names:
-        if isinstance(found := huggingface_hub.try_to_load_from_cache(release.hf_hub_id, name), str):
-            return found
-    _require_network(huggingface_hub.hf_hub_url(release.hf_hub_id, names[0]), title)
+        _require(release.url, title, in_torch_cache=True)
+    elif isinstance(found := huggingface_hub.try_to_load_from_cache(release.hf_hub_id, name), str):
+        return found
+    else:
+        _require(huggingface_hub.hf_hub_url(release.hf_hub_id, name), title)
     return None
 
 
-def _require_hub_file(url: str, title: str) -> None:
-    """Raise ArchitectureError unless torch.hub's cache has the file or it can be downloaded."""
+def _require(url: str, title: str, in_torch_cache: bool = False) -> None:
+    """Raise ArchitectureError unless torch's cache has the file, or its server answers within five seconds."""
     place = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
-    if not place.exists():
-        _require_network(url, title, f", or put it at {place}")
-
-
-def _require_network(url: str, title: str, place: str = "") -> None:
-    """Raise ArchitectureError if the server of `url` does not answer a single request within five seconds."""
     try:
-        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=5).close()
+        if not (in_torch_cache and place.exists()):
+            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=5).close()
     except urllib.error.HTTPError:
         pass  # the server answers; the library reports what is wrong
     except OSError as error:
         raise ArchitectureError(
-            f"The weights of {title} are not on this machine, and there is no network. Download\n"
-            f"{url}\nelsewhere and name the file, pretrained=FILE{place}."
+            f"The weights of {title} are not on this machine, and there is no network. Download\n{url}\nelsewhere and "
+            f"name the file, pretrained=FILE{f', or put it at {place}' if in_torch_cache else ''}."
         ) from error

@@ -156,47 +156,33 @@ def fill(network: nn.Module, weights: Weights, new_head: bool = True) -> list[st
 def _unused_notes(network: nn.Module, unused: Mapping[str, Tensor], classifiers: set[str], title: str) -> list[str]:
     """Sentences about tensors without a place. Raises ArchitectureError unless they are a classifier or auxiliary."""
     others = [name for name in unused if not name.lower().startswith("aux")]
-    notes = []
-    if not classifiers and _is_classifier({name: unused[name] for name in others}, network):
-        classes = len(unused[others[0]])
-        notes.append(f"the weights' classifier of {classes:,} classes is left out: this network has none")
-    elif others:
-        raise ArchitectureError(f"The weights of {title} are of another network: nothing here takes {others[0]}.")
-    if len(others) < len(unused):
-        notes.append("the weights' auxiliary head is left out")
+    notes = ["the weights' auxiliary head is left out"] if len(others) < len(unused) else []
+    if others:
+        layer = others[0].rpartition(".")[0]
+        weight = unused.get(f"{layer}.weight", torch.empty(0))
+        from_features = weight.ndim >= 2 and weight.shape[1] == getattr(network, "num_features", None)
+        if classifiers or not from_features or any(name.rpartition(".")[0] != layer for name in others):
+            raise ArchitectureError(f"The weights of {title} are of another network: nothing here takes {others[0]}.")
+        notes.append(f"the weights' classifier of {len(weight):,} classes is left out: this network has none")
     return notes
-
-
-def _is_classifier(tensors: Mapping[str, Tensor], network: nn.Module) -> bool:
-    """Whether these belong to a single layer, from the network's features to classes."""
-    layers = {name.rpartition(".")[0] for name in tensors}
-    weight = tensors.get(f"{layers.pop()}.weight") if len(layers) == 1 else None
-    return weight is not None and weight.ndim >= 2 and weight.shape[1] == getattr(network, "num_features", None)
 
 
 def _head_note(module: str, tensor: Tensor, value: Tensor | None, title: str, new_head: bool) -> str:
     """A sentence about a classifier that the weights lack. Raises ArchitectureError if it may not stay as it is."""
-    here, there = f"{tensor.shape[0]:,}", "no classifier" if value is None else f"{value.shape[0]:,}"
+    here, there = f"{len(tensor):,}", "no classifier" if value is None else f"a classifier of {len(value):,} classes"
     if new_head:
         return f"{module} is new: {here} classes, and {there} in the weights"
-    there = there if value is None else f"a classifier of {there} classes"
     raise ArchitectureError(
-        f"The weights of {title} have {there}, and the data have {here}: "
-        "evaluation needs weights with a classifier for these data."
+        f"The weights of {title} have {there}, and the data have {here}: evaluation needs weights with a classifier "
+        "for these data."
     )
 
 
 def _classifiers(network: nn.Module) -> set[str]:
-    """Names of the layers whose outputs are classes, also of auxiliary heads."""
-    stated = getattr(network, "pretrained_cfg", {}).get("classifier")  # by timm's models
-    if stated:
-        return {stated} if isinstance(stated, str) else set(stated)
-    names = getattr(network, "classifiers", None)
-    if names and not isinstance(network.get_submodule(names[0]), nn.Linear):
-        return set()  # a network without a classifier, whose head may have hidden layers
-    linear = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
-    classes = [module.out_features for module in linear.values()][-1:]  # the last layer is a classifier
-    return {name for name, module in linear.items() if module.out_features in classes}
+    """Names of the layers whose outputs are classes, also of auxiliary heads; none if there are no classes."""
+    stated = getattr(network, "pretrained_cfg", {}).get("classifier") or getattr(network, "classifiers", ())
+    names = (stated,) if isinstance(stated, str) else stated  # timm's models state one or several
+    return {name for name in names if not isinstance(network.get_submodule(name), nn.Identity)}
 
 
 def _only_channels_differ(value: Tensor, tensor: Tensor) -> bool:

@@ -160,7 +160,7 @@ def test_another_head_and_other_channels(tmp_path):
     oracle = build_oracle(case("mobilenet_v2", "timm", "mobilenetv2_100"))
     network = build("mobilenet_v2 arch.norm_eps=1e-5", num_classes=7, channels=1)
     notes = load(network, theirs := saved(oracle, tmp_path))
-    assert any("head.linear is new: 7 classes, and 10" in note for note in notes)
+    assert any("head.linear is new: 7 classes, and a classifier of 10 classes" in note for note in notes)
     assert any("3 channels are summed, to 1" in note for note in notes)
     grey = checks.noise(2, 1, 64, 64)
     with torch.no_grad():
@@ -234,8 +234,8 @@ def test_missing_classifier(left, tmp_path):
     state = build("resnet_cifar arch.depth=8").state_dict()
     torch.save({name: tensor for name, tensor in state.items() if name not in left}, tmp_path / "weights.pth")
     notes = load(network, tmp_path / "weights.pth")
-    assert f"head.linear is new: 7 classes, and {'no classifier' if left else 10} in the weights" in notes
     there = "no classifier" if left else "a classifier of 10 classes"
+    assert f"head.linear is new: 7 classes, and {there} in the weights" in notes
     with pytest.raises(ArchitectureError, match=f"have {there}, and the data have 7: evaluation needs"):
         load(network, tmp_path / "weights.pth", new_head=False)
     whole = build("resnet_cifar arch.depth=8", num_classes=7)
