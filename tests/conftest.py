@@ -31,12 +31,12 @@ def composed(*words: str, door: str = "train") -> DictConfig:
         return compose(door, list(words))
 
 
-_composed_once = functools.cache(composed)
+composed_once = functools.cache(composed)
 
 
 def recipe_of(name: str, **changes: Any) -> Recipe:
     """A recipe of conf/recipe, some of its values changed."""
-    recipe: Any = OmegaConf.to_object(_composed_once(f"recipe={name}").recipe)
+    recipe: Any = OmegaConf.to_object(composed_once(f"recipe={name}").recipe)
     for key, value in changes.items():
         setattr(recipe, key, value)
     return recipe
