@@ -189,3 +189,20 @@ def test_whitening_makes_patches_uncorrelated():
     )
     norms = convolution.weight[:12].flatten(1).norm(dim=1)
     assert (norms.diff() >= 0).all()  # the largest variance, so the smallest filter, comes first
+
+
+@pytest.mark.parametrize(
+    ("config", "block"),
+    [
+        ("resnet_cifar arch.depth=14", "stages.1.1"), ("preact_resnet_cifar arch.depth=14", "stages.1.1"),
+        ("wideresnet arch.depth=16 arch.widen_factor=1", "stages.1.1"), ("mobilenet_v2", "stages.1.1"),
+        ("efficientnet_b0", "stages.1.1"), ("xception", "stages.1.0"), ("inception_resnet_v1", "stages.0.1"),
+    ],
+)  # fmt: skip
+def test_dropped_blocks(config, block):
+    """A block whose branch is dropped hands on its input."""
+    block = build(f"{config} recipe.drop_path=0.5").get_submodule(block)
+    block.drop_path.rate = 1 - 1e-7
+    channels = next(module.in_channels for module in block.modules() if isinstance(module, nn.Conv2d))
+    x = torch.rand(2, channels, 8, 8)
+    assert torch.equal(block.train()(x), x)
