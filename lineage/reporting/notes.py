@@ -10,39 +10,42 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from lineage.analysis.measures import wilson
+from lineage.datamodules.base import ImageDataModule
 from lineage.datamodules.loading.order import BatchSplit
 from lineage.recipes.optim.averaging import remaining_initial_weight
 from lineage.recipes.optim.batch_norm_statistics import batch_norms
-from lineage.recipes.optim.optimizers import parameter_kinds
+from lineage.recipes.optim.optimizers import trainable_parameters
 from lineage.recipes.recipe import Recipe
 from lineage.rules import Group, sentences
 from lineage.text import CAREFUL, DANGER, as_yaml
 
 NOTES = Path(__file__).with_name("notes.yaml")
-FEW = 100  # test images, of which even the best network's accuracy is uncertain by some percent
 FILLS_A_GPU = 128 * 224 * 224  # pixels of a forward pass that leave no unit of a large GPU without work
-
-# Recipe keys that are arguments of a network, and why a network lacks them.
 
 
 def what_does_not_apply(
-    cfg: DictConfig, network: nn.Module, arch: str, data: str, one_size: bool, steps_per_epoch: int
-) -> list[str]:
-    """All notes that follow from the config, the network and the length of an epoch.
+    cfg: DictConfig, network: nn.Module, names: tuple[str, str], data: ImageDataModule, device: torch.device,
+    precision: str,
+) -> list[str]:  # fmt: skip
+    """The notes that follow from the config, the network, the images and the device.
 
     Args:
-        arch, data: the names of the choices, for the sentences.
-        one_size: whether all training images have one size.
+        names: of the choices of network and data, for the sentences.
+        precision: Lightning's name of it.
     """
-    recipe = cast(Recipe, OmegaConf.to_object(cfg.recipe))
+    recipe, steps_per_epoch = cast(Recipe, OmegaConf.to_object(cfg.recipe)), data.order.steps_per_epoch
     needed = (cfg.published.get(cfg.pretrained) if cfg.pretrained else None) or {}
     share = remaining_initial_weight(recipe, recipe.total_epochs * steps_per_epoch, steps_per_epoch)
+    low, high = wilson(round(0.9 * len(data.test)), len(data.test)) if len(data.test) else (0, 1)
     facts = {
-        "network": arch, "data": data, "one_size": one_size, "pretrained": cfg.pretrained,
-        "kinds": parameter_kinds(network), "whitens": getattr(network, "whiten_bias", None) is not None,
+        "network": names[0], "data": names[1], "one_size": data.train.one_size, "pretrained": cfg.pretrained,
+        "kinds": {kind for _, _, kind in trainable_parameters(network)}, "whitens": getattr(network, "whiten_bias", None) is not None,
         "normalises": bool(batch_norms(network)), "published": cfg.published.resolution,
         "images_per_epoch": steps_per_epoch * recipe.batch_size, "late": _late_decay(recipe, steps_per_epoch),
-        "initial": share, "percent": f"{share:.0%}",
+        "initial": share, "percent": f"{share:.0%}", "largest": data.largest or math.inf,
+        "test_images": len(data.test), "low": f"{low:.2f}", "high": f"{high:.2f}",
+        "exact_on_a_gpu": device.type == "cuda" and precision == "32-true" and not recipe.mixed_precision,
+        "tf32": device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0),
     }  # fmt: skip
     return [
         *sentences(NOTES, {name: Group.of(cfg[name]) for name in ("arch", "datamodule", "recipe")} | facts),
@@ -51,7 +54,7 @@ def what_does_not_apply(
             for name, value in needed.items()
             if name != "name"
         ),
-        *(_size_notes(cfg, data) if one_size else ()),
+        *(_size_notes(cfg, names[1]) if data.train.one_size else ()),
     ]
 
 
@@ -120,30 +123,3 @@ def batch_notes(cfg: DictConfig, network: nn.Module, split: BatchSplit, device: 
     if images == 1 and normalises:
         notes.append(f"{CAREFUL}batch normalisation sees each image alone: micro-batches are of one image")
     return notes
-
-
-def precision_notes(recipe: DictConfig, device: torch.device, precision: str) -> list[str]:
-    """A note on what fp32 is on a GPU, where the recipe asks for it (lineage/running/trainer.py sets it)."""
-    if recipe.mixed_precision or device.type != "cuda" or precision != "32-true":
-        return []
-    has_tf32 = torch.cuda.get_device_capability(device) >= (8, 0) and torch.backends.cudnn.allow_tf32
-    how, gain = ("TF32", "bf16 has twice its rate") if has_tf32 else ("fp32", "16 bits are faster")
-    return [
-        f"recipe.mixed_precision=false, as published: convolutions run at {how}; {gain}, recipe.mixed_precision=true"
-    ]
-
-
-def resolution_notes(cfg: DictConfig, largest: int | None) -> list[str]:
-    """A note on resolutions above the largest short side of all images, if that is known."""
-    sizes = {name: cfg.recipe[name] for name in ("train_res", "test_res") if cfg.recipe[name] > (largest or math.inf)}
-    settings = " and ".join(f"recipe.{name}={size}" for name, size in sizes.items())
-    said = f"{CAREFUL}{settings} enlarge every image: their shorter sides have {largest} pixels at most"
-    return [said] if sizes else []
-
-
-def small_test_notes(images: int) -> list[str]:
-    """A note on a test set that is too small to tell networks apart."""
-    if not 0 < images < FEW:
-        return []
-    low, high = wilson(round(0.9 * images), images)
-    return [f"{DANGER}the test has {images} images: an accuracy of 0.9 may be anything from {low:.2f} to {high:.2f}"]

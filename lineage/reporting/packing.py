@@ -12,7 +12,7 @@ from rich.text import Text
 
 from lineage.datamodules.base import ImageDataModule
 from lineage.datamodules.packing import writing
-from lineage.datamodules.packing.inspection import encoded_splits, inspect
+from lineage.datamodules.packing.inspection import encoded_splits, find_unreadable
 from lineage.datamodules.packing.storing import Settings
 from lineage.files import Lock
 from lineage.reporting.screen import show_plan
@@ -22,16 +22,17 @@ def check(data: ImageDataModule, console: Console) -> int:
     """Read every image and show what was found; the exit status, 1 if any cannot be read."""
     splits, start = encoded_splits(data), time.monotonic()
     with _progress(console, "checked", data) as advance:
-        found = inspect(splits, advance)
-    for fault in found.faults:
+        faults = find_unreadable(splits, advance)
+    for fault in faults:
         console.print(Text(f"{fault.name}: {fault.reason}", style="red"), soft_wrap=True)
+    counts = {split: len(images) for split, images in splits.items()}
     rows = {
-        "images": _counts(found.images),
-        "unreadable": f"{len(found.faults):,}",
-        "time": _speed(sum(found.images.values()), time.monotonic() - start),
+        "images": _counts(counts),
+        "unreadable": f"{len(faults):,}",
+        "time": _speed(sum(counts.values()), time.monotonic() - start),
     }
-    show_plan(console, rows, [*data.notes, *found.notes])
-    return 1 if found.faults else 0
+    show_plan(console, rows, data.notes)
+    return 1 if faults else 0
 
 
 def pack(data: ImageDataModule, cfg: DictConfig, console: Console) -> None:

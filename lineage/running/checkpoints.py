@@ -43,13 +43,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
                 torch.save(checkpoint, file)
-        except OSError as error:
-            raise CheckpointError(cannot_write(path, error)) from error
-        except RuntimeError as error:
-            if "inline_container" not in str(error):  # torch's word for a full disk
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # torch's word for a full disk
                 raise
             full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            raise CheckpointError(cannot_write(path, full)) from error
+            raise CheckpointError(cannot_write(path, error if isinstance(error, OSError) else full)) from error
 
 
 class Checkpoints(ModelCheckpoint):
@@ -139,12 +137,10 @@ class Checkpoints(ModelCheckpoint):
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.saved_step = trainer.global_step
 
-    # Lightning's own saving is disabled.
-    def setup(self, *_: Any, **__: Any) -> None: ...
-    def on_train_batch_end(self, *_: Any) -> None: ...
-    def on_validation_end(self, *_: Any) -> None: ...
-    def on_exception(self, *_: Any) -> None: ...
-    def on_train_end(self, *_: Any) -> None: ...
+    def _do_nothing(self, *_: Any, **__: Any) -> None:
+        """Lightning's own saving is disabled."""
+
+    setup = on_train_batch_end = on_validation_end = on_exception = on_train_end = _do_nothing
 
 
 def link(source: Path, target: Path) -> None:
@@ -172,8 +168,6 @@ def read(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist.") from None
-    except IsADirectoryError as error:
-        raise CheckpointError(f"{path} is damaged (a folder) and cannot be read.") from error
     except (OSError, MemoryError) as error:  # the file may be intact, so no other checkpoint replaces it
         raise UserError(
             f"{path} cannot be read ({reason(error)}). It stays; once it can be read, the same command continues."
@@ -232,10 +226,7 @@ def repair(folder: Path, start: Start) -> None:
     if start.path is None:
         (folder / BEST).unlink(missing_ok=True)  # of a run that was killed before it wrote last.ckpt
         return
-    last = folder / LAST
-    if start.path != last:
-        if last.is_dir():
-            last.rename(folder / "last.damaged")
-        link(start.path, last)
+    if start.path != folder / LAST:
+        link(start.path, folder / LAST)
     if start.is_best:
         link(start.path, folder / BEST)

@@ -33,7 +33,8 @@ def loading() -> Iterator[None]:
     free: a quarter of the time. It is off here, and leaves these objects out afterwards, when the run trains and ends.
     """
     if "torch" not in sys.modules and is_main_process():
-        sys.stderr.write(f"{_command()}: loading torch\n")
+        hydra: Any = HydraConfig.get()
+        sys.stderr.write(f"{hydra.job.config_name}: loading torch\n")
         sys.stderr.flush()
     first, collects = "pytorch_lightning" not in sys.modules, gc.isenabled()
     if first:
@@ -45,17 +46,6 @@ def loading() -> Iterator[None]:
             gc.freeze()
         if collects:
             gc.enable()
-
-
-def _command() -> str:
-    """The verb, and the run that it reads or the choices, also those that are left to the defaults."""
-    hydra: Any = HydraConfig.get()
-    verb, choices = str(hydra.job.config_name), hydra.runtime.choices
-    words = [word for word in hydra.overrides.task if verb != "train" and word.startswith("run=")]
-    if verb == "compare" or any(word.startswith("networks=") for word in hydra.overrides.task):  # they are many
-        return verb
-    words = words or [f"{group}={choices[group]}" for group in ("arch", "recipe", "datamodule") if choices.get(group)]
-    return " ".join([verb, *words])
 
 
 # ---- signals to stop

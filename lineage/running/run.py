@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,10 @@ from lineage.recipes.classifier import Classifier
 from lineage.reporting import dashboards, metrics_csv, results, screen
 from lineage.reporting.clock import Clock
 from lineage.reporting.metric_rows import MetricRows
-from lineage.reporting.notes import (
-    batch_notes,
-    precision_notes,
-    resolution_notes,
-    small_test_notes,
-    what_does_not_apply,
-)
+from lineage.reporting.notes import batch_notes, what_does_not_apply
 from lineage.reporting.progress_bar import RunProgressBar
 from lineage.running import checkpoints, directory, evaluations
-from lineage.running.checkpoints import BEST, LAST, PREVIOUS, Checkpoints
+from lineage.running.checkpoints import BEST, LAST, Checkpoints
 from lineage.running.ranks import Ranks
 from lineage.running.stopping import Stop
 from lineage.running.trainer import Trainer
@@ -56,7 +50,7 @@ class Run:
         if model := cfg.arch.get("model_name"):
             self.choices["arch"] += f"/{model}"  # timm/convnext_atto
         self.console = screen.console(quiet=not directory.is_main_process())
-        self.continues = any((self.folder / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))
+        self.continues = directory.has_checkpoint(self.folder)
 
     def callbacks(self) -> list[Callback]:
         """The callbacks of every run, in the order in which Lightning calls them."""
@@ -79,10 +73,12 @@ class Run:
     def opened(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> Iterator[Path | None]:
         """Lock the directory, open train.log, show the plan; yields the checkpoint from which the run continues."""
         os.environ["LINEAGE_RUN"] = str(self.cfg.run)  # for the ranks that Lightning starts
-        lock, handler = Lock(self.folder), None
-        if directory.is_main_process():
-            lock.acquire()
-        try:
+        with ExitStack() as stack:
+            stack.callback(os.environ.pop, "LINEAGE_RUN", None)
+            if directory.is_main_process():
+                lock = Lock(self.folder)
+                lock.acquire()
+                stack.callback(lock.release)
             start = checkpoints.to_continue(self.folder / "checkpoints")
             last = (trainer.max_epochs or 0) * data.order.steps_per_epoch
             if start.step > last:
@@ -97,67 +93,57 @@ class Run:
                 note = f"recipe.epochs was {before} up to step {start.step:,}; {longer}"
                 classifier.network.notes = [*classifier.network.notes, note]
             if directory.is_main_process():
-                for place in (self.folder, self.folder / "checkpoints"):
-                    remove_temporary(place)
-                checkpoints.repair(self.folder / "checkpoints", start)
-                handler = open_log(self.folder / "train.log")
-                tables = {logger.folder for logger in trainer.loggers if isinstance(logger, metrics_csv.MetricsCSV)}
-                for folder in {self.folder, *tables}:
-                    metrics_csv.keep_until(folder, start.step)
-                for logger in trainer.loggers:
-                    if start.step and isinstance(logger, dashboards.TensorBoard):
-                        logger.keep_until(start.step)
-                (self.folder / "results.json").unlink(missing_ok=True)  # first, so that a kill leaves a longer run
-                directory.save_config(self.folder, self.cfg, self.choices, self.overrides)
+                stack.enter_context(logged(self.folder / "train.log"))
+                self._prepare_folder(trainer, start)
             for line in start.damaged:
                 self.console.print(f"{line} Going on from {start.path}.", style="red", soft_wrap=True)
             self._show_plan(trainer, classifier, data, start)
             yield start.path
-        except BaseException as error:
-            if handler is not None and not isinstance(error, Stopped):
-                log.error("%s", error, exc_info=error)
-            raise
-        finally:
-            os.environ.pop("LINEAGE_RUN", None)
-            if handler is not None:
-                logging.getLogger().removeHandler(handler)
-                with suppress(OSError):  # a full disk, named by the exception that ends the run
-                    handler.close()
-            lock.release()
+
+    def _prepare_folder(self, trainer: Trainer, start: checkpoints.Start) -> None:
+        """Leave the files as they were at the step from which the run continues, and write its config."""
+        for place in (self.folder, self.folder / "checkpoints"):
+            remove_temporary(place)
+        checkpoints.repair(self.folder / "checkpoints", start)
+        tables = {logger.folder for logger in trainer.loggers if isinstance(logger, metrics_csv.MetricsCSV)}
+        for folder in {self.folder, *tables}:
+            metrics_csv.keep_until(folder, start.step)
+        for logger in trainer.loggers:
+            if start.step and isinstance(logger, dashboards.TensorBoard):
+                logger.keep_until(start.step)
+        (self.folder / "results.json").unlink(missing_ok=True)  # first, so that a kill leaves a longer run
+        directory.save_config(self.folder, self.cfg, self.choices, self.overrides)
 
     def _show_plan(
         self, trainer: Trainer, classifier: Classifier, data: ImageDataModule, start: checkpoints.Start
     ) -> None:
-        cfg, order, split = self.cfg, data.order, data.split
-        side = self.preprocessing.resolution
+        """Show what will run, on the screen, in train.log and in the loggers."""
+        rows, self.notes = self._plan(trainer, classifier, data), self._notes(trainer, classifier, data)
+        if start.path is not None:
+            rows["continues"] = f"at step {start.step:,}, from {start.path.name}"
+        screen.show_plan(self.console, rows, self.notes)
+        log.info("  ".join(f"{name}: {value}" for name, value in rows.items()))
+        for note in self.notes:
+            log.info("note: %s", note)
+        dashboards.tell_start(self.rows, trainer, self.cfg, self.choices, self.overrides)
+        if trainer.is_global_zero:
+            dashboards.show_texts(self.rows, trainer, self.overrides, rows, self.notes, start.step)
+        if trainer.is_global_zero and start.path is None:
+            title = f"{self.choices['datamodule']} under {self.choices['recipe']}"
+            dashboards.show_first_step(self.rows, trainer, classifier, data, title)
+
+    def _plan(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> dict[str, str | Path]:
+        cfg, order, split, side = self.cfg, data.order, data.split, self.preprocessing.resolution
         self.parameters = count_parameters(classifier.network)
         self.macs = count_macs(classifier.network, data.channels, side)
+        network = f"{self.choices['arch']}, {self.parameters:,} parameters, {self.macs / 1e6:,.1f} M MACs"
         sizes = f"{len(data.train):,} train, {len(data.val):,} validation, {len(data.test):,} test"
-        steps = order.steps_per_epoch * (trainer.max_epochs or 0)
-        per_device, device = cfg.recipe.batch_size // split.chunks, trainer.strategy.root_device
-        self.notes = [
-            *getattr(classifier.network, "notes", ()),
-            *(note for teacher in classifier.teachers for note in teacher.notes),
-            *data.notes,
-            *small_test_notes(len(data.test)),
-            *resolution_notes(cfg, data.largest),
-            *batch_notes(cfg, classifier.network, split, device.type),
-            *precision_notes(cfg.recipe, device, str(trainer.precision)),
-            *what_does_not_apply(
-                cfg,
-                classifier.network,
-                self.choices["arch"],
-                self.choices["datamodule"],
-                data.train.one_size,
-                order.steps_per_epoch,
-            ),
-        ]
+        steps, epochs = order.steps_per_epoch, trainer.max_epochs or 0
+        per_device = cfg.recipe.batch_size // split.chunks
         rows: dict[str, str | Path] = {
-            "network": f"{self.choices['arch']}, {self.parameters:,} parameters, "
-            f"{self.macs / 1e6:,.1f} M MACs at {side}x{side}",
+            "network": f"{network} at {side}x{side}",
             "data": f"{self.choices['datamodule']}, {sizes}, {data.num_classes} classes",
-            "recipe": f"{self.choices['recipe']}, {trainer.max_epochs} epochs of {order.steps_per_epoch:,} steps, "
-            f"{steps:,} in all",
+            "recipe": f"{self.choices['recipe']}, {epochs} epochs of {steps:,} steps, {epochs * steps:,} in all",
             "batch": f"{per_device} per device x {split.accumulation} accumulated x {split.devices} devices"
             f" = {cfg.recipe.batch_size}",
             "device": f"{trainer.world_size} x {trainer.device_name}, {trainer.precision}"
@@ -167,18 +153,18 @@ class Run:
         }
         if cfg.teacher is not None:
             rows["teacher"] = f"{cfg.teacher}, {cfg.recipe.distill}, {cfg.recipe.distill_share:g} of the loss"
-        if start.path is not None:
-            rows["continues"] = f"at step {start.step:,}, from {start.path.name}"
-        screen.show_plan(self.console, rows, self.notes)
-        log.info("  ".join(f"{name}: {value}" for name, value in rows.items()))
-        for note in self.notes:
-            log.info("note: %s", note)
-        dashboards.tell_start(self.rows, trainer, cfg, self.choices, self.overrides)
-        if trainer.is_global_zero:
-            dashboards.show_texts(self.rows, trainer, self.overrides, rows, self.notes, start.step)
-        if trainer.is_global_zero and start.path is None:
-            title = f"{self.choices['datamodule']} under {self.choices['recipe']}"
-            dashboards.show_first_step(self.rows, trainer, classifier, data, title)
+        return rows
+
+    def _notes(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> list[str]:
+        cfg, network, device = self.cfg, classifier.network, trainer.strategy.root_device
+        names = self.choices["arch"], self.choices["datamodule"]
+        return [
+            *getattr(network, "notes", ()),
+            *(note for teacher in classifier.teachers for note in teacher.notes),
+            *data.notes,
+            *batch_notes(cfg, network, data.split, device.type),
+            *what_does_not_apply(cfg, network, names, data, device, str(trainer.precision)),
+        ]
 
     def test(self, trainer: Trainer, classifier: Classifier, data: ImageDataModule) -> dict[str, Any]:
         """Test, write results.json, show the last table; returns what results.json holds."""
@@ -242,15 +228,24 @@ class Run:
         return f"{self.folder}/metrics.csv" if "csv" in loggers else None
 
 
-def open_log(path: Path) -> logging.Handler:
-    """Append everything that is logged from here on to train.log."""
-    handler = logging.FileHandler(path, encoding="utf-8", errors="surrogateescape")
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Append what is logged meanwhile to train.log, and the error that ends it."""
+    handler, root = logging.FileHandler(path, encoding="utf-8", errors="surrogateescape"), logging.getLogger()
     handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk is reported by metrics.csv
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    return handler
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Stopped):
+            log.error("%s", error, exc_info=error)
+        raise
+    finally:
+        root.removeHandler(handler)
+        with suppress(OSError):  # a full disk, named by the exception that ends the run
+            handler.close()
 
 
 def _metrics(trainer: Trainer, stage: str) -> dict[str, float]:

@@ -5,8 +5,10 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,9 +32,11 @@ from lineage.running.precision import choose_precision
 
 Devices = Annotated[list[Annotated[int, "x >= 0"]], "len(x) >= 1"]  # which
 Limit = Annotated[int, "0 <= x"] | Annotated[float, "0 <= x <= 1"]
-
-
 PROFILERS: dict[str, Any] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+HANDED_ON = (  # to Lightning's Trainer, unchanged
+    "accelerator devices num_nodes sync_batchnorm max_epochs deterministic log_every_n_steps check_val_every_n_epoch "
+    "limit_val_batches limit_test_batches detect_anomaly default_root_dir"
+).split()
 
 
 class Trainer(pl.Trainer):
@@ -92,68 +96,35 @@ class Trainer(pl.Trainer):
         callbacks: Sequence[Callback] = (),
         default_root_dir: Path | None = None,
     ) -> None:
+        prepare_process(keep_memory and (accelerator == "cpu" or not torch.cuda.is_available()))
+        self.options = lightning_arguments(dict(locals()))
         self.max_per_device, self.channels_last, self.compile = max_per_device, channels_last, compile
-        self.timeout_s, self.limit_of_steps = timeout_s, limit_train_batches
-        quiet_lightning()
-        # On a GPU fp32 convolutions run at TF32, as by cuDNN's default; other fp32 products keep all 24 bits, whatever
-        # the environment says.
-        torch.set_float32_matmul_precision("highest")
-        if keep_memory and not (accelerator != "cpu" and torch.cuda.is_available()):
-            keep_freed_memory()
-        chosen: Any = precision
-        if precision == "auto":
-            chosen = choose_precision(accelerator, mixed_precision, macs)
-        count = count_devices(accelerator, devices)
-        try:
-            super().__init__(
-                accelerator=accelerator,
-                devices=devices,
-                num_nodes=num_nodes,
-                strategy=ddp(timeout_s) if strategy == "ddp" or count * num_nodes > 1 else "auto",
-                sync_batchnorm=sync_batchnorm,
-                max_epochs=max_epochs,
-                precision=chosen,
-                deterministic=deterministic,
-                benchmark=benchmark and not deterministic,  # the fastest kernels differ from one start to the next
-                log_every_n_steps=log_every_n_steps,
-                check_val_every_n_epoch=check_val_every_n_epoch,
-                limit_val_batches=limit_val_batches,
-                limit_test_batches=limit_test_batches,
-                detect_anomaly=detect_anomaly,
-                profiler=PROFILERS[profiler](dirpath=default_root_dir, filename="profile") if profiler else None,
-                enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
-                logger=list(logger),
-                callbacks=list(callbacks),
-                plugins=[AtomicCheckpointIO(), *slurm(count)],
-                default_root_dir=default_root_dir,
-                enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,  # the loaders split themselves, without padding
-                enable_model_summary=False,
-            )
-        except (MisconfigurationException, ValueError, TypeError) as error:
-            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+        self.timeout_s, self.limit_of_steps, self.macs, self.graph = timeout_s, limit_train_batches, macs, graph
+        with lightning_refuses("trainer"):
+            super().__init__(**self.options)
+        if self.precision != self.options["precision"]:  # Lightning took another one
+            raise UserError(f"trainer.precision={precision}: this device takes {self.precision} or 32-true.")
         # Lightning's handler of SIGTERM, which waits for all ranks; lineage/running/stopping.py has the run's own.
         self._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-        if self.precision != chosen:  # Lightning took another one
-            raise UserError(f"trainer.precision={precision}: this device takes {self.precision} or 32-true.")
-        self.macs, self.graph = macs, graph
-        self.uncaptured = {
-            "a device without CUDA": self.strategy.root_device.type != "cuda",
-            "trainer.precision=16-mixed": self.precision == "16-mixed",  # its scale is the scaler's
-            "trainer.compile": bool(compile),
-            "trainer.detect_anomaly": detect_anomaly,  # reads values on the host
-            "trainer.sync_batchnorm": sync_batchnorm and self.world_size > 1,
-        }
-        if num_nodes > 1:
-            self._announce_waiting(num_nodes)
+        self._announce_waiting()
 
-    def _announce_waiting(self, num_nodes: int) -> None:
-        if self.is_global_zero:
+    def _announce_waiting(self) -> None:
+        if self.num_nodes > 1 and self.is_global_zero:
             environment = self.strategy.cluster_environment  # type: ignore[attr-defined]
             place = f"{environment.main_address}:{environment.main_port}"
-            waits = f"Waiting at {place} for the other {num_nodes - 1} of trainer.num_nodes={num_nodes} nodes"
+            waits = f"Waiting at {place} for the other {self.num_nodes - 1} of trainer.num_nodes={self.num_nodes} nodes"
             sys.stderr.write(f"{waits}, at most {self.timeout_s:g} s (trainer.timeout_s).\n")
+
+    @cached_property
+    def uncaptured(self) -> dict[str, bool]:
+        """What stands against CUDA graphs, and whether it is so here."""
+        return {
+            "a device without CUDA": self.strategy.root_device.type != "cuda",
+            "trainer.precision=16-mixed": self.precision == "16-mixed",  # its scale is the scaler's
+            "trainer.compile": bool(self.compile),
+            "trainer.detect_anomaly": self.options["detect_anomaly"],  # reads values on the host
+            "trainer.sync_batchnorm": self.options["sync_batchnorm"] and self.world_size > 1,
+        }
 
     def captures(self, network: nn.Module, images: int) -> bool:
         """Whether the passes of a micro-batch are captured as a CUDA graph (recipes/graph.py).
@@ -180,6 +151,39 @@ class Trainer(pl.Trainer):
         return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
 
 
+@contextmanager
+def lightning_refuses(key: str) -> Iterator[None]:
+    """Raise Lightning's errors about a key as UserError."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"{key}: {' '.join(str(error).split())}") from error
+
+
+def lightning_arguments(ours: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of Lightning's Trainer that follow from those of this project's."""
+    accelerator, callbacks = ours["accelerator"], list(ours["callbacks"])
+    count, precision = count_devices(accelerator, ours["devices"]), ours["precision"]
+    several = ours["strategy"] == "ddp" or count * ours["num_nodes"] > 1
+    folder, profiler = ours["default_root_dir"], PROFILERS.get(ours["profiler"])
+    if precision == "auto":
+        precision = choose_precision(accelerator, ours["mixed_precision"], ours["macs"])
+    return {name: ours[name] for name in HANDED_ON} | {
+        "precision": precision,
+        "strategy": ddp(ours["timeout_s"]) if several else "auto",
+        "benchmark": ours["benchmark"] and not ours["deterministic"],  # which kernels are fastest varies
+        "profiler": profiler and profiler(dirpath=folder, filename="profile"),
+        "logger": list(ours["logger"]),
+        "callbacks": callbacks,
+        "plugins": [AtomicCheckpointIO(), *slurm(count)],
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
+        "enable_checkpointing": any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,  # the loaders split themselves, without padding
+        "enable_model_summary": False,
+    }
+
+
 def ddp(timeout_s: float) -> DDPStrategy:
     """Each device keeps its own BN statistics through an epoch: DDP would overwrite them at its first forward pass, so
     that a continued run would differ from one that was not stopped."""
@@ -204,17 +208,20 @@ def slurm(devices: int) -> list[environments.ClusterEnvironment]:
 def count_devices(accelerator: str, devices: Any) -> int:
     """Devices of this machine that the run uses."""
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        try:
+        with lightning_refuses(f"trainer.devices={devices}"):
             return len(CUDAAccelerator.parse_devices("-1" if devices == "auto" else devices) or [])
-        except MisconfigurationException as error:
-            raise UserError(f"trainer.devices={devices}: {' '.join(str(error).split())}") from error
     if isinstance(devices, list):
         return len(devices)
     return int(devices) if str(devices).isdigit() else 1
 
 
-def quiet_lightning() -> None:
-    """Silence messages of Lightning that repeat the first screen."""
+def prepare_process(keep_memory: bool) -> None:
+    """Set what is of the whole process: its memory, the precision of fp32, messages of Lightning that repeat ours."""
+    # On a GPU fp32 convolutions run at TF32, as by cuDNN's default; other fp32 products keep all 24 bits, whatever the
+    # environment says.
+    torch.set_float32_matmul_precision("highest")
+    if keep_memory:
+        keep_freed_memory()
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for sentence in (

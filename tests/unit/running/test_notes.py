@@ -1,6 +1,8 @@
 """The sentences about settings that do not apply to a run."""
 
 import io
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -9,13 +11,7 @@ from rich.console import Console
 
 from lineage import assemble
 from lineage.datamodules.loading.order import split_batch
-from lineage.reporting.notes import (
-    batch_notes,
-    precision_notes,
-    resolution_notes,
-    small_test_notes,
-    what_does_not_apply,
-)
+from lineage.reporting.notes import batch_notes, what_does_not_apply
 from lineage.reporting.screen import show_notes
 
 PACKED = "datamodule=packed datamodule.root=a datamodule.num_classes=10 datamodule.channels=3 "
@@ -50,14 +46,21 @@ SILENT = {
 }
 
 
-def notes(words: str) -> str:
-    cfg = composed(*words.split())
-    return " ".join(what_does_not_apply(cfg, assemble.network(cfg, device="meta"), "a", "b", True, 10))
+def notes(
+    words: str, one_size: bool = True, tested: int = 1000, largest: int | None = None, device: str = "cpu"
+) -> list[str]:
+    """Notes on a run of "a" with the data "b", of ten steps an epoch, in fp32."""
+    cfg, train = composed(*words.split()), SimpleNamespace(one_size=one_size)
+    data: Any = SimpleNamespace(
+        order=SimpleNamespace(steps_per_epoch=10), train=train, test=range(tested), largest=largest
+    )
+    network = assemble.network(cfg, device="meta")
+    return what_does_not_apply(cfg, network, ("a", "b"), data, torch.device(device), "32-true")
 
 
 @pytest.mark.parametrize(("words", "sentence"), [*NOTED.items(), *SILENT.items()])
 def test_settings_that_do_not_apply_are_noted(words, sentence):
-    assert (sentence in notes(words)) == (words in NOTED)
+    assert (sentence in " ".join(notes(words))) == (words in NOTED)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +86,28 @@ def test_the_size_of_micro_batches_is_noted(words, devices, device, sentences):
     assert all(sentence in " ".join(found) for sentence in sentences) and bool(found) == bool(sentences)
 
 
-def test_fp32_on_a_gpu_is_noted(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    exact, mixed, gpu = composed("recipe=resnet").recipe, composed("recipe=rsb_a2").recipe, torch.device("cuda")
-    assert "TF32" in precision_notes(exact, gpu, "32-true")[0]
-    assert not precision_notes(exact, torch.device("cpu"), "32-true") + precision_notes(mixed, gpu, "32-true")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
-    assert "run at fp32" in precision_notes(exact, gpu, "32-true")[0]
+@pytest.mark.parametrize(
+    ("words", "facts", "sentence"),
+    [
+        ("recipe=resnet", {"device": "cuda"}, "convolutions run at TF32; bf16 has twice its rate"),
+        ("recipe=resnet", {"device": "cuda:1"}, "convolutions run at fp32; 16 bits are faster"),
+        ("recipe=resnet", {}, ""),
+        ("recipe=rsb_a2", {"device": "cuda"}, ""),
+        ("recipe=rsb_a2", {"largest": 200}, "careful: recipe.train_res=224 enlarges every image: their shorter sides"),
+        ("recipe=rsb_a2", {"largest": 200}, "recipe.test_res=224 enlarges every image: their shorter sides have 200"),
+        ("recipe=rsb_a2", {"largest": 224}, ""),
+        ("recipe=rsb_a2", {"tested": 0}, ""),
+        ("recipe=rsb_a2", {"tested": 100}, ""),
+        ("recipe=rsb_a2", {"tested": 7},
+         "danger: the test has 7 images: an accuracy of 0.9 may be anything from 0.49 to 0.97"),
+    ],
+)  # fmt: skip
+def test_what_images_and_device_make_of_a_run_is_noted(words, facts, sentence, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7 if device.index else 9, 0))
+    said = [
+        note for note in notes(words, **facts) if any(word in note for word in ("enlarge", "the test has", "run at"))
+    ]
+    assert any(sentence in note for note in said) if sentence else not said
 
 
 @pytest.mark.parametrize(
@@ -102,14 +120,6 @@ def test_an_evaluation_takes_as_many_images_as_a_budget_of_pixels_allows(words, 
     assert [assemble.evaluation_batch(cfg, torch.device(name)) for name in ("cpu", "cuda")] == [cpu, gpu]
 
 
-def test_enlarged_images_are_noted():
-    cfg = composed("recipe=rsb_a2")
-    sizes = "recipe.train_res=224 and recipe.test_res=224"
-    said = f"careful: {sizes} enlarge every image: their shorter sides have 200 pixels at most"
-    assert resolution_notes(cfg, 200) == [said]
-    assert not resolution_notes(cfg, 224) and not resolution_notes(cfg, None)
-
-
 @pytest.mark.parametrize(
     ("words", "size", "grade", "sentence"),
     [("", True, "note: ", "test_crop_ratio"), ("recipe.decay_epochs=[99]", True, "careful: ", "the last epoch begins"),
@@ -117,15 +127,8 @@ def test_enlarged_images_are_noted():
      ("", False, "danger: ", "are for small images, and b has photographs")],
 )  # fmt: skip
 def test_notes_have_three_grades(words, size, grade, sentence):
-    cfg, out = composed(*words.split()), Console(file=io.StringIO(), width=200, force_terminal=True)
-    show_notes(out, what_does_not_apply(cfg, assemble.network(cfg, device="meta"), "a", "b", size, 10))
+    out = Console(file=io.StringIO(), width=200, force_terminal=True)
+    show_notes(out, notes(words, size))
     (line,) = [line for line in out.file.getvalue().splitlines() if sentence in line]
     style = {"note: ": "2", "careful: ": "33", "danger: ": "1;31"}[grade]
     assert line.startswith(f"\x1b[{style}m{grade}")
-
-
-def test_a_small_test_is_dangerous():
-    assert not small_test_notes(0) and not small_test_notes(100)
-    assert small_test_notes(7) == [
-        "danger: the test has 7 images: an accuracy of 0.9 may be anything from 0.49 to 0.97"
-    ]

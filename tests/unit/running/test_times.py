@@ -99,7 +99,9 @@ def test_steps_of_half_a_minute_are_saved_when_they_are_due(now, tmp_path, minut
     assert saved == expected
 
 
-@pytest.mark.parametrize(("seconds", "steps", "is_saved"), [(9.9, 0, False), (10, 0, True), (1, 7, True), (1, 2, False)])
+@pytest.mark.parametrize(
+    ("seconds", "steps", "is_saved"), [(9.9, 0, False), (10, 0, True), (1, 7, True), (1, 2, False)]
+)
 def test_an_epoch_of_ten_seconds_is_saved(now, tmp_path, seconds, steps, is_saved):
     saving, stop = Checkpoints(tmp_path, 10, steps, {}), stop_of()
     trainer = trainer_of(saving, global_step=7, is_last_batch=True)
