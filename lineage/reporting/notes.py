@@ -39,7 +39,8 @@ def what_does_not_apply(
     low, high = wilson(round(0.9 * len(data.test)), len(data.test)) if len(data.test) else (0, 1)
     facts = {
         "network": names[0], "data": names[1], "one_size": data.train.one_size, "pretrained": cfg.pretrained,
-        "kinds": {kind for _, _, kind in trainable_parameters(network)}, "whitens": getattr(network, "whiten_bias", None) is not None,
+        "kinds": {kind for _, _, kind in trainable_parameters(network)},
+        "whitens": getattr(network, "whiten_bias", None) is not None,
         "normalises": bool(batch_norms(network)), "published": cfg.published.resolution,
         "images_per_epoch": steps_per_epoch * recipe.batch_size, "late": _late_decay(recipe, steps_per_epoch),
         "initial": share, "percent": f"{share:.0%}", "largest": data.largest or math.inf,

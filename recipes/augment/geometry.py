@@ -50,20 +50,25 @@ def crop_and_flip(
         epoch: that of the sample keys: reading it from them would make the host wait.
     """
     size = output_size(recipe, (images.shape[2], images.shape[3]), epoch)
-    height, width = (images.new_full((len(images),), side, dtype=torch.float32) for side in images.shape[2:])
     if is_box_crop(recipe):
-        box = crop_boxes(recipe, draws["crop"], height, width)
+        box = crop_boxes(recipe, draws["crop"], *sides(images))
         images = resized_crop(images, box, size, recipe.interpolation, beyond=recipe.crop == "scale_jitter")
     elif recipe.crop == "pad":
         shift = (draws["crop"] * (2 * recipe.crop_padding + 1)).long()
         images = padded_shift(images, recipe.crop_padding, recipe.crop_padding_mode, fill, shift)
     if images.shape[2:] != size:
+        height, width = sides(images)
         whole = torch.stack((torch.zeros_like(height), torch.zeros_like(width), height, width), dim=1)
         images = resized_crop(images, whole, size, recipe.interpolation, beyond=False)
     if not recipe.hflip:
         return images
     flip = draws["flip"][:, 0] < recipe.hflip
     return flip_images(images, flip ^ (sample_keys[:, 0] % 2 == 1) if recipe.hflip_alternating else flip)
+
+
+def sides(images: Tensor) -> list[Tensor]:
+    """Height and width of each image, (B,) float32."""
+    return [images.new_full((len(images),), side, dtype=torch.float32) for side in images.shape[2:]]
 
 
 def flip_images(images: Tensor, flip: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
+from lineage.recipes.optim.muon import Muon
 from lineage.recipes.recipe import Recipe, RecipeError
 
 NORMALISATIONS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # _NormBase: batch and instance norm
@@ -29,7 +30,7 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
     """
     scales = layer_scales(network, recipe.layer_decay) if recipe.layer_decay else {}
     groups: dict[Group, list[nn.Parameter]] = {}
-    for name, parameter, kind in _trainable_parameters(network):
+    for name, parameter, kind in trainable_parameters(network):
         filters = recipe.optimizer == "muon" and parameter.ndim > 2
         decay = 0.0 if filters else weight_decay(recipe, kind)  # Muon gives filters a fixed norm
         # A step shrinks a parameter by rate x decay, which airbench keeps equal for all (arXiv 2404.00498).
@@ -48,12 +49,7 @@ def _lr_factor(recipe: Recipe, parameter: nn.Parameter, kind: str) -> float:
     return recipe.norm_bias_lr_factor if recipe.norm_bias_lr_factor and kind == "norm_bias" else 1.0
 
 
-def parameter_kinds(network: nn.Module) -> set[str]:
-    """The kinds of the trainable parameters."""
-    return {kind for _, _, kind in _trainable_parameters(network)}
-
-
-def _trainable_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter, str]]:
+def trainable_parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter, str]]:
     """Name, parameter and kind."""
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -90,7 +86,7 @@ def layer_scales(network: nn.Module, layer_decay: float) -> dict[str, float]:
     """
     if not hasattr(network, "parameter_layers"):
         raise RecipeError(f"recipe.layer_decay: {type(network).__name__} does not state its layers' depth; set 0.")
-    layers: list[list[str]] = network.parameter_layers()  # type: ignore[operator]
+    layers: Any = network.parameter_layers()  # type: ignore[operator]
     return {name: layer_decay**later for later, names in enumerate(reversed(layers)) for name in names}
 
 
@@ -107,25 +103,21 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
         fused = True if can_fuse and not recipe.grad_clip else None
         return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)
     if recipe.optimizer == "muon":
-        from lineage.recipes.optim.muon import Muon
-
         for group in groups:
             group["momentum"] = recipe.momentum if group["filters"] else recipe.sgd_momentum
         return Muon(groups, recipe.lr, nesterov=recipe.nesterov, iterations=recipe.muon_iterations)
-    betas = (recipe.momentum, recipe.beta2)
+    adams: dict[str, Any] = {"betas": (recipe.momentum, recipe.beta2), "eps": recipe.eps}  # adam's, adamw's, nadamw's
     if recipe.optimizer == "lamb":
         from lineage.recipes.optim.lamb import Lamb
 
-        return Lamb(groups, recipe.lr, betas=betas, eps=recipe.eps, max_grad_norm=recipe.lamb_clip or None)
+        return Lamb(groups, recipe.lr, **adams, max_grad_norm=recipe.lamb_clip or None)
     from timm.optim import create_optimizer_v2
 
-    options: dict[str, Any] = {"betas": betas, "eps": recipe.eps}  # of adam, adamw and nadamw
-    if recipe.optimizer == "rmsproptf":  # eps is inside the root
-        options = {"momentum": recipe.momentum, "alpha": recipe.beta2, "eps": recipe.eps}
-    elif recipe.optimizer == "lars":
-        options = {"momentum": recipe.momentum, "trust_coeff": recipe.lars_trust, "eps": recipe.eps}
-    elif recipe.optimizer == "lion":
-        options = {"betas": betas}
+    options = {
+        "lion": {"betas": adams["betas"]},
+        "rmsproptf": {"momentum": recipe.momentum, "alpha": recipe.beta2, "eps": recipe.eps},  # eps inside the root
+        "lars": {"momentum": recipe.momentum, "trust_coeff": recipe.lars_trust, "eps": recipe.eps},
+    }.get(recipe.optimizer, adams)
     return create_optimizer_v2(groups, opt=recipe.optimizer, lr=recipe.lr, **options)
 
 

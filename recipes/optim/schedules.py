@@ -7,6 +7,7 @@ milestone takes effect at the first tick that is not before it.
 
 import functools
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -34,47 +35,27 @@ def as_fraction(number: float) -> Fraction:
     return Fraction(repr(number))
 
 
-def constant(recipe: Recipe, time: Time) -> float:
-    return recipe.lr
-
-
-def step(recipe: Recipe, time: Time) -> float:
-    """Multiply by decay_rate every decay_epochs, as TensorFlow's exponential_decay(staircase=True)."""
-    return recipe.lr * recipe.decay_rate ** int(time.now // time.ticks(recipe.decay_epochs[0]))
-
-
-def multistep(recipe: Recipe, time: Time) -> float:
-    """Multiply by decay_rate at each of decay_epochs; epochs count from 0, so 60 of them come before milestone 60."""
-    return recipe.lr * recipe.decay_rate ** time.milestones_passed(recipe.decay_epochs)
-
-
-def exponential(recipe: Recipe, time: Time) -> float:
-    """Decay smoothly, by decay_rate over every decay_epochs (Dollar et al. 2021: 0.02^(t/400))."""
-    return recipe.lr * recipe.decay_rate ** float(time.now / time.ticks(recipe.decay_epochs[0]))
-
-
-def listed(recipe: Recipe, time: Time) -> float:
-    """One of `lrs` for each interval between decay_epochs (LeCun et al. 1998, section III-B)."""
-    return recipe.lrs[time.milestones_passed(recipe.decay_epochs)]
-
-
-def plateau(recipe: Recipe, time: Time) -> float:
-    """Multiply by decay_rate at each decay that Plateau counts."""
-    return recipe.lr * recipe.decay_rate ** min(time.decays, recipe.max_decays)
-
-
-def linear(recipe: Recipe, time: Time) -> float:
-    """A straight line from lr to min_lr."""
-    return recipe.lr + (recipe.min_lr - recipe.lr) * float(Fraction(time.now) / time.length)
-
-
-def cosine(recipe: Recipe, time: Time) -> float:
-    """Half a cosine from lr to min_lr (arXiv 1608.03983, equation 5)."""
-    return recipe.min_lr + 0.5 * (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * time.now / time.length))
-
-
-SCHEDULES = {f.__name__: f for f in (constant, step, multistep, exponential, plateau, linear, cosine)} | {
-    "list": listed
+# The rate, by the name of the schedule.
+SCHEDULES: dict[str, Callable[[Recipe, Time], float]] = {
+    "constant": lambda recipe, time: recipe.lr,
+    # Multiply by decay_rate every decay_epochs, as TensorFlow's exponential_decay(staircase=True).
+    "step": lambda recipe, time: recipe.lr * recipe.decay_rate ** int(time.now // time.ticks(recipe.decay_epochs[0])),
+    # The same at each of decay_epochs; epochs count from 0, so 60 of them come before milestone 60.
+    "multistep": lambda recipe, time: recipe.lr * recipe.decay_rate ** time.milestones_passed(recipe.decay_epochs),
+    # Decay smoothly, by decay_rate over every decay_epochs (Dollar et al. 2021: 0.02^(t/400)).
+    "exponential": lambda recipe, time: (
+        recipe.lr * recipe.decay_rate ** float(time.now / time.ticks(recipe.decay_epochs[0]))
+    ),
+    # One of `lrs` for each interval between decay_epochs (LeCun et al. 1998, section III-B).
+    "list": lambda recipe, time: recipe.lrs[time.milestones_passed(recipe.decay_epochs)],
+    # Multiply by decay_rate at each decay that Plateau counts.
+    "plateau": lambda recipe, time: recipe.lr * recipe.decay_rate ** min(time.decays, recipe.max_decays),
+    # A straight line from lr to min_lr.
+    "linear": lambda recipe, time: recipe.lr + (recipe.min_lr - recipe.lr) * float(Fraction(time.now) / time.length),
+    # Half a cosine from lr to min_lr (arXiv 1608.03983, equation 5).
+    "cosine": lambda recipe, time: (
+        recipe.min_lr + 0.5 * (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * time.now / time.length))
+    ),
 }
 
 
@@ -156,4 +137,4 @@ class Plateau:
         return {"decays": self.decays, "waited": self.waited, "best": self.best}
 
     def load_state_dict(self, state: dict) -> None:
-        self.decays, self.waited, self.best = state["decays"], state["waited"], state["best"]
+        vars(self).update(state)
