@@ -161,11 +161,11 @@ def _samples(path: Path, file: BinaryIO) -> list[dict[str, Member]]:
 
 def _label(path: Path, file: BinaryIO, sample: Mapping[str, Member]) -> int:
     """Raises DataError: there is no image or no label, or the label is no whole number from 0 on."""
-    if "image" not in sample:
-        raise DataError(f"{path}: {printable(sample['cls'].name)} has no image beside it.")
     source = sample.get("cls") or sample.get("json")
-    if source is None:
-        raise DataError(f"{path}: {printable(sample['image'].name)} has no label beside it, KEY.cls or KEY.json.")
+    if "image" not in sample or source is None:
+        name = printable(next(iter(sample.values())).name)
+        lacks = "label beside it, KEY.cls or KEY.json" if "image" in sample else "image beside it"
+        raise DataError(f"{path}: {name} has no {lacks}.")
     text = os.pread(file.fileno(), min(source.size, LARGEST_LABEL), source.offset)
     try:
         fields = {"cls": text} if "cls" in sample else json.loads(text)
