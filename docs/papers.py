@@ -38,7 +38,7 @@ def counted() -> dict[str, list[dict[str, str]]]:
     found: dict[str, list[dict[str, str]]] = {}
     with open(GOLDEN / "architectures.csv", newline="") as file:
         for row in csv.DictReader(file):
-            overrides = [word for word in row["config"].split() if not word.startswith("recipe.")]
+            overrides = [word for word in row["config"].split() if not word.startswith("arch.resolution_mult=")]
             found.setdefault(" ".join(overrides), []).append(row)
     return found
 

@@ -2,10 +2,12 @@
 
 import csv
 import functools
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from unittest import mock
 
+import pytest
 import torch
 from conftest import composed as command_config
 from doors import ROOT
@@ -35,8 +37,8 @@ class Row:
 
     @property
     def arch(self) -> str:
-        """The words that make the network, without those of the recipe."""
-        return " ".join(word for word in self.config.split() if not word.startswith("recipe."))
+        """The words that make the network, without the resolution of its images."""
+        return " ".join(word for word in self.config.split() if not word.startswith("arch.resolution_mult="))
 
 
 def rows() -> list[Row]:
@@ -150,3 +152,8 @@ def stage_tables() -> dict[str, list[Stage]]:
             stage = Stage(**line | {key: int(line[key]) for key in ("input_size", "channels", "side")})
             tables.setdefault(stage.config, []).append(stage)
     return tables
+
+
+def proofs(every: Iterable, quick: Iterable = ()) -> list:
+    """Parameters of a test that only `make proofs` runs: all but the quick ones."""
+    return [pytest.param(one, marks=pytest.mark.proofs) for one in every if one not in quick]

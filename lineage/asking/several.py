@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
+from lineage.analysis.papers import numbers
 from lineage.config.checks import checks
 from lineage.config.completion import complete
 from lineage.errors import UserError
@@ -36,6 +37,18 @@ def networks_of(words: Sequence[str]) -> list[str]:
         raise UserError(f"{word}: name the networks that have it too: arch=... {word}")
     choices = [[f"{key}={item}" for item in split(value)] for key, _, value in arguments]
     return [" ".join(point) for point in product(*names, *choices)] if names else []
+
+
+def in_papers(network: str, cfg: DictConfig) -> str:
+    """The words by which the papers' table has a network: without arguments that it has anyway, arch.width_mult=1."""
+    first, *words = network.split()
+    if network in numbers() or not words:
+        return network
+    given = config_of(first).arch
+    keys = [word.partition("=")[0].removeprefix("arch.") for word in words]
+    kept = [word for word, key in zip(words, keys, strict=True) if key not in given or given[key] != cfg.arch[key]]
+    shorter = " ".join([first, *kept])
+    return shorter if shorter in numbers() else network
 
 
 def config_of(network: str, data: Sequence[str] = ()) -> DictConfig:

@@ -33,6 +33,7 @@ def compare(cfg: DictConfig) -> None:
     dataset = data[0].partition("=")[2] if data else str(HydraConfig.get().runtime.choices["datamodule"])
     names = [name for word in cfg.networks for name in (papers.networks_of(dataset) if word == "all" else [str(word)])]
     configs = {name: several.config_of(name, data) for name in known or dict.fromkeys(names)}
+    configs = configs if known else {several.in_papers(name, each): each for name, each in configs.items()}
     if not configs:
         raise UserError(f"arch=all: the papers' table has no network on {dataset}; name some, arch=resnet18,vgg11.")
     folder = Path(cfg.output)

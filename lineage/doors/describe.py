@@ -18,6 +18,7 @@ from lineage.running.process import loading
 def describe(cfg: DictConfig) -> None:
     checks(cfg)
     cfgs = {str(words): several.config_of(str(words)) for words in cfg.networks}
+    cfgs = {several.in_papers(words, each): each for words, each in cfgs.items()}
     cfg = cfg if cfgs else complete(cfg)
 
     from hydra.core.hydra_config import HydraConfig
