@@ -1,4 +1,4 @@
-"""What a network is held to, a function a claim: test_archs.py calls them on some, test_archs_proofs.py on all."""
+"""What a network is held to, a function a claim: test_archs.py calls them on some, and in `make proofs` on all."""
 
 import torch
 from networks import build, channels_of, dataset_of, in_channels
