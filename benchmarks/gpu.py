@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness import ROOT, TRAINERS
+from harness import ROOT
 
 from lineage.files import write_whole
 from lineage.reporting.results import git_state, versions
@@ -62,7 +62,7 @@ class Kit:
 
     @property
     def trainer(self) -> str:
-        return TRAINERS[self.device]
+        return "trainer=gpu" if self.device == "cuda" else "trainer=cpu"
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,9 @@ import timm.optim
 import torch
 from gpu import Kit, Row, tried
 from harness import in_turns, own_seconds
-from loops import Stopwatch, bare_seconds, build, random_images, run_seconds, steps
-from PIL import Image
+from loops import Stopwatch, bare_seconds, build, random_images, run_seconds, steps, write_jpegs
 from timm.data import Mixup
 from timm.loss import BinaryCrossEntropy
-from torch.nn import functional as F
 
 UNAUGMENTED = (
     "recipe.crop=none recipe.crop_scale=[] recipe.crop_ratio=[] recipe.crop_padding=0 recipe.crop_padding_mode=none "
@@ -176,19 +174,6 @@ def files(kit: Kit) -> Iterator[Row]:
     *rows, times = speeds(2, batch * count, works)
     yield from rows
     yield Row("idle", 100 * (1 - times.value), "% of time", f"1 - resident / fed, {os.cpu_count()} cores: {times.note}")
-
-
-def write_jpegs(root: Path, count: int, size: tuple[int, int]) -> Path:
-    """ROOT/{0,1}/*.jpg: smooth colours and a little noise, which take about as many bytes as photographs do."""
-    generator = torch.Generator().manual_seed(0)
-    for number in range(count):
-        coarse = torch.rand(1, 3, 24, 32, generator=generator)
-        smooth = F.interpolate(coarse, size[::-1], mode="bicubic")
-        pixels = (255 * smooth + 12 * torch.randn(smooth.shape, generator=generator)).clamp(0, 255).byte()
-        file = root / str(number % 2) / f"{number}.jpg"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels[0].permute(1, 2, 0).numpy()).save(file, quality=90)
-    return root
 
 
 def small(kit: Kit) -> Iterator[Row]:

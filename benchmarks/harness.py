@@ -4,7 +4,6 @@ Single times on a shared machine drift. So the alternatives take turns, and the 
 """
 
 import argparse
-import inspect
 import statistics
 import sys
 import time
@@ -16,7 +15,6 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-TRAINERS = {"cpu": "trainer=cpu", "cuda": "trainer=gpu", "mps": "trainer=auto"}  # the word that trains on a device
 
 
 def synchronise() -> None:
@@ -77,11 +75,10 @@ def compare(
         print(f"  {next(iter(works))} / {name}: {middle:.3f}  ({least:.3f} to {most:.3f})")
 
 
-def command(description: str | None, *benchmarks: Callable[..., None], rounds: int, threads: int | None = 1) -> None:
+def command(description: str | None, *benchmarks: Callable[[int], None], rounds: int, threads: int | None = 1) -> None:
     """Run the benchmarks that the command line names, or all of them.
 
     Args:
-        benchmarks: functions of `rounds`, and of `device` if it may be another one than the CPU.
         rounds: default of --rounds.
         threads: of PyTorch; None: as many as it chooses.
     """
@@ -89,12 +86,8 @@ def command(description: str | None, *benchmarks: Callable[..., None], rounds: i
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*known, []], default=[])
     parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--device", default="cpu", choices=TRAINERS)
     arguments = parser.parse_args()
     torch.set_num_threads(threads or torch.get_num_threads())
     for benchmark in [known[name] for name in arguments.names or known]:
-        device = {"device": arguments.device} if "device" in inspect.signature(benchmark).parameters else {}
-        if not device and arguments.device != "cpu":
-            parser.error(f"{benchmark.__name__} measures the CPU: it takes no --device")
         print(f"{benchmark.__name__}: {(benchmark.__doc__ or '').strip()}")
-        benchmark(arguments.rounds, **device)
+        benchmark(arguments.rounds)

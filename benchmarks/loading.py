@@ -2,8 +2,8 @@
 
 python benchmarks/loading.py files | augmented | evaluation | packed    [--rounds 3]
 
-They use one core and no worker processes. The photographs are ImageNet's if LINEAGE_DATA holds
-imagenet-sample/train, else scikit-learn's two, cut to 500 x 375.
+They use one core and no worker processes. The images are ImageNet's if LINEAGE_DATA holds imagenet-sample/train, else
+made, of 500 x 375.
 """
 
 import os
@@ -19,9 +19,7 @@ from typing import Any
 import simplejpeg
 import torch
 from harness import ROOT, command, compare, cpu_seconds
-from loops import MEAN, STD, recipe
-from PIL import Image
-from sklearn.datasets import load_sample_images
+from loops import MEAN, STD, recipe, write_jpegs
 from timm.data import create_dataset, create_transform
 from timm.data.loader import fast_collate
 from torch.utils.data import DataLoader
@@ -34,30 +32,19 @@ from lineage.datamodules.packing.shards import Packing
 from lineage.recipes.augment.geometry import flip_images
 from lineage.recipes.augment.host import EvalCrop, build_augmentation
 
-COUNT, BATCH, SIDE = 1000, 64, 224
+BATCH, SIDE = 64, 224
 Work = Callable[[], object]
 
 
 @cache
 def folder() -> Path:
-    """ROOT/CLASS/*.JPEG, about a thousand photographs, in the page cache."""
+    """ROOT/CLASS/*.JPEG, about a thousand images, in the page cache."""
     sample = Path(os.environ.get("LINEAGE_DATA", ROOT / "data")) / "imagenet-sample" / "train"
     if not sample.is_dir():
-        sample = write_photographs()
+        sample = write_jpegs(Path(tempfile.mkdtemp()) / "images", 1000, (500, 375))
     for path in sample.rglob("*.*"):
         path.read_bytes()
     return sample
-
-
-def write_photographs() -> Path:
-    place = Path(tempfile.mkdtemp()) / "photographs"
-    for label, pixels in enumerate(load_sample_images().images):
-        (place / f"{label}").mkdir(parents=True)
-        image = Image.fromarray(pixels)
-        for i in range(COUNT // 2):
-            left, top = i % 140, i % 52
-            image.crop((left, top, left + 500, top + 375)).save(place / f"{label}" / f"{i}.JPEG", quality=95)
-    return place
 
 
 def load_images(root: Path) -> Any:

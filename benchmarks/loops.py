@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from harness import ROOT, synchronise
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf, open_dict
+from PIL import Image
 from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from torch.nn import functional as F
@@ -36,6 +38,19 @@ def recipe(name: str, **changes: Any) -> Any:
 def random_images(side: int, classes: int, count: int) -> list[str]:
     sizes = {"resolution": side, "num_classes": classes, "samples": count, "test_samples": count // 5}
     return ["datamodule=synthetic", *(f"datamodule.{name}={value}" for name, value in sizes.items())]
+
+
+def write_jpegs(root: Path, count: int, size: tuple[int, int]) -> Path:
+    """ROOT/{0,1}/*.jpg: smooth colours and a little noise, which take about as many bytes as photographs do."""
+    generator = torch.Generator().manual_seed(0)
+    for number in range(count):
+        coarse = torch.rand(1, 3, 24, 32, generator=generator)
+        smooth = F.interpolate(coarse, size[::-1], mode="bicubic")
+        pixels = (255 * smooth + 12 * torch.randn(smooth.shape, generator=generator)).clamp(0, 255).byte()
+        file = root / str(number % 2) / f"{number}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[0].permute(1, 2, 0).numpy()).save(file, quality=90)
+    return root
 
 
 def steps(count: int) -> list[str]:

@@ -1,6 +1,6 @@
-"""The start and the end of a command, against importing what it needs; and a sweep of 300 jobs before the first runs.
+"""The start and the end of a command, against importing what it needs.
 
-python benchmarks/start.py run | sweep    [--rounds 5]
+python benchmarks/start.py    [--rounds 5]
 
 On Linux. CPU seconds are compared, since others may use the machine's cores.
 """
@@ -13,8 +13,6 @@ import tempfile
 from pathlib import Path
 
 from harness import ROOT, command
-
-from lineage.sweeps.jobs import make_jobs, save_history
 
 ONE_STEP = "train.py trainer=cpu recipe.epochs=1 trainer.limit_train_batches=1".split()
 
@@ -53,20 +51,5 @@ def run(rounds: int) -> None:
         print(f"  {name:46} {statistics.median(values):.2f}  ({min(values):.2f} to {max(values):.2f})")
 
 
-def sweep(rounds: int) -> None:
-    """300 finished jobs, checked and ranked again."""
-    rates = [str(number / 100) for number in range(1, 61)]
-    points = [[f"recipe.lr={rate}", f"seed={seed}"] for rate in rates for seed in range(5)]
-    with tempfile.TemporaryDirectory() as folder:
-        jobs = make_jobs(Path(folder) / "grid", points)
-        save_history(Path(folder) / "grid", jobs)
-        for job in jobs:
-            job.folder.mkdir()
-            (job.folder / "results.json").write_text('{"test_top1": 1, "val_top1": 1, "seconds": 1}')
-        for _ in range(rounds):
-            words = ("-m", f"recipe.lr={','.join(rates)}", "seed=0,1,2,3,4", "run=grid", f"runs={folder}")
-            print(f"  {process('train.py', *words)[-1][0]:.1f} s")
-
-
 if __name__ == "__main__":
-    command(__doc__, run, sweep, rounds=5)
+    command(__doc__, run, rounds=5)
