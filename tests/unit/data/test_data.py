@@ -3,6 +3,7 @@
 import gzip
 import multiprocessing as mp
 import pickle
+from collections import deque
 from itertools import islice
 
 import numpy
@@ -16,7 +17,7 @@ from lineage.datamodules.images import TensorImages
 from lineage.datamodules.loading.batch_memory import copy_together, pin, unpin
 from lineage.datamodules.loading.loader import EvaluationLoader, MicroBatch, Stream, TrainLoader
 from lineage.datamodules.loading.order import BatchSplit, EpochOrder, check_last_step, split_batch
-from lineage.datamodules.loading.worker_pool import Job, Pool, batches_ahead
+from lineage.datamodules.loading.worker_pool import STREAMS, Job, Pool, batches_ahead
 from lineage.datamodules.memory import resize_or_pad
 from lineage.datamodules.sets.cifar import read_batch
 from lineage.datamodules.sets.mnist import read_idx
@@ -97,13 +98,16 @@ def test_split():
     assert [split_batch(size, 64, 1).chunks for size in (32, 256, 96, 100)] == [1, 4, 2, 2]
     with pytest.raises(DataError, match="32 or 34"):
         split_batch(33, 0, 2)
+    check_last_step(EpochOrder(50, 16, 0, False, 0), BatchSplit(2, 1))  # 50 = 3 x 16 + 2
     with pytest.raises(DataError, match="drop_last"):
-        check_last_step(EpochOrder(50, 16, 0, False, 0), BatchSplit(4, 1))
+        check_last_step(EpochOrder(50, 16, 0, False, 0), BatchSplit(3, 1))
 
 
 def test_two_devices_see_what_one_with_two_micro_batches_sees():
+    """Every second image of each step, with its label."""
     order = EpochOrder(50, 16, 3, False, 0)
     alone = [[b.sample_keys for b in step] for step in loader(order, BatchSplit(1, 2))]
+    assert torch.equal(alone[1][1], order.epoch(0)[17:32:2])
     ranks = [[b.sample_keys for step in loader(order, BatchSplit(2, 1), rank) for b in step] for rank in (0, 1)]
     for step, (first, second) in enumerate(alone):
         assert torch.equal(first, ranks[0][step]) and torch.equal(second, ranks[1][step])
@@ -170,6 +174,35 @@ def test_the_next_epoch_is_begun_before_it_is_requested():
     assert [request.key for request, _ in one.stream.pending] == [(1, 0), (1, 1)]
     one.set_epoch(1)
     assert len(list(one)) == 3 and not one.stream.pending  # the last
+
+
+@FORKS
+def test_every_slot_is_free_again_after_batches_that_were_used_and_dropped():
+    one = loader(EpochOrder(48, 16, 0, True, 0), workers=1, view=AddRepetition(), last=99)
+    pool = one.stream.pool()
+    for epoch in range(0, 20, 2):  # each begins batches of the next, which the one after it drops
+        one.set_epoch(epoch)
+        list(one)
+        assert len(one.stream.pending) == 2 and len(pool.free) == 3 * STREAMS - 2
+        assert len(pool.pending) == 2
+
+
+def test_a_slot_is_used_again_when_it_is_copied_to_the_device():
+    class Copy:
+        def __init__(self, done: bool) -> None:
+            self.done = done
+
+        def query(self) -> bool:
+            return self.done
+
+        def synchronize(self) -> None:
+            waited.append(self)
+
+    waited: list[Copy] = []
+    pool, late, done = Pool({}, 0, 4, 1, torch.device("cpu")), Copy(False), Copy(True)
+    pool.free, pool.copying = [2], deque([(late, 0), (done, 1)])
+    assert pool._free_slot() == 2 and not waited  # one is free: no copy is waited for
+    assert {pool._free_slot(), pool._free_slot()} == {0, 1} and waited == [late, done] and not pool.copying
 
 
 @FORKS
@@ -416,6 +449,7 @@ def test_cifar_files_are_data_not_code(tmp_path):
         (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
     datamodule = loaded("cifar10", f"root={tmp_path}", "val_size=0")
     assert len(datamodule.train) == 50 and datamodule.val is datamodule.test
+    assert datamodule.test[torch.tensor([3])][0, 1, 2, 5] == batch["data"][3, 1024 + 2 * 32 + 5]  # green, row, column
 
     class Attack:
         def __reduce__(self):

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -17,6 +18,9 @@ from lineage.datamodules.decoding.encoded_images import EncodedImages
 from lineage.datamodules.decoding.resampling import resize_box
 from lineage.datamodules.encoded import EncodedDataModule
 from lineage.datamodules.errors import DataError
+from lineage.datamodules.loading.loader import Stream, TrainLoader
+from lineage.datamodules.loading.order import BatchSplit, EpochOrder
+from lineage.datamodules.loading.worker_pool import Job
 from lineage.recipes.augment.host import EvalCrop, TrainCrop
 
 
@@ -101,6 +105,8 @@ def test_sixteen_bits_become_eight():
     for kind in ("PNG", "TIFF"):
         found = open_image(encoded(Image.fromarray(ramp), kind), 1).whole()[:, :, 0]
         assert numpy.array_equal(found, ramp // 257)
+    between = Image.fromarray(numpy.array([[128, 129, 65406, 65407]], numpy.uint16))
+    assert open_image(encoded(between, "PNG"), 1).whole().flatten().tolist() == [0, 1, 254, 255]  # the nearest
 
 
 def test_transparent_pixels_become_white():
@@ -199,6 +205,38 @@ def test_a_budget_of_errors(caplog):
     data.max_errors = 1
     with pytest.raises(DataError, match="2 images cannot be read, more than datamodule.max_errors=1"):
         data.report(faults)
+
+
+def test_images_that_are_left_out_leave_the_others_their_share_of_the_step():
+    data = MemoryData(files(), on_error="skip", max_errors=2)
+    data.load()
+    job = Job(data.train, EvalCrop(recipe_of("rsb_a2", test_res=24)))
+    stream = Stream("train", job, torch.device("cpu"), None, data.report)
+    (batch,) = next(iter(TrainLoader(stream, EpochOrder(5, 5, 0, True, 0), BatchSplit(), 0, 0)))
+    assert sorted(batch.sample_keys[:, 1].tolist()) == [0, 2, 4] and batch.labels.tolist() == [0, 0, 0]
+    assert len(batch.images) == 3 and batch.weight == pytest.approx(3 / 5)
+    resumed = MemoryData(files(), on_error="skip", max_errors=2)
+    resumed.load()
+    resumed.load_state_dict(data.state_dict())
+    assert resumed.skipped == data.skipped and len(resumed.skipped) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_workers_live_until_their_jobs_change():
+    data = MemoryData({"a": encoded(photographs()[0])}, on_error="fail", max_errors=0, workers=1)
+    data.load()
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(strategy=strategy, world_size=1, global_rank=0, num_devices=1)
+    pools = []
+    for size in (24, 24, 32):
+        view = data.test_view if size == 24 and pools else EvalCrop(recipe_of("rsb_a2", test_res=size))
+        data.connect_evaluation(1, view)
+        (batch,) = data.val_dataloader()
+        assert batch.images.shape == (1, 3, size, size)
+        pools.append(data._pool())
+    assert pools[0] is pools[1] and pools[1] is not pools[2]
+    assert not pools[0].processes[0].is_alive() and pools[2].processes[0].is_alive()
+    pools[2].close()
 
 
 @pytest.mark.proofs

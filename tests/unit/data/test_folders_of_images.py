@@ -361,6 +361,10 @@ def test_a_resumed_run_needs_the_same_images_and_classes(tmp_path, kind, words, 
     root = draw(tmp_path / "data", *classes(4, "train/a", "train/b"), *classes(2, "val/b"))
     state = loaded(kind, root, *words.split()).state_dict()
     loaded(kind, root, *words.split()).load_state_dict(state)
+    (root / "val/b/1.png").rename(tmp_path / "1.png")
+    with pytest.raises(DataError, match="started with 2 validation images, and there are 1 now"):
+        loaded(kind, root, *words.split()).load_state_dict(state)
+    (tmp_path / "1.png").rename(root / "val/b/1.png")
     (root / "train" / place).rename(root / "train" / renamed)
     with pytest.raises(DataError, match="other training images or classes"):
         loaded(kind, root, *words.split()).load_state_dict(state)

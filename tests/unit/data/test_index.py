@@ -117,6 +117,21 @@ def test_a_folder_is_scanned_once_and_again_after_a_change(tmp_path, monkeypatch
     assert len(scans) == 4
 
 
+def test_a_replaced_file_changes_the_stamp(tmp_path):
+    index = open_index(make(tmp_path / "data", "ant/1.jpg", "bee/2.jpg"))
+
+    def replaced(content: bytes, time: int) -> tuple[str, str, str]:
+        file = tmp_path / "data" / "ant" / "1.jpg"
+        file.write_bytes(content)
+        os.utime(file, (time, time))
+        return index.stamp([0, 1]), index.stamp([0, 1], dates=False), index.stamp([1])
+
+    (all1, sizes1, other1), (all2, sizes2, _), (all3, sizes3, other3) = (
+        replaced(b"one", 1), replaced(b"two", 2), replaced(b"three", 2)
+    )  # fmt: skip
+    assert len({all1, all2, all3}) == 3 and sizes1 == sizes2 != sizes3 and other1 == other3
+
+
 def test_a_damaged_cache_is_made_anew(tmp_path):
     root = make(tmp_path / "data", "ant/1.jpg", "ant/2.jpg", "bee/3.jpg")
     whole = paths(open_index(root))
@@ -167,6 +182,7 @@ def test_statistics_of_grey_squares():
     measured = measure(blobs(Image.fromarray(half), flat((255, 255, 255), 8, 8)), rotate=True, channels=None)
     assert (measured.channels, measured.mean, measured.side, measured.sizes()) == (1, [0.75], 8, "8x8")
     assert measured.std == [round((0.75 - 0.75**2) ** 0.5, 4)]
+    assert measure(blobs(flat(7, 8, 8)), rotate=True, channels=None).std == [0.0001]  # which can be divided by
     as_colour = measure(blobs(Image.fromarray(half)), rotate=True, channels=3)
     assert as_colour.mean == [0.5] * 3 and as_colour.std == [0.5] * 3
 
