@@ -76,6 +76,7 @@ def test_conditions():
     known = [{"name": "a", "top1": 0.7, "memory_8": 9e8}, {"name": "b", "memory_8": 1e8}, {"name": "c", "top1": 0.8}]
     assert [row["name"] for row in ranked(known, conditions("memory<1GB", 8))] == ["a", "b"]
     assert [row["name"] for row in ranked(known, conditions("top1 >= 70%", 8))] == ["c", "a"]
+    assert conditions("memory<=2.5MB,parameters>1k", 4) == [("memory_4", "<=", 2.5e6), ("parameters", ">", 1000)]
 
 
 def run_files(results: dict):

@@ -18,13 +18,14 @@ from torch.nn import functional as F
 from docs import lineage
 from docs.papers import families
 from lineage.anatomy import structure
+from lineage.anatomy.cost import count_costs, count_macs, count_parameters
 from lineage.anatomy.drawing import key
 from lineage.anatomy.drawing import svg as drawing
 from lineage.anatomy.drawing.captions import group_blocks
 from lineage.anatomy.drawing.cells import paint_cells
 from lineage.anatomy.drawing.layout import Drawing, lay_out
 from lineage.anatomy.drawing.page import FONT, HEIGHT, WIDTH, Page, overlap
-from lineage.anatomy.drawing.placing import Wire
+from lineage.anatomy.drawing.placing import Scale, Wire
 from lineage.anatomy.table import Anatomy, dissect
 from lineage.anatomy.trace import trace
 from lineage.archs.blocks import SqueezeExcite
@@ -107,6 +108,22 @@ def test_windows():
     assert record.nodes[-1].field == ((2, -3, 3), (2, -3, 3))
     assert network.training  # the network is left as it was
     assert not network.conv.weight.is_meta
+    assert trace(nn.MaxPool2d(3, dilation=2, padding=1), 3, 12).nodes[-1].field == ((3, -1, 3), (3, -1, 3))
+
+
+class Attention(nn.Module):
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)[:, None]  # (B, 1, N, 3)
+        return F.scaled_dot_product_attention(tokens, tokens[:, :, :8], torch.cat((tokens, tokens), dim=3)[:, :, :8])
+
+
+def test_costs_by_hand():
+    """Of 16 queries and 8 keys, 3 wide, with values twice as wide; of a convolution in groups; of a shared layer."""
+    assert count_macs(Attention(), 3, 4) == 16 * 8 * (3 + 6)
+    grouped, shared = nn.Conv2d(6, 4, 3, groups=2), nn.Conv2d(3, 3, 1)
+    assert count_costs(grouped, 6, 8) == (36 * 4 * 27, 36 * 4)
+    assert count_parameters(nn.Sequential(shared, nn.ReLU(), shared)) == 12
+    assert count_costs(nn.Sequential(shared, nn.ReLU(), shared), 3, 8) == (2 * 64 * 9, 2 * 64 * 3)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +240,14 @@ def test_folding():
     assert [len(group.run) for group in groups if len(group.run) > 1] == [2, 7, 35, 2]
     assert sum(len(group.run) for group in groups) == sum(len(row.blocks) for row in found.rows)
     assert all(len(group.run) == 1 for group in group_blocks(found, folded=False))
+    texts = drawing.draw(found, "").texts.values()
+    assert {"x2", "x7", "x35", "x3", "x8", "x36"} == {text for text in texts if re.fullmatch(r"x\d+", text)}
+
+
+def test_key_is_to_scale():
+    page = Page("")
+    key.paint_scale(page, Scale(1.0, 2.0), 0.0, 0.0)
+    assert [re.search(r' width="(\d+)"', mark)[1] for mark in page.marks if "<rect" in mark] == ["8", "16", "32", "64"]
 
 
 def test_paper_names():

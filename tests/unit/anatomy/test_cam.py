@@ -3,6 +3,7 @@
 import pytest
 import torch
 from captum.attr import LayerGradCam
+from torch import nn
 
 from lineage.anatomy.cam import class_activation_maps
 from lineage.archs import catalogue
@@ -49,3 +50,25 @@ def test_maps_of_timms_models(name):
     import timm
 
     assert_equals_captum(timm.create_model(name, num_classes=5), 3, 64)
+
+
+class ChannelsLast(nn.Module):
+    """Maps (B, h, w, C) before the head, as in timm's Swin."""
+
+    output_fmt = "NHWC"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last, self.head = nn.Conv2d(3, 4, 3), nn.Identity(), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.last(self.conv(x).permute(0, 2, 3, 1)).mean(dim=(1, 2)))
+
+
+def test_maps_with_channels_last():
+    """Of a mean and a linear layer: the maps weighted by the class's weights, over the number of places."""
+    network, pixels = ChannelsLast().eval(), torch.randn(1, 3, 7, 9)
+    maps, layer = class_activation_maps(network, pixels, torch.tensor([1]))
+    expected = (network.conv(pixels) * network.head.weight[1].view(1, 4, 1, 1)).sum(dim=1).relu() / 35
+    assert layer == "last" and maps.shape == (1, 5, 7)
+    torch.testing.assert_close(maps, expected)
