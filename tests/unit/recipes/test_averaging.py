@@ -14,15 +14,30 @@ def follow(steps: int, steps_per_epoch: int = 2, **changes) -> tuple[Average, li
     """An average of weights that are random at every step, and these weights, with the initial ones first. It is
     resumed from its state before every step."""
     torch.manual_seed(0)
-    network, recipe = nn.Linear(3, 2, bias=False), recipe_of("wrn", **changes)
-    average, weights = Average(recipe, network), [network.weight.detach().double().clone()]
+    network, recipe = layers(), recipe_of("wrn", **changes)
+    average, weights = Average(recipe, network), [flat(network)]
     for step in range(steps):
-        nn.init.normal_(network.weight)
-        weights.append(network.weight.detach().double().clone())
-        state, average = average.state_dict(), Average(recipe, nn.Linear(3, 2, bias=False))
+        for tensor in floats(network):
+            nn.init.normal_(tensor)
+        network[1].num_batches_tracked += 1
+        weights.append(flat(network))
+        state, average = average.state_dict(), Average(recipe, layers())
         average.load_state_dict(state)
         average.after_step(network, step, steps_per_epoch)
     return average, weights
+
+
+def layers() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+
+
+def floats(network: nn.Module) -> list[torch.Tensor]:
+    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+
+
+def flat(network: nn.Module) -> torch.Tensor:
+    """Weights, biases and statistics, in float64."""
+    return torch.cat([tensor.double().flatten() for tensor in floats(network)])
 
 
 @pytest.mark.parametrize(
@@ -41,14 +56,19 @@ def test_the_exponential_average_equals_its_formula(changes):
         if changes.get("ema_warmup_copy") and step <= 4:
             decay = 0.0
         expected = decay * expected + (1 - decay) * weights[step]
-    torch.testing.assert_close(average.network.weight.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(flat(average.network), expected, rtol=1e-5, atol=1e-6)
+    assert average.network[1].num_batches_tracked == 20 - 20 % every and not average.network.training
 
 
 def test_the_equal_average_is_the_mean_of_the_last_epochs_ends():
     average, weights = follow(12, epochs=6, swa=4)
-    expected = torch.stack(weights[6::2]).mean(0)
-    torch.testing.assert_close(average.network.weight.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(flat(average.network), torch.stack(weights[6::2]).mean(0), rtol=1e-5, atol=1e-6)
     assert average.count == 4
+    average.recipe.epochs = 12  # training goes on: the average begins again, with epoch 9
+    for step, count in zip(range(13, 20, 2), (0, 0, 1, 2), strict=True):
+        average.to(torch.device("cpu"))  # forgets the other network
+        average.after_step(last := layers(), step, 2)
+        assert average.count == count and torch.equal(flat(average.network), flat(last)) == (count < 2)
 
 
 def test_the_remaining_weight_of_the_initial_weights():

@@ -12,8 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lineage import assemble
 from lineage.errors import UserError
+from lineage.recipes import micro_batch
 from lineage.recipes.augment import boxes, resizing
+from lineage.recipes.augment.randomness import key_hash
+from lineage.recipes.classifier import Classifier
 from lineage.recipes.evaluation import Evaluator
+from lineage.recipes.resuming import TrainingState
 
 RESNET = ("arch=resnet_cifar", "arch.depth=8")
 SMALL = tuple(
@@ -102,9 +106,11 @@ def test_statistics_are_recomputed_before_an_evaluation(words):
     torch.testing.assert_close(weights(found.network), weights(plain))
 
 
+PLATEAU = "recipe.decay_rate=0.1 recipe.patience=1 recipe.max_decays=2 recipe.decay_epochs=[]".split()
+
+
 def test_a_plateau_decays_the_rate_and_then_ends_the_training():
-    words = ("recipe.schedule=plateau", "recipe.decay_rate=0.1", "recipe.patience=1", "recipe.max_decays=2")
-    found = fitted(*words, "recipe.decay_epochs=[]", "recipe.epochs=30", "recipe.lr=1e-12")
+    found = fitted("recipe.schedule=plateau", *PLATEAU, "recipe.epochs=30", "recipe.lr=1e-12")
     assert found.plateau.ended and found.trainer.current_epoch < 8
 
 
@@ -137,6 +143,100 @@ def test_a_deterministic_run_lets_cudnn_choose_no_kernels(monkeypatch):
         torch.use_deterministic_algorithms(False)
 
 
+# ---- against values made by hand
+
+
+def ready(*words: str, **devices) -> Classifier:
+    """A classifier before its first step, whose trainer has other `devices`."""
+    classifier, _, trainer = assembled("trainer=cpu", *words)
+    facts = {"world_size": 1, "global_rank": 0, "is_global_zero": True, "global_step": 0, **devices}
+    classifier.trainer = SimpleNamespace(strategy=trainer.strategy, should_stop=False, current_epoch=0, **facts)
+    classifier.manual_backward = torch.Tensor.backward
+    classifier.on_fit_start()
+    return classifier
+
+
+@pytest.mark.parametrize("per", ["step", "chunk"])
+def test_random_numbers_are_a_function_of_seed_step_and_micro_batch(per, monkeypatch):
+    mixes, numbers = [], []
+    monkeypatch.setattr(micro_batch, "draw_mix", lambda recipe, height, width, *key: mixes.append(key))
+    words = ("seed=3", "recipe.mixup_alpha=0.2", f"recipe.mix_per={per}", "trainer.max_per_device=16")
+    classifier, data, trainer = assembled(*RESNET, *SMALL, "recipe.batch_size=32", *words)
+    classifier.network.register_forward_pre_hook(lambda *_: numbers.append(torch.rand(()).item()))
+    trainer.fit(classifier, datamodule=data)
+    places = [(3, step, chunk) for step in range(3) for chunk in range(2)]
+    seeds = [torch.Generator().manual_seed(key_hash(*place)) for place in places]
+    assert numbers[:6] == [torch.rand((), generator=seed).item() for seed in seeds]
+    assert mixes == [place[: 2 if per == "step" else 3] for place in places]
+
+
+def test_the_metrics_of_an_epoch_are_means_over_its_own_images():
+    """Each of three epochs has micro-batches of 16, 16, 4 and 4 images."""
+    words = ("recipe.batch_size=32", "recipe.drop_last=false", "recipe.epochs=3", "trainer.max_per_device=16")
+    classifier, data, trainer = assembled(*RESNET, *SMALL, *words, "datamodule.val_size=1397")
+    passes, end, found, told = classifier.forward_pass, classifier.on_train_epoch_end, [], []
+
+    def forward_pass(pixels, labels, targets):
+        loss, correct = passes(pixels, labels, targets)
+        found.append((loss.item() * len(labels), int(correct), len(labels)))
+        return loss, correct
+
+    classifier.forward_pass = forward_pass
+    classifier.on_train_epoch_end = lambda: (told.append(dict(classifier.train_metrics)), end())
+    trainer.fit(classifier, datamodule=data)
+    for epoch, metrics in enumerate(told):
+        loss, correct, images = map(sum, zip(*found[4 * epoch : 4 * epoch + 4], strict=True))
+        assert images == 40 and metrics["train_loss"] == pytest.approx(loss / 40, rel=1e-6)
+        assert metrics["train_top1"] == correct / 40
+
+
+def test_a_step_has_the_gradient_of_the_mean_over_its_images():
+    """In one micro-batch, or in two of three images and of one; of the sum too."""
+    images, labels, found = torch.randint(0, 256, (4, 1, 32, 32), dtype=torch.uint8), torch.tensor([1, 2, 3, 4]), []
+    keys = torch.zeros(4, 3, dtype=torch.int64)
+    for loss_sum, parts in ((False, [4]), (False, [3, 1]), (True, [4]), (True, [3, 1])):
+        classifier = ready("arch=lenet5", f"recipe.loss_sum={loss_sum}")
+        cut = zip(*(whole.split(parts) for whole in (images, labels, keys)), strict=True)
+        batches = [(*part, chunk, count / 4) for chunk, (part, count) in enumerate(zip(cut, parts, strict=True))]
+        loss = classifier._accumulate_gradients(batches, 0)
+        gradient = torch.cat([parameter.grad.flatten() for parameter in classifier.network.parameters()])
+        found.append((gradient / (4 if loss_sum else 1), loss, classifier.epoch_sums[0] / 4, classifier.epoch_sums[2]))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-7)
+    assert found[0][1] == pytest.approx(float(found[0][2])) and found[0][3] == 4
+
+
+def test_the_sums_of_a_stopped_epoch_go_on_with_the_first_device(monkeypatch):
+    classifier, checkpoint = ready("arch=lenet5", "recipe.schedule=plateau", *PLATEAU), {}
+    classifier.epoch_sums += torch.tensor([1, 2, 3])
+    others = torch.tensor([10, 20, 30])  # another device's
+    monkeypatch.setattr(classifier.trainer.strategy, "reduce", lambda own, reduce_op: own.add_(others))
+    classifier.plateau.after_epoch(0.5)
+    classifier.on_save_checkpoint(checkpoint)
+    assert classifier.epoch_sums.tolist() == [1, 2, 3]
+    for first, expected in ((True, [11, 22, 33]), (False, [0, 0, 0])):
+        resumed = ready("arch=lenet5", "recipe.schedule=plateau", *PLATEAU, is_global_zero=first)
+        resumed.on_load_checkpoint(checkpoint)
+        assert resumed.epoch_sums.tolist() == expected and resumed.plateau.best == 0.5
+
+
+def test_devices_average_their_statistics_and_get_their_own_back(monkeypatch):
+    words = (*RESNET, "recipe.ema=0.9", "recipe.lookahead=0.5", "recipe.lookahead_steps=2")
+    classifier = ready(*words, world_size=2, global_rank=1)
+    monkeypatch.setattr(classifier.trainer.strategy, "reduce", lambda own, reduce_op: own + {"mean": 1}[reduce_op])
+    networks = [classifier.network, classifier.averages[0].network]
+    statistics = [b for network in networks for b in network.buffers() if b.is_floating_point()]
+    statistics += classifier.lookaheads[0].slow[-len(statistics) // 2 :]
+    before, kept = [tensor.clone() for tensor in statistics], weights(classifier.network).clone()
+    classifier.refresh_statistics()
+    assert all(torch.equal(old + 1, new) for old, new in zip(before, statistics, strict=True))
+    own = torch.arange(sum(tensor.numel() for tensor in statistics)).float()
+    classifier.saved_statistics = torch.stack((torch.zeros_like(own), own))
+    TrainingState.on_train_start(classifier)
+    assert torch.equal(torch.cat([tensor.flatten() for tensor in statistics]), own)
+    assert torch.equal(weights(classifier.network), kept)
+
+
 def test_an_average_follows_lookahead():
     found = fitted("recipe.swa=1", "recipe.lookahead=0.5", "recipe.lookahead_steps=2")
     assert torch.equal(weights(found.averages[0].network), weights(found.network))
@@ -164,10 +264,22 @@ def test_the_smallest_of_progressive_sizes_is_large_enough():
         assemble.network(composed("arch=inception_v3", *sizes), device="meta")
 
 
-def test_an_accuracy_of_no_images_is_refused():
-    evaluator = Evaluator(torch.nn.Identity(), recipe_of("sgd_step"), torch.nn.Identity(), num_classes=10)
+def test_metrics_are_means_over_images():
+    """Twice, by hand: the second pass knows nothing of the first; of no images there is no mean."""
+    evaluator = Evaluator(torch.nn.Flatten(), recipe_of("sgd_step"), torch.nn.Identity(), num_classes=7)
     trainer = assemble.trainer(composed("trainer=cpu"), evaluator.network)
-    evaluator.trainer = trainer  # a weak reference
+    evaluator.trainer, found = trainer, []  # a weak reference
+    evaluator.log_dict = lambda values, logger: found.append({name: float(value) for name, value in values.items()})
+    logits = torch.tensor([[7.0, 6, 5, 4, 3, 2, 1]] * 4)
+    labels = torch.tensor([0, 2, 6, 0])  # the first of seven, the third, the last, the first
+    images = logits[:, None, None]
+    for _ in range(2):
+        for part in (slice(0, 3), slice(3, 4), slice(4, 4)):
+            evaluator.validation_step(SimpleNamespace(images=images[part], labels=labels[part]), 0)
+        evaluator.on_validation_epoch_end()
+    loss = (logits.logsumexp(1) - logits[torch.arange(4), labels]).mean().item()
+    expected = pytest.approx({"val_top1": 0.5, "val_top5": 0.75, "val_loss": loss}, rel=1e-6)
+    assert found == [expected, expected]
     evaluator._evaluate(SimpleNamespace(images=torch.zeros(0, 1, 8, 8)), "val")
     with pytest.raises(UserError, match="None of the val images could be read"):
         evaluator.on_validation_epoch_end()

@@ -16,6 +16,7 @@ from lineage.recipes.losses import (
     radial_basis,
     training_loss,
 )
+from lineage.recipes.micro_batch import micro_batch_loss
 from lineage.recipes.recipe import RecipeError
 
 
@@ -31,7 +32,9 @@ def test_bce_equals_timms():
 def test_auxiliary_losses_are_weighted():
     recipe, logits, labels = recipe_of("wrn"), torch.randn(4, 5), torch.tensor([0, 1, 2, 3])
     one = F.cross_entropy(logits, labels)
-    assert torch.allclose(training_loss(recipe, (logits, [logits, logits]), labels, (0.3, 0.3)), 1.6 * one)
+    found = training_loss(recipe, (logits, [2 * logits, 3 * logits]), labels, (0.3, 0.2))
+    others = 0.3 * F.cross_entropy(2 * logits, labels) + 0.2 * F.cross_entropy(3 * logits, labels)
+    assert torch.allclose(found, one + others)
 
 
 def test_class_weights_and_the_focal_loss_by_hand():
@@ -91,6 +94,10 @@ def test_distillation_equals_the_papers():
     torch.testing.assert_close(distillation_loss(soft, student, teacher), expected)
     hard = recipe_of("wrn", distill="hard", distill_share=0.5)
     torch.testing.assert_close(distillation_loss(hard, student, teacher), F.cross_entropy(student, teacher.argmax(1)))
+    labels, mixed = torch.tensor([0, 1, 2, 3]), recipe_of("wrn", distill="hard", distill_share=0.3)
+    loss, right = micro_batch_loss(lambda _: student, mixed, lambda _: teacher, torch.zeros(4), labels, labels)
+    expected = 0.7 * F.cross_entropy(student, labels) + 0.3 * F.cross_entropy(student, teacher.argmax(1))
+    assert float(loss) == pytest.approx(float(expected)) and right == (student.argmax(1) == labels).sum()
     apart = recipe_of("wrn", loss="bce", distill="hard", distill_share=0.5)
     expected = F.binary_cross_entropy(student.sigmoid(), (teacher.sigmoid() > 0.5).float())
     torch.testing.assert_close(distillation_loss(apart, student, teacher), expected)

@@ -6,6 +6,7 @@ import torch
 from conftest import recipe_of
 
 from lineage.recipes import mixing
+from lineage.recipes.micro_batch import MicroBatchKey, augment_and_mix
 from lineage.recipes.mixing import Mix, cutmix_box, draw_mix, mix_images, partners, soft_targets
 
 
@@ -51,6 +52,18 @@ def test_a_mix_is_a_function_of_its_key_and_lambda_of_the_area():
         top, bottom, left, right = mix.box
         assert mix.lam == 1 - (bottom - top) * (right - left) / 1024
     assert draw_mix(recipe_of("wrn"), 32, 32, 0, 1) is None
+
+
+@pytest.mark.parametrize("per", ["step", "chunk"])
+def test_a_mix_is_drawn_for_each_step_or_each_micro_batch(per):
+    recipe, images = recipe_of("rsb_a2", mix_per=per), torch.rand(4, 3, 32, 32)
+
+    def mix(*place):
+        return augment_and_mix(recipe, lambda *_: images.clone(), images, images, 0, MicroBatchKey(*place))[1]
+
+    first = mix(5, 3, 0)
+    assert first == draw_mix(recipe, 32, 32, 5, 3, *([0] if per == "chunk" else []))
+    assert first not in (mix(5, 4, 0), mix(6, 3, 0)) and (mix(5, 3, 1) == first) == (per == "step")
 
 
 def test_partners():

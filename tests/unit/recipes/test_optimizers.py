@@ -16,32 +16,27 @@ from lineage.recipes.optim.averaging import Lookahead
 from lineage.recipes.optim.optimizers import build_optimizer, parameter_groups, prepare_finetuning
 from lineage.recipes.recipe import Optimizer, RecipeError
 
-BETAS = {"betas": (0.9, 0.999), "eps": 1e-6}
-OFF = {"beta2": 0.0, "eps": 0.0, "lamb_clip": 0.0}
+# No value is a default of timm's or torch's.
+ADAM = {"lamb_clip": 0.0, "momentum": 0.8, "beta2": 0.95, "eps": 1e-3}
+BETAS = {"betas": (0.8, 0.95), "eps": 1e-3}
+OFF = {"beta2": 0.0, "eps": 0.0, "lamb_clip": 0.0, "momentum": 0.7}
+OF_MUON = {"nesterov": True, "muon_iterations": 3, "sgd_momentum": 0.8, "head_lr": 0.04, "bias_lr": 0.02}
+TRUST = {"lars_trust": 0.02, "eps": 1e-3}
 
 # By name: keys of the recipe, and the same optimiser built from timm's or torch's documentation.
 BY_HAND = {
     "sgd": (
         {**OFF, "nesterov": True},
-        lambda groups: torch.optim.SGD(groups, 0.01, momentum=0.9, nesterov=True, fused=True),
+        lambda groups: torch.optim.SGD(groups, 0.01, momentum=0.7, nesterov=True, fused=True),
     ),
-    "lamb": ({}, lambda groups: timm.optim.Lamb(groups, 0.01, max_grad_norm=1.0, **BETAS)),
-    "adamw": ({"lamb_clip": 0.0}, lambda groups: torch.optim.AdamW(groups, 0.01, **BETAS)),
-    "adam": ({"lamb_clip": 0.0}, lambda groups: torch.optim.Adam(groups, 0.01, **BETAS)),
-    "nadamw": ({"lamb_clip": 0.0}, lambda groups: timm.optim.NAdamW(groups, 0.01, **BETAS)),
-    "rmsproptf": (
-        {"lamb_clip": 0.0, "beta2": 0.9, "eps": 1e-3},
-        lambda groups: timm.optim.RMSpropTF(groups, 0.01, alpha=0.9, eps=1e-3, momentum=0.9),
-    ),
-    "lars": (
-        {**OFF, "eps": 1e-8, "lars_trust": 1e-3},
-        lambda groups: timm.optim.Lars(groups, 0.01, momentum=0.9, trust_coeff=1e-3, eps=1e-8),
-    ),
-    "muon": (
-        {**OFF, "nesterov": True, "muon_iterations": 3, "sgd_momentum": 0.8, "head_lr": 0.04, "bias_lr": 0.02},
-        lambda groups: muon_by_hand(groups),
-    ),
-    "lion": ({**OFF, "beta2": 0.99}, lambda groups: timm.optim.Lion(groups, 0.01, betas=(0.9, 0.99))),
+    "lamb": ({**ADAM, "lamb_clip": 0.7}, lambda groups: timm.optim.Lamb(groups, 0.01, max_grad_norm=0.7, **BETAS)),
+    "adamw": (ADAM, lambda groups: torch.optim.AdamW(groups, 0.01, **BETAS)),
+    "adam": (ADAM, lambda groups: torch.optim.Adam(groups, 0.01, **BETAS)),
+    "nadamw": (ADAM, lambda groups: timm.optim.NAdamW(groups, 0.01, **BETAS)),
+    "rmsproptf": (ADAM, lambda groups: timm.optim.RMSpropTF(groups, 0.01, alpha=0.95, eps=1e-3, momentum=0.8)),
+    "lars": ({**OFF, **TRUST}, lambda groups: timm.optim.Lars(groups, 0.01, momentum=0.7, trust_coeff=0.02, eps=1e-3)),
+    "muon": ({**OFF, **OF_MUON}, lambda groups: muon_by_hand(groups)),
+    "lion": ({**OFF, "beta2": 0.95}, lambda groups: timm.optim.Lion(groups, 0.01, betas=(0.7, 0.95))),
 }
 
 
@@ -61,7 +56,7 @@ def decayed_by_hand(network: nn.Module) -> list[dict]:
 def muon_by_hand(groups: list[dict]) -> types.SimpleNamespace:
     """timm's Muon on normalised filters, and torch's SGD for the rest."""
     filters, matrices = ([p for p in groups[0]["params"] if (p.ndim > 2) == large] for large in (True, False))
-    options = {"ns_coefficients": "original", "adjust_lr_fn": None, "ns_steps": 3, "nesterov": True, "momentum": 0.9}
+    options = {"ns_coefficients": "original", "adjust_lr_fn": None, "ns_steps": 3, "nesterov": True, "momentum": 0.7}
     muon = timm.optim.Muon([{"params": filters, "use_muon": True}], 0.01, weight_decay=0.0, **options)
     others = [
         {"params": matrices, "lr": 0.04, "weight_decay": 0.02 / 4},
@@ -115,7 +110,7 @@ def test_lamb_equals_timms_in_double_precision(clip, tolerance):
     ours = network().double()
     nn.init.zeros_(ours[0].weight)
     theirs = copy.deepcopy(ours)
-    mine = build_optimizer(recipe_of("rsb_a2", lamb_clip=clip), ours)
+    mine = build_optimizer(recipe_of("rsb_a2", **{**ADAM, "lamb_clip": clip}), ours)
     other = timm.optim.Lamb(decayed_by_hand(theirs), 5e-3, max_grad_norm=clip or None, **BETAS)
     for step in range(10):
         draw_gradients([ours, theirs], step)
