@@ -22,7 +22,8 @@ class Stream:
         try:
             return getattr(self.stream, method)(*arguments)
         except (OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())  # or Python fails again when it exits
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self.stream.fileno())  # or Python fails again when it exits
             return None
 
     def __getattr__(self, name: str) -> Any:

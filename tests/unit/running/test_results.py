@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import composed
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
@@ -131,6 +132,14 @@ def test_precision_is_mixed_where_the_device_gains(monkeypatch, accelerator, mix
 def test_devices_of_a_machine_without_gpus(monkeypatch, accelerator, devices, count):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert trainer.count_devices(accelerator, devices) == count
+
+
+@pytest.mark.parametrize(("benchmark", "deterministic", "taken"), [(True, False, True), (True, "warn", False)])
+def test_the_fastest_kernels_are_not_taken_where_a_run_must_repeat(benchmark, deterministic, taken):
+    machine = {**composed().trainer, "benchmark": benchmark, "deterministic": deterministic, "accelerator": "cpu"}
+    machine |= {"macs": 0, "logger": (), "callbacks": (), "default_root_dir": None}
+    trainer.prepare_process(keep_memory=False)
+    assert trainer.lightning_arguments(machine)["benchmark"] == taken
 
 
 def test_patience_is_the_commands():
