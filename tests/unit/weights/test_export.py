@@ -56,8 +56,8 @@ def test_timm(tmp_path, channels):
 def test_torchvision(tmp_path):
     import torchvision
 
-    exported = model("resnet18", published={"torchvision": {"name": "resnet18", "stride_in_1x1": False}},
-                     stride_in_1x1=False)  # fmt: skip
+    published = {"torchvision": {"name": "resnet18", "stride_in_1x1": False}}
+    exported = model("resnet18", published=published, stride_in_1x1=False)
     export(exported, "torchvision", tmp_path / "a.pth")
     back = torchvision.models.resnet18(num_classes=3)
     back.load_state_dict(torch.load(tmp_path / "a.pth", weights_only=True))
@@ -104,12 +104,7 @@ RESNET = {"timm": {"name": "resnet18"}, "torchvision": {"name": "resnet18"}}
         ("se_resnet50", "torchvision", {"timm": {"name": "legacy_seresnet50"}}, "no such network. timm has one"),
         ("resnet18 arch.stem=cifar", "timm", RESNET, "conv1.weight is .64, 3, 3, 3. here, and .64, 3, 7, 7. there"),
         ("resnet34", "torchvision", RESNET, "another network: layer1.2"),
-        (
-            "resnet18",
-            "timm",
-            {"timm": {"name": "resnet18", "ceil_pool": True}},
-            "ceil_pool=True, and this one has None",
-        ),
+        ("resnet18", "timm", {"timm": {"name": "resnet18", "ceil_pool": True}}, "ceil_pool=True, and this one has Non"),
     ],
 )
 def test_what_a_library_cannot_take(tmp_path, config, to, published, sentence):
@@ -119,9 +114,11 @@ def test_what_a_library_cannot_take(tmp_path, config, to, published, sentence):
     assert not list(tmp_path.iterdir())
 
 
-def test_other_logits(tmp_path):
-    """Nothing is written if the library's network gives other logits than ours."""
-    exported = model("resnet18 arch.ceil_pool=true", published=RESNET)
+@pytest.mark.parametrize(("words", "value"), [(" arch.ceil_pool=true", 0.0), ("", float("nan"))])
+def test_other_logits(tmp_path, words, value):
+    """Nothing is written if the library's network gives other logits than ours, or logits that are no numbers."""
+    exported = model(f"resnet18{words}", published=RESNET)
+    exported.network.head.linear.bias.data[0] += value
     with pytest.raises(ArchitectureError, match="gives other logits: they differ by"):
         export(exported, "torchvision", tmp_path / "x.pth")
     assert not list(tmp_path.iterdir())

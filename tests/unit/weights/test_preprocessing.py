@@ -52,9 +52,9 @@ def test_equals_timm(name):
         assert torch.allclose(preprocessed(image, preprocessing), transform(image), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["resnet50.IMAGENET1K_V2", "inception_v3"])
+@pytest.mark.parametrize("name", ["resnet50.IMAGENET1K_V1", "inception_v3"])
 def test_equals_torchvision(name):
-    """Also for Inception v3, which changes the normalisation inside the network."""
+    """Of weights that are not the model's default, and for Inception v3, which normalises inside the network."""
     import torchvision
 
     model, _, version = name.partition(".")
@@ -72,8 +72,10 @@ def test_conversions():
     assert preprocessing_from(json.loads(json.dumps(dataclasses.asdict(OURS)))) == OURS
     assert from_timm_config(to_timm_config(OURS), "") == OURS
     assert OURS.differences(OURS) == ""
-    other = dataclasses.replace(OURS, resolution=224, mean=(0.5, 0.5, 0.5))
-    assert OURS.differences(other) == "224 px, mean [0.5,0.5,0.5]"
+    other = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.4), 160, 0.9, "area")
+    assert OURS.differences(other) == "crop 0.9, area, std [0.2,0.25,0.4]"
+    assert OURS.differences(dataclasses.replace(OURS, resolution=224, mean=(0.5,) * 3)) == "224 px, mean [0.5,0.5,0.5]"
+    assert to_timm_config(other)["interpolation"] == "box" and from_timm_config(to_timm_config(other), "") == other
     assert timm_preprocessing("efficientnet_b5.sw_in12k_ft_in1k").crop_mode == "squash"
 
 
