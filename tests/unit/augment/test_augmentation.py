@@ -24,7 +24,7 @@ from lineage.recipes.augment.host import EvalCrop, build_augmentation
 from lineage.recipes.augment.policies import apply_operation, per_image_operation
 from lineage.recipes.augment.randomness import GOLDEN, key_hash, normal_noise, normal_quantiles, reseed_python
 from lineage.recipes.evaluation import Evaluator
-from lineage.recipes.inference import average_views
+from lineage.recipes.inference import Ensemble, average_views
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 AUGMENTED = {
@@ -212,12 +212,15 @@ def test_erased_boxes_equal_timms_and_torchvisions_for_the_same_draws(mode, monk
     draws = {
         name: uniform(0, name, make_keys(200), count) for name, count in erasing.erasing_draws(recipe).items() if count
     }
-    found = erasing.erase(recipe, draws, torch.full(shape, 9.0), normal_quantiles()) != 9
+    erased = erasing.erase(recipe, draws, torch.full(shape, 9.0), normal_quantiles())
+    found = erased != 9
     theirs = random_erasing.RandomErasing(0.6, low, high, narrow, wide, device="cpu")
     for i in range(200):
         monkeypatch.setattr(random_erasing, "random", Replayed(draws["erasing"][i], float(draws["erased"][i])))
         assert torch.equal(found[i], theirs(torch.full(shape[1:], 9.0)) != 9)
     if mode == "pixel":
+        noise = erased[found[:, 0, 12, 20], 0, 12, 20]  # of one pixel, of several images
+        assert len(noise.unique()) == len(noise) > 9
         default = random_erasing.RandomErasing()
         assert (default.min_area, default.max_area, default.log_aspect_ratio) == (low, high, theirs.log_aspect_ratio)
     else:
@@ -259,6 +262,12 @@ def test_crops_are_torchvisions(views, crops):
 
     expected = torch.stack([network(crop) for crop in crops(images, 56)]).mean(dim=0)
     torch.testing.assert_close(average_views(views, network, images, 56), expected)
+
+
+def test_an_ensemble_is_the_mean_of_probabilities():
+    networks, images = [torch.nn.Linear(3, 5) for _ in range(3)], 9 * torch.randn(2, 3)
+    expected = torch.stack([network(images).softmax(1) for network in networks]).mean(0).log()
+    torch.testing.assert_close(Ensemble(networks)(images), expected)
 
 
 def test_validation_has_its_own_views():

@@ -153,8 +153,11 @@ def test_padded_shift():
     reflected = geometry.padded_shift(image, 2, "reflect", fill, shift)
     expected = F.pad(image.float(), (2, 2, 2, 2), mode="reflect")[0, 0, :5, 3:8]
     assert torch.equal(reflected[0, 0].float(), expected)
-    centre = geometry.padded_shift(image, 2, "reflect", fill, torch.tensor([[2, 2]]))
-    assert torch.equal(centre, image)
+    recipe = recipe_of("wrn", hflip=0.0, crop_padding=2, crop_padding_mode="zero")
+    draws = {"crop": torch.tensor([[0.0, 0.5], [0.5, 0.5], [0.9999, 0.5]])}  # up to the last of five shifts
+    first, middle, last = geometry.crop_and_flip(recipe, draws, image.expand(3, 1, 5, 5), make_keys(3), fill, 0)[:, 0]
+    assert torch.equal(first[2:], image[0, 0, :3]) and torch.equal(middle, image[0, 0])
+    assert torch.equal(last[:3], image[0, 0, 2:])
 
 
 # ---- evaluation

@@ -1,5 +1,6 @@
 """Steps of a classifier in a real trainer, on the digits."""
 
+import math
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from lineage.recipes import micro_batch
 from lineage.recipes.augment import boxes, resizing
 from lineage.recipes.augment.randomness import key_hash
 from lineage.recipes.classifier import Classifier
+from lineage.recipes.divergence import Diverged, LossMonitor
 from lineage.recipes.evaluation import Evaluator
 from lineage.recipes.resuming import TrainingState
 
@@ -158,12 +160,14 @@ def ready(*words: str, **devices) -> Classifier:
 
 @pytest.mark.parametrize("per", ["step", "chunk"])
 def test_random_numbers_are_a_function_of_seed_step_and_micro_batch(per, monkeypatch):
-    mixes, numbers = [], []
+    mixes, numbers, progress = [], [], []
     monkeypatch.setattr(micro_batch, "draw_mix", lambda recipe, height, width, *key: mixes.append(key))
     words = ("seed=3", "recipe.mixup_alpha=0.2", f"recipe.mix_per={per}", "trainer.max_per_device=16")
     classifier, data, trainer = assembled(*RESNET, *SMALL, "recipe.batch_size=32", *words)
     classifier.network.register_forward_pre_hook(lambda *_: numbers.append(torch.rand(()).item()))
+    classifier.network.set_progress = progress.append
     trainer.fit(classifier, datamodule=data)
+    assert progress == [0, 1 / 3, 2 / 3]  # what drop path grows by
     places = [(3, step, chunk) for step in range(3) for chunk in range(2)]
     seeds = [torch.Generator().manual_seed(key_hash(*place)) for place in places]
     assert numbers[:6] == [torch.rand((), generator=seed).item() for seed in seeds]
@@ -218,6 +222,20 @@ def test_the_sums_of_a_stopped_epoch_go_on_with_the_first_device(monkeypatch):
         resumed = ready("arch=lenet5", "recipe.schedule=plateau", *PLATEAU, is_global_zero=first)
         resumed.on_load_checkpoint(checkpoint)
         assert resumed.epoch_sums.tolist() == expected and resumed.plateau.best == 0.5
+    resumed.teachers = [SimpleNamespace(digest="another")]
+    with pytest.raises(UserError, match="no longer those that this run began with"):
+        resumed.on_load_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("loss", [math.inf, -math.inf, math.nan])
+def test_a_loss_that_is_not_finite_ends_the_training(loss):
+    monitor = LossMonitor()
+    monitor.after_step(torch.tensor(2.0), torch.tensor([2.0, 0, 1]), 5)
+    monitor.check_last()
+    with pytest.raises(Diverged, match="at step 7"):
+        monitor.after_step(torch.tensor(loss), torch.tensor([loss, 0, 1]), 6)
+    with pytest.raises(Diverged, match="is not saved"):
+        monitor.check_last()
 
 
 def test_devices_average_their_statistics_and_get_their_own_back(monkeypatch):
@@ -245,10 +263,14 @@ def test_an_average_follows_lookahead():
 def test_schedule_and_average_follow_a_limited_epoch():
     """Two epochs have one step each: the rate falls at the second, whose weights are the average."""
     words = ["recipe.schedule=multistep", "recipe.decay_epochs=[1]", "recipe.decay_rate=0.1", "recipe.epochs=2"]
-    found = fitted(*words, "recipe.swa=1", "trainer.limit_train_batches=1")
+    found = fitted(*words, "recipe.swa=1", "recipe.norm_bias_lr_factor=8", "trainer.limit_train_batches=1")
     assert found.global_step == found.total_steps == 2
-    assert found.optimizers().param_groups[0]["lr"] == pytest.approx(0.1 * found.recipe.lr)
-    assert torch.equal(weights(found.averages[0].network), weights(found.network))
+    rates = [group["lr"] for group in found.optimizers().param_groups]
+    assert sorted({*rates}) == pytest.approx([0.1 * found.recipe.lr, 0.8 * found.recipe.lr])
+    average = found.averages[0].network
+    assert torch.equal(weights(average), weights(found.network))
+    assert found.evaluated_networks("val") == {"val": average, "val_raw": found.network}
+    assert found.evaluated_networks("test") == {"test": average}
 
 
 def test_a_network_that_starts_from_data_keeps_pretrained_weights():
