@@ -8,34 +8,25 @@ from matplotlib.figure import Figure
 from docs.procedures import NAMES, PICTURES, recipe, resolution, strengths
 from lineage.analysis import charts
 from lineage.recipes.optim.schedules import learning_rate
-from lineage.recipes.recipe import Recipe
 
 FILE = PICTURES / "schedules.svg"
 TITLES = ("learning rate", "momentum", "augmentation", "resolution")
-POINTS = 80  # of a curve
-STEPS = 1000  # of an epoch
+POINTS, STEPS = 80, 1000  # of a curve of learning rates; of an epoch
 DECADES = (-6.0, 0.5)  # learning rates from 10^-6 to 10^0.5
 STRENGTHS, RESOLUTIONS = 1.6, 400  # at the full height of a row: standard deviations, pixels
 FULL = 0.8  # height of a row's curves, of the distance between rows
-GROUND = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}  # of the labels
 
 
 def heights(name: str) -> list[list[float]]:
-    """The curves of a procedure, one for each title, as heights in [0, 1] from the first step to the last."""
-    sides = [side / RESOLUTIONS for side in recipe(name).progressive_res or [resolution(name)] * 2]
-    return [rates(recipe(name)), [recipe(name).momentum] * 2, [strengths()[name] / STRENGTHS] * 2, sides]
-
-
-def rates(recipe: Recipe) -> list[float]:
-    """The learning rate on a logarithmic scale."""
-    low, high = DECADES
-    found = []
-    for point in range(POINTS):
-        share = point / (POINTS - 1)
-        decays = min(int(share * (recipe.max_decays + 1)), recipe.max_decays)  # of plateaus of equal length
-        rate = learning_rate(recipe, round(share * (recipe.total_epochs * STEPS - 1)), STEPS, decays)
-        found.append((math.log10(max(rate, 10**low)) - low) / (high - low))
-    return found
+    """The curves of a procedure, one for each title, as heights in [0, 1] from the first step to the last: learning
+    rates on a logarithmic scale."""
+    known, (low, high), rates = recipe(name), DECADES, list[float]()
+    for share in (point / (POINTS - 1) for point in range(POINTS)):
+        decays = min(int(share * (known.max_decays + 1)), known.max_decays)  # of plateaus of equal length
+        rate = learning_rate(known, round(share * (known.total_epochs * STEPS - 1)), STEPS, decays)
+        rates.append((math.log10(max(rate, 10**low)) - low) / (high - low))
+    sides = [side / RESOLUTIONS for side in known.progressive_res or [resolution(name)] * 2]
+    return [rates, [known.momentum] * 2, [strengths()[name] / STRENGTHS] * 2, sides]
 
 
 def fingerprint() -> str:
@@ -55,13 +46,12 @@ def draw() -> Figure:
         panel.spines[:].set_visible(False)
         panel.tick_params(length=0)
         for row, name in enumerate(NAMES):
-            values = heights(name)[column]
-            across = [place / (len(values) - 1) for place in range(len(values))]
-            tops = [row - FULL * value for value in values]
+            tops = [row - FULL * value for value in heights(name)[column]]
+            across = [place / (len(tops) - 1) for place in range(len(tops))]
             panel.fill_between(across, row, tops, color=colour, alpha=0.3, linewidth=0)
             panel.plot(across, tops, color=colour, linewidth=1.6)
             label = ("", f"{recipe(name).momentum:g}", f"{strengths()[name]:.2f}", str(resolution(name)))[column]
-            panel.text(0.03, row - 0.12, label, fontsize=14, bbox=GROUND)
+            panel.text(0.03, row - 0.12, label, fontsize=14, bbox=charts.GROUND)
     epochs = [f"{name}, {recipe(name).total_epochs}" for name in NAMES]
     panels[0].set_yticks([row - 0.3 for row in range(len(NAMES))], epochs)
     return figure

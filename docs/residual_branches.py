@@ -27,20 +27,18 @@ def sizes(network: nn.Module, images: Tensor) -> dict[str, float]:
 
     Normalisations use the statistics of these images, which those of an untrained network need.
     """
-    inputs, branches = dict[str, Tensor](), dict[str, Tensor]()
+    found = dict[str, Tensor]()  # by module, of its input
 
-    def note(sizes: dict[str, Tensor], block: str, _: nn.Module, given: tuple[Tensor]) -> None:
-        sizes[block] = given[0].square().mean().sqrt()
+    def note(name: str, _: nn.Module, given: tuple[Tensor]) -> None:
+        found[name] = given[0].square().mean().sqrt()
 
-    for name, module in network.eval().named_modules():
-        if isinstance(module, DropPath):
-            block = name.rpartition(".")[0]
-            network.get_submodule(block).register_forward_pre_hook(partial(note, inputs, block))
-            module.register_forward_pre_hook(partial(note, branches, block))
+    branches = {name.rpartition(".")[0]: name for name, part in network.named_modules() if isinstance(part, DropPath)}
+    for name in (*branches, *branches.values()):
+        network.get_submodule(name).register_forward_pre_hook(partial(note, name))
     for module in network.modules():
         module.train(isinstance(module, nn.BatchNorm2d))
     network(images)
-    return {block: (branches[block] / inputs[block]).item() for block in branches}
+    return {block: (found[branch] / found[block]).item() for block, branch in branches.items()}
 
 
 def main(folder: Path) -> None:
@@ -54,9 +52,8 @@ def main(folder: Path) -> None:
     before = sizes(assemble.network(cfg), images)
     cfg.pretrained = str(folder / "checkpoints" / "last.ckpt")
     after = sizes(assemble.network(cfg, weights=True, new_head=False), images)
-    print("| block | before | after |", "|---|---|---|", sep="\n")
-    for block in before:
-        print(f"| {block} | {before[block]:.3f} | {after[block]:.3f} |")
+    rows = [f"| {block} | {size:.3f} | {after[block]:.3f} |" for block, size in before.items()]
+    print("| block | before | after |", "|---|---|---|", *rows, sep="\n")
 
 
 if __name__ == "__main__":
