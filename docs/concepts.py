@@ -133,7 +133,7 @@ def transcript(code: str, session: dict[str, Any]) -> str:
     """Run the code in the session; each statement with what Python prints of it."""
     lines = []
     for statement in ast.parse(code).body:
-        lines.append(f">>> {ast.get_source_segment(code, statement)}")
+        lines.append(f">>> {ast.get_source_segment(code, statement)}".replace("\n", "\n... "))
         with redirect_stdout(io.StringIO()) as printed:
             exec(compile(ast.Interactive([statement]), PAGE.name, "single"), session)
         lines += printed.getvalue().splitlines()
