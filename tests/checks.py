@@ -110,7 +110,7 @@ def check_intermediates(case: Case) -> None:
     images = noise(2, 3, case.image, case.image, dtype=torch.float64)
     with torch.no_grad():
         randomise(oracle, images)
-        port(ours, oracle, images.shape, order=case.order, our_order=case.our_order)
+        port(ours, oracle, images.shape, order=case.order)
         maps = dict(zip(ours.stage_info, ours.forward_intermediates(images), strict=True))  # of one shape, the later
         theirs = oracle.eval().forward_intermediates(images, intermediates_only=True)
         last = ours.forward_features(images)
@@ -130,7 +130,7 @@ def check_logits(case: Case, batch: int = 4, image: int | None = None) -> None:
     oracle = build_oracle(case).double()
     ours = build(case.config, num_classes=CLASSES, initialise=False).double()
     images = noise(batch, 3, side, side, dtype=torch.float64)
-    found = disagreement(ours, oracle, images, order=case.order, our_order=case.our_order)
+    found = disagreement(ours, oracle, images, order=case.order)
     assert all(found[what] < TOLERANCE[what] for what in TOLERANCE), found
 
 
@@ -141,7 +141,7 @@ def check_gates(config: str, case: Case, batch: int = 4) -> None:
     ours = still(build(config, num_classes=CLASSES)).double().requires_grad_(False)
     images = noise(batch, 3, case.image, case.image, dtype=torch.float64)
     randomise(oracle, images)
-    port(ours, oracle, images.shape, order=case.order, our_order=case.our_order, skip=SqueezeExcite)
+    port(ours, oracle, images.shape, order=case.order, skip=SqueezeExcite)
     expected = oracle.eval()(images)
     assert difference(ours.eval()(images), expected) > 1e-3  # gates as initialised act
 

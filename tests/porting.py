@@ -81,19 +81,19 @@ def same_weights(a: torch.Size, b: torch.Size) -> bool:
 
 @torch.no_grad()
 def port(
-    ours: nn.Module, oracle: nn.Module, image: Sequence[int], *, order: Order, our_order: Order,
+    ours: nn.Module, oracle: nn.Module, image: Sequence[int], *, order: Order,
     skip: type[nn.Module] | None = None,
 ) -> list[tuple[str, str]]:  # fmt: skip
     """Copy the oracle's parameters and statistics into our network. AssertionError: their modules do not correspond.
 
     Args:
-        order, our_order: where the forward passes differ in the order of parallel branches.
+        order: where the oracle runs parallel branches in another order than we do.
         skip: a type of module that only our network has (gates of Squeeze-and-Excitation).
 
     Returns:
         (our module, the oracle's module) in order of execution.
     """
-    our_names = reordered(executed(ours, image, skip), our_order)
+    our_names = executed(ours, image, skip)
     their_names = reordered(executed(oracle, image), order)
     our_modules, their_modules = dict(ours.named_modules()), dict(oracle.named_modules())
     assert len(our_names) == len(their_names), (our_names, their_names)

@@ -14,7 +14,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from networks import ROOT, build, channels_of, composed, configs, family, in_channels, proofs, rows, stage_tables
-from oracles import CLASSES, build_oracle, case, cases
+from oracles import CLASSES, DATA, build_oracle, case, cases, quick
 from porting import disagreement
 from torch import nn
 
@@ -39,21 +39,6 @@ SMALL = {family(row.config): row.arch for row in sorted(rows(), key=lambda row: 
     "vgg": "vgg11_bn arch.widths=[16,32,32,32,32]",
     "wideresnet": "wideresnet arch.depth=16 arch.widen_factor=2",
 }
-COMPARED = [
-    case("alexnet arch.variant=2014", "torchvision", "alexnet"),
-    case("bn_inception", "pytorchcv", "bninception"),
-    case("densenet_bc arch.depth=100 arch.growth_rate=12", "pytorchcv", "densenet100_k12_bc_cifar10"),
-    case("efficientnet_b0", "torchvision", "efficientnet_b0"),
-    case("inception_resnet_v2", "timm", "inception_resnet_v2"),
-    case("inception_v3", "timm", "inception_v3"),
-    case("inception_v4", "timm", "inception_v4"),
-    case("mobilenet_v2", "torchvision", "mobilenet_v2"),
-    case("nasnet_a_mobile", "pytorchcv", "nasnet_4a1056"),
-    case("preact_resnet18", "timm", "resnetv2_18"),
-    case("resnet18", "torchvision", "resnet18"),
-    case("vgg11_bn", "torchvision", "vgg11_bn"),
-    case("xception", "timm", "legacy_xception"),
-]
 
 
 def test_every_network_is_in_the_golden_table():
@@ -121,10 +106,9 @@ def test_recomputation(config):
 
 # Timm's VGGs hand on maps before the pooling, ours after it.
 TIMMS = [compared for compared in cases() if compared.source == "timm" and not compared.name.startswith("vgg")]
-QUICK_MAPS = [case("preact_resnet18", "timm", "resnetv2_18"), case("mobilenet_v2", "timm", "mobilenetv2_100")]
 
 
-@pytest.mark.parametrize("compared", [*QUICK_MAPS, *proofs(TIMMS, QUICK_MAPS)], ids=str)
+@pytest.mark.parametrize("compared", [*quick("maps"), *proofs(TIMMS, quick("maps"))], ids=str)
 def test_intermediates(compared):
     checks.check_intermediates(compared)
 
@@ -142,12 +126,13 @@ def test_stages(config):
         return hook
 
     for stage in table:
-        network.get_submodule(stage.module).register_forward_hook(record(stage.module))
-    network(torch.empty(1, channels_of(config), table[0].input_size, table[0].input_size, device="meta"))
-    assert found == {stage.module: (stage.channels, stage.side, stage.side) for stage in table}
+        network.get_submodule(stage["module"]).register_forward_hook(record(stage["module"]))
+    side = int(table[0]["input_size"])
+    network(torch.empty(1, channels_of(config), side, side, device="meta"))
+    assert found == {row["module"]: (int(row["channels"]), int(row["side"]), int(row["side"])) for row in table}
 
 
-@pytest.mark.parametrize("compared", [*COMPARED, *proofs(cases(), COMPARED)], ids=str)
+@pytest.mark.parametrize("compared", [*quick("logits"), *proofs(cases(), quick("logits"))], ids=str)
 def test_logits(compared):
     checks.check_logits(compared, batch=2, image=107 if compared.image == 139 else None)  # 107: the last maps are 2x2
 
@@ -160,15 +145,11 @@ def test_inception_resnet_v1_features():
     ours.head, oracle.output, oracle.features.final_pool = nn.Flatten(1), nn.Identity(), nn.Identity()
     oracle.features.stage3.unit7 = nn.Identity()
     images = checks.noise(2, 3, compared.image, compared.image, dtype=torch.float64)
-    found = disagreement(ours, oracle, images, order={}, our_order={})
+    found = disagreement(ours, oracle, images, order={})
     assert all(found[what] < checks.TOLERANCE[what] for what in checks.TOLERANCE), found
 
 
-GATED = [
-    case("bn_inception", "pytorchcv", "bninception"), case("vgg16_bn", "torchvision", "vgg16_bn"),
-    case("inception_resnet_v2", "timm", "inception_resnet_v2"), case("resnet50", "torchvision", "resnet50"),
-    case("resnext50_32x4d", "torchvision", "resnext50_32x4d"),
-]  # fmt: skip
+GATED = [case(*triple) for triple in DATA["gated"]]
 
 
 @pytest.mark.parametrize("plain", [GATED[0], *proofs(GATED[1:])], ids=str)

@@ -15,7 +15,7 @@ import torchvision
 from doors import ROOT, finished, refused, results
 from networks import build, composed, dataset_of, proofs, rows, uninitialised
 from omegaconf import OmegaConf
-from oracles import CLASSES, build_oracle, case, cases
+from oracles import CLASSES, build_oracle, case, cases, quick
 from porting import difference, randomise
 from safetensors.torch import save_file
 from torch import nn
@@ -31,15 +31,6 @@ from lineage.weights.provenance import library_preprocessing, torchvision_prepro
 CASES = [compared for compared in cases() if compared.source != "pytorchcv"]
 TO = {"timm": libraries.to_timm, "torchvision": libraries.to_torchvision}
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, 0.875, "bilinear")
-MEMBERS = [  # of each family; its largest networks, AlexNet and NASNet are left to the proofs
-    case("vgg11", "timm", "vgg11"), case("resnet18", "torchvision", "resnet18"),
-    case("se_resnet50", "timm", "legacy_seresnet50"), case("preact_resnet18", "timm", "resnetv2_18"),
-    case("preact_resnet50", "timm", "resnetv2_50"), case("densenet121", "torchvision", "densenet121"),
-    case("mobilenet_v1", "timm", "mobilenetv1_100"), case("mobilenet_v2", "torchvision", "mobilenet_v2"),
-    case("mobilenet_v2", "timm", "mobilenetv2_100"), case("efficientnet_b0", "torchvision", "efficientnet_b0"),
-    case("efficientnet_b0", "timm", "efficientnet_b0"), case("xception", "timm", "legacy_xception"),
-    case("inception_v3", "timm", "inception_v3"), case("inception_v4", "timm", "inception_v4"),
-]  # fmt: skip
 
 
 def load(network: nn.Module, file: Path | str, published: Mapping | None = None, **options) -> list[str]:
@@ -56,7 +47,7 @@ def is_equal(found: Mapping, expected: Mapping) -> bool:
     return all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
 
-@pytest.mark.parametrize("compared", [*MEMBERS, *proofs(CASES, MEMBERS)], ids=str)
+@pytest.mark.parametrize("compared", [*quick("weights"), *proofs(CASES, quick("weights"))], ids=str)
 def test_round_trip(compared, tmp_path):
     """With a file of their weights, our network has their logits; with our weights, theirs has ours."""
     images = checks.noise(2, 3, compared.image, compared.image, dtype=torch.float64)
