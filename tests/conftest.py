@@ -25,10 +25,10 @@ os.environ |= {"XDG_CACHE_HOME": CACHE, "HF_HOME": f"{CACHE}/hf", "HF_HUB_OFFLIN
 torch.set_num_threads(1)  # two threads on busy cores wait for each other
 
 
-def composed(*words: str, door: str = "train") -> DictConfig:
+def composed(*words: str, door: str = "train", **options: bool) -> DictConfig:
     """The config of a command line."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose(door, list(words))
+        return compose(door, list(words), **options)
 
 
 composed_once = functools.cache(composed)
@@ -55,9 +55,9 @@ def trained(tmp_path_factory) -> Path:
 def checked(monkeypatch, capsys, tmp_path):
     """Open a door in this process, in an empty folder, and stop it where its words have been checked: status 77."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lineage.running.parent.follow_parent", lambda: sys.exit(77))
 
     def run(door: str, *words: str) -> Done:
+        monkeypatch.setattr(f"lineage.doors.{door}.follow_parent", lambda: sys.exit(77), raising=False)
         monkeypatch.setattr(sys, "argv", ["lineage", *words])
         with pytest.raises(SystemExit) as end:
             main(door)

@@ -1,10 +1,11 @@
 """Commands as a user types them: each is a process of its own, in a folder of its own, with warnings as errors.
 
-A process of Python that has imported torch and Lightning once forks one child a command (multiprocessing's forkserver),
-which spares five seconds each. Ranks that a command starts are new processes, as ever. What has to be seen from a cold
-start, such as that torch is not imported, is tested by `cold`.
+A process of Python that has imported torch, Lightning and what a run needs forks one child a command (multiprocessing's
+forkserver), which spares six seconds each. Ranks that a command starts are new processes, as ever. What has to be seen
+from a cold start, such as that torch is not imported, is tested by `cold`.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -18,12 +19,18 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from lineage.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["torch", "pytorch_lightning", "timm.optim", "torchmetrics", "tensorboard", "rich.progress"]
+    "timm.optim torchmetrics tensorboard rich.progress lineage.doors.train lineage.assemble lineage.running.run".split()
 )
 
 
@@ -138,6 +145,16 @@ def error_message(done: Done | subprocess.CompletedProcess[str]) -> str:
 def refused(folder: Path, verb: str, *words: str, **environment: str) -> str:
     """Run a verb of the project, which must fail in one line or two; the result is what it said."""
     return error_message(command(folder, verb, *words, **environment))
+
+
+def mistake(folder: Path, verb: str, *words: str) -> str:
+    """What a verb says of words that it refuses, in this process."""
+    door = import_module(f"lineage.doors.{verb}")
+    follow = mock.patch.object(door, "follow_parent", lambda: None, create=True)
+    with contextlib.chdir(folder), follow, pytest.raises(UserError) as error:
+        door.run(words)
+    assert len(str(error.value).splitlines()) <= 2
+    return str(error.value)
 
 
 WITHOUT_TORCH = """

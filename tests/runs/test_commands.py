@@ -1,5 +1,6 @@
 """What a user meets between two commands: names in files, another folder, a corrected command, a closed terminal."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -10,18 +11,34 @@ import yaml
 from doors import ROOT, command, finished, results, start
 from runs.pictures import write_folders
 
+import lineage
+
 SHORT = "trainer=debug logger=none".split()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A run on a folder of images that was named relative to the working directory."""
+    """Two runs in this process, on a folder of images that is named relative to the working directory."""
     place = tmp_path_factory.mktemp("commands")
     write_folders(place / "pictures", count=4)
     data = "datamodule=imagefolder datamodule.root=pictures recipe.train_res=32 recipe.test_res=32"
     data += " arch=resnet_cifar arch.depth=8 recipe=pytorch recipe.batch_size=4"
-    finished(place, "train", *data.split(), *SHORT, "run=a")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr("lineage.doors.train.follow_parent", lambda: None)
+        for name in ("a", "b"):
+            returned = lineage.train(*data.split(), *SHORT, "logger=[csv,tensorboard]", f"run={name}")
+            assert returned == results(place / "runs" / name)
+            gc.collect()
+            (place / name).write_text(str(len(os.listdir("/proc/self/fd"))))
     return place
+
+
+def test_a_run_in_this_process(folder):
+    """It leaves no file open, and says what it found in the folder."""
+    assert (folder / "a").read_text() == (folder / "b").read_text()
+    assert any("2 classes" in note for note in results(folder / "runs" / "a")["notes"])
+    assert "LINEAGE_RUN" not in os.environ
 
 
 def test_files_name_the_choices(folder):

@@ -8,12 +8,13 @@ from doors import finished, results
 from runs.states import SHORT
 from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, list_session_groups
 from tensorboard.plugins.hparams.backend_context import Context
 
-from lineage.reporting.dashboards import Wandb
+from lineage.reporting.dashboards import TensorBoard, Wandb
 
 CURVES = {"loss/train", "loss/val", "top1/train", "top1/val", "schedule/lr", "speed/images_per_second"}
 AT_THE_END = {"test_top1", "best_val_top1"}
@@ -80,19 +81,47 @@ def test_wandb_is_offline_without_a_key(tmp_path):
     (table,) = (first / "files" / "media" / "table").glob("predictions*")
     assert len(json.loads(table.read_text())["data"]) == 360
 
-    (runs / "w").rename(runs / "moved")  # and goes on there
-    (runs / "moved" / "results.json").unlink()
-    finished(tmp_path, "train", *words, "run=moved", **environment)
-    folders = (runs / "moved" / "wandb").glob("offline-run-*")
-    assert {folder.name.rpartition("-")[2] for folder in folders} == {first.name.rpartition("-")[2]}
 
-
-def test_wandb_groups_a_sweep_and_follows_its_agent(tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_RUN_ID", "of-the-agent")
+@pytest.mark.parametrize(
+    ("agent", "earlier", "expected"),
+    [("of-the-agent", [], "of-the-agent"), ("", ["offline-run-2-kept", "run-3-later"], "kept"), ("", [], None)],
+)
+def test_a_run_of_wandb_is_known_again(tmp_path, monkeypatch, agent, earlier, expected):
+    """By its agent's id, in a folder that was moved too; the group is the sweep."""
+    monkeypatch.setenv("WANDB_RUN_ID", agent)
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "sweep.jsonl").touch()
+    for name in earlier:
+        (tmp_path / "job" / "wandb" / name).mkdir(parents=True)
     rest = dict.fromkeys(("entity", "group", "job_type", "notes"))
-    logger = Wandb(str(tmp_path / "job"), "lineage", name="job", tags=[], log_model="none", **rest)
-    assert logger.version == "of-the-agent" and logger._wandb_init["group"] == tmp_path.name
+    one, other = (Wandb(str(tmp_path / "job"), "p", name=name, tags=[], log_model="none", **rest) for name in "ab")
+    assert one.version == other.version == (expected or one.version) and len(one.version) < 17
+    assert one._wandb_init["group"] == tmp_path.name
+
+
+def logged(folder, steps, value: float, keep: int | None = None) -> list[tuple[int, float]]:
+    """Log steps, after those up to `keep` of an earlier start; all that TensorBoard shows of the folder then."""
+    logger = TensorBoard(str(folder), name="", version="")
+    if keep is not None:
+        logger.keep_until(keep)
+    for step in steps:
+        logger.log_metrics({"loss": value}, step=step)
+    logger.finalize("success")
+    return [(event.step, event.value) for event in EventAccumulator(str(folder)).Reload().Scalars("loss")]
+
+
+@pytest.mark.parametrize("put_back", [False, True])
+def test_steps_after_the_saved_one_are_hidden(tmp_path, put_back):
+    """Also where the clock was put back: TensorBoard reads files in the order of their names, which begin with the
+    time."""
+    before = logged(tmp_path, range(1, 6), 0)
+    if put_back:
+        (file,) = tmp_path.glob("events.*")
+        file.rename(file.with_name("events.out.tfevents.9999999999.a.host.1.0"))
+    assert logged(tmp_path, range(4, 7), 3, keep=3) == [*before[:3], (4, 3), (5, 3), (6, 3)]
+    events = (event for file in sorted(tmp_path.glob("events.*")) for event in EventFileLoader(str(file)).Load())
+    assert [event.step for event in events if event.HasField("session_log")] == [4]  # once, where training goes on
 
 
 OTHER = """

@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import composed
-from doors import finished, refused, results
+from doors import finished, mistake, refused, results
 from omegaconf import OmegaConf
 from runs.pictures import write_folders
 from runs.states import PAIR
@@ -36,7 +36,7 @@ def test_other_splits_sizes_and_checkpoints(trained):
     ],
 )
 def test_what_does_not_fit(trained, words, hint):
-    assert hint in refused(trained, "evaluate", *words.split())
+    assert hint in mistake(trained, "evaluate", *words.split())
 
 
 def test_a_run_goes_out_and_comes_back(trained):

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from doors import finished, refused, results
+from doors import finished, mistake, refused, results
 from processes import children
 from runs.pictures import write_folders
 from runs.states import SHORT, rows, saved
@@ -110,16 +110,18 @@ REFUSED = {
 
 @pytest.mark.parametrize(("words", "hint"), REFUSED.items())
 def test_what_cannot_be_built_is_refused_and_takes_no_name(tmp_path, words, hint):
-    assert hint in refused(tmp_path, "train", *words.split(), "run=refused")
+    assert hint in mistake(tmp_path, "train", *words.split(), "run=refused")
     assert not (tmp_path / "runs").exists() or words.startswith("callbacks")  # which speaks as training begins
 
 
-def test_without_validation(tmp_path):
-    finished(tmp_path, "train", *SHORT, "trainer.limit_val_batches=0", "run=a")
-    found = results(tmp_path / "runs" / "a")
-    assert "val_top1" not in found and "test_top1" in found
-
-
-def test_every_second_epoch_validated(tmp_path):
-    finished(tmp_path, "train", *SHORT, "recipe.epochs=3", "trainer.check_val_every_n_epoch=2", "run=a")
-    assert [bool(row["val_top1"]) for row in rows(tmp_path / "runs" / "a")] == [False, True, False]
+def test_epochs_that_are_validated(tmp_path):
+    """None, every second one and the last, wherever the run ends."""
+    early = ("recipe.epochs=3", "callbacks=early_stopping", "callbacks.early_stopping.monitor=train_loss")
+    validated = {"0": [False] * 3, "1": [True] * 3, "2": [False, True, False]}
+    for every, expected in validated.items():
+        rate = "trainer.limit_val_batches=0" if every == "0" else f"trainer.check_val_every_n_epoch={every}"
+        finished(tmp_path, "train", *SHORT, *early, "callbacks.early_stopping.mode=min", rate, f"run={every}")
+        assert [bool(row["val_top1"]) for row in rows(tmp_path / "runs" / every)] == expected
+    none, each, second = (results(tmp_path / "runs" / every) for every in validated)
+    assert "val_top1" not in none and none["test_loss"] == each["test_loss"] == second["test_loss"]
+    assert each["val_loss"] == second["val_loss"]

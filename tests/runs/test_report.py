@@ -1,7 +1,7 @@
 """lineage report with runs of this machine: a run, two runs, and what is gone or asks for another's classes."""
 
 import pytest
-from doors import finished, refused
+from doors import finished, mistake
 
 pytestmark = pytest.mark.xdist_group("trained")  # one worker, one fixture
 
@@ -40,4 +40,4 @@ def test_a_run_whose_weights_are_gone(trained, tmp_path):
     ],
 )
 def test_what_cannot_be_reported(trained, words, hint):
-    assert hint in refused(trained, "report", *words.split())
+    assert hint in mistake(trained, "report", *words.split())

@@ -1,18 +1,14 @@
 """A run that was stopped in any way ends as if it had not been: every tensor, every row, every result."""
 
-import random
 import shutil
 import signal
 
 import pytest
 import torch
-from doors import Command, command, finished, refused, results, start
-from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, assert_same_state, flat, kill_once_saved, rows, saved
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from doors import Command, command, finished, mistake, refused, results, start
+from runs.states import EVERYTHING, PAIR, SHORT, assert_same_run, assert_same_state, kill_once_saved, rows, saved
 
-from lineage.reporting.dashboards import TensorBoard
-from lineage.running.checkpoints import CheckpointError, read
+from lineage.running.checkpoints import read
 
 pytestmark = pytest.mark.xdist_group("trained")  # one worker, one fixture
 
@@ -36,14 +32,18 @@ def test_a_run_leaves_what_it_should(whole):
     assert {path.name for path in (whole / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt", "best.ckpt"}
     found = results(whole)
     assert found["steps"] == 15 and found["epochs"] == 3 and found["devices"] == 1 and found["seed"] == 0
-    assert 0 <= found["test_top1"] <= found["test_top5"] <= 1 and found["images_per_second"] > 0
+    assert 0 <= found["test_top1"] <= found["test_top5"] <= 1 and found["peak_memory_bytes"] > 100e6
     assert any("mirror" in note for note in found["notes"])
     epochs, steps = [row for row in rows(whole) if row.get("epoch")], [row for row in rows(whole) if "epoch" not in row]
     assert [row["epoch"] for row in epochs] == ["1", "2", "3"] and float(epochs[2]["test_top1"]) == found["test_top1"]
     assert all(all(row.values()) for row in steps) and [row["step"] for row in steps] == "2 4 6 8 10 12 14".split()
     accuracies = [float(row["val_top1"]) for row in epochs]
     assert found["best_val_top1"] == max(accuracies) == accuracies[found["best_epoch"] - 1]
-    assert read(whole / "checkpoints" / "last.ckpt")["global_step"] == 15  # data, never code
+    saved = read(whole / "checkpoints" / "last.ckpt")
+    (clock,) = [state for state in saved["callbacks"].values() if "training_seconds" in state]
+    assert saved["global_step"] == 15 and clock["images"] == 15 * 128
+    assert found["images_per_second"] == pytest.approx(clock["images"] / clock["training_seconds"])
+    assert clock["training_seconds"] < clock["seconds"] <= found["seconds"]
 
 
 def test_killed_without_warning(tmp_path, whole):
@@ -58,7 +58,7 @@ def wait_for_epoch(run, log, epoch: int) -> None:
     run.wait_for(lambda: log.exists() and f"epoch {epoch}/3" in log.read_text())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop(tmp_path, whole, number):
     words, folder = (*EVERYTHING, "trainer.checkpoint_steps=0", "run=b"), tmp_path / "runs" / "b"
     run = start(tmp_path, "train", *words)
@@ -71,13 +71,6 @@ def test_told_to_stop(tmp_path, whole, number):
     assert said in done.stdout and 5 <= step < 15
     assert f"at step {step}, from last.ckpt" in finished(tmp_path, "train", *words).stdout
     assert_same_run(whole, folder)
-
-
-def test_time_limit(tmp_path, whole):
-    done = command(tmp_path, "train", *EVERYTHING, "trainer.max_time=00:00:00:01", "run=b")
-    assert done.returncode == 124 and "trainer.max_time" in done.stdout, done.stderr
-    finished(tmp_path, "train", *EVERYTHING, "run=b")
-    assert_same_run(whole, tmp_path / "runs" / "b")
 
 
 def test_requeued_by_slurm(tmp_path, whole):
@@ -109,11 +102,8 @@ def test_requeued_by_slurm(tmp_path, whole):
 
 def test_killed_after_the_last_epoch(tmp_path, whole):
     """Nothing is left but the test; results.json has every key all the same."""
-    run, folder = start(tmp_path, "train", *EVERYTHING, "run=b"), tmp_path / "runs" / "b"
-    wait_for_epoch(run, folder / "train.log", 3)
-    run.kill()
-    run.wait()
-    (folder / "results.json").unlink(missing_ok=True)
+    folder = shutil.copytree(whole, tmp_path / "runs" / "b")
+    (folder / "results.json").unlink()
     finished(tmp_path, "train", *EVERYTHING, "run=b")
     assert_same_run(whole, folder)
 
@@ -129,17 +119,17 @@ def test_a_pair_killed(tmp_path):
 
 
 def test_damaged_checkpoints(tmp_path):
-    """Cut short, random, of another program, a folder in its place: the one before; if there is none, a line."""
+    """Cut short or of another program: the one before; if there is none, a line."""
     words, folder = (*SHORT, "run=cut", "trainer.checkpoint_steps=4"), tmp_path / "runs" / "cut"
     finished(tmp_path, "train", *words)
     last, previous = (folder / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt"))
     content, before = last.read_bytes(), results(folder)
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     other = (tmp_path / "other.ckpt").read_bytes()
-    for damage in (content[: len(content) // 2], random.Random(0).randbytes(9999), other, None):
+    for damage in (content[: len(content) // 2], other):
         (folder / "results.json").unlink()
-        last.unlink() if last.is_file() else last.rmdir()
-        last.mkdir() if damage is None else last.write_bytes(damage)
+        last.unlink()  # not the other name of previous.ckpt
+        last.write_bytes(damage)
         out = finished(tmp_path, "train", *words).stdout
         assert "last.ckpt is damaged" in out and "previous.ckpt" in out
         assert results(folder)["test_loss"] == before["test_loss"]
@@ -168,42 +158,6 @@ def test_a_run_of_seconds_saves_at_its_end(tmp_path):
         assert_same_run(end, folder)
 
 
-def flat_state(path) -> list:
-    return list(flat("", read(path)).values())
-
-
-def test_any_flipped_bit_is_found(whole, tmp_path):
-    """At once, by the checksums; or it changes nothing (the archive has bytes that nobody reads)."""
-    content = (whole / "checkpoints" / "last.ckpt").read_bytes()
-    expected, draw, found = flat_state(whole / "checkpoints" / "last.ckpt"), random.Random(0), 0
-    for _ in range(60):
-        place, altered = draw.randrange(len(content)), bytearray(content)
-        altered[place] ^= 1 << draw.randrange(8)
-        (tmp_path / "x.ckpt").write_bytes(altered)
-        try:
-            state = flat_state(tmp_path / "x.ckpt")
-        except CheckpointError:
-            found += 1
-        else:
-            pairs = zip(state, expected, strict=True)
-            assert all(torch.equal(a, b) if torch.is_tensor(a) else a == b for a, b in pairs)
-    assert found > 50
-
-
-def test_best_is_named_after_a_kill_between_two_files(tmp_path):
-    """best.ckpt is the epoch that last.ckpt says is the best, though a kill came before it was named so."""
-    words = (*SHORT, "run=best", "test_weights=best", "seed=2")  # whose second epoch is the better one
-    folder = tmp_path / "runs" / "best"
-    best = folder / "checkpoints" / "best.ckpt"
-    finished(tmp_path, "train", *words)
-    shutil.copytree(folder, tmp_path / "before")
-    (folder / "results.json").unlink()
-    best.unlink()
-    finished(tmp_path, "train", *words)
-    assert_same_run(tmp_path / "before", folder)
-    assert best.samefile(folder / "checkpoints" / "last.ckpt")
-
-
 def test_a_finished_run_is_trained_longer(tmp_path, short):
     """With rates that do not depend on the length it is the run that was longer from the first, also after a kill."""
     words = (*SHORT, "recipe.epochs=4")
@@ -224,37 +178,23 @@ def test_a_finished_run_is_trained_longer(tmp_path, short):
 def test_another_run_under_its_name(tmp_path, short):
     words = (*SHORT, "run=short")
     assert "is finished" in finished(tmp_path, "train", *words).stdout
-    assert "recipe.lr=0.5" in refused(tmp_path, "train", *words, "recipe.lr=0.5")
+    assert "recipe.lr=0.5" in mistake(tmp_path, "train", *words, "recipe.lr=0.5")
     (short / "results.json").write_text((short / "results.json").read_text()[:40])
-    assert "results.json is damaged" in refused(tmp_path, "train", *words)
+    assert "results.json is damaged" in mistake(tmp_path, "train", *words)
     (short / "results.json").unlink()
-    said = refused(tmp_path, "train", *words, "seed=1")
-    assert "seed=0" in said and "seed=1" in said
     config = (short / "config.yaml").read_text()
     for damage in (config[:100], "\0\1\2", None):
         (short / "config.yaml").unlink()
         if damage is not None:
             (short / "config.yaml").write_text(damage)
-        assert "config.yaml" in refused(tmp_path, "train", *words, "recipe.lr=0.5")
+        assert "config.yaml" in mistake(tmp_path, "train", *words, "recipe.lr=0.5")
     (short / "config.yaml").write_text(config)
-    for damage in (b"", b"\xff\xfe\0", b"epoch,step\n1,"):  # it is made again
-        (short / "metrics.csv").write_bytes(damage)
-        finished(tmp_path, "train", *words)
-        (short / "results.json").unlink()
-
-
-def test_early_stopping_stays_stopped(tmp_path):
-    words = (
-        *SHORT, "recipe.epochs=6", "callbacks=[early_stopping,learning_rate_monitor]",
-        "callbacks.early_stopping.patience=1", "recipe.lr=1e-9", "run=early",
-    )  # fmt: skip
-    folder = tmp_path / "runs" / "early"
+    half = [short / "checkpoints" / "last.ckpt.part", short / "metrics.csv.part"]
+    for path in half:
+        path.write_bytes(b"PK")
+    (short / "metrics.csv").write_bytes(b"\xff\xfe\0")  # it is made again
     finished(tmp_path, "train", *words)
-    assert results(folder)["epochs"] == 2 and "lr-SGD" in (folder / "steps.csv").read_text().splitlines()[0]
-    before = rows(folder)
-    (folder / "results.json").unlink()
-    finished(tmp_path, "train", *words)
-    assert results(folder)["epochs"] == 2 and rows(folder) == before
+    assert len(rows(short)) == 1 and not any(path.exists() for path in half)
 
 
 def test_a_run_that_goes_on_listens_to_the_command(tmp_path):
@@ -271,48 +211,10 @@ def test_a_run_that_goes_on_listens_to_the_command(tmp_path):
     assert results(folder)["epochs"] == 5
     rates = [float(row["lr-SGD"]) for row in rows(folder) if row.get("lr-SGD")]  # of the epoch that begins, once
     assert rates == pytest.approx([1e-10, 5.5e-10, 1e-9, 1e-9, 1e-9])
-
-
-def test_the_last_epoch_is_validated_at_any_rate(tmp_path):
-    found = []
-    for every in (1, 2):
-        early = ("callbacks=early_stopping", "callbacks.early_stopping.monitor=train_loss")
-        words = (*SHORT, "recipe.epochs=3", *early, "callbacks.early_stopping.mode=min", f"run={every}")
-        finished(tmp_path, "train", *words, f"trainer.check_val_every_n_epoch={every}")
-        found.append(results(tmp_path / "runs" / str(every)))
-    assert found[0]["val_loss"] == found[1]["val_loss"] and found[0]["test_loss"] == found[1]["test_loss"]
-
-
-def test_curves_do_not_run_backwards(tmp_path):
-    words = (*SHORT, "logger=tensorboard", "run=a")
-    done = command(tmp_path, "train", *words, "trainer.max_time=00:00:00:00")
-    assert done.returncode == 124, done.stderr
-    finished(tmp_path, "train", *words)
-    files = sorted((tmp_path / "runs" / "a").glob("events*"))
-    told = [e.step for file in files for e in EventFileLoader(str(file)).Load() if e.HasField("session_log")]
-    assert told == [2]  # once, where training goes on, and not where the test is written
-
-
-def logged(folder, steps, value: float, keep: int | None = None) -> list[tuple[int, float]]:
-    """Log steps, after those up to `keep` of an earlier start; all that TensorBoard shows of the folder then."""
-    logger = TensorBoard(str(folder), name="", version="")
-    if keep is not None:
-        logger.keep_until(keep)
-    for step in steps:
-        logger.log_metrics({"loss": value}, step=step)
-    logger.finalize("success")
-    return [(event.step, event.value) for event in EventAccumulator(str(folder)).Reload().Scalars("loss")]
-
-
-@pytest.mark.parametrize("put_back", [False, True])
-def test_steps_after_the_saved_one_are_hidden(tmp_path, put_back):
-    """Also where the clock was put back: TensorBoard reads files in the order of their names, which begin with the
-    time."""
-    before = logged(tmp_path, range(1, 6), 0)
-    if put_back:
-        (file,) = tmp_path.glob("events.*")
-        file.rename(file.with_name("events.out.tfevents.9999999999.a.host.1.0"))
-    assert logged(tmp_path, range(4, 7), 3, keep=3) == [*before[:3], (4, 3), (5, 3), (6, 3)]
+    before = rows(folder)
+    (folder / "results.json").unlink()
+    finished(tmp_path, "train", *words, "callbacks.early_stopping.patience=4")  # stays stopped
+    assert results(folder)["epochs"] == 5 and rows(folder) == before
 
 
 def test_weights_that_a_run_started_from_may_go(tmp_path, short):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from doors import command, finished, refused
+from doors import command, finished, mistake, refused
 from torch import nn
 
 from lineage.recipes.distillation import Teacher
@@ -60,7 +60,7 @@ def test_what_teaches_nobody(folder, words, said):
     (folder / "runs" / "cut").mkdir(exist_ok=True)
     config = (folder / "runs" / "school-0" / "config.yaml").read_bytes()
     (folder / "runs" / "cut" / "config.yaml").write_bytes(config)
-    assert said in refused(folder, "train", *SHORT, *DISTILL, "run=pupil", *words.split())
+    assert said in mistake(folder, "train", *SHORT, *DISTILL, "run=pupil", *words.split())
     assert not (folder / "runs" / "pupil").exists()
 
 
