@@ -20,7 +20,7 @@ Phi = Annotated[float, "-10 <= x <= 10"]
 
 def scale_depths(layers: Iterable[int], factor: float) -> list[int]:
     """Layers of each stage, rounded up."""
-    return [math.ceil(count * factor - 1e-9) for count in layers]  # 1.1 * 10 is 11.000000000000002
+    return [math.ceil(count * factor - 1e-9) for count in layers]  # 2.2 * 25 is 55.00000000000001
 
 
 def scale_widths(channels: Iterable[int], factor: float) -> list[int]:

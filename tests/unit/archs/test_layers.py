@@ -141,9 +141,9 @@ def test_drop_path(drop):
 
 def test_rounding_of_channels_and_layers():
     """make_divisible and round_filters of the releases: MobileNet v2 at other widths, layers of B1 and B3."""
-    given = [32 * 0.35, 24 * 0.35, 16 * 0.35, 96 * 0.35, 24 * 0.5, 24 * 0.75, 32 * 1.4, 80 * 1.1]
-    assert [round_channels(channels) for channels in given] == [16, 8, 8, 32, 16, 24, 48, 88]
-    assert scale_depths([10, 4, 3, 1], 1.1) == [11, 5, 4, 2] and scale_depths([10, 4, 1], 1.4) == [14, 6, 2]
+    given = [32 * 0.35, 24 * 0.35, 16 * 0.35, 96 * 0.35, 24 * 0.5, 24 * 0.75, 32 * 1.4, 80 * 1.1, 96 * 1.4]
+    assert [round_channels(channels) for channels in given] == [16, 8, 8, 32, 16, 24, 48, 88, 136]
+    assert scale_depths([10, 4, 3, 1], 1.1) == [11, 5, 4, 2] and scale_depths([25], 2.2) == [55]
     networks = [build(f"mobilenet_v2 arch.width_mult={width}", device="meta") for width in (0.5, 1.4)]
     assert [network.last.conv.out_channels for network in networks] == [1280, 1792]
 
