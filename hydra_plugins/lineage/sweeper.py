@@ -23,7 +23,17 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from hydra_plugins.lineage.launcher import Processes
+from lineage.constraints import problem
 from lineage.errors import Stopped, UserError
+from lineage.files import Lock, reason
+from lineage.running.directory import is_name
+from lineage.sweeps import driver, jobs
+from lineage.sweeps.configs import JobConfigs
+from lineage.sweeps.launched import Launched, task, wait_for_queue
+from lineage.sweeps.objectives import Objectives
+from lineage.sweeps.pool import Pool, python_path
+from lineage.sweeps.space import CELLS, Space
 
 # The first of train.yaml's defaults. Hydra obeys the last override of a group, so an experiment's comes before this.
 ConfigStore.instance().store(name="sweeper", node={"defaults": [{"override /hydra/sweeper": "grid"}]})
@@ -38,13 +48,13 @@ class Sweep(Sweeper):
 
     config: Any
     objectives: Any = None
+    plan: Any  # (sweep, overrides): check what the command asks for; nothing is written
+    drive: Any  # (sweep, runs): run the jobs
 
     def __init__(self, params: dict[str, str] | None) -> None:
         self.params = params or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from lineage.sweeps.launched import task
-
         if not any(override.split("=")[0] == "run" for override in config.hydra.overrides.task):
             config.run = time.strftime("%Y-%m-%d/%H-%M-%S") + "-sweep"
         self.config, self.loader = config, hydra_context.config_loader
@@ -53,17 +63,11 @@ class Sweep(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        from lineage.config.checks import is_under_torchrun
-        from lineage.files import Lock
-        from lineage.running.directory import is_name
-        from lineage.sweeps.configs import JobConfigs
         from lineage.sweeps.ranking import show_ranking
 
         config = self.config
         if config.hydra.job.config_name != "train":
             raise UserError(f"{config.hydra.job.config_name} has no sweeps: -m is for train.")
-        if is_under_torchrun():
-            raise UserError("A sweep starts its jobs itself, each on trainer.devices: run it without torchrun.")
         given = {word.split("=")[0] for word in arguments}
         runs = Path(str(config.runs))
         words = [f"{key}={_values(runs, key, str(value))}" for key, value in self.params.items() if key not in given]
@@ -106,25 +110,12 @@ class Sweep(Sweeper):
                 raise
             raise UserError(sentence) from error
 
-    def plan(self, sweep: Path, overrides: list[Override]) -> None:
-        """Check what the command asks for. Raises UserError; nothing is written."""
-        raise NotImplementedError
-
-    def drive(self, sweep: Path, runs: Path) -> None:
-        """Run the jobs."""
-        raise NotImplementedError
-
     def pool(self, sweep: Path, runs: Path, at_once: int) -> Any:
         """What runs jobs.
 
         Args:
             at_once: how many a launcher of Hydra's is given together.
         """
-        from hydra_plugins.lineage.launcher import Processes
-        from lineage.files import reason
-        from lineage.sweeps.launched import Launched, wait_for_queue
-        from lineage.sweeps.pool import Pool, python_path
-
         if isinstance(self.launcher, Processes):
             sources = self.config.hydra.runtime.config_sources
             own = [source.path for source in sources if source.provider == "command-line"]
@@ -153,29 +144,22 @@ class Grid(Sweep):
     """All combinations of the values that the command lists."""
 
     def plan(self, sweep: Path, overrides: list[Override]) -> None:
-        from lineage.sweeps.jobs import check_distinct, check_each, is_search, make_jobs
-
-        if is_search(sweep):
+        if jobs.is_search(sweep):
             raise UserError(f"{sweep} is a search: give the command that it was started with, or another run=NAME.")
-        if intervals := [
-            each.get_key_element() for each in overrides if each.is_sweep_override() and not each.is_discrete_sweep()
-        ]:
-            raise UserError(
-                f"{intervals[0]}: a grid lists its values; hydra/sweeper=random or optuna draws from intervals."
-            )
+        for each in overrides:
+            if each.is_sweep_override() and not each.is_discrete_sweep():
+                key = each.get_key_element()
+                raise UserError(f"{key}: a grid lists its values; hydra/sweeper=random or optuna draws from intervals.")
         (points,) = BasicSweeper.split_arguments(overrides, None)
-        check_each(points, self.check)
-        self.jobs = make_jobs(sweep, points)
-        check_distinct(self.jobs)
+        jobs.check_each(points, self.check)
+        self.jobs = jobs.make_jobs(sweep, points)
+        jobs.check_distinct(self.jobs)
 
     def drive(self, sweep: Path, runs: Path) -> None:
-        from lineage.sweeps.driver import Driver
-        from lineage.sweeps.jobs import save_history
-
-        save_history(sweep, self.jobs)
-        driver = Driver(sweep, self.pool(sweep, runs, len(self.jobs)), len(self.jobs))
-        driver.queue = list(self.jobs)
-        driver.run()
+        jobs.save_history(sweep, self.jobs)
+        grid = driver.Driver(sweep, self.pool(sweep, runs, len(self.jobs)), len(self.jobs))
+        grid.queue = list(self.jobs)
+        grid.run()
 
 
 class Search(Sweep):
@@ -196,29 +180,23 @@ class Search(Sweep):
         self.costs: dict[tuple[str, ...], tuple[int, int]] = {}
 
     def plan(self, sweep: Path, overrides: list[Override]) -> None:
-        from hydra_plugins.lineage.launcher import Processes
-        from lineage.sweeps.jobs import is_left_out
-        from lineage.sweeps.objectives import Objectives
-        from lineage.sweeps.space import Space
-
         self.objectives = Objectives(*self.goals)
         self.space = Space(overrides)
         for key, *_ in self.space.keys:
-            if is_left_out(key):
+            if jobs.is_left_out(key):
                 raise UserError(f"{key}: another value does not make another job, so no search chooses it.")
         for fraction in (0, 0.3819, 1):  # the middle one is seldom a whole number, which some keys take
             self.check([*self.space.fixed, *self.space.point(self.space.at(fraction))])
-        self.build(sweep)
+        self.build()
         pruner = self.keys.get("pruner")
         if pruner and not isinstance(self.launcher, Processes):
             raise UserError(f"hydra.sweeper.pruner={pruner} ends jobs that run: hydra/launcher=processes.")
         if pruner and "csv" not in (self.config.get("logger") or ()):
             raise UserError(f"hydra.sweeper.pruner={pruner} reads metrics.csv: logger=default, csv or wandb.")
 
-    def build(self, sweep: Path, **more: Any) -> Any:
+    def build(self, **more: Any) -> Any:
         """The strategy; it is given what its constructor names. Raises UserError: it does not take a value."""
         from lineage.config.signatures import arguments
-        from lineage.constraints import problem
 
         signature = arguments(self.strategy)
         assert signature is not None
@@ -228,7 +206,7 @@ class Search(Sweep):
             if wrong := problem(signature.arguments[name].annotation, value):
                 raise UserError(f"hydra.sweeper.{name}={value}: {wrong}")
         goals = {"directions": self.objectives.directions, "names": self.objectives.names}
-        offered = {**goals, "cost": self.cost, "runs": sweep.parent, **more}
+        offered = {**goals, "cost": self.cost, **more}
         wanted = {name: value for name, value in offered.items() if name in signature.arguments}
         module, _, name = self.strategy.rpartition(".")
         made = getattr(importlib.import_module(module), name)  # hydra's get_class would wrap a UserError
@@ -247,9 +225,7 @@ class Search(Sweep):
         return self.costs[words]
 
     def drive(self, sweep: Path, runs: Path) -> None:
-        from lineage.sweeps import driver
-
-        strategy = self.build(sweep, journal=sweep / "optuna-journal.log")
+        strategy = self.build(journal=sweep / "optuna-journal.log")
         if hasattr(strategy, "show"):
             strategy.show(sweep)
         launcher = self.config.hydra.launcher
@@ -260,7 +236,6 @@ class Search(Sweep):
 def _values(runs: Path, key: str, value: str) -> str:
     """The values of a key as Hydra writes them: best(SWEEP,K) are those of the K best jobs of a sweep."""
     from lineage.sweeps.ranking import best_values
-    from lineage.sweeps.space import CELLS
 
     if found := re.fullmatch(r"best\((.*),(\d+)\)", value):
         if found[1] == "None":
@@ -274,9 +249,6 @@ def _check(overrides: list[Override], hydra: DictConfig) -> None:
     for override in overrides:
         if override.is_sweep_override() and override.key_or_group in ("run", "runs"):
             raise UserError(f"{override.key_or_group}: a sweep has one; its jobs' directories are named by overrides.")
-    for key in ("backend", "prefer"):
-        if any(override.startswith(f"hydra.launcher.{key}=") for override in hydra.overrides.hydra):
-            raise UserError(f"hydra.launcher.{key}: joblib's launcher always uses processes of loky; leave it out.")
     n_jobs = hydra.launcher.get("n_jobs", 1)
     if not isinstance(n_jobs, int) or n_jobs == 0 or (n_jobs < 0 and "Processes" in str(hydra.launcher._target_)):
         raise UserError(f"hydra.launcher.n_jobs={n_jobs}: it is how many jobs run at once, 1 or more.")

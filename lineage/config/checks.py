@@ -9,14 +9,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lineage.config.combinations import check_combinations, check_export, check_prepare, check_root
+from lineage.config.combinations import check_combinations, check_places
 from lineage.config.distillation import check_teacher
 from lineage.config.help import meant
 from lineage.config.overrides import ELSEWHERE, GROUPS, HYDRA_KEYS, NOT_A_CALLBACK, READ, key_of, reads, removal_message
@@ -26,7 +25,6 @@ from lineage.constraints import problem
 from lineage.errors import UserError
 from lineage.recipes.recipe import Recipe
 from lineage.running import directory
-from lineage.sweeps.jobs import load_jobs
 from lineage.text import as_yaml, nearest
 
 MAY_BE_EMPTY = ("callbacks", "logger")
@@ -47,12 +45,8 @@ def checks(cfg: DictConfig, hydra: Any = None) -> None:
     _check_groups(cfg, hydra.runtime.choices)
     _check_keys(cfg, verb)
     _check_recipe(cfg)
+    check_places(cfg, verb)
     check_nodes(cfg)
-    check_root(cfg, verb)
-    if verb == "export":
-        check_export(cfg)
-    if verb == "prepare":
-        check_prepare(cfg, overrides)
     if verb in ("train", "preview"):
         check_teacher(cfg)
     if verb == "train":
@@ -119,13 +113,9 @@ def _check_keys(cfg: DictConfig, verb: str) -> None:
     for run in cfg.run if OmegaConf.is_list(cfg.run) else [cfg.run]:
         if run is not None and not directory.is_name(str(run)):
             raise UserError(f"run={run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
-        if run is not None and any(len(os.fsencode(part)) > 200 for part in Path(str(run)).parts):
-            raise UserError(f"run={run}: a folder's name has at most 200 bytes.")
-    if cfg.runs is not None and Path(str(cfg.runs)).is_file():
-        raise UserError(f"runs={cfg.runs}: it is a file, and runs lie below a folder.")
     for name in ("runs", "output"):
         if cfg.get(name) == "":
-            raise UserError(f"{name}=: it is a place; that of the command is {name}=. or left out.")
+            raise UserError(f"{name}=: it is a place; that of the command is {name}=.")
 
 
 def _check_recipe(cfg: DictConfig) -> None:
@@ -176,7 +166,6 @@ def _check_node(path: str, node: DictConfig) -> None:
 
 
 def _check_directory(cfg: DictConfig, hydra: Any, overrides: list[str]) -> None:
-    check_sweeper(hydra)
     if hydra.mode == RunMode.MULTIRUN:
         return
     if cfg.get("finals_of") is not None:
@@ -192,9 +181,6 @@ def _check_directory(cfg: DictConfig, hydra: Any, overrides: list[str]) -> None:
     folder = directory.folder_of(cfg)
     if (folder / "sweep.jsonl").exists():
         raise UserError(f"{folder} is a sweep: continue it with -m, or choose another name for a run.")
-    jobs = load_jobs(folder.parent) if folder.name.isdigit() else []
-    if jobs and folder not in [job.folder for job in jobs]:
-        raise UserError(f"run={cfg.run}: {folder.parent}/sweep.jsonl has the job's own words, and its name for run=.")
 
 
 def _check_tasks(cfg: DictConfig) -> None:
@@ -211,19 +197,10 @@ def _check_tasks(cfg: DictConfig) -> None:
         )
 
 
-def check_sweeper(hydra: Any) -> None:
-    """Refuse Hydra's own sweeper, which does not check all jobs first and exits with 0 when jobs fail."""
-    if str(hydra.sweeper._target_).endswith("BasicSweeper"):
-        raise UserError("hydra/sweeper=basic: leave it out; the default, grid, checks all jobs and ranks them.")
-
-
-def is_under_torchrun() -> bool:
-    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
-
-
 def _launched_from_outside() -> bool:
     """Whether torchrun or SLURM started several processes (Lightning hands its own processes the run's name)."""
-    return is_under_torchrun() or _is_slurm_task()
+    torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    return torchrun or _is_slurm_task()
 
 
 def _is_slurm_task() -> bool:

@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import re
-import sys
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +81,7 @@ def _name_of_words(folder: Path) -> str | None:
 
 
 def check_each(points: Sequence[Sequence[str]], check: Callable[[Sequence[str]], None]) -> None:
-    """Check all jobs before the first runs; after 1, 2, 4, ... seconds standard error says how far it is.
+    """Check all jobs before the first runs.
 
     Args:
         points: the words of each job.
@@ -92,7 +90,7 @@ def check_each(points: Sequence[Sequence[str]], check: Callable[[Sequence[str]],
     Raises:
         UserError: the first wrong one, with its number and the words that not all jobs have.
     """
-    shared, began, wait = set[str]().union(*points[:1]).intersection(*points), time.monotonic(), 1.0
+    shared = set[str]().union(*points[:1]).intersection(*points)
     for number, words in enumerate(points, start=1):
         try:
             check(words)
@@ -100,10 +98,6 @@ def check_each(points: Sequence[Sequence[str]], check: Callable[[Sequence[str]],
             own = " ".join(word for word in words if word not in shared)
             place = "" if str(error).startswith(own) else f"[{number}/{len(points)}] {own}: "
             raise UserError(f"{place}{error}") from error
-        if time.monotonic() - began > wait:
-            wait *= 2
-            sys.stderr.write(f"checked {number:,} of {len(points):,} jobs\n")
-            sys.stderr.flush()
 
 
 def check_distinct(jobs: Sequence[Job]) -> None:
@@ -114,10 +108,7 @@ def check_distinct(jobs: Sequence[Job]) -> None:
         differs = [override for override in job.overrides if override not in other.overrides]
         if other is not job:
             what = differs[0] if differs else job.overrides[0]
-            raise UserError(
-                f"{what}: it does not make another job, since directories are not named by it. One by one, with a run= "
-                "of their own, such runs can be compared."
-            )
+            raise UserError(f"{what}: it does not make another job; such runs are started one by one, with run=NAME.")
 
 
 # A job that was asked for; or the number of one, what became of it, and after how many epochs, if a strategy prunes.

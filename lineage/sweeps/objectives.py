@@ -29,8 +29,8 @@ class Objectives:
         failed: the values of a job that failed or diverged: 0 for what is maximised, infinity for what is minimised.
 
     Raises:
-        UserError: there is no objective, no such number, one twice, or one of the test set; target_macs without one
-            maximised accuracy, or not above 0.
+        UserError: there is no objective, no such number, or one of the test set; target_macs without one maximised
+            accuracy, or not above 0.
     """
 
     def __init__(
@@ -44,9 +44,10 @@ class Objectives:
         if not self.names:
             raise UserError("hydra.sweeper.maximise=null: a search needs an objective, maximise=val_top1 for example.")
         for name in self.names:
-            _check(name)
-            if self.names.count(name) > 1:
-                raise UserError(f"hydra.sweeper: {name} is an objective twice.")
+            if name.startswith("test_"):
+                raise UserError(f"{name}: a search that saw the test set would be tested on what it chose by.")
+            if name not in NAMES:
+                raise UserError(f"{name} is no number of results.json.{nearest(name, NAMES) or ' Take val_top1.'}")
         if target_macs is not None:
             key = f"hydra.sweeper.target_macs={target_macs:g}"
             if target_macs <= 0:
@@ -77,11 +78,3 @@ class Objectives:
 
 def _listed(names: str | Sequence[str] | None) -> list[str]:
     return [names] if isinstance(names, str) else [str(name) for name in names or ()]
-
-
-def _check(name: str) -> None:
-    """Raise UserError: a search cannot use this number."""
-    if name.startswith("test_"):
-        raise UserError(f"{name}: a search that saw the test set would be tested on what it chose by; take val_top1.")
-    if name not in NAMES:
-        raise UserError(f"{name} is no number of results.json.{nearest(name, NAMES) or ' Take val_top1.'}")

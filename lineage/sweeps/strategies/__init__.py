@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 from lineage.errors import UserError
 
 Count = Annotated[int, "x >= 1"]
+Seed = Annotated[int, "0 <= x < 2**32"]
 State = Literal["finished", "failed", "pruned"]
 Point = tuple[str, ...]  # the words of a job that the strategy has chosen: recipe.lr=0.1
 
@@ -39,9 +40,7 @@ class Strategy(Protocol):
 def check_maximises_one(directions: Sequence[str]) -> None:
     """Raise UserError unless the search has one objective, which it maximises."""
     if list(directions) != ["maximize"]:
-        raise UserError(
-            "This search maximises one objective: hydra.sweeper.maximise=val_top1 hydra.sweeper.minimise=null."
-        )
+        raise UserError("This search maximises one objective: hydra.sweeper.maximise=val_top1, minimise=null.")
 
 
 @runtime_checkable

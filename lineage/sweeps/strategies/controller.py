@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Annotated, Any
 
 from lineage.sweeps.space import Space
-from lineage.sweeps.strategies import Count, Outcome, Point, check_maximises_one
+from lineage.sweeps.strategies import Count, Outcome, Point, Seed, check_maximises_one
 
 Positive = Annotated[float, "x > 0"]
 
@@ -36,7 +36,7 @@ class Controller:
     """
 
     def __init__(
-        self, space: Space, children: Count, seed: int, directions: Sequence[str], batch: Count = 20,
+        self, space: Space, children: Count, seed: Seed, directions: Sequence[str], batch: Count = 20,
         hidden: Count = 100, init: Positive = 0.1, lr: Positive = 3.5e-4, entropy: Annotated[float, "x >= 0"] = 1e-5,
         baseline_decay: Annotated[float, "0 <= x < 1"] = 0.95, clip: Positive = 0.1, ppo_epochs: Count = 6,
     ) -> None:  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import Random
 
 from lineage.sweeps.space import Space
-from lineage.sweeps.strategies import Count, Outcome, Point, check_maximises_one
+from lineage.sweeps.strategies import Count, Outcome, Point, Seed, check_maximises_one
 
 
 class Evolution:
@@ -26,7 +26,7 @@ class Evolution:
     """
 
     def __init__(
-        self, space: Space, children: Count, seed: int, directions: Sequence[str],
+        self, space: Space, children: Count, seed: Seed, directions: Sequence[str],
         population: Count = 100, sample: Count = 25,
     ) -> None:  # fmt: skip
         check_maximises_one(directions)

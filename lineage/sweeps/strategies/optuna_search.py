@@ -1,17 +1,14 @@
 """A search by optuna (Akiba et al., 2019, arXiv 1907.10902): its samplers choose points, its pruners end poor jobs."""
 
-import inspect
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
-from lineage.constraints import argument_checker, problem
 from lineage.errors import UserError
 from lineage.sweeps.space import Dimension, Space
-from lineage.sweeps.strategies import Count, Outcome, Point
-from lineage.text import as_yaml, nearest
+from lineage.sweeps.strategies import Count, Outcome, Point, Seed
 
 try:
     import cmaes  # noqa: F401  which optuna imports when it builds that sampler
@@ -34,7 +31,6 @@ PRUNERS: dict[str | None, type[pruners.BasePruner]] = {
     "hyperband": pruners.HyperbandPruner,
     "median": pruners.MedianPruner,
 }
-TYPES = {"bool": bool, "int": int, "float": float, "str": str, "None": None}  # of options that a command can give
 METRICS = ("val_top1", "val_top5", "val_loss", "train_top1", "train_loss")  # that an epoch has
 NAME = "sweep"  # of the study; Hyperband draws a job's bracket from it
 
@@ -57,20 +53,12 @@ class Optuna:
         UserError: an argument or option is not optuna's, or does not fit the space or the objectives.
     """
 
-    @argument_checker(UserError, "hydra.sweeper.")
     def __init__(
-        self,
-        space: Space,
-        trials: Count,
-        seed: int,
-        directions: Sequence[str],
-        names: Sequence[str],
-        sampler: Literal["tpe", "nsga2", "cmaes", "random"],
-        sampler_options: Mapping[str, Any] | None = None,
+        self, space: Space, trials: Count, seed: Seed, directions: Sequence[str], names: Sequence[str],
+        sampler: Literal["tpe", "nsga2", "cmaes", "random"], sampler_options: Mapping[str, Any] | None = None,
         pruner: Literal["asha", "hyperband", "median"] | None = None,
-        pruner_options: Mapping[str, Any] | None = None,
-        journal: Path | None = None,
-    ) -> None:
+        pruner_options: Mapping[str, Any] | None = None, journal: Path | None = None,
+    ) -> None:  # fmt: skip
         _check(space, names, sampler, pruner, pruner_options or {})
         self.space, self.trials = space, trials
         self.distributions = {dimension.name: _distribution(dimension) for dimension in space.dimensions}
@@ -79,8 +67,8 @@ class Optuna:
         self.study = optuna.create_study(
             study_name=NAME,
             directions=[optuna.study.StudyDirection[direction.upper()] for direction in directions],
-            sampler=_built(SAMPLERS[sampler], "sampler_options", sampler_options or {}, seed=seed),
-            pruner=_built(PRUNERS[pruner], "pruner_options", {**first, **(pruner_options or {})}),
+            sampler=_built(SAMPLERS[sampler], "sampler_options", {"seed": seed}, sampler_options),
+            pruner=_built(PRUNERS[pruner], "pruner_options", first, pruner_options),
         )
         self.written = _journal(journal, self.study) if journal else None
 
@@ -147,21 +135,10 @@ def _check(
         raise UserError("hydra.sweeper.pruner=hyperband needs 'hydra.sweeper.pruner_options={max_resource: EPOCHS}'.")
 
 
-def _built(made: type[Any], key: str, options: Mapping[str, Any], **own: Any) -> Any:
+def _built(made: type[Any], key: str, own: Mapping[str, Any], options: Mapping[str, Any] | None) -> Any:
     """An object of optuna's. Raises UserError: an option that it does not take."""
-    known = {}
-    for name, parameter in inspect.signature(made).parameters.items():
-        kinds = getattr(parameter.annotation, "__name__", parameter.annotation).split(" | ")
-        if set(kinds) <= set(TYPES) and name not in own:  # others are functions and objects
-            known[name] = Union[*(TYPES[kind] for kind in kinds)]  # noqa: UP007
-    for name, value in options.items():
-        place = f"hydra.sweeper.{key}: {name}={as_yaml(value)}:"
-        if name not in known:
-            raise UserError(f"{place} {made.__name__} has no such option.{nearest(name, known)}")
-        if wrong := problem(known[name], value):
-            raise UserError(f"{place} {wrong}")
     try:
         with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-            return made(**own, **options)
-    except ValueError as error:
+            return made(**{**own, **(options or {})})
+    except (TypeError, ValueError) as error:
         raise UserError(f"hydra.sweeper.{key}: {error}") from error

@@ -3,13 +3,13 @@
 from random import Random
 
 from lineage.sweeps.space import Space
-from lineage.sweeps.strategies import Count, Outcome, Point
+from lineage.sweeps.strategies import Count, Outcome, Point, Seed
 
 
 class RandomSearch:
     """Independent points of the space: number i, of `trials`, is a function of (seed, i)."""
 
-    def __init__(self, space: Space, trials: Count, seed: int) -> None:
+    def __init__(self, space: Space, trials: Count, seed: Seed) -> None:
         self.space, self.trials, self.seed = space, trials, seed
         self.asked = 0
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from lineage.constraints import argument_checker
 from lineage.errors import UserError
 from lineage.files import write_csv
 from lineage.reporting.screen import console, show_table
 from lineage.sweeps.space import Space
 from lineage.sweeps.strategies import Outcome, Point
 
+Positive = Annotated[float, "x > 0"]
 KEYS = ("arch.alpha", "arch.beta", "arch.gamma", "arch.phi")
 
 
@@ -38,15 +38,10 @@ class Scaling:
         UserError: there is no such network, or the images do not grow with gamma.
     """
 
-    @argument_checker(UserError, "hydra.sweeper.")
     def __init__(
-        self,
-        space: Space,
-        cost: Callable[[Sequence[str]], tuple[int, int]],
-        target: Annotated[float, "x > 0"],
-        tolerance: Annotated[float, "x > 0"],
+        self, space: Space, cost: Callable[[Sequence[str]], tuple[int, int]], target: Positive, tolerance: Positive,
         hold: Literal["nominal", "macs"],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.space, self.cost = space, cost
         low, high = (target - tolerance, target + tolerance) if hold == "nominal" else (target / 2, target * 1.2)
         groups: dict[tuple[object, ...], list[tuple[float, Point, dict[str, Any]]]] = {}
@@ -61,8 +56,7 @@ class Scaling:
                     row: dict[str, Any] = {**scales, "real": real, "parameters": parameters, "macs": macs}
                     groups.setdefault((others, parameters, macs), []).append((abs(nominal - target), point, row))
         if not groups:
-            said = f"hydra.sweeper.tolerance={tolerance:g}: no network of this grid is that near to {target:g}."
-            raise UserError(said)
+            raise UserError(f"hydra.sweeper.tolerance={tolerance:g}: no network is that near to {target:g}.")
         self.queue, self.table = [], list[dict[str, Any]]()
         for equal in groups.values():
             _, point, row = first = min(equal, key=lambda one: one[0])
@@ -76,15 +70,11 @@ class Scaling:
     def _point(self, values: Sequence[str]) -> tuple[Point, dict[str, float]]:
         """The words, and alpha, beta, gamma and the nominal growth. Raises UserError: a key has no value."""
         names = [dimension.name for dimension in self.space.dimensions]
-        tidy = [
-            f"{float(v):g}" if name in KEYS else v for name, v in zip(names, values, strict=True)
-        ]  # 1.4, not 1.400..1
-        point = self.space.point(tidy)
+        pairs = zip(names, values, strict=True)
+        point = self.space.point([f"{float(v):g}" if name in KEYS else v for name, v in pairs])  # 1.4, not 1.400..1
         given = dict(word.lstrip("+").split("=", 1) for word in (*self.space.fixed, *point))
         if missing := set(KEYS) - given.keys():
-            raise UserError(
-                f"{min(missing)}: this search needs its values, as conf/hydra/sweeper/scaling.yaml has them."
-            )
+            raise UserError(f"{min(missing)}: this search needs values, as conf/hydra/sweeper/scaling.yaml has them.")
         alpha, beta, gamma, phi = (float(given[key]) for key in KEYS)
         return point, {"alpha": alpha, "beta": beta, "gamma": gamma, "nominal": (alpha * beta**2 * gamma**2) ** phi}
 

@@ -93,7 +93,7 @@ def test_check_finds_what_training_would(tmp_path):
         ((), "out=DIR"),
         (("out=a", "check=true"), "say which"),
         (("out=a", "quality=80"), "quality=80 is not read"),
-        (("check=true", "seed=3"), "seed=3 is not read"),
+        (("check=true", "max_size=64"), "max_size=64 is not read"),
         (("out=a", "max_size=8"), "max_size=8"),
         (("out=a", "datamodule.workers=2"), "datamodule.workers"),
         (("out=a", "recipe=wrn"), "prepare does not read recipe"),

@@ -9,9 +9,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lineage.errors import Stopped, UserError
-from lineage.sweeps import pool
+from lineage.sweeps import driver, pool
 from lineage.sweeps.driver import Search
-from lineage.sweeps.jobs import HISTORY, Job, load_jobs, read_history
+from lineage.sweeps.jobs import HISTORY, Job, append, load_jobs, read_history
 from lineage.sweeps.objectives import Objectives
 from lineage.sweeps.space import Space
 from lineage.sweeps.strategies import Outcome
@@ -126,6 +126,28 @@ def test_a_job_that_was_killed_starts_again_once_and_a_failed_one_stays_failed(t
     assert again.started == [] and strategy.told == [(A, "finished"), (B, "failed")]
 
 
+def test_a_job_that_another_process_runs_is_not_started_again(tmp_path, monkeypatch):
+    with pytest.raises(Killed):
+        search(tmp_path, Pretended(looks=0), Listed(A))
+    monkeypatch.setattr(driver, "SAVING_S", 0)
+    monkeypatch.setattr(driver, "is_in_use", lambda folder: True)
+    again = Pretended()
+    with pytest.raises(UserError, match="is in use"):
+        search(tmp_path, again, Listed(A))
+    grid = driver.Driver(tmp_path, again, 1)
+    grid.queue = load_jobs(tmp_path)
+    grid.run()
+    assert again.started == []
+
+
+def test_an_event_is_on_the_disk_before_the_search_goes_on(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda file: synced.append((tmp_path / HISTORY).read_text()))
+    for number in (1, 2):
+        append(tmp_path, Job(number, [], tmp_path / "a"))
+    assert [text.count("\n") for text in synced] == [1, 2]
+
+
 def test_a_point_that_cannot_be_trained_counts_as_failed(tmp_path, capsys):
     def check(words):
         if "recipe.lr=1" in words:
@@ -206,6 +228,35 @@ def test_jobs_at_once_share_gpus_and_cores(gpus, n_jobs, devices, expected, monk
     assert [share.gpus for share in found] == expected
     assert all(len(share.cores) == 8 // n_jobs for share in found)
     assert n_jobs > 2 or found[0].cores.isdisjoint(found[1].cores)
+
+
+def test_the_place_of_a_job_that_has_ended_is_the_next_ones(tmp_path, monkeypatch):
+    """Three jobs on two GPUs; after a signal no further one begins."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    sleep = "echo $CUDA_VISIBLE_DEVICES; sleep {}"
+    monkeypatch.setattr(pool, "line_of", lambda words, _: ["sh", "-c", sleep.format(0 if "/a" in words[-1] else 60)])
+    screens = {name: tmp_path / "s" / "screens" / f"{name}.txt" for name in "abc"}
+    a, b, c = (Job(number, [], tmp_path / "s" / name) for number, name in enumerate(screens, start=1))
+    with pytest.raises(Stopped), pool.Pool(tmp_path / "s", tmp_path, 2, 1) as jobs:
+        jobs.start(a)
+        jobs.start(b)
+        assert jobs.free == 0
+        while not (ended := jobs.wait()):
+            pass
+        assert ended == [(a, 0)] and jobs.free == 1
+        jobs.start(c)
+        assert set(map(id, jobs.jobs)) == {id(b), id(c)}
+        while not screens["c"].read_text():
+            pass
+        assert {name: path.read_text().strip() for name, path in screens.items()} == {"a": "4", "b": "7", "c": "4"}
+        jobs.end(b)
+        while not (ended := jobs.wait()):
+            pass
+        assert ended == [(b, -signal.SIGTERM)] and jobs.free == 1
+        signal.raise_signal(signal.SIGTERM)
+        assert jobs.free == 0
+        while True:
+            jobs.wait()
 
 
 def test_a_signal_reaches_a_job_that_starts_after_it_and_nohup_holds(tmp_path, monkeypatch):

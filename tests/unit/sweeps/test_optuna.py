@@ -134,18 +134,13 @@ def test_journal(tmp_path):
 @pytest.mark.parametrize(
     ("words", "keys", "sentence"),
     [
-        (MIXED, {"sampler": "tpee"}, "sampler=tpee: it is one of .* Did you mean tpe?"),
         (MIXED, {"sampler": "cmaes"}, "for recipe.ema, sampler=tpe"),
         (NUMBERS, {"sampler": "cmaes", "directions": TWO}, "for val_top1 and macs, sampler=tpe"),
         (MIXED, {"pruner": "asha", "directions": TWO}, "for val_top1 and macs, pruner=null"),
         (MIXED, {"pruner": "asha", "names": ["macs"]}, "for macs, pruner=null"),
         (MIXED, {"pruner": "hyperband"}, "max_resource: EPOCHS"),
-        (MIXED, {"sampler_options": {"n_start_trials": 5}}, "has no such option. Did you mean n_startup_trials?"),
-        (MIXED, {"sampler_options": {"n_startup_trials": "x"}}, "n_startup_trials=x: it takes a whole number"),
-        (MIXED, {"sampler_options": {"seed": 5}}, "seed=5: TPESampler has no such option"),
-        (MIXED, {"sampler_options": {"gamma": 5}}, "gamma=5: TPESampler has no such option"),
+        (MIXED, {"sampler_options": {"n_start_trials": 5}}, "sampler_options: .*n_start_trials"),
         (MIXED, {"sampler": "nsga2", "sampler_options": {"population_size": 1}}, "sampler_options: .* 2"),
-        (MIXED, {"pruner_options": {"min_resource": 1}}, "min_resource=1: NopPruner has no such option"),
     ],
 )
 def test_refused(words, keys, sentence):

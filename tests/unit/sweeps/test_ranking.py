@@ -6,8 +6,8 @@ import json
 import pytest
 
 from lineage.errors import UserError
-from lineage.sweeps.jobs import check_distinct, find_run, make_jobs, save_history
-from lineage.sweeps.ranking import by_seed, means_over_seeds, show_ranking
+from lineage.sweeps.jobs import check_distinct, find_run, job_name, make_jobs, save_history
+from lineage.sweeps.ranking import best_values, by_seed, means_over_seeds, show_ranking
 
 TOP1 = {"recipe=wrn": (0.5, 0.7), "recipe=rsb_a2": (0.9, 0.9)}
 JOBS = {(recipe, f"seed={seed}"): top1 for recipe, values in TOP1.items() for seed, top1 in enumerate(values)}
@@ -74,6 +74,22 @@ def test_jobs_are_named_by_what_differs_and_keep_their_names(tmp_path):
     assert names("recipe=rsb_a2 seed=0", "recipe=rsb_a2 seed=3") == ["recipe-rsb_a2_seed-0", "seed-3"]
     roots = ("datamodule=packed datamodule.root=a", "datamodule=packed datamodule.root=b")
     assert names(*roots) == ["datamodule.root-a", "datamodule.root-b"]
+
+
+def test_different_jobs_have_different_names():
+    """What a name cannot hold, or what is cut from it, is in its hash."""
+    points = ["a=[1,2]", "a=(1,2)", f"a={150 * 'x'}", f"a={150 * 'x'}y", "+a=[1,2]", "trainer.devices=2", "seed=0"]
+    names = [job_name([point]) for point in points]
+    assert names[0] == names[4] and len(set(names)) == 6 and names[5:] == ["default", "seed-0"]
+    assert all(len(name) <= 150 and name.isascii() for name in names)
+
+
+def test_the_best_values_of_a_key(tmp_path):
+    values = {("recipe.lr=1", "seed=0"): 0.5, ("recipe.lr=3", "seed=0"): 0.9, ("recipe.lr=3", "seed=1"): 0.8}
+    sweep, _ = finished(tmp_path, {**values, ("recipe.lr=2", "seed=0"): 0.7})
+    assert best_values(sweep, "recipe.lr", 2) == ["3", "2"]
+    with pytest.raises(UserError, match=r"no finished job with arch\.cells"):
+        best_values(sweep, "arch.cells", 1)
 
 
 def test_a_number_is_that_of_a_job_and_no_word_of_a_name(tmp_path):

@@ -114,6 +114,17 @@ def test_one_objective(search):
             search(space("x=interval(0,1)"), 9, 0, ONE)
 
 
+def test_draws_from_intervals():
+    """Half of a logarithmic interval's lie below its geometric mean; each whole number comes as often as another."""
+    where = space("a=tag(log,interval(1e-4,1))", "b=int(interval(1,4))", "c=interval(2,3)")
+    random = Random(0)
+    logs, counts, plain = zip(*(where.draw(random) for _ in range(2000)), strict=True)
+    assert 900 < sum(float(value) < 1e-2 for value in logs) < 1100
+    assert all(400 < counts.count(str(number)) < 600 for number in range(1, 5))
+    assert 900 < sum(float(value) < 2.5 for value in plain) < 1100 and min(map(float, plain)) >= 2
+    assert where.at(0) == ["0.0001", "1", "2"] and where.at(1) == ["1", "4", "3"]
+
+
 SIZES = [2, 4, 3]
 
 

@@ -12,8 +12,8 @@ from lineage.sweeps import jobs
 from lineage.sweeps.configs import JobConfigs
 
 POINTS = (
-    ["recipe.lr=0.1", "seed=1"],
     ["recipe.lr=0.2", "seed=2", "+datamodule.mine=[1,2]"],
+    ["recipe.lr=0.1", "seed=1"],
     ["recipe.epochs=9", "seed=2", "arch=resnet50", "experiment=resnet20_cifar10"],
     ["arch=resnet50", "experiment=resnet20_cifar10", "seed=3", "~arch.stem"],
     ["recipe={lr: 0.3}", "run=grid", "trainer.devices=1"],
@@ -36,14 +36,10 @@ def test_a_job_has_the_config_that_hydra_composes():
     assert configs.composed.cache_info().misses == 3
 
 
-def test_a_long_check_says_how_far_it_is_and_names_the_wrong_job(monkeypatch, capsys):
-    clock = iter(range(100))  # a second a job
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: next(clock))
-
+def test_a_wrong_job_is_named():
     def check(words):
         if words[1] == "seed=7":
             raise UserError("it cannot work.")
 
     with pytest.raises(UserError, match=r"\[8/9\] seed=7: it cannot work\."):
         jobs.check_each([["recipe=wrn", f"seed={seed}"] for seed in range(9)], check)
-    assert capsys.readouterr().err == "".join(f"checked {number} of 9 jobs\n" for number in (2, 3, 5))
