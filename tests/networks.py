@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 import torch
+import yaml
 from conftest import composed as command_config
 from doors import ROOT
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +20,7 @@ from torch import nn
 from lineage.archs import catalogue
 
 GOLDEN = ROOT / "tests" / "golden"
+WRONG = yaml.safe_load((GOLDEN / "wrong_networks.yaml").read_text())
 SIDE = {"mnist": 32, "cifar10": 32, "cifar100": 32, "svhn": 32}  # pixels; 224 of any other
 
 

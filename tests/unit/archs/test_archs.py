@@ -13,7 +13,7 @@ import torch
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
-from networks import ROOT, build, channels_of, composed, configs, family, in_channels, proofs, rows, stage_tables
+from networks import ROOT, WRONG, build, channels_of, composed, configs, family, in_channels, proofs, rows, stage_tables
 from oracles import CLASSES, DATA, build_oracle, case, cases, quick
 from porting import disagreement
 from torch import nn
@@ -211,32 +211,7 @@ def test_a_word_builds_nasnet_a():
     assert list(same) == list(named) and all(torch.equal(same[name], named[name]) for name in named)
 
 
-CELL = "nasnet_cell arch.cells"
-
-
-@pytest.mark.parametrize(
-    ("config", "sentence"),
-    [
-        ("lenet5 arch.variant=2000", "modern, 1998"),
-        ("resnet_cifar arch.depth=21", "20 and 26"),
-        ("preact_resnet_cifar arch.depth=163", "158 and 164"),
-        ("lenet5 arch.squash_convolutions=false", "arch.variant=1998"),
-        ("inception_resnet_v2 arch.variant=figures", "v1, paper, released"),
-        ("resnet18 arch.groups=32", "arch.block=bottleneck"),
-        ("preact_resnet18 arch.stride_in_1x1=true", "arch.block=bottleneck"),
-        ("timm arch.model_name=resnet5O", "resnet50"),
-        ("resnet50 arch.depth=50", "has no argument depth. Did you mean depths"),
-        ("resnet_cifar arch.dept=20", "has no argument dept. Did you mean depth"),
-        (f"{CELL}=nasnet_b", "or the folder of a search. Did you mean nasnet_a?"),
-        (f"{CELL}=0sep3+1sep3", "two cells as 0sep5+1sep3-0max3+1sep7"),
-        (f"{CELL}=0sepp5+1sep3-0max3+1max3", "0sepp5+1sep3 in the normal cell: sepp5 is not an operation. Did you "),
-        (f"{CELL}=0max3+1max3-0max3+1max3_0max3.3max3", "in the reduction cell: block 2 reads states 0 to 2, not 3."),
-        (f"{CELL}=0max3+1max3_0max3-0max3+1max3", "0max3 in the normal cell: block 2 is two states with their opera"),
-        (f"{CELL}=0max3+1max3_1.3-0max3+1max3", "1.3 in the normal cell: state 3 is above 2."),
-        (f"{CELL}=0max3+1max3_-0max3+1max3", "block 2 is two states"),
-        (f"{CELL}=²max3+1max3-0max3+1max3", "block 1 is two states"),
-    ],
-)
+@pytest.mark.parametrize(("config", "sentence"), WRONG["arguments"].items())
 def test_wrong_arguments(config, sentence):
     """One sentence that names what is possible."""
     with pytest.raises(ArchitectureError, match=re.escape(sentence)):

@@ -25,7 +25,7 @@ from lineage.errors import UserError
 from lineage.recipes.augment.host import EvalCrop
 from lineage.weights import libraries, provenance
 from lineage.weights.preprocessing import Preprocessing, from_timm_config, preprocessing_from, to_timm_config
-from lineage.weights.provenance import release_with_file_name, timm_preprocessing, torchvision_preprocessing
+from lineage.weights.provenance import timm_preprocessing, torchvision_preprocessing
 
 OURS = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 160, 0.95, "bicubic")
 
@@ -121,12 +121,6 @@ def test_folder_of_timms_hub(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ArchitectureError, match="config.json is damaged"):
         recorded("timm", tmp_path / "model.safetensors")
-
-
-def test_names_of_files():
-    assert release_with_file_name(Path("resnet50-0676ba61.pth"), "torchvision", "resnet50") == "resnet50.IMAGENET1K_V1"
-    assert release_with_file_name(Path("a/tf_efficientnet_lite0-0aa007d2.pth"), "timm", "tf_efficientnet_lite0")
-    assert release_with_file_name(Path("mine.pth"), "torchvision", "resnet50") is None
 
 
 def completed(door: str, words: str) -> DictConfig:

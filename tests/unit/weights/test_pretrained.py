@@ -13,7 +13,7 @@ import timm
 import torch
 import torchvision
 from doors import ROOT, finished, refused, results
-from networks import build, composed, dataset_of, proofs, rows, uninitialised
+from networks import WRONG, build, composed, dataset_of, proofs, rows, uninitialised
 from omegaconf import OmegaConf
 from oracles import CLASSES, build_oracle, case, cases, quick
 from porting import difference, randomise
@@ -138,40 +138,17 @@ def test_the_preprocessing_that_a_file_needs(tmp_path):
     assert "bilinear" in here and "mean [0.485,0.456,0.406]" in here
 
 
-@pytest.mark.parametrize(
-    ("config", "theirs", "sentence"),
-    [
-        ("resnet50 arch.stride_in_1x1=true", ("torchvision", "resnet50"), "need arch.stride_in_1x1=false"),
-        ("resnet50 arch.ceil_pool=true", ("torchvision", "resnet50"), "need arch.ceil_pool=false"),
-        ("resnext101_32x4d arch.ceil_pool=true", ("timm", "resnext101_32x4d"), "timm's and need arch.ceil_pool=false"),
-        ("se_resnet50 arch.stride_in_1x1=false", ("timm", "legacy_seresnet50"), "need arch.stride_in_1x1=true"),
-        ("preact_resnet18 arch.share_first=true", ("timm", "resnetv2_18"), "need arch.share_first=false"),
-        ("mobilenet_v2 arch.stem=cifar arch.norm_eps=1e-5", ("torchvision", "mobilenet_v2"), "need arch.stem=imagenet"),
-        ("inception_resnet_v2 arch.scale=[1,1,1]", ("timm", "inception_resnet_v2"), "arch.scale=.0.17,0.1,0.2"),
-        ("efficientnet_b1", ("timm", "efficientnet_b1"), "are timm's and need arch.norm_eps=1e-05"),
-    ],
-)
-def test_weights_for_other_arguments(config, theirs, sentence, tmp_path):
+@pytest.mark.parametrize(("config", "library", "name", "sentence"), WRONG["weights_for_other_arguments"])
+def test_weights_for_other_arguments(config, library, name, sentence, tmp_path):
     """Arguments that no shape shows."""
     with uninitialised():
-        file = saved(build_oracle(case(config.split()[0], *theirs)), tmp_path)
+        file = saved(build_oracle(case(config.split()[0], library, name)), tmp_path)
     cfg, network = composed(config, "imagenet"), build(config, num_classes=CLASSES, initialise=False)
     with pytest.raises(ArchitectureError, match=sentence):
         released.load(network, str(file), cfg.arch, cfg.published, IMAGENET)
 
 
-@pytest.mark.parametrize(
-    ("config", "sentence"),
-    [
-        ("resnet18 arch.stem=cifar", "stem.0.conv.weight is .*Try arch.stem=imagenet"),
-        ("resnet34", "they have no layer1.2.conv1.weight"),
-        ("resnet18 arch.depths=[2,2,2,1]", "nothing here takes layer4.1"),
-        ("resnet50", "of another network"),
-        ("resnet18 arch.widths=[64,96,128,256]", "is .*, and .* there"),
-        ("vgg11", "of another network"),
-        ("lenet5", "of another network"),
-    ],
-)
+@pytest.mark.parametrize(("config", "sentence"), WRONG["weights_of_resnet18"].items())
 def test_weights_of_another_network(config, sentence, tmp_path):
     file = saved(build_oracle(case("resnet18", "torchvision", "resnet18")), tmp_path)
     network = build(config, dataset="imagenet", num_classes=CLASSES)
@@ -256,17 +233,7 @@ def offline(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args: None)
 
 
-@pytest.mark.parametrize(
-    ("library", "name", "sentence"),
-    [
-        ("timm", "resnet18", "timm/resnet18.a1_in1k/.*\\n.*name the file, pretrained=FILE"),
-        ("timm", "legacy_xception", "xception-43020ad28.pth\\n.*put it at .*checkpoints"),
-        ("timm", "efficientnet_b7", "no weights efficientnet_b7"),
-        ("torchvision", "resnet18.IMAGENET1K_V1", "resnet18-f37072fd.pth\\n.*put it at .*checkpoints"),
-        ("torchvision", "resnet18.IMAGENET1K_V7", "no weights"),
-        ("torchvision", "resnet19", "no weights"),
-    ],
-)
+@pytest.mark.parametrize(("library", "name", "sentence"), WRONG["without_a_network"])
 def test_no_network(library, name, sentence, offline):
     """The error comes at once, and says what to download and where to put it."""
     with pytest.raises(ArchitectureError, match=sentence):
