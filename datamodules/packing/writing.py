@@ -26,7 +26,7 @@ from lineage.datamodules.loading.parallel import parallel_map
 from lineage.datamodules.packing.inspection import chunks, encoded_splits
 from lineage.datamodules.packing.shards import COLUMNS, DESCRIPTION, SPLITS, VERSION, index_name, shard_name
 from lineage.datamodules.packing.storing import Settings, Stored, store
-from lineage.files import cannot_write, read_json, remove_temporary, replacing
+from lineage.files import cannot_write, read_json, replacing
 
 Advance = Callable[[int], None]  # called with the number of images that were done since the last call
 
@@ -86,7 +86,6 @@ def _is_finished(out: Path, made: dict[str, Any]) -> bool:
                 "Name another folder, out=DIR, or remove it."
             )
     if "files" not in facts:
-        remove_temporary(out)
         _write_json(file, {"version": VERSION, "made": made})
     return "files" in facts
 
@@ -203,7 +202,7 @@ def _finish(classes: list[str], out: Path, made: dict[str, Any], packers: list[_
     }
     _write_json(out / DESCRIPTION, facts)
     for path in [path for split in SPLITS for path in out.glob(f"{split}-??????.*")]:
-        if path.name not in names:  # a record, or a shard of other settings
+        if path.name not in names:  # a record, a shard of other settings, or what a kill left half-written
             path.unlink()
     return Report(images, before, sum(facts["files"].values()), sum(packer.kept for packer in packers), skipped)
 

@@ -8,7 +8,6 @@ import data_sets
 import numpy
 import pytest
 import torch
-from conftest import composed
 from data_sets import sizes
 from doors import ROOT, error_message
 from hydra.utils import get_class
@@ -16,14 +15,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 from scipy.io import savemat
 
-from lineage.config.checks import check_nodes
-from lineage.config.combinations import check_combinations
 from lineage.datamodules.discovery import statistics
-from lineage.datamodules.discovery.layout import infer_missing
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.images import TensorImages
-from lineage.errors import UserError
-from lineage.sweeps.jobs import job_name
 
 FIRST = ["n01440764", "n01443537", "n01484850"]  # tench, goldfish, great white shark
 
@@ -39,7 +33,7 @@ def draw(root: Path, *names: str, size: tuple[int, int] | None = None, level: in
 
 
 def loaded(kind: str, root: Path, *words: str) -> Any:
-    return data_sets.loaded(kind, f"root={root}", *(word.removeprefix("datamodule.") for word in words))
+    return data_sets.loaded(kind, f"root={root}", *words)
 
 
 def classes(count: int, *names: str, ending: str = "png") -> list[str]:
@@ -53,14 +47,14 @@ def classes(count: int, *names: str, ending: str = "png") -> list[str]:
     ("splits", "words", "expected", "one_set"),
     [
         ({"": 10}, "", [18, 2, 2], True),
-        ({"": 10}, "datamodule.val_size=5", [15, 5, 5], True),
+        ({"": 10}, "val_size=5", [15, 5, 5], True),
         ({"train": 10}, "", [18, 2, 2], True),
         ({"Training": 4, "valid": 3}, "", [8, 6, 6], True),
         ({"train": 10, "testing": 3}, "", [18, 2, 6], False),
         ({"TRAIN": 4, "dev": 3, "Test": 2}, "", [8, 6, 4], False),
-        ({"train": 4, "val": 3, "test": 2}, "datamodule.val_size=0", [8, 4, 4], False),
-        ({"train": 4, "validation": 3}, "datamodule.val_size=0", [8, 6, 6], False),
-        ({"train": 4, "val": 3}, "datamodule.val_size=2", [6, 2, 6], False),
+        ({"train": 4, "val": 3, "test": 2}, "val_size=0", [8, 4, 4], False),
+        ({"train": 4, "validation": 3}, "val_size=0", [8, 6, 6], False),
+        ({"train": 4, "val": 3}, "val_size=2", [6, 2, 6], False),
         ({"train": 4, "val": 3, "annotations": 0}, "", [8, 6, 6], True),
     ],
 )
@@ -71,9 +65,9 @@ def test_usual_names_of_splits(tmp_path, splits, words, expected, one_set):
     datamodule = loaded("imagefolder", tmp_path / "data", *words.split())
     assert sizes(datamodule) == expected and datamodule.class_names() == ["ant", "bee"]
     assert any("the test set is the validation set" in note for note in datamodule.notes) == one_set
-    seen = set(datamodule.train.samples.tolist() if datamodule.train.samples is not None else ())
-    assert not one_set or datamodule.test is datamodule.val
-    assert datamodule.val.samples is None or not seen & set(datamodule.val.samples.tolist())
+    assert datamodule.test is datamodule.val or not one_set
+    if datamodule.val.samples is not None and datamodule.train.samples is not None:
+        assert not {*datamodule.train.samples.tolist()} & {*datamodule.val.samples.tolist()}
 
 
 SPLITS_OF_PEOPLE = {  # A: of two classes; B: of one; /: images in no class folder; sizes and a note
@@ -107,7 +101,7 @@ def test_splits_that_people_name_themselves(tmp_path, places):
     ("places", "hint"),
     [
         ("fold1 fold2 fold3", "fold1, fold2, fold3"),
-        ("a b", "datamodule.train_folder=a datamodule.test_folder=b. Classes: datamodule.train_folder=."),
+        ("a b", "train_folder=a datamodule.test_folder=b. Classes: datamodule.train_folder=."),
         ("a b notes", "holds a, b, each with folders such as ant, bee"),
         ("trainA trainB testA", "holds trainA, trainB: which of them is train"),
         ("test_a val_a", "holds no training images"),
@@ -195,13 +189,6 @@ def test_folds_are_disjoint_and_stratified(tmp_path):
         loaded("imagefolder", draw(tmp_path / "one", *classes(1, "ant"), *classes(5, "bee")), "folds=2", "fold=0")
 
 
-@pytest.mark.parametrize("words", ["folds=5", "fold=0", "folds=5 fold=5", "folds=5 fold=0 val_size=9"])
-def test_folds_that_make_no_sense(words):
-    cfg = composed("datamodule=imagefolder", "datamodule.root=x", *(f"datamodule.{word}" for word in words.split()))
-    with pytest.raises(UserError, match="both, as 5 and 0 to 4, without datamodule.val_size"):
-        check_combinations(cfg)
-
-
 def test_other_endings_and_folders_of_systems(tmp_path):
     draw(tmp_path / "a", *classes(2, "ant", ending="jpe"), *classes(3, "bee", ending="JFIF"))
     for folder in ("System Volume Information", "thumbs"):
@@ -269,10 +256,10 @@ def test_an_evaluation_of_the_images_of_the_training_tests_those_that_were_held_
         (["train/ant/1.png", "train/bee/list.txt"], "", "class folders without an image: bee"),
         (["train/a/1.png", "train/b/1.png", "val/a/list.txt"], "", "val has class folders without an image"),
         (["train/a/1.png", "train/b/1.png", "val/c/1.png", "val/d/1.png"], "", "val has classes .* lacks: c, d"),
-        (["ant/1.png", "bee/1.png"], "datamodule.val_size=0", "no validation or test images"),
-        (["ant/1.png", "bee/1.png"], "datamodule.val_size=1", "of 2 training images in 2 classes at most 0 can"),
-        (["ant/1.png", "bee/1.png"], "datamodule.num_classes=3", "has 2 classes, and datamodule.num_classes=3"),
-        (["ant/1.png", "bee/1.png"], "datamodule.resolution=40", "sizes from 20x30 to 21x30"),
+        (["ant/1.png", "bee/1.png"], "val_size=0", "no validation or test images"),
+        (["ant/1.png", "bee/1.png"], "val_size=1", "of 2 training images in 2 classes at most 0 can"),
+        (["ant/1.png", "bee/1.png"], "num_classes=3", "has 2 classes, and datamodule.num_classes=3"),
+        (["ant/1.png", "bee/1.png"], "resolution=40", "sizes from 20x30 to 21x30"),
     ],
 )
 def test_folders_that_do_not_fit_together(tmp_path, names, words, message):
@@ -302,14 +289,12 @@ def test_unequal_classes_are_noted_and_labels_follow_the_training_folder(tmp_pat
 
 def test_given_values_replace_inferred_ones(tmp_path):
     draw(tmp_path / "data", *classes(4, "ant", "bee"), level=51)
-    data = {"root": tmp_path / "data", "exif_rotation": True, "channels": None, "resolution": None}
-    data |= {"train_folder": None, "val_folder": None, "test_folder": None}
-    found = infer_missing(data)
-    assert (found["num_classes"], found["channels"], found["resolution"], found["val_size"]) == (2, 1, None, 1)
-    assert found["mean"] == [pytest.approx((51 + 3.5) / 255, abs=1e-4)]
-    assert len(infer_missing({**data, "channels": 3})["mean"]) == 3
-    datamodule = loaded("imagefolder", tmp_path / "data", "datamodule.mean=[0.5]", "datamodule.num_classes=2")
-    assert datamodule.mean == [0.5] and datamodule.std == found["std"]
+    data = loaded("imagefolder", tmp_path / "data")
+    assert (data.num_classes, data.channels, data.resolution, data.val_size) == (2, 1, None, 1)
+    assert data.mean == [pytest.approx((51 + 3.5) / 255, abs=1e-4)]
+    assert len(loaded("imagefolder", tmp_path / "data", "channels=3").mean) == 3
+    given = loaded("imagefolder", tmp_path / "data", "mean=[0.5]", "num_classes=2")
+    assert given.mean == [0.5] and given.std == data.std
 
 
 # ---- squares of one size
@@ -322,7 +307,7 @@ def test_squares_of_one_size_are_a_data_set_in_memory(tmp_path):
     assert datamodule.train[torch.arange(18)].shape == (18, 1, 40, 40)
     assert set(datamodule.train[torch.arange(18)].flatten().tolist()) <= set(range(20))
 
-    assert loaded("imagefolder", root, "datamodule.resolution=60").val[torch.arange(2)].shape == (2, 1, 60, 60)
+    assert loaded("imagefolder", root, "resolution=60").val[torch.arange(2)].shape == (2, 1, 60, 60)
 
     # A file of the same name does not change the folder's time.
     Image.new("L", (40, 40), 200).save(root / "a" / "0.png")
@@ -347,15 +332,15 @@ def test_an_image_of_another_size_beyond_the_sample_is_found(tmp_path, monkeypat
 def test_small_squares_are_enlarged_to_32_pixels_and_oblong_images_shown_in_a_square(tmp_path):
     datamodule = loaded("imagefolder", draw(tmp_path / "data", *classes(4, "a", "b"), size=(28, 28)))
     assert datamodule.resolution == 32 and "of 28x28, shown at 32x32, grey" in datamodule.notes[0]
-    padded = loaded("imagefolder", tmp_path / "data", "datamodule.show=pad", "datamodule.mean=[0]")
+    padded = loaded("imagefolder", tmp_path / "data", "show=pad", "mean=[0]")
     assert padded.train[torch.arange(7)][:, :, :2].sum() == 0
     draw(tmp_path / "oblong", *classes(4, "a", "b"), size=(48, 32))
     for show in ("resize", "pad"):
-        square = loaded("imagefolder", tmp_path / "oblong", "datamodule.resolution=48", f"datamodule.show={show}")
+        square = loaded("imagefolder", tmp_path / "oblong", "resolution=48", f"show={show}")
         assert square.train[torch.arange(7)].shape == (7, 1, 48, 48)
 
 
-@pytest.mark.parametrize(("kind", "words"), [("imagefolder", ""), ("imagenet", "datamodule.num_classes=2")])
+@pytest.mark.parametrize(("kind", "words"), [("imagefolder", ""), ("imagenet", "num_classes=2")])
 @pytest.mark.parametrize(("place", "renamed"), [("a", "c"), ("a/0.png", "a/9.png")])
 def test_a_resumed_run_needs_the_same_images_and_classes(tmp_path, kind, words, place, renamed):
     root = draw(tmp_path / "data", *classes(4, "train/a", "train/b"), *classes(2, "val/b"))
@@ -371,14 +356,14 @@ def test_a_resumed_run_needs_the_same_images_and_classes(tmp_path, kind, words, 
 
 
 def test_squares_of_one_size_that_cannot_be_read(tmp_path):
-    root, skip = draw(tmp_path / "data", *classes(10, "a", "b"), size=(40, 40)), "datamodule.on_error=skip"
+    root, skip = draw(tmp_path / "data", *classes(10, "a", "b"), size=(40, 40)), "on_error=skip"
     for name in ("a/3.png", "b/7.png"):
         (root / name).write_bytes((root / name).read_bytes()[:60])
     with pytest.raises(DataError, match="a/3.png cannot be read as an image"):
         loaded("imagefolder", root)
     with pytest.raises(DataError, match="2 images cannot be read, more than datamodule.max_errors=1"):
-        loaded("imagefolder", root, skip, "datamodule.max_errors=1")
-    data = loaded("imagefolder", root, skip, "datamodule.max_errors=2")
+        loaded("imagefolder", root, skip, "max_errors=1")
+    data = loaded("imagefolder", root, skip, "max_errors=2")
     assert sizes(data) == [16, 2, 2] and [name[-7:] for name in data.skipped] == ["a/3.png", "b/7.png"]
     kept = [
         (int(images[torch.tensor([i])].max()), int(images.labels[i]))
@@ -395,30 +380,22 @@ def test_squares_of_one_size_that_cannot_be_read(tmp_path):
     ("words", "message"),
     [
         ("datamodule.root=nowhere", "nowhere is not a folder. Name the one that holds the images: datamodule.root="),
-        ("datamodule.root=data arch.num_classes=1", "arch.num_classes=1: the data have 2."),
         ("datamodule.root='~/data' arch.num_classes=1", "arch.num_classes=1: the data have 2."),
-        ("datamodule.root=data/ant", "ant holds 1 images beside its class folders (0.png)"),
+        ("datamodule.root=data arch.num_classes=null", "arch.num_classes=null: it cannot be null"),
+        ("datamodule.root=data datamodule.channels=2", "it is one of 1, 3 or null"),
+        ("datamodule=digits datamodule.num_classes=null", "datamodule.num_classes=null: it cannot be null"),
+        ("datamodule.root=data datamodule.folds=5", "both, as 5 and 0 to 4, without datamodule.val_size"),
+        ("datamodule.root=data datamodule.fold=0", "both, as 5 and 0 to 4"),
+        ("datamodule.root=data datamodule.folds=5 datamodule.fold=5", "both, as 5 and 0 to 4"),
+        ("datamodule.root=data datamodule.folds=5 datamodule.fold=0 datamodule.val_size=9", "without datamodule.val"),
     ],
 )
 def test_commands_that_are_refused(tmp_path, monkeypatch, checked, words, message):
     monkeypatch.setenv("HOME", str(tmp_path))
     draw(tmp_path / "data", *classes(1, "ant", "bee"))
-    assert message in error_message(checked("train", "datamodule=imagefolder", *words.split()))
+    kind = () if "datamodule=" in words else ("datamodule=imagefolder",)
+    assert message in error_message(checked("train", *kind, *words.split()))
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("datamodule=imagefolder", "datamodule.root has no value"),
-        ("datamodule=imagefolder datamodule.root=. arch.num_classes=null", "arch.num_classes=null: it cannot be null"),
-        ("datamodule=imagefolder datamodule.root=. datamodule.channels=2", "it is one of 1, 3 or null"),
-        ("datamodule=digits datamodule.num_classes=null", "datamodule.num_classes=null: it cannot be null"),
-    ],
-)
-def test_what_cannot_be_null(words, message):
-    with pytest.raises(UserError, match=message):
-        check_nodes(composed(*words.split()))
 
 
 # ---- ImageNet
@@ -437,7 +414,7 @@ def test_imagenet_in_class_folders(tmp_path):
     assert datamodule.train.labels.tolist() == [0, 0, 1, 1, 2, 2]
     with pytest.raises(DataError, match="has 3 class folders: set datamodule.num_classes"):
         datamodule.connect_training(None, None, None, 1)
-    datamodule = loaded("imagenet", tmp_path / "data", "datamodule.num_classes=3", "datamodule.test_folder=train")
+    datamodule = loaded("imagenet", tmp_path / "data", "num_classes=3", "test_folder=train")
     assert datamodule.train.labels.tolist() == datamodule.test.labels.tolist()
     assert datamodule.class_names()[0] == "tench, Tinca tinca"
 
@@ -491,11 +468,5 @@ def test_exif_rotates_pictures_but_not_imagenets(tmp_path):
         for name in FIRST[:2]:
             (tmp_path / split / name).mkdir(parents=True)
             Image.new("RGB", (30, 20)).save(tmp_path / split / name / "1.jpeg", exif=exif)
-    assert loaded("imagenet", tmp_path, "datamodule.num_classes=2").test.open(0).size == (20, 30)
+    assert loaded("imagenet", tmp_path, "num_classes=2").test.open(0).size == (20, 30)
     assert loaded("imagefolder", tmp_path).test.open(0).size == (30, 20)
-
-
-def test_jobs_of_a_sweep_over_folders_have_names_of_their_own():
-    words = [["datamodule=imagefolder", f"datamodule.root={root}"] for root in ("one", "two")]
-    assert len(set(map(job_name, words))) == 2
-    assert job_name(["datamodule=mnist", "datamodule.root=here"]) == job_name(["datamodule=mnist"])

