@@ -12,10 +12,10 @@ from lineage.running.checkpoints import read
 # A small network under everything that is random: mixup, cutmix, RandAugment in workers, repetitions, stochastic depth.
 EVERYTHING = tuple(
     "arch=resnet_cifar arch.depth=8 arch.shortcut=B recipe=rsb_a2 recipe.epochs=3 recipe.warmup_epochs=1 "
-    "recipe.ema=0.9 recipe.ema_ramp=true recipe.precise_bn=128 recipe.lookahead=0.5 recipe.lookahead_steps=3 "
-    "recipe.batch_size=128 recipe.grad_clip=1 trainer=cpu trainer.max_per_device=32 "
-    "datamodule.val_size=737 "
-    "trainer.checkpoint_steps=1 trainer.log_every_n_steps=2 logger=csv datamodule.workers=1".split()
+    "recipe.ema=0.9 recipe.ema_ramp=true recipe.precise_bn=64 recipe.lookahead=0.5 recipe.lookahead_steps=3 "
+    "recipe.batch_size=64 recipe.grad_clip=1 trainer=cpu trainer.max_per_device=16 logger=csv "
+    "trainer.limit_val_batches=1 trainer.checkpoint_steps=1 trainer.log_every_n_steps=2 datamodule.val_size=1117 "
+    "datamodule.workers=1".split()
 )
 SHORT = tuple("recipe.epochs=2 recipe.batch_size=128 recipe.decay_epochs=[1] trainer=cpu logger=csv".split())
 PAIR = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.timeout_s=60")

@@ -41,7 +41,7 @@ def test_a_run_leaves_what_it_should(whole):
     assert found["best_val_top1"] == max(accuracies) == accuracies[found["best_epoch"] - 1]
     saved = read(whole / "checkpoints" / "last.ckpt")
     (clock,) = [state for state in saved["callbacks"].values() if "training_seconds" in state]
-    assert saved["global_step"] == 15 and clock["images"] == 15 * 128
+    assert saved["global_step"] == 15 and clock["images"] == 15 * 64
     assert found["images_per_second"] == pytest.approx(clock["images"] / clock["training_seconds"])
     assert clock["training_seconds"] < clock["seconds"] <= found["seconds"]
 
@@ -144,6 +144,7 @@ def test_a_run_of_seconds_saves_at_its_end(tmp_path):
     """best.ckpt is of the first epoch, the rate being too high in the others, whether that was saved at once or not."""
     rates = ("recipe.schedule=list", "recipe.lrs=[0.02,1,2]", "recipe.decay_epochs=[1,2]", "recipe.decay_rate=0")
     words = (*SHORT, *rates, "recipe.epochs=3", "test_weights=best", "arch=resnet_cifar", "arch.depth=8")
+    words += ("datamodule.val_size=1000", "recipe.batch_size=64")
     end, each, stopped = (tmp_path / "runs" / name for name in ("end", "each", "stopped"))
     finished(tmp_path, "train", *words, "run=end")
     finished(tmp_path, "train", *words, "run=each", "trainer.checkpoint_steps=1")
@@ -153,7 +154,7 @@ def test_a_run_of_seconds_saves_at_its_end(tmp_path):
     assert run.wait().returncode == 128 + signal.SIGTERM
     assert "continues" in finished(tmp_path, "train", *words, "run=stopped").stdout
     assert not (end / "checkpoints" / "previous.ckpt").exists()
-    assert read(end / "checkpoints" / "best.ckpt")["global_step"] == 9
+    assert read(end / "checkpoints" / "best.ckpt")["global_step"] == 7
     for folder in (each, stopped):
         assert_same_run(end, folder)
 
