@@ -34,6 +34,13 @@ def as_yaml(value: Any) -> str:
     return str(value).replace(" ", "")
 
 
+def flat(prefix: str, node: Any) -> dict[str, Any]:
+    """The values of nested mappings by their dotted keys."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    return {k: v for name, part in node.items() for k, v in flat(f"{prefix}.{name}".lstrip("."), part).items()}
+
+
 def visible(text: str) -> str:
     """The text with a sign for what a terminal obeys, a page cannot hold or a reader cannot see: control characters,
     turned directions, and bytes of names that are no UTF-8."""

@@ -24,6 +24,7 @@ from lineage.recipes.classifier import Classifier
 from lineage.reporting.dataset_summary import augmentation
 from lineage.reporting.metric_rows import MetricRows
 from lineage.reporting.training_images import evaluation_images, pairs
+from lineage.text import flat
 
 NOT_CHOSEN = ("run", "runs", "logger", "callbacks", "published", "plugins")  # keys that are no hyperparameters
 SHOWN, WRONG = 8, 24  # images of the first step, and wrong ones at the end
@@ -48,17 +49,8 @@ def tell_start(
 
 def hyperparameters(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     """The names of the choices, and every value by its dotted key."""
-    found: dict[str, Any] = dict(choices)
-
-    def add(key: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for name, part in value.items():
-                add(f"{key}.{name}" if key else name, part)
-        elif not key.endswith("._target_"):
-            found[key] = value
-
-    add("", OmegaConf.to_container(cfg, resolve=True))
-    return {key: value for key, value in found.items() if key.split(".")[0] not in NOT_CHOSEN}
+    found = {**choices, **flat("", OmegaConf.to_container(cfg, resolve=True))}
+    return {key: value for key, value in found.items() if key.split(".")[0] not in NOT_CHOSEN and "_target_" not in key}
 
 
 def show_texts(

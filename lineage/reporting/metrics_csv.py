@@ -78,10 +78,8 @@ def keep_until(folder: Path, step: int) -> None:
     for path in filter(Path.exists, (folder / name for name in COLUMNS)):
         columns, rows = read(path)
         kept = [row for row in rows if row["step"].isdigit() and _is_before(row, step)]
-        kept = [row for row in kept if row.get("train_loss") or not row.get("test_loss")]  # of an earlier version
-        write_csv(
-            path, columns, [{name: "" if name.startswith("test_") else row[name] for name in row} for row in kept]
-        )
+        tested = [column for column in columns if column.startswith("test_")]
+        write_csv(path, columns, [row | dict.fromkeys(tested, "") for row in kept])
 
 
 def _is_before(row: Mapping[str, str], step: int) -> bool:

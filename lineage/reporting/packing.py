@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TextColumn
 from rich.text import Text
 
 from lineage.datamodules.base import ImageDataModule
@@ -15,6 +15,7 @@ from lineage.datamodules.packing import writing
 from lineage.datamodules.packing.inspection import encoded_splits, find_unreadable
 from lineage.datamodules.packing.storing import Settings
 from lineage.files import Lock
+from lineage.reporting.progress_bar import bar_columns
 from lineage.reporting.screen import show_plan
 
 
@@ -75,8 +76,7 @@ def _speed(count: int, seconds: float) -> str:
 @contextmanager
 def _progress(console: Console, verb: str, data: ImageDataModule) -> Iterator[writing.Advance]:
     """A bar over all images, on a terminal."""
-    remaining = TimeRemainingColumn(compact=True)
-    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), remaining, TextColumn("left"))
+    columns = (*bar_columns(verb), TextColumn("left"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=sum(map(len, encoded_splits(data).values())))
         yield lambda count: progress.advance(task, count)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from lineage.errors import UserError
 from lineage.files import read_json, read_text, reason, write_whole
 from lineage.renames import rename
+from lineage.text import flat
 
 FIXED_GROUPS = ("arch", "datamodule", "recipe", "pretrained", "freeze", "teacher", "seed")  # what a run may not change
 CHANGEABLE_KEYS = (  # except these keys: where files are read, by how many processes, and what unreadable ones do
@@ -81,7 +82,7 @@ def check_same(folder: Path, cfg: DictConfig, found: Collection[str] = ()) -> No
     if old.datamodule.get("_target_") == cfg.datamodule.get("_target_"):  # else: another data set
         _check_found(folder, old, cfg, found)
     for group in FIXED_GROUPS:
-        before, now = _flat(group, _plain(old.get(group))), _flat(group, _plain(cfg.get(group)))
+        before, now = flat(group, _plain(old.get(group))), flat(group, _plain(cfg.get(group)))
         for key in sorted((before.keys() | now.keys()) - set(CHANGEABLE_KEYS)):
             if group == "recipe" and key not in before:
                 raise UserError(
@@ -147,12 +148,6 @@ def check_no_interpolation(values: Any) -> None:
 
 def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-
-
-def _flat(prefix: str, node: Any) -> dict[str, Any]:
-    if not isinstance(node, dict):
-        return {prefix: node}
-    return {k: v for key, value in node.items() for k, v in _flat(f"{prefix}.{key}", value).items()}
 
 
 # ---- its files

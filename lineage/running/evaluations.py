@@ -98,4 +98,4 @@ class NewStatistics(Callback):
 
     def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, Classifier)
-        module.recompute_statistics()
+        module.recompute_statistics(module.network)

@@ -1,4 +1,4 @@
-"""Several processes of one run: when one dies, the others end instead of waiting, and a message names it."""
+"""Several processes of one run: when one dies, the others end instead of waiting, and a message says so."""
 
 import contextlib
 import os
@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from pytorch_lightning.strategies.launchers import subprocess_script
 from lineage.errors import Stopped, UserError
 from lineage.files import TEMPORARY
 
-BEAT_S = 2.0  # seconds between two heartbeats
 TIME_IS_UP = 124  # exit status of the command `timeout`; that of a signal is 128 and more
 
 
@@ -31,7 +29,7 @@ class RankDied(UserError):
 
 
 class Ranks(Callback):
-    """Watches the other processes of a run of several devices.
+    """Ends a run of several devices when one of them does not answer.
 
     Args:
         timeout_s: how long a collective waits, the same as the strategy's; only for the message.
@@ -40,42 +38,20 @@ class Ranks(Callback):
 
     def __init__(self, timeout_s: float, folder: Path | None = None) -> None:
         self.timeout_s, self.folder = timeout_s, folder
-        self.store: Any = None
 
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        if trainer.world_size == 1 or self.store is not None:
-            return
-        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        self.store = dist.TCPStore(address, port, is_master=False, wait_for_workers=False)
-        watch(lambda: self.store.set(f"beat/{trainer.global_rank}", str(time.time_ns())), BEAT_S)
-        if trainer.num_nodes > 1 and self.folder is not None:
+        if stage == "fit" and trainer.num_nodes > 1 and self.folder is not None:
             check_shared(self.folder, trainer)
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """If a collective operation failed, name the rank that caused it, and end the processes started here."""
+        """If a collective operation failed, end the processes started here."""
         if trainer.world_size == 1 or isinstance(exception, UserError) or not is_collective_failure(exception):
             return
-        silent = self.unresponsive_ranks(trainer.world_size) if self.store is not None else []
-        who = " and ".join(f"rank {rank}" for rank in silent) or "another rank"
         _kill(getattr(trainer.strategy.launcher, "procs", []))
         raise RankDied(
-            f"{who} of {trainer.world_size} does not answer any more (trainer.timeout_s={self.timeout_s:g}). "
+            f"Another rank of {trainer.world_size} does not answer any more (trainer.timeout_s={self.timeout_s:g}). "
             "The same command continues at the last saved step."
         ) from exception
-
-    def unresponsive_ranks(self, world_size: int) -> list[int]:
-        """The ranks whose heartbeat in the store does not change."""
-        looks = []
-        for _ in range(2):
-            looks.append([self._beat(rank) for rank in range(world_size)])
-            time.sleep(2 * BEAT_S)
-        return [rank for rank, (a, b) in enumerate(zip(*looks, strict=True)) if a == b]
-
-    def _beat(self, rank: int) -> bytes:
-        try:
-            return self.store.get(f"beat/{rank}") if self.store.check([f"beat/{rank}"]) else b""
-        except (RuntimeError, ValueError):  # the store is rank 0's
-            return b""
 
 
 def check_shared(folder: Path, trainer: pl.Trainer) -> None:
@@ -102,24 +78,18 @@ def is_collective_failure(error: BaseException) -> bool:
     return isinstance(error, dist.DistError | RuntimeError | ValueError) and any(sign in str(error) for sign in signs)
 
 
-def watch(look: Callable[[], Any], every: float = 1.0) -> None:
-    """Call `look` in the background until the process ends or it fails."""
-
-    def loop() -> None:
-        with contextlib.suppress(Exception):
-            while True:
-                look()
-                time.sleep(every)
-
-    threading.Thread(target=loop, daemon=True, name=f"watch-{look.__name__}").start()
-
-
 def observe_children(children: list[Any]) -> None:
     """In the process that starts the others: end, and say why, when one of them has failed.
 
     Replaces Lightning's observer, which kills all without a message, some seconds after one has died.
     """
-    watch(lambda: _end_with_children(children))
+
+    def loop() -> None:
+        while True:
+            _end_with_children(children)
+            time.sleep(1)
+
+    threading.Thread(target=loop, daemon=True, name="watch-children").start()
 
 
 subprocess_script._launch_process_observer = observe_children  # type: ignore[assignment]

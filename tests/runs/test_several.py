@@ -66,7 +66,7 @@ def test_a_rank_that_is_killed(pair):
 def test_a_rank_that_does_not_answer(pair):
     run, other = pair
     os.kill(other, signal.SIGSTOP)
-    assert "rank 1 of 2 does not answer" in error_message(run.wait(timeout=90)) and is_gone(other)
+    assert "Another rank of 2 does not answer" in error_message(run.wait(timeout=90)) and is_gone(other)
 
 
 def test_the_first_rank_is_killed(pair):
