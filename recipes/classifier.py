@@ -61,11 +61,11 @@ class Classifier(TrainingState):
     def _accumulate_gradients(self, batches: Any, step: int) -> Tensor:
         """The forward and backward pass of each micro-batch; returns this device's share of the step's mean loss."""
         shares: list[Tensor] = []
-        count = 0
+        count, no_sync = 0, getattr(self.trainer.strategy.model, "no_sync", nullcontext)
         for index, (images, labels, sample_keys, chunk, weight) in enumerate(batches):
             reseed(self.device, self.seed, step, chunk)
             last = index == len(batches) - 1  # DDP averages the gradients of all passes during the last one
-            with nullcontext() if last else self._no_gradient_sync(), self.batch_norm.micro_batch(index, len(batches)):
+            with nullcontext() if last else no_sync(), self.batch_norm.micro_batch(index, len(batches)):
                 pixels, targets = micro_batch_input(
                     self.recipe, self.augment, images, labels, sample_keys, num_classes=self.num_classes,
                     epoch=self.current_epoch, key=MicroBatchKey(self.seed, step, chunk),
@@ -113,10 +113,6 @@ class Classifier(TrainingState):
         for group in optimizer.param_groups:
             own = whiten_bias_rate(self.recipe, step, self.steps_per_epoch, rate) if group.get("whiten_bias") else rate
             group["lr"] = own * group.get("lr_scale", 1.0)
-
-    def _no_gradient_sync(self) -> Any:
-        model: Any = self.trainer.strategy.model
-        return model.no_sync() if hasattr(model, "no_sync") else nullcontext()
 
     def step_loss(self) -> float:
         """The loss of the last step."""

@@ -11,13 +11,8 @@ Normalisation = tuple[Sequence[float], Sequence[float]]  # mean and standard dev
 
 
 class Teacher(nn.Module):
-    """A network in evaluation mode. It gets the student's pixels, renormalised by its own mean and deviation.
-
-    Args:
-        own: the normalisation that it was trained with.
-        student: the normalisation of the pixels that it gets.
-        notes: sentences for the user about its weights.
-    """
+    """A network in evaluation mode. It gets the student's pixels, normalised anew as in its own training; its notes are
+    sentences for the user about its weights."""
 
     scale: Tensor
     shift: Tensor

@@ -80,11 +80,9 @@ def class_weights(recipe: Recipe, labels: Tensor, num_classes: int) -> Tensor | 
 LOSSES = {"ce": cross_entropy, "bce": binary_cross_entropy, "rbf": radial_basis}
 
 
-def training_loss(
-    recipe: Recipe, output: Tensor | tuple[Tensor, list[Tensor]], targets: Tensor, aux_weights,
-    class_weights: Tensor | None = None,
-) -> Tensor:  # fmt: skip
-    """The loss of a network's training output. That of each auxiliary head is added, times its `aux_weights`."""
+def training_loss(recipe: Recipe, output, targets: Tensor, aux_weights, class_weights: Tensor | None = None) -> Tensor:
+    """The loss of a network's training output, logits or a pair of logits and a list of auxiliary ones, whose losses
+    are added, times `aux_weights`."""
     loss = LOSSES[recipe.loss]
     if class_weights is not None or recipe.focal_gamma:
         loss = partial(weighted, class_weights=class_weights)

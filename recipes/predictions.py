@@ -11,10 +11,7 @@ from torch import Tensor
 class Predictions:
     """Collects the rows of lineage/analysis/record.py on the device, where nothing waits for them.
 
-    Args:
-        top: classes of each image that are kept.
-        keep_logits: whether all logits are kept too, as float16.
-        exact: whether the device has float64.
+    Of each image the `top` classes are kept, or all logits too, as float16; `exact` is whether the device has float64.
     """
 
     def __init__(self, *, top: int, keep_logits: bool, exact: bool) -> None:

@@ -9,6 +9,7 @@ import inspect
 import re
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -27,7 +28,7 @@ Pixels = Annotated[int, "1 <= x <= 8192"]
 Finetune = Annotated[str, Literal["", "classifier"]]
 Optimizer = Annotated[str, Literal["sgd", "lamb", "adamw", "adam", "nadamw", "rmsproptf", "lars", "lion", "muon"]]
 Scaling = Annotated[str, Literal["none", "linear", "sqrt"]]
-ScheduleName = Annotated[
+Schedule = Annotated[
     str, Literal["constant", "step", "multistep", "exponential", "list", "plateau", "linear", "cosine"]
 ]
 Interval = Annotated[str, Literal["epoch", "step"]]
@@ -38,7 +39,6 @@ Strength = Annotated[float, "0 <= x <= 10"]
 MixAlpha = Annotated[float, "0 <= x <= 1000"]
 ErasingMode = Annotated[str, Literal["pixel", "constant"]]
 Partner = Annotated[str, Literal["reversed", "random", "rolled"]]
-MixPer = Annotated[str, Literal["step", "chunk"]]
 TestInterpolation = Annotated[str, Literal["", "bilinear", "bicubic", "area"]]
 Loss = Annotated[str, Literal["ce", "bce", "rbf"]]
 Distillation = Annotated[str, Literal["", "soft", "hard"]]
@@ -97,7 +97,7 @@ class Recipe:
     lookahead_steps: Annotated[int, "0 <= x <= 1000"] = 0  # steps between two updates of the slow weights
 
     # ---- schedule
-    schedule: ScheduleName  # how the learning rate goes from lr over the epochs
+    schedule: Schedule  # how the learning rate goes from lr over the epochs
     schedule_interval: Interval  # the rate changes every "epoch" (timm, the papers) or every "step"
     decay_rate: Share = 0.0  # step, multistep, exponential, plateau: factor of each decay
     # multistep, list: when the rate changes; step, exponential: one period.
@@ -144,7 +144,7 @@ class Recipe:
     mixup_alpha: MixAlpha = 0.0  # of the Beta distribution that an image's share is drawn from (arXiv 1710.09412)
     cutmix_alpha: MixAlpha = 0.0  # the same for a box (arXiv 1905.04899); beside mixup: one of the two, by equal chance
     mix_partner: Partner  # reversed: the mirrored position in the batch (timm); rolled: torchvision
-    mix_per: MixPer  # one draw a step, or one for each micro-batch of a device
+    mix_per: Annotated[str, Literal["step", "chunk"]]  # one draw a step, or one for each micro-batch of a device
 
     # ---- averages
     ema: BelowOne = 0.0  # decay at each update
@@ -205,12 +205,7 @@ def recipe_keys() -> dict[str, dict[str, str]]:
 
 def header(file: Path) -> dict[str, str]:
     """The comment at the head of a recipe's YAML: its title, under "", and its paragraphs by their first word."""
-    parts, word = {"": ""}, ""
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("# "):
-            break
-        text = line[2:]
-        start = re.match(r"([A-Z][a-z]+): +(.*)", text)
-        word, text = start.groups() if start else (word, text.strip())
-        parts[word] = f"{parts.get(word, '')} {text}".strip()
-    return parts
+    lines = takewhile(lambda line: line.startswith("# "), file.read_text(encoding="utf-8").splitlines())
+    title, *parts = re.split(r"^([A-Z][a-z]+): +", "\n".join(line[2:] for line in lines), flags=re.MULTILINE)
+    found = {"": title, **dict(zip(parts[::2], parts[1::2], strict=True))}
+    return {word: " ".join(text.split()) for word, text in found.items()}

@@ -28,8 +28,6 @@ class TrainingState(Evaluator):
     Args:
         augment: the augmentation on the device, with the normalisation that evaluation uses too.
         training_images: for the statistics of batch norm, and for networks that start from data.
-        seed: of the run.
-        steps_per_epoch: optimiser steps.
         from_scratch: whether the network has random weights.
         teacher: the network that a distillation learns from.
         class_weights: (K,), of an image's loss; None: all are 1.
@@ -100,20 +98,17 @@ class TrainingState(Evaluator):
         `--dist-bn reduce`)."""
         if self.statistics_are_stale:
             if self.recipe.precise_bn:
-                self._recompute(self.network)
+                self.recompute_statistics(self.network)
             for average in self.averages:
                 if self.recipe.precise_bn or (self.recipe.swa and average.count):
-                    self._recompute(average.network)
+                    self.recompute_statistics(average.network)
         if self.trainer.world_size > 1:
             for buffer in self._statistics():
                 buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
         self.statistics_are_stale = False
 
-    def recompute_statistics(self) -> None:
+    def recompute_statistics(self, network: nn.Module) -> None:
         """From all training images, or as many as `precise_bn` says."""
-        self._recompute(self.network)
-
-    def _recompute(self, network: nn.Module) -> None:
         if batch_norms(network):
             with self.trainer.strategy.precision_plugin.forward_context():
                 recompute(network, self.training_modes, self._augmented_images())

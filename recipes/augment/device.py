@@ -37,9 +37,7 @@ class Normalise(nn.Module):
 class DeviceAugmentation(nn.Module):
     """(B, C, H, W) uint8 and sample keys -> float32: crop, flip, lighting, normalisation, erasing and cutout.
 
-    Args:
-        seed: of the run.
-        crop_here: whether to crop and flip; false if workers have done it.
+    `crop_here` says whether to crop and flip, or workers have done it.
     """
 
     fill: Tensor

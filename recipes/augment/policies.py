@@ -1,11 +1,10 @@
 """Operations on single Pillow images: RandAugment and AutoAugment of timm, TrivialAugment, colour jitter."""
 
 import functools
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageOps
 
 from lineage.pillow import FILTERS
 from lineage.recipes.augment import geometry
@@ -29,7 +28,9 @@ def per_image_operation(recipe: Recipe, mean: Sequence[float]) -> PerImage | Non
 
         operations.append(TrivialAugmentWide(interpolation=InterpolationMode(rotation_filter(recipe))))
     if recipe.color_jitter:
-        operations.append(ColorJitter(recipe.color_jitter))
+        from torchvision.transforms import ColorJitter
+
+        operations.append(ColorJitter(*3 * [recipe.color_jitter]))
     if not operations:
         return None
     from torchvision.transforms import Compose
@@ -87,17 +88,3 @@ def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
 def rotation_filter(recipe: Recipe) -> str:
     """The filter of rotations and shears. An area mean is only for shrinking."""
     return "bilinear" if recipe.interpolation == "area" else recipe.interpolation
-
-
-class ColorJitter:
-    """Brightness, contrast and saturation, in random order, each times a factor in [max(0, 1 - s), 1 + s]."""
-
-    def __init__(self, strength: float) -> None:
-        self.strength = strength
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        operations = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
-        random.shuffle(operations)
-        for operation in operations:
-            image = operation(image).enhance(random.uniform(max(0, 1 - self.strength), 1 + self.strength))
-        return image

@@ -33,7 +33,6 @@ class ImageDraws(nn.Module):
     through the finaliser of splitmix64 (Steele et al. 2014), whose int64 products wrap around.
 
     Args:
-        seed: of the run.
         counts: how many numbers for each name; names with none are left out.
         once: names whose numbers are the same in all epochs.
     """

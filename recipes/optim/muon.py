@@ -14,11 +14,8 @@ class Muon(torch.optim.Optimizer):
 
     A filter w (out, in, h, w) is a matrix (out, in h w): w <- sqrt(out) w / ||w|| - lr orthogonal(g + momentum buffer),
     as in airbench94_muon.py of KellerJordan/cifar10-airbench. torch.optim.Muon takes matrices alone, timm's gives other
-    parameters AdamW's step, and neither normalises w.
-
-    Args:
-        groups: each with `momentum`, and `filters`, whether its parameters get Muon's step.
-        iterations: of Newton and Schulz.
+    parameters AdamW's step, and neither normalises w. Each group has its `momentum`, and `filters`: whether its
+    parameters get Muon's step, by so many iterations of Newton and Schulz.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, *, nesterov: bool, iterations: int) -> None:

@@ -23,11 +23,7 @@ class Group(NamedTuple):
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """The trainable parameters, grouped by the fields of Group.
-
-    Raises:
-        RecipeError: layer_decay is set, and the network does not state the depth of its layers.
-    """
+    """The trainable parameters, grouped by the fields of Group. Raises RecipeError: see layer_scales."""
     scales = layer_scales(network, recipe.layer_decay) if recipe.layer_decay else {}
     groups: dict[Group, list[nn.Parameter]] = {}
     for name, parameter, kind in trainable_parameters(network):
@@ -80,10 +76,8 @@ def weight_decay(recipe: Recipe, kind: str) -> float:
 
 
 def layer_scales(network: nn.Module, layer_decay: float) -> dict[str, float]:
-    """The `lr_scale` of each parameter: layer_decay ** (number of later layers), so the head's is 1.
-
-    Source: BEiT's fine-tuning (arXiv 2106.08254, appendix), as timm's param_groups_layer_decay.
-    """
+    """The `lr_scale` of each parameter: layer_decay ** (number of later layers), so the head's is 1, as in BEiT's
+    fine-tuning (arXiv 2106.08254, appendix). Raises RecipeError: the network does not state the depth of its layers."""
     if not hasattr(network, "parameter_layers"):
         raise RecipeError(f"recipe.layer_decay: {type(network).__name__} does not state its layers' depth; set 0.")
     layers: Any = network.parameter_layers()  # type: ignore[operator]
@@ -122,16 +116,12 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
 
 
 def prepare_finetuning(network: nn.Module) -> None:
-    """Freeze everything but the classifier, to train it at the resolution of the test (FixRes).
+    """Freeze everything but the classifier, to train it at the resolution of the test (FixRes, arXiv 1906.06423,
+    section 4). Raises RecipeError: the network has no classifier with parameters.
 
-    The statistics of the last batch normalisation follow the data. All other modules, dropout and auxiliary
-    heads too, are set to evaluation mode, which Lightning does not change.
-
-    Source: Touvron et al. 2019, arXiv 1906.06423, section 4. The paper trains the weights of that normalisation too;
+    The statistics of the last batch normalisation follow the data. All other modules, dropout and auxiliary heads too,
+    are set to evaluation mode, which Lightning does not change. The paper trains the weights of that normalisation too;
     its code (imnet_finetune/train.py) trains the linear layer alone, as here.
-
-    Raises:
-        RecipeError: the network has no classifier with parameters.
     """
     classifier, auxiliaries = _classifiers(network)
     if not [*classifier.parameters()]:

@@ -27,6 +27,9 @@ SMALL = tuple(
     "datamodule.val_size=1341 trainer.limit_val_batches=1".split()
 )
 
+LOOKAHEAD = ("recipe.lookahead=0.9", "recipe.lookahead_steps=1")
+PLATEAU = "recipe.decay_rate=0.1 recipe.patience=1 recipe.max_decays=2 recipe.decay_epochs=[]".split()
+
 
 def fitted(*words: str, arch=RESNET, inside=None, precision=None):
     """The classifier after three steps of 32 images, of 96."""
@@ -67,18 +70,10 @@ def test_a_device_without_float64_trains_and_validates(monkeypatch):
     assert found.global_step == 3 and "val_top1" in found.trainer.callback_metrics
 
 
-def test_a_loss_summed_over_the_step_is_the_mean_times_its_images():
-    mean = fitted("recipe.lr=0.032", "recipe.weight_decay=0").network
-    summed = fitted("recipe.lr=0.001", "recipe.weight_decay=0", "recipe.loss_sum=true", "trainer.max_per_device=8")
-    split = fitted("recipe.lr=0.032", "recipe.weight_decay=0", "trainer.max_per_device=8").network
-    torch.testing.assert_close(weights(summed.network), weights(split), rtol=1e-4, atol=1e-6)
-    assert not torch.equal(weights(split), weights(mean))  # batch norm sees 8 images, not 32
-
-
 def test_the_bias_of_airbenchs_whitening_is_trained_in_its_epochs_alone():
     """After them, here after two of three steps, neither momentum nor decay nor lookahead changes it."""
-    words = ("recipe.lookahead=0.9", "recipe.lookahead_steps=1", "recipe.whiten_bias_epochs=0.6")
-    classifier, data, trainer = assembled("arch=airbench", *SMALL, "recipe.batch_size=32", *words)
+    words = ("arch=airbench", *SMALL, "recipe.batch_size=32", *LOOKAHEAD, "recipe.whiten_bias_epochs=0.6")
+    classifier, data, trainer = assembled(*words)
     bias, found = classifier.network.whiten_bias, []
     classifier.network.register_forward_pre_hook(lambda network, _: found.append(bias.tolist()))
     trainer.fit(classifier, datamodule=data)
@@ -106,9 +101,6 @@ def test_statistics_are_recomputed_before_an_evaluation(words):
     counted = {m.num_batches_tracked.item() for m in found.averages[0].network.modules() if hasattr(m, "running_mean")}
     assert counted == {2 if "recipe.precise_bn=64" in words else 3}  # batches of 32: 64 images, or all
     torch.testing.assert_close(weights(found.network), weights(plain))
-
-
-PLATEAU = "recipe.decay_rate=0.1 recipe.patience=1 recipe.max_decays=2 recipe.decay_epochs=[]".split()
 
 
 def test_a_plateau_decays_the_rate_and_then_ends_the_training():
@@ -239,8 +231,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(loss):
 
 
 def test_devices_average_their_statistics_and_get_their_own_back(monkeypatch):
-    words = (*RESNET, "recipe.ema=0.9", "recipe.lookahead=0.5", "recipe.lookahead_steps=2")
-    classifier = ready(*words, world_size=2, global_rank=1)
+    classifier = ready(*RESNET, "recipe.ema=0.9", *LOOKAHEAD, world_size=2, global_rank=1)
     monkeypatch.setattr(classifier.trainer.strategy, "reduce", lambda own, reduce_op: own + {"mean": 1}[reduce_op])
     networks = [classifier.network, classifier.averages[0].network]
     statistics = [b for network in networks for b in network.buffers() if b.is_floating_point()]
@@ -255,15 +246,10 @@ def test_devices_average_their_statistics_and_get_their_own_back(monkeypatch):
     assert torch.equal(weights(classifier.network), kept)
 
 
-def test_an_average_follows_lookahead():
-    found = fitted("recipe.swa=1", "recipe.lookahead=0.5", "recipe.lookahead_steps=2")
-    assert torch.equal(weights(found.averages[0].network), weights(found.network))
-
-
 def test_schedule_and_average_follow_a_limited_epoch():
-    """Two epochs have one step each: the rate falls at the second, whose weights are the average."""
+    """Two epochs have one step each: the rate falls at the second, whose weights, after lookahead, are the average."""
     words = ["recipe.schedule=multistep", "recipe.decay_epochs=[1]", "recipe.decay_rate=0.1", "recipe.epochs=2"]
-    found = fitted(*words, "recipe.swa=1", "recipe.norm_bias_lr_factor=8", "trainer.limit_train_batches=1")
+    found = fitted(*words, "recipe.swa=1", *LOOKAHEAD, "recipe.norm_bias_lr_factor=8", "trainer.limit_train_batches=1")
     assert found.global_step == found.total_steps == 2
     rates = [group["lr"] for group in found.optimizers().param_groups]
     assert sorted({*rates}) == pytest.approx([0.1 * found.recipe.lr, 0.8 * found.recipe.lr])
