@@ -26,14 +26,11 @@ FILLS = {"filter": BLUE, "plain": WHITE, "pointwise": KERNELS["1x1"][0], "border
 
 @dataclass(frozen=True)
 class Grid:
-    """Numbers or words in boxes under a title; True and False are boxes without a text, True a blue one.
-
-    Each of `fills` is a name of FILLS, and the top, left, bottom and right of the cells that it colours.
-    """
+    """Numbers or words in boxes under a title; True and False are boxes without a text, True a blue one."""
 
     title: str
     values: list[list[Any]]
-    fills: tuple[tuple[str, int, int, int, int], ...] = ()
+    fills: tuple[tuple[str, int, int, int, int], ...] = ()  # of FILLS, from top and left to bottom and right
     cell: float = 46.0  # height of a box
     wide: float = 1.0  # its width, in heights
     sheets: int = 1  # drawn behind each other
