@@ -17,35 +17,7 @@ from runs.states import PAIR, SHORT, assert_same_run
 pytestmark = [pytest.mark.proofs, pytest.mark.xdist_group("slurm")]
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
-CONF = """
-ClusterName=proofs
-FirstJobId=700
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={ports[0]}
-SlurmUser={user}
-SlurmdUser={user}
-AuthInfo=socket={folder}/munge.socket,cred_expire=5
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SwitchType=switch/none
-MpiDefault=none
-SelectType=select/cons_tres
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-ReturnToService=2
-PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/%n
-SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/%n.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/%n.log
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=4000
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=4000
-PartitionName=main Nodes=n[1-2] Default=YES PriorityTier=1 GraceTime=30
-PartitionName=urgent Nodes=n[1-2] PriorityTier=10
-"""  # a requeued job waits for cred_expire, otherwise two minutes
+CONF = Path(__file__).with_name("slurm.conf").read_text()
 WORDS = (*SHORT, "recipe.epochs=40")  # some five seconds, on a free machine
 NODES = (*PAIR[:2], "trainer.devices=1", "trainer.num_nodes=2", "trainer.timeout_s=60")
 TORCHRUN = (

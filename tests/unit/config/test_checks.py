@@ -93,22 +93,9 @@ def test_a_run_is_no_sweep(file, words, checked, tmp_path):
     assert "another name" in error_message(checked("train", *words, "run=x"))
 
 
-SLURM = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NNODES": "1"}
-
-
-@pytest.mark.parametrize(
-    ("environment", "words", "hint"),
-    [
-        (SLURM, "trainer.devices=1", "trainer.devices=2"),
-        (SLURM | {"SLURM_NNODES": "2"}, "trainer.devices=2 trainer.num_nodes=1", "2 tasks on 2 nodes"),
-        (SLURM, "trainer.devices=2", ""),
-        (SLURM | {"SLURM_NNODES": "2"}, "trainer.devices=1 trainer.num_nodes=2", ""),
-        (SLURM | {"TORCHELASTIC_RUN_ID": "x"}, "trainer.devices=4", ""),
-        (SLURM | {"SLURM_JOB_NAME": "bash"}, "trainer.devices=1", ""),
-    ],
-)
+@pytest.mark.parametrize(("environment", "words", "hint"), MISTAKES["tasks of SLURM"])
 def test_tasks_of_slurm_are_devices(environment, words, hint, monkeypatch, checked):
-    for name, value in environment.items():
+    for name, value in {**MISTAKES["a job of SLURM"], **environment}.items():
         monkeypatch.setenv(name, value)
     done = checked("train", "trainer=cpu", *words.split(), "run=x")
     assert hint in error_message(done) if hint else (done.returncode, done.stderr) == (77, "")
@@ -123,24 +110,7 @@ def test_torchrun_hears_of_a_mistake_once(tmp_path, monkeypatch, rank, lines):
     assert "resnet50" in json.loads((tmp_path / "error.json").read_text())["message"]["message"]
 
 
-COLD = {
-    "train arch=resnt50": "resnet50",
-    "train arch.variant=modrn": "modern, 1998",
-    "train trainer.precision=bf17": "bf16-mixed",
-    "train callbacks=early_stopping callbacks.early_stopping.patience=soon": "a whole number",
-    "train pretrained=nothing.pth": "no such file",
-    "train -m recipe.lr=0.1,-1 run=sweep": "recipe.lr=-1",
-    "train -m seed=0,-1": "seed=-1",  # a sweep without a name
-    "train -m hydra/launcher=basic recipe.warmup_epochs=0,99 run=sweep": "recipe.warmup_epochs=99",
-    "evaluate run=nothing": "holds no run",
-    "describe recipe.lr=1": "does not read",
-    "preview images=0": "images=0",
-    "export": "Nothing to export",
-    "prepare datamodule=imagefolder datamodule.root=x": "is not a folder",
-}
-
-
-@pytest.mark.parametrize(("words", "hint"), COLD.items())
+@pytest.mark.parametrize(("words", "hint"), MISTAKES["from a cold start"].items())
 def test_from_a_cold_start_without_torch(tmp_path, words, hint):
     assert hint in error_message(cold(tmp_path, *words.split())) and not list(tmp_path.iterdir())
 
@@ -171,19 +141,7 @@ def test_the_help_of_a_verb_is_a_screen(verb, printed):
     assert all(text.strip() for text in help.own_keys(verb).values())
 
 
-EXPLAINED = {
-    "recipe.lamb_clip": "recipe.lamb_clip=0\n    a number, at least 0 and at most 1,000,000,000\n    LAMB only: bound",
-    "lamb_clip": "recipe.lamb_clip=0\n",
-    "recipe.lamb_clip recipe=rsb_a2": "recipe.lamb_clip=1\n",
-    "arch.stem arch=resnet50 datamodule=cifar10": "arch.stem=cifar\n    one of imagenet, cifar\n    imagenet: 7x7/2",
-    "trainer.graph": "trainer.graph=auto\n    true or false or auto\n    a micro-batch's passes as one CUDA graph",
-    "datamodule.val_size": "datamodule.val_size=180\n    a whole number, at least 0\n    training images held out",
-    "recipe.crop_scale": "'recipe.crop_scale=[]'\n    a list, [1, 2], each a number, above 0 and at most 8,192\n    ",
-    "trainer": "  auto                  What the machine has",
-}
-
-
-@pytest.mark.parametrize(("words", "text"), EXPLAINED.items())
+@pytest.mark.parametrize(("words", "text"), MISTAKES["explained"].items())
 def test_help_explains_a_key(words, text, printed):
     assert printed("train", "--help", *words.split()).startswith(text)
 
@@ -219,19 +177,7 @@ class FromAfar(Exception):
     [
         (OSError(28, "No space left on device", "/x/y"), "/x/y: no space left"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "trainer.max_per_device"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "max_per_device"),
-        (
-            RuntimeError(
-                "Early stopping conditioned on metric `foo` which is not available. Pass in or modify your "
-                "`EarlyStopping` callback to use any of the following: `val_top1`, `train_loss`"
-            ),
-            "monitor=foo: there is no such metric. There is `val_top1`, `train_loss`.",
-        ),
-        (ValueError("Expected more than 1 value per channel when training, got input size [1, 8, 1, 1]"), "drop_last"),
-        (ValueError("SyncBatchNorm layers only work with GPU modules"), "trainer.sync_batchnorm"),
-        (RuntimeError("Function 'LogSoftmaxBackward0' returned nan values in its 0th output."), "from LogSoftmax"),
-        (FromAfar("InvalidCxxCompiler: No working C++ compiler found in"), "C++ compiler"),
-        (RuntimeError("CUDA error: operation not permitted when stream is capturing"), "trainer.graph=false"),
+        *((FromAfar(text), hint) for text, hint in MISTAKES["what libraries say"].items()),
     ],
 )
 def test_what_libraries_say_in_their_words(error, hint):
