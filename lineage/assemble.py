@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lineage.recipes.distillation import Teacher
     from lineage.recipes.evaluation import Evaluator
     from lineage.running.trainer import Trainer
-    from lineage.weights.checkpoint import SavedWeights
+    from lineage.weights.checkpoint import Weights
 
 EVALUATION_PIXELS = 256 * 224 * 224  # most of a forward pass without gradients
 # And most images. A CPU evaluates 2000 CIFAR images at once in 1.5 to 1.8 of the time that it needs for 8 times 250,
@@ -151,7 +151,7 @@ def classes_learned(cfg: DictConfig) -> list[str] | None:
     return saved and saved.classes
 
 
-def saved_weights(cfg: DictConfig) -> SavedWeights | None:
+def saved_weights(cfg: DictConfig) -> Weights | None:
     """The content of the file that `pretrained` names, if it names one."""
     from lineage.weights.checkpoint import read_weights
     from lineage.weights.preprocessing import LIBRARIES

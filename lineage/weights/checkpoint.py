@@ -5,6 +5,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -22,25 +23,19 @@ KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
 PREFIXES = ("network.", "module.", "_orig_mod.", "model.", "net.")
 
 
-class SavedWeights(NamedTuple):
-    """What a file of weights holds. All but `tensors` are empty or None if the file does not state them.
+class Weights(NamedTuple):
+    """Weights that a library released, or those of a file, with what is known of them."""
 
-    Attributes:
-        tensors: of the network, by name; empty if the file holds no network.
-        arch: the network's arguments.
-        preprocessing: of the images that the weights were trained on.
-        classes: their names, in the order of the logits.
-        trained_on: the digest of the training images.
-    """
-
-    tensors: Tensors
-    arch: Mapping[str, Any]
-    preprocessing: Preprocessing | None
-    classes: list[str] | None = None
-    trained_on: str | None = None
+    title: str  # names them in messages
+    tensors: Tensors  # of the network, by name; empty if a file holds no network
+    library: str | None = None  # whose names the tensors have; None: this project's
+    arch: Mapping[str, Any] = MappingProxyType({})  # the network's arguments
+    preprocessing: Preprocessing | None = None  # of the images that the weights were trained on
+    classes: list[str] | None = None  # their names, in the order of the logits
+    trained_on: str | None = None  # the digest of the training images
 
 
-def read_weights(path: Path) -> SavedWeights:
+def read_weights(path: Path) -> Weights:
     """Read a run's checkpoint, safetensors, or any file that torch.load reads with weights_only=True.
 
     Raises:
@@ -63,7 +58,7 @@ def read_weights(path: Path) -> SavedWeights:
     if "_target_" in arch:
         rename(arch)
     classes = data.get("classes") or content.get("class_names")
-    return SavedWeights(network_weights(content), arch, preprocessing, classes, data.get("images"))
+    return Weights(str(path), network_weights(content), None, arch, preprocessing, classes, data.get("images"))
 
 
 def _reason(error: Exception) -> str:

@@ -2,26 +2,13 @@
 
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from lineage.archs.arguments import ArchitectureError
-from lineage.weights.checkpoint import Tensors
-from lineage.weights.preprocessing import Preprocessing
-
-
-class Weights(NamedTuple):
-    """Weights that a library released, or those of a file."""
-
-    title: str  # names them in messages
-    tensors: Tensors
-    library: str | None = None  # whose names the tensors have; None: this project's
-    arch: Mapping[str, Any] = MappingProxyType({})  # the network's arguments, if a run's checkpoint states them
-    preprocessing: Preprocessing | None = None  # of the images that they were trained on; None: unknown
+from lineage.weights.checkpoint import Weights
 
 
 def torchvision_models(model: str) -> Any:

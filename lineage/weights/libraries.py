@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,31 +32,25 @@ class Model:
     labels: list[str]  # a name for each class
 
 
-def to_timm(state_dict: Mapping[str, Tensor]) -> Tensors:
-    """Our weights with timm's names and shapes: `timm_model.load_state_dict(to_timm(network.state_dict()))`.
+def renamed(state_dict: Mapping[str, Tensor], library: str) -> Tensors:
+    """Our weights with the library's names and shapes: `model.load_state_dict(to_timm(network.state_dict()))`.
 
-    Auxiliary heads, which only training uses, are left out. Raises ArchitectureError: timm has no such network.
+    Auxiliary heads, which only training uses, are left out. Raises ArchitectureError: it has no such network.
     """
-    return _renamed(state_dict, "timm")
-
-
-def to_torchvision(state_dict: Mapping[str, Tensor]) -> Tensors:
-    """As `to_timm`, with torchvision's names."""
-    return _renamed(state_dict, "torchvision")
-
-
-def _renamed(state_dict: Mapping[str, Tensor], library: str) -> Tensors:
     kept = {name: tensor for name, tensor in state_dict.items() if not name.startswith("aux")}
     names = their_names(kept, library)
     if names is None:
         raise ArchitectureError(f"{library} has no network with a place for {next(iter(kept))}, ...")
-    renamed: Tensors = {}
+    found: Tensors = {}
     for name, tensor in kept.items():
         their_name, _, kernel = names[name].partition(" ")
         if kernel:  # (O, I k k) of our linear layer -> (O, I, k, k) of their convolution
             tensor = tensor.reshape(tensor.shape[0], -1, *map(int, kernel.split("x")))
-        renamed[their_name] = tensor
-    return renamed
+        found[their_name] = tensor
+    return found
+
+
+to_timm, to_torchvision = partial(renamed, library="timm"), partial(renamed, library="torchvision")
 
 
 def write_timm(model: Model, folder: Path, images: Tensor) -> tuple[Tensor, str]:

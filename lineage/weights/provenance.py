@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from lineage.weights.checkpoint import Tensors, read_weights
+from lineage.weights.checkpoint import Tensors, Weights, read_weights
 from lineage.weights.counterparts import their_names
 from lineage.weights.fetching import torchvision_models, torchvision_weights
 from lineage.weights.preprocessing import LIBRARIES, Preprocessing, from_timm_config
 
+UNKNOWN = "unknown"
 Releases = dict[str, Mapping[str, Any]]  # by library: the name of its weights, and the arguments that these need
 
 
@@ -29,11 +30,15 @@ def recorded_preprocessing(
         return library_preprocessing(pretrained, str(releases[pretrained]["name"]))
     if pretrained in LIBRARIES:
         return None
-    path = Path(pretrained)
+    return file_weights(build(), Path(pretrained), releases).preprocessing
+
+
+def file_weights(network: nn.Module, path: Path, releases: Releases) -> Weights:
+    """The weights of a file, whose names tell the library; with `UNKNOWN` as library if they tell none."""
     saved = read_weights(path)
-    if saved.preprocessing:
-        return saved.preprocessing
-    return preprocessing_by_names(path, releases, matching_libraries(build(), saved.tensors, releases))
+    libraries = matching_libraries(network, saved.tensors, releases)
+    preprocessing = saved.preprocessing or preprocessing_by_names(path, releases, libraries)
+    return saved._replace(library=libraries[0] if libraries else UNKNOWN, preprocessing=preprocessing)
 
 
 def available_releases(published: Mapping[str, Any]) -> Releases:

@@ -4,7 +4,7 @@ lineage/weights/counterparts.py says which of their tensors is which of ours. Ev
 does not fit is an error, and one that is left out or replaced is reported.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 from lineage.archs.arguments import ArchitectureError
 from lineage.text import as_yaml
-from lineage.weights.checkpoint import read_weights
-from lineage.weights.fetching import Weights, from_timm, from_torchvision
+from lineage.weights.checkpoint import Weights
+from lineage.weights.fetching import from_timm, from_torchvision
 from lineage.weights.preprocessing import LIBRARIES, Preprocessing
 from lineage.weights.provenance import (
+    UNKNOWN,
     Releases,
     available_releases,
+    file_weights,
     library_names,
     library_preprocessing,
-    matching_libraries,
-    preprocessing_by_names,
 )
 
 # Arguments in which a network may differ from the one that was trained: they change nothing that is computed from
@@ -57,10 +57,10 @@ def load(
     weights = _find(network, pretrained, releases)
     title = f"The weights of {weights.title} are"
     for key, value in releases.get(weights.library or "", {}).items():
-        if key != "name" and _comparable(arch.get(key)) != _comparable(value):
+        if key != "name" and as_yaml(arch.get(key)) != as_yaml(value):
             raise ArchitectureError(f"{title} {weights.library}'s and need arch.{key}={as_yaml(value)}.")
     for key, value in weights.arch.items():
-        if key in arch and key not in FREE_ARGUMENTS and _comparable(arch[key]) != _comparable(value):
+        if key in arch and key not in FREE_ARGUMENTS and as_yaml(arch[key]) != as_yaml(value):
             here, there = (f"arch.{key}={as_yaml(values[key])}" for values in (arch, weights.arch))
             raise ArchitectureError(f"{title} of another network: of {there}, and this one has {here}.")
     origin = f"starts from the weights of {weights.title}{_preprocessing_clause(weights, preprocessing)}"
@@ -68,13 +68,19 @@ def load(
 
 
 def _find(network: nn.Module, pretrained: str, releases: Releases) -> Weights:
-    if pretrained not in LIBRARIES:
-        return _from_file(network, Path(pretrained), releases)
-    if pretrained not in releases:
-        raise ArchitectureError(f"pretrained={pretrained}: it has no released weights of this network.")
-    name = str(releases[pretrained]["name"])
-    weights = from_timm(name) if pretrained == "timm" else from_torchvision(name)
-    return weights._replace(preprocessing=library_preprocessing(pretrained, name))
+    name = str(releases.get(pretrained if pretrained in LIBRARIES else "timm", {}).get("name", ""))
+    if pretrained in LIBRARIES:
+        if not name:
+            raise ArchitectureError(f"pretrained={pretrained}: it has no released weights of this network.")
+        weights = from_timm(name) if pretrained == "timm" else from_torchvision(name)
+        return weights._replace(preprocessing=library_preprocessing(pretrained, name))
+    weights = file_weights(network, Path(pretrained), releases)
+    if weights.library != UNKNOWN:
+        return weights
+    if name:  # perhaps an older release, whose names timm brings up to date
+        return from_timm(name, pretrained)._replace(title=pretrained, preprocessing=weights.preprocessing)
+    found = next(iter(weights.tensors), "nothing")
+    raise ArchitectureError(f"pretrained={pretrained}: these weights are of another network ({found}, ...).")
 
 
 def _preprocessing_clause(weights: Weights, here: Preprocessing | None) -> str:
@@ -85,25 +91,6 @@ def _preprocessing_clause(weights: Weights, here: Preprocessing | None) -> str:
     source = f"the preprocessing of {expected.source}: " if expected.source not in ("", weights.title) else ""
     differences = expected.differences(here) if here else ""
     return f", which expect {source}{expected}" + (f"; here {differences}" if differences else "")
-
-
-def _comparable(value: Any) -> Any:
-    """A list for any sequence: a config has ListConfigs, Python code tuples."""
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-
-
-def _from_file(network: nn.Module, path: Path, releases: Releases) -> Weights:
-    """The weights of a file, whose names tell the library."""
-    saved = read_weights(path)
-    libraries = matching_libraries(network, saved.tensors, releases)
-    preprocessing = saved.preprocessing or preprocessing_by_names(path, releases, libraries)
-    if libraries:
-        return Weights(str(path), saved.tensors, libraries[0], saved.arch, preprocessing)
-    if "timm" in releases:  # perhaps an older release, whose names timm brings up to date
-        weights = from_timm(str(releases["timm"]["name"]), str(path))
-        return weights._replace(title=str(path), preprocessing=preprocessing)
-    found = next(iter(saved.tensors), "nothing")
-    raise ArchitectureError(f"pretrained={path}: these weights are of another network ({found}, ...).")
 
 
 # ---- copying
@@ -181,7 +168,7 @@ def _head_note(module: str, tensor: Tensor, value: Tensor | None, title: str, ne
 def _classifiers(network: nn.Module) -> set[str]:
     """Names of the layers whose outputs are classes, also of auxiliary heads; none if there are no classes."""
     stated = getattr(network, "pretrained_cfg", {}).get("classifier") or getattr(network, "classifiers", ())
-    names = (stated,) if isinstance(stated, str) else stated  # timm's models state one or several
+    names = (stated,) if isinstance(stated, str) else tuple(stated or ())  # timm's models state one or several
     return {name for name in names if not isinstance(network.get_submodule(name), nn.Identity)}
 
 

@@ -24,7 +24,7 @@ import lineage
 from lineage.archs import catalogue
 from lineage.archs.arguments import ArchitectureError
 from lineage.weights import counterparts, freezing, libraries, released
-from lineage.weights.checkpoint import read_weights
+from lineage.weights.checkpoint import Weights, read_weights
 from lineage.weights.preprocessing import LIBRARIES, Preprocessing
 from lineage.weights.provenance import library_preprocessing, torchvision_preprocessing
 
@@ -179,7 +179,7 @@ def test_hidden_layers_are_not_classifiers():
     state = build("vgg11", num_classes=7, device="meta").state_dict()
     state["head.2.weight"] = torch.empty(5, 25088, device="meta")
     with pytest.raises(ArchitectureError, match="head.2.weight is .4096, 25088., and .5, 25088. there"):
-        released.fill(build("vgg11", num_classes=7, device="meta"), released.Weights("a file", state))
+        released.fill(build("vgg11", num_classes=7, device="meta"), Weights("a file", state))
 
 
 @pytest.mark.parametrize(
