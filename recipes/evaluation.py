@@ -61,14 +61,13 @@ class Evaluator(pl.LightningModule):
         self._log_metrics("test")
 
     def _evaluate(self, batch: Any, stage: str) -> None:
-        images, empty = batch.images, torch.zeros(len(METRICS) + 1, 0, dtype=self.sum_dtype, device=self.device)
-        if len(images):
-            with torch.autocast(self.device.type, enabled=False):
-                images = self.normalise(images).contiguous(memory_format=self.memory_format)
+        # A device without images takes part in the sum over devices.
+        sums = torch.zeros(len(METRICS) + 1, dtype=self.sum_dtype, device=self.device)
+        with torch.autocast(self.device.type, enabled=False):
+            images = self.normalise(batch.images).contiguous(memory_format=self.memory_format)
         for prefix, network in self.evaluated_networks(stage).items():
-            # A device without images takes part in the sum over devices.
-            values = self._values(network, images, batch, stage) if len(images) else empty
-            self.sums[prefix] = self.sums.get(prefix, 0) + values.sum(dim=1)
+            values = self._values(network, images, batch, stage).sum(dim=1) if len(images) else sums
+            self.sums[prefix] = self.sums.get(prefix, 0) + values
 
     def _values(self, network: nn.Module, images: Tensor, batch: Any, stage: str) -> Tensor:
         """METRICS of each image and a 1, (4, B)."""

@@ -94,11 +94,10 @@ class MicroBatchGraphs:
         """A graph and its inputs. What capturing changes besides is set back: statistics, gradients, random state."""
         device = values[0].device
         inputs = [torch.ones((), device=device), *(value.clone() for value in values)]  # the factor is the first
-        changed = [*self.network.buffers(), *self.gradients]
-        before = [tensor.clone() for tensor in changed]
+        before = [(tensor, tensor.clone()) for tensor in (*self.network.buffers(), *self.gradients)]
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             replay, results = self.record(lambda: self._passes(first, *inputs))
-        for tensor, old in zip(changed, before, strict=True):
+        for tensor, old in before:
             tensor.copy_(old)
         return inputs, replay, results
 

@@ -37,19 +37,14 @@ def average_views(views: str, network: Callable[[Tensor], Tensor], images: Tenso
         far, middle = images.shape[2] - side, round((images.shape[2] - side) / 2)
         corners = [(0, 0), (0, far), (far, 0), (far, far)] if views in MULTI_CROP else []
         crops = [images[:, :, y : y + side, x : x + side] for y, x in [*corners, (middle, middle)]]
-        if views in MULTI_CROP:
-            of_crop = "flip" if views == "ten" else ""
-            return torch.stack([average_views(of_crop, network, crop) for crop in crops]).mean(dim=0)
-        images = crops[0]
+        of_crop = {"five": "", "ten": "flip"}.get(views, views)
+        return torch.stack([average_views(of_crop, network, crop) for crop in crops]).mean(dim=0)
     if not views:
         return network(images)
     if views == "flip":
-        return _average_flip(network, images)
+        return 0.5 * network(images) + 0.5 * network(images.flip(3))
     height, width = images.shape[2:]
     padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
-    first, second = (_average_flip(network, padded[:, :, i : i + height, i : i + width]) for i in (0, 2))
-    return 0.5 * _average_flip(network, images) + 0.25 * (first + second)
-
-
-def _average_flip(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    return 0.5 * network(images) + 0.5 * network(images.flip(3))
+    shifted = [images, *(padded[:, :, i : i + height, i : i + width] for i in (0, 2))]
+    plain, first, second = (average_views("flip", network, each) for each in shifted)
+    return 0.5 * plain + 0.25 * (first + second)

@@ -52,16 +52,12 @@ def cutmix_box(lam: float, height: int, width: int, y: int, x: int) -> tuple[int
 
 
 def partners(mix: Mix, batch: Tensor) -> Tensor:
-    """A copy of the batch (B, ...), each image replaced by its partner.
-
-    reversed: the image at the mirrored position, as in timm; rolled: the previous image, as in torchvision; random: as
-    in the papers.
-    """
-    if mix.partner == "reversed":
+    """A copy of the batch (B, ...), each image replaced by its partner."""
+    if mix.partner == "reversed":  # the image at the mirrored position, as in timm
         return batch.flip(0)
-    if mix.partner == "rolled":
+    if mix.partner == "rolled":  # the previous image, as in torchvision
         return batch.roll(1, 0)
-    return batch[permutation(len(batch), batch.device, "partners", *mix.key)]
+    return batch[permutation(len(batch), batch.device, "partners", *mix.key)]  # as in the papers
 
 
 def mix_images(images: Tensor, mix: Mix) -> Tensor:

@@ -54,17 +54,15 @@ class AccumulatedBatchNorm:
 
     @contextmanager
     def _counted_at_once(self) -> Iterator[None]:
-        counters: dict[_BatchNorm, Tensor] = {}
-        for layer in self.layers:
-            counter = layer._buffers["num_batches_tracked"]
-            if layer.training and layer.momentum is not None and counter is not None:
-                counters[layer] = counter
-                layer._buffers["num_batches_tracked"] = None  # the layer does not count then
+        counting = [layer for layer in self.layers if layer.training and layer.momentum is not None]
+        counters = {layer: count for layer in counting if (count := layer.num_batches_tracked) is not None}
+        for layer in counters:
+            layer.num_batches_tracked = None  # the layer does not count then
         try:
             yield
         finally:
-            for layer, counter in counters.items():
-                layer._buffers["num_batches_tracked"] = counter
+            for layer, count in counters.items():
+                layer.num_batches_tracked = count
         if counters:
             torch._foreach_add_([*counters.values()], 1)
 
@@ -74,11 +72,8 @@ def recompute(network: nn.Module, training_modes: Sequence[bool], batches: Itera
     """Set the running statistics to the mean of those of the batches, (n, C, H, W) each; returns the number of batches.
 
     As in the code of SWA (arXiv 1803.05407, section 3.4; torch.optim.swa_utils.update_bn) and in pycls's precise
-    statistics (Wu and Johnson 2021, arXiv 2105.07576, section 3.1), the network is in training mode, with dropout.
-
-    Args:
-        training_modes: whether each of the network's modules is in training mode during training; frozen ones are not,
-            and keep their statistics.
+    statistics (Wu and Johnson 2021, arXiv 2105.07576, section 3.1), the network is in training mode, with dropout; but
+    modules that are frozen, as `training_modes` says, keep their statistics.
     """
     modes = [(module, module.training) for module in network.modules()]
     for (module, _), training in zip(modes, training_modes, strict=True):
