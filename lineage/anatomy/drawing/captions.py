@@ -61,13 +61,13 @@ def is_dense(run: Sequence[Block]) -> bool:
     return len(run) > 2 and all(block.nodes[0].kind == "concat" for block in run[1:])
 
 
-def group_blocks(anatomy: Anatomy, folded: bool) -> list[Group]:
-    """The blocks in order, without auxiliary heads; if `folded`, equal neighbours are a group."""
+def group_blocks(anatomy: Anatomy) -> list[Group]:
+    """The blocks in order, without auxiliary heads; equal neighbours of several layers are a group."""
     rows = [(i, block) for i, row in enumerate(anatomy.rows) if not row.auxiliary for block in row.blocks]
     groups = []
     for (row, _), members in groupby(rows, key=lambda pair: (pair[0], signature(pair[1]))):
         run = tuple(block for _, block in members)
-        if folded and len(run) > 1 and any(len(block.nodes) > 1 for block in run):
+        if len(run) > 1 and any(len(block.nodes) > 1 for block in run):
             groups.append(Group(row, run, min(DRAWN, len(run)) if is_dense(run) else 1))
         else:
             groups += [Group(row, (block,)) for block in run]

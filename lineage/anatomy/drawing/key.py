@@ -1,39 +1,15 @@
-"""Colours of kernels, marks of joins, and the key of a drawing that explains them.
-
-Light and dark colours alternate, so that they differ in grey too; the hues are those of Okabe and Ito, which
-colour-blind readers tell apart (jfly.uni-koeln.de/color, 2008).
-"""
+"""Colours of kernels, marks of joins, and the key of a drawing that explains them."""
 
 from collections.abc import Sequence
 
-from lineage.anatomy.drawing.page import INK, MARGIN, WIDTH, Box, Page, width_of
+from lineage.anatomy.drawing.page import INK, MARGIN, STYLE, WIDTH, Box, Page, width_of
 from lineage.anatomy.drawing.placing import Scale
 from lineage.anatomy.graph import Node
 from lineage.anatomy.structure import kernel_text
 
-KERNELS = {  # colour class: fill, and the colour of text on it
-    "1x1": ("#f7e06e", INK),
-    "3x3": ("#0072b2", "#ffffff"),
-    "5x5": ("#e8833a", INK),
-    "7x7": ("#36203f", "#ffffff"),  # and larger
-    "1x3": ("#a6d8f5", INK),  # and 3x1
-    "1x7": ("#009e73", INK),  # and 7x1
-    "even": ("#b9a0b4", INK),  # 2x2 and 4x4, of patches
-    "max": ("#ffffff", INK),
-    "avg": ("#dcdcdc", INK),
-    "linear": ("#8c8c8c", INK),
-    "other": ("#ffffff", INK),
-    "image": ("#efefef", INK),
-    "concat": ("#444444", "#ffffff"),
-}
-LAYERS = {"max": "max pool", "avg": "average pool", "linear": "linear", "other": "radial basis"}
-MARKS = {"add": "sum", "gate": "squeeze-and-excitation", "concat": "concatenation"}
-STRIPES = [
-    '<defs><pattern id="depthwise" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-    '<rect width="3" height="7" fill="#ffffff"/></pattern>'
-    '<pattern id="grouped" width="7" height="7" patternUnits="userSpaceOnUse">'
-    '<rect width="2" height="7" fill="#ffffff"/></pattern></defs>'
-]
+KERNELS: dict[str, tuple[str, str]] = {kind: (fill, ink) for kind, (fill, ink) in STYLE["kernels"].items()}
+LAYERS: dict[str, str] = STYLE["layers"]
+MARKS: dict[str, str] = STYLE["joins"]
 SCALE = "height: square root of resolution; width (of a vector, its height): of channels"
 ROW, SWATCH = 32.0, 26.0
 Entry = tuple[str, str]  # kind of swatch, text

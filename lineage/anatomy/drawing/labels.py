@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from lineage.anatomy.drawing.key import KERNELS, colour_class
 from lineage.anatomy.drawing.layout import Drawing
-from lineage.anatomy.drawing.page import FONT, INK, LINE, Box, Page, overlap, width_of
+from lineage.anatomy.drawing.page import FONT, INK, LINE, Page, overlap, width_of
 from lineage.anatomy.drawing.placing import Frame, Shape, Wire
 from lineage.anatomy.structure import label
 
@@ -18,20 +18,32 @@ def place_texts(page: Page, drawing: Drawing, floor: float) -> None:
     for wire in drawing.items(Wire):
         for (a, b), (c, d) in pairwise(wire.points if wire.style != "arc" else ()):
             taken.append((min(a, c) - 1, min(b, d) - 1, max(a, c) + 1, max(b, d) + 1))
+
+    def place(spots: Iterable[Spot], slab: Shape | None = None) -> None:
+        """Write at the first spot that is free, if any; a text about a slab may also stand on it."""
+        for text, x, y, anchor, turned in spots:
+            box = left, top, right, bottom = page.box_of(text, x, y, anchor, FONT, turned)
+            on = slab if slab and slab.box[1] < top and bottom < slab.box[3] else None
+            blocked = on.node.groups > 1 if on else any(overlap((left - 2, top, right + 2, bottom), o) for o in taken)
+            if not blocked and bottom <= floor:
+                page.write(text, x, y, anchor, turned=turned, ink=KERNELS[colour_class(on.node)][1] if on else INK)
+                taken.append(box)
+                return
+
     for text, x, y in drawing.notes:
-        place(page, [(text, x, y, "start", False)], taken, floor)
-    for shape in drawing.shapes:
-        if name := drawing.names.get(shape.node.index):
-            left, top, right, bottom = shape.box
-            ends = [((left + right) / 2, "middle"), (right, "end"), (left - 4, "end")]
-            spots = [(name, x, y, anchor, False) for y in (top - 7, top - 7 - LINE) for x, anchor in ends]
-            place(page, spots, taken, floor)
-            if not shape.maps:
-                below = [(str(shape.node.channels), x, bottom + 24, anchor, False) for x, anchor in ends]
-                place(page, below, taken, floor)
+        place([(text, x, y, "start", False)])
+    for shape in (shape for shape in drawing.shapes if shape.node.index in drawing.names):
+        left, top, right, bottom = shape.box
+        ends, name = (
+            [((left + right) / 2, "middle"), (right, "end"), (left - 4, "end")],
+            drawing.names[shape.node.index],
+        )
+        place([(name, x, y, anchor, False) for y in (top - 7, top - 7 - LINE) for x, anchor in ends])
+        if not shape.maps:
+            place([(str(shape.node.channels), x, bottom + 24, anchor, False) for x, anchor in ends])
     for slab in (slab for slab in drawing.slabs if slab.node.index in drawing.labelled):
         frames = [frame.y + frame.height for frame in drawing.items(Frame) if frame.x <= slab.x < frame.x + frame.width]
-        place(page, spots_of_slab(slab, max([slab.box[3], *frames])), taken, floor, slab)
+        place(spots_of_slab(slab, max([slab.box[3], *frames])), slab)
 
 
 def spots_of_slab(slab: Shape, end: float) -> Iterator[Spot]:
@@ -57,18 +69,3 @@ def slab_texts(slab: Shape) -> list[str]:
     if node.kind in ("max", "avg"):
         return [label(node)]
     return ["RBF"] if node.kind == "other" else [str(slab.maps)]
-
-
-def place(page: Page, spots: Iterable[Spot], taken: list[Box], floor: float, slab: Shape | None = None) -> None:
-    """Write at the first spot that is free, if any; a text about a slab may also stand on it."""
-    for text, x, y, anchor, turned in spots:
-        box = page.box_of(text, x, y, anchor, FONT, turned)
-        near = (box[0] - 2, box[1], box[2] + 2, box[3])
-        inside = slab is not None and slab.box[1] < box[1] and box[3] < slab.box[3]
-        blocked = not inside and any(overlap(near, other) for other in taken)
-        if blocked or box[3] > floor or (inside and slab is not None and slab.node.groups > 1):
-            continue
-        ink = KERNELS[colour_class(slab.node)][1] if inside and slab is not None else INK
-        page.write(text, x, y, anchor, turned=turned, ink=ink)
-        taken.append(box)
-        return

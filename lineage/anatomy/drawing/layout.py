@@ -1,7 +1,6 @@
 """Where everything in the drawing of a network stands, from left to right, stage by stage.
 
-If the slabs of a network would be too narrow, equal neighbours are drawn once, in a frame "x n", and captions get
-shorter.
+Equal neighbours are drawn once, in a frame "x n". If slabs would be too narrow, captions get shorter.
 """
 
 import math
@@ -11,20 +10,15 @@ from typing import TypeVar
 
 from lineage.anatomy import structure
 from lineage.anatomy.drawing.captions import Caption, Group, caption, group_blocks, sections, size_text
-from lineage.anatomy.drawing.page import MARGIN, WIDTH
+from lineage.anatomy.drawing.page import MARGIN, STYLE, WIDTH
 from lineage.anatomy.drawing.placing import LANE, Frame, Piece, Scale, Shape, Wire, in_two_rows, moved
 from lineage.anatomy.graph import JOINS, Node
 from lineage.anatomy.table import Anatomy
 
 WIDEST, NARROWEST = 16.0, 0.8  # bounds of Scale.channel
-MANY = 150  # a network of more nodes is always folded
 FRAME = 6.0  # distance of a frame from its blocks
 APART = 10.0  # distance of captions
 NAMED = 32.0  # room of a name above a layer, and of its channels below
-NAMES = {  # the papers' names of layers, in order
-    "LeNet5": ["C1", "S2", "C3", "S4", "C5", "F6", "output"],
-    "AlexNet": ["conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8"],
-}
 
 T = TypeVar("T", Shape, Wire, Frame)
 Parts = Sequence[tuple[Caption, list[Group]]]
@@ -72,10 +66,9 @@ class Drawing:
 
 def lay_out(anatomy: Anatomy, height: Callable[[int], float]) -> Drawing:
     """The drawing of a network, as large as fits; `height` is the room above captions of so many lines."""
-    plain = [(False, 0), (False, 1)] if len(anatomy.nodes) < MANY else []
-    for folded, level in (*plain, (True, 0), (True, 1), (True, 2), (True, 3)):
-        groups = group_blocks(anatomy, folded)
-        parts = [(caption(name, members, level), members) for name, members in sections(anatomy, groups)]
+    found = sections(anatomy, group_blocks(anatomy))
+    for level in range(4):
+        parts = [(caption(name, members, level), members) for name, members in found]
         room = height(max(part.lines for part, _ in parts))
 
         def fits(scale: Scale, share: float = 1.0, parts: Parts = parts, room: float = room) -> bool:
@@ -83,7 +76,7 @@ def lay_out(anatomy: Anatomy, height: Callable[[int], float]) -> Drawing:
             return canvas.width <= WIDTH - 2 * MARGIN and canvas.up + canvas.down <= share * room
 
         channel = largest(lambda x: fits(Scale(0.0, x), 0.9), WIDEST)  # noqa: B023  # 0.9: the rest is for pixels
-        if channel >= NARROWEST * (1 if folded else 1.5):
+        if channel >= NARROWEST:
             break
     spread = largest(lambda x: fits(Scale(0.0, channel, x)), 4.0)
     pixel = largest(lambda x: fits(Scale(x, channel, spread)), room / math.sqrt(anatomy.nodes[0].side[0]))
@@ -137,7 +130,7 @@ def assemble(anatomy: Anatomy, parts: Parts, scale: Scale, room: float) -> Drawi
 def paper_names(anatomy: Anatomy) -> dict[int, str]:
     """The papers' names of layers and modules, by their last node."""
     layers = [node.index for node in anatomy.nodes[1:] if not node.auxiliary]
-    names = NAMES.get(anatomy.network, [])
+    names = STYLE["names"].get(anatomy.network, [])
     found = dict(zip(layers, names, strict=True)) if len(names) == len(layers) else {}
     for block in anatomy.blocks:
         name = block.name.split(".")[-1]

@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+import yaml
+
 WIDTH, HEIGHT = 1280, 720
 MARGIN = 24.0
 FONT, LINE = 24, 28  # size of letters; distance of lines
 FAMILIES = "Helvetica, Arial, Liberation Sans, Aileron, sans-serif"
 INK, SOFT = "#1a1a1a", "#5a5a5a"
 
-# Widths of Helvetica's letters in thousandths of the font size; of all others 556.
-ADVANCES = {
-    **dict.fromkeys("ijl'", 222), **dict.fromkeys("ft ,./:;[]I|", 278), **dict.fromkeys("r()-", 333),
-    **dict.fromkeys("ckvxyzsJ", 500), **dict.fromkeys("ABEKPSVXY", 667), **dict.fromkeys("CDHNRUw", 722),
-    **dict.fromkeys("GOQ", 778), **dict.fromkeys("FTZ", 611), **dict.fromkeys("\u00d7+=<>", 584),
-    **dict.fromkeys("mM", 833), "W": 944, "%": 889, "\u00b7": 278,
-}  # fmt: skip
+STYLE: Any = yaml.safe_load(Path(__file__).with_name("style.yaml").read_text())
+ADVANCES = {letter: width for letters, width in STYLE["advances"].items() for letter in letters}
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
