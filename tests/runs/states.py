@@ -3,9 +3,11 @@
 import csv
 import signal
 from pathlib import Path
+from typing import Any
 
 import torch
 from doors import Command, results, start
+from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from lineage.running.checkpoints import read
 
@@ -32,21 +34,18 @@ def rows(folder: Path) -> list[dict[str, str]]:
     return found
 
 
-def flat(name: str, value) -> dict:
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in flat(f"{name}.{key}", item).items()}
-    if isinstance(value, list | tuple):
-        return {k: v for i, item in enumerate(value) for k, v in flat(f"{name}.{i}", item).items()}
-    return {name: value}
+def values(folder: Path) -> dict[str, Any]:
+    """Everything in a run's last checkpoint, by where it is."""
+    leaves, _ = tree_flatten_with_path(read(folder / "checkpoints" / "last.ckpt"))
+    return {keystr(path): leaf for path, leaf in leaves}
 
 
 def assert_same_state(a: Path, b: Path, but: str = "-") -> None:
     """Everything in two last checkpoints is equal, but for the clock and names that begin so."""
-    one, other = (flat("", read(folder / "checkpoints" / "last.ckpt")) for folder in (a, b))
-    one, other = ({k: v for k, v in each.items() if not k.startswith(but)} for each in (one, other))
+    one, other = ({k: v for k, v in values(folder).items() if not k.startswith(but)} for folder in (a, b))
     assert one.keys() == other.keys()
     for key, value in one.items():
-        if not key.endswith("seconds"):
+        if not key.endswith("seconds']"):
             same = torch.equal(value, other[key]) if isinstance(value, torch.Tensor) else value == other[key]
             assert same, key
 

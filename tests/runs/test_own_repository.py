@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import ROOT, command, finished, refused, results
+from doors import ROOT, finished, refused, results
 
 CHOICES = "arch=mine recipe=mine datamodule=blobs trainer=cpu logger=none".split()
 
@@ -44,14 +44,6 @@ def test_it_learns(repository):
 )
 def test_a_wrong_value_is_a_line(repository, words, sentence):
     assert sentence in own(repository, "train", *CHOICES, words, run=refused)
-
-
-def test_a_stopped_run_goes_on(repository):
-    stopped = own(repository, "train", *CHOICES, "trainer.max_time=00:00:00:00", "run=stopped", run=command)
-    assert stopped.returncode == 124, stopped.stderr
-    own(repository, "train", *CHOICES, "run=stopped")
-    whole, resumed = (results(repository / "runs" / name) for name in ("first", "stopped"))
-    assert all(whole[key] == resumed[key] for key in ("test_loss", "val_loss", "train_loss", "steps"))
 
 
 def test_a_sweep(repository):
