@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import composed
 from data_sets import loaded, sizes
-from photographs import encoded
+from photographs import encoded, photographs
 from PIL import Image
 
 from lineage.datamodules.errors import DataError
@@ -163,7 +163,7 @@ def test_what_is_made_anew_and_what_keeps_its_bytes(data, settings, ending, size
 
 
 def test_a_smaller_picture_is_near_the_large_one():
-    image = picture(300, 400)
+    image = photographs()[0]
     file, _, size = encode(encoded(image, "PNG"), 3, True, SMALL._replace(quality=None))
     wanted = numpy.asarray(image.resize(size[::-1], Image.Resampling.LANCZOS), numpy.float64)
     assert abs(numpy.asarray(Image.open(io.BytesIO(file)), numpy.float64) - wanted).mean() < 1
@@ -249,6 +249,7 @@ def test_only_missing_damaged_and_changed_shards_are_made_again(tmp_path):
     with pytest.raises(DataError, match="unfinished"):
         Packing(str(out))
     bad.write_bytes(whole)
+    (source / "train" / "ant" / "0.jpg").write_bytes(encoded(picture(90)))
     broken(out, 600, b"?", "train-000003.tar")
     (out / "train-000001.tar").unlink()
     (out / "train-000099.tar").write_bytes(b"of another command")
