@@ -48,9 +48,7 @@ class AlexNet(Network):
         name = str(variant)
         self.paper = paper = name == "2012"
         maps, groups = WIDTHS[name], GROUPS[name]
-        kernel, stride, padding = (5, 1, 2)
-        if stem == "imagenet":
-            kernel, stride, padding = (11, 4, 0 if paper else 2)
+        kernel, stride, padding = (11, 4, 0 if paper else 2) if stem == "imagenet" else (5, 1, 2)
         self.min_size = 14 * stride + kernel - 2 * padding  # three poolings, 15 -> 7 -> 3 -> 1
 
         self.stem = nn.Sequential(

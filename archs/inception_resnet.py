@@ -53,10 +53,7 @@ def reduction_b(third: int, last: int) -> Table:
 
 
 V1 = Plan(
-    stem={
-        "imagenet": [*V3_STEMS["imagenet"][:-1], "3x3 256 /2 V"],  # Figure 14: (256, 35, 35)
-        "cifar": ["3x3 256"],
-    },
+    stem={"imagenet": [*V3_STEMS["imagenet"][:-1], "3x3 256 /2 V"], "cifar": ["3x3 256"]},  # Figure 14: (256, 35, 35)
     blocks=(
         [["1x1 32"], ["1x1 32", "3x3 32"], ["1x1 32", "3x3 32", "3x3 32"]],  # Figure 10: (256, 35, 35)
         [["1x1 128"], ["1x1 128", "1x7 128", "7x1 128"]],  # Figure 11: (896, 17, 17)

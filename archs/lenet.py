@@ -14,6 +14,7 @@ units of one fan-in: 25 inputs in C1, 25 for each map of Table I in C3, and 4 in
 uniform in +-0.6. The appendix speaks of weights; biases start at zero.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lineage.archs.arguments import ArchitectureError, Channels, Classes
-from lineage.archs.blocks import NoClassifier, classifier
+from lineage.archs.blocks import NoClassifier, classifier, init_layer
 from lineage.archs.network import Network, Stage
 
 # Table I of the paper: the S2 maps that each of the 16 C3 maps is connected to.
@@ -163,6 +164,4 @@ class LeNet5(Network):
         """1998: uniform in +-2.4 / fan-in; C3 and the subsamplings draw their own."""
         if self.paper and isinstance(module, nn.Conv2d | nn.Linear):
             bound = 2.4 / module.weight[0].numel()
-            nn.init.uniform_(module.weight, -bound, bound)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            init_layer(module, partial(nn.init.uniform_, a=-bound, b=bound))

@@ -41,12 +41,10 @@ class PreActUnit(nn.Module):
         if bottleneck:
             first, second = (stride, 1) if stride_in_1x1 else (1, stride)
             self.branch = nn.Sequential(
-                conv(in_channels, width, 1, first),
-                NormAct(width),
-                conv(width, width, 3, second),
-                NormAct(width),
+                conv(in_channels, width, 1, first), NormAct(width),
+                conv(width, width, 3, second), NormAct(width),
                 conv(width, out_channels, 1),
-            )
+            )  # fmt: skip
         else:
             self.branch = nn.Sequential(conv(in_channels, width, 3, stride), NormAct(width), conv(width, width, 3))
         self.drop_path = DropPath(drop_path)

@@ -37,6 +37,5 @@ def scaling_note(alpha: float, beta: float, gamma: float, phi: float) -> list[st
     """For the first lines of a run, what phi does; nothing at 0."""
     depth, width, side = alpha**phi, beta**phi, gamma**phi
     cost = f"nominally {depth * width**2 * side**2:.3g} x the multiply-adds"
-    return (
-        [f"arch.phi={phi:g}: depth x {depth:.3g}, width x {width:.3g}, resolution x {side:.3g}, {cost}"] if phi else []
-    )
+    note = f"arch.phi={phi:g}: depth x {depth:.3g}, width x {width:.3g}, resolution x {side:.3g}, {cost}"
+    return [note] if phi else []
