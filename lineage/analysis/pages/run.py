@@ -56,22 +56,15 @@ def run_page(files: RunFiles, extras: Extras) -> str:
     evaluated = {} if record is None else {**_confusions(record, extras), **_places(record)}
     overrides = files.results["overrides"]
     return render(
-        "run.html",
-        title=files.name,
-        files=files,
-        results=files.results,
-        record=record,
-        extras=extras,
+        "run.html", title=files.name, files=files, results=files.results, record=record, extras=extras, charts=charts,
         start=min((record.interval()[0] for record in files.records), default=0) // 0.05 * 0.05,
         course=_course(files, extras.config),
         best=max(files.epochs, key=lambda row: row.get("val_top1", -1), default=None),
         seen=[(picture(pair.evaluation), picture(pair.training), pair.label) for pair in extras.pairs],
         drawing=extras.drawing and _address("svg+xml", extras.drawing.encode()),
         overrides=[word.partition("=") for word in overrides if word.split("=")[0] not in ("run", "runs")],
-        command=shlex.join(["python", "train.py", *overrides]),
-        charts=charts,
-        **evaluated,
-    )
+        command=shlex.join(["python", "train.py", *overrides]), **evaluated,
+    )  # fmt: skip
 
 
 def picture(pixels: ndarray) -> Markup:
@@ -120,16 +113,11 @@ def _confusions(record: Record, extras: Extras) -> dict[str, Any]:
             cams[row] = [picture(pixels) for pixels in extras.cams(int(index[row]), classes)]
     rows = sorted({*wrong, *(row for *_, row in shown)})
     return {
-        "names": names,
-        "by_class": record.per_class,
-        "counts": counts,
+        "names": names, "by_class": record.per_class, "counts": counts, "pairs": shown, "wrong": wrong, "cams": cams,
         "order": [] if counts is None else measures.leaf_order(counts),
         "first": {true: other for true, other, _ in reversed(pairs)},
-        "pairs": shown,
-        "wrong": wrong,
         "pictures": {row: picture(extras.image(int(index[row]))) for row in rows} if extras.image else {},
-        "cams": cams,
-    }
+    }  # fmt: skip
 
 
 def _places(record: Record) -> dict[str, Any]:

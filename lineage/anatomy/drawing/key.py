@@ -10,6 +10,7 @@ from lineage.anatomy.structure import kernel_text
 KERNELS: dict[str, tuple[str, str]] = {kind: (fill, ink) for kind, (fill, ink) in STYLE["kernels"].items()}
 LAYERS: dict[str, str] = STYLE["layers"]
 MARKS: dict[str, str] = STYLE["joins"]
+STRIPES: str = STYLE["stripes"]
 SCALE = "height: square root of resolution; width (of a vector, its height): of channels"
 ROW, SWATCH = 32.0, 26.0
 Entry = tuple[str, str]  # kind of swatch, text

@@ -8,21 +8,7 @@ from pathlib import Path
 from lineage.anatomy.drawing import cells, key
 from lineage.anatomy.drawing.labels import place_texts
 from lineage.anatomy.drawing.layout import Band, Drawing, lay_out
-from lineage.anatomy.drawing.page import (
-    FONT,
-    HEIGHT,
-    INK,
-    LINE,
-    MARGIN,
-    SOFT,
-    STYLE,
-    WIDTH,
-    Box,
-    Page,
-    number,
-    png,
-    width_of,
-)
+from lineage.anatomy.drawing.page import FONT, HEIGHT, INK, LINE, MARGIN, SOFT, WIDTH, Box, Page, number, png, width_of
 from lineage.anatomy.drawing.placing import Frame, Shape, Wire
 from lineage.anatomy.graph import JOINS, Node
 from lineage.anatomy.table import Anatomy, Block
@@ -62,7 +48,7 @@ def in_units(count: int) -> str:
 def draw(anatomy: Anatomy, title: str) -> Page:
     """The page. The cells of a searched network stand above the layers, each once."""
     page = Page(title)
-    page.marks.append(STYLE["stripes"])
+    page.marks.append(key.STRIPES)
     page.write(title, MARGIN, 40, size=32, bold=True)
     page.write(summary(anatomy), MARGIN, 74, ink=SOFT)
     top = cells.paint_cells(page, anatomy.cells, TOP) + 16 if anatomy.cells else TOP
