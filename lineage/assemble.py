@@ -19,14 +19,17 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from lineage.anatomy.cost import SkipInitialisation
+from lineage.anatomy.cost import SkipInitialisation, count_macs, count_parameters
 from lineage.archs.arguments import ArchitectureError
 from lineage.archs.network import check_contract
-from lineage.config.derived import eval_preprocessing, eval_size, pretrained_preprocessing, smallest_size
+from lineage.config.derived import eval_preprocessing, eval_size, pretrained_preprocessing, saved_weights, smallest_size
+from lineage.config.distillation import is_unfinished, teacher_config
 from lineage.datamodules.loading.order import EpochOrder, check_last_step, image_weights, split_batch
 from lineage.errors import UserError
 from lineage.recipes.augment.device import Normalise
 from lineage.recipes.augment.host import EvalCrop, build_augmentation
+from lineage.recipes.distillation import Teacher
+from lineage.recipes.losses import class_weights
 from lineage.recipes.recipe import Recipe, RecipeError
 
 if TYPE_CHECKING:
@@ -34,14 +37,11 @@ if TYPE_CHECKING:
 
     from lineage.datamodules.base import ImageDataModule
     from lineage.recipes.classifier import Classifier  # imports Lightning, which lineage describe does without
-    from lineage.recipes.distillation import Teacher
     from lineage.recipes.evaluation import Evaluator
     from lineage.running.trainer import Trainer
-    from lineage.weights.checkpoint import Weights
 
 EVALUATION_PIXELS = 256 * 224 * 224  # most of a forward pass without gradients
-# And most images. A CPU evaluates 2000 CIFAR images at once in 1.5 to 1.8 of the time that it needs for 8 times 250,
-# which its caches hold.
+# And most images. A CPU takes 1.5 to 1.8 times as long for 2000 of CIFAR's at once as for 8 times 250, in its caches.
 EVALUATION_IMAGES, EVALUATION_IMAGES_CPU = 2000, 256
 
 
@@ -68,15 +68,13 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
     built.notes = [*built.notes]  # for the run's first screen
     side, source = smallest_size(cfg)
     if side < built.min_size:
-        name, least = type(built).__name__, built.min_size
-        raise UserError(f"{name} needs images of at least {least}x{least}; {source} is too small.")
-
+        least = f"{type(built).__name__} needs images of at least {built.min_size}x{built.min_size}"
+        raise UserError(f"{least}; {source} is too small.")
     if weights and cfg.pretrained is not None:
         from lineage.weights.released import load
 
-        built.notes += load(
-            built, str(cfg.pretrained), cfg.arch, cfg.published, eval_preprocessing(cfg), new_head=new_head
-        )
+        shown = eval_preprocessing(cfg)
+        built.notes += load(built, str(cfg.pretrained), cfg.arch, cfg.published, shown, new_head=new_head)
     if cfg.freeze is not None:
         from lineage.weights.freezing import freeze
 
@@ -86,8 +84,6 @@ def network(cfg: DictConfig, *, weights: bool = False, new_head: bool = True, de
 
 def cost(cfg: DictConfig) -> tuple[int, int]:
     """The network's parameters, and its multiply-adds of one image; no tensor takes memory."""
-    from lineage.anatomy.cost import count_macs, count_parameters
-
     built = network(cfg, device="meta")
     return count_parameters(built), count_macs(built, cfg.datamodule.channels, eval_size(cfg))
 
@@ -99,11 +95,8 @@ def teacher(cfg: DictConfig) -> Teacher:
     Raises:
         UserError: there is none, or it has other classes.
     """
-    from lineage.config.distillation import is_unfinished, teacher_config
-    from lineage.recipes.distillation import Teacher
-
     teacher_cfg = teacher_config(cfg)
-    student = (list(cfg.datamodule.mean), list(cfg.datamodule.std))
+    student = list(cfg.datamodule.mean), list(cfg.datamodule.std)
     try:
         record = pretrained_preprocessing(teacher_cfg)
         if record is not None and len(record.mean) == len(student[0]):
@@ -112,7 +105,7 @@ def teacher(cfg: DictConfig) -> Teacher:
     except ArchitectureError as error:  # its advice is about pretrained=
         sentence = str(error).removeprefix(f"pretrained={teacher_cfg.pretrained}: ").partition(" Download")[0]
         raise UserError(f"teacher={cfg.teacher}: {sentence}") from error
-    own = (list(teacher_cfg.datamodule.mean), list(teacher_cfg.datamodule.std))
+    own = list(teacher_cfg.datamodule.mean), list(teacher_cfg.datamodule.std)
     notes = ["the teacher has " + note.removeprefix("starts from ") for note in built.notes]
     if is_unfinished(cfg):
         notes.append("the teacher is a run that is not finished: its weights are those that it saved last")
@@ -137,26 +130,11 @@ def data(cfg: DictConfig, *, only_test: bool = False) -> ImageDataModule:
 
 
 def class_names(cfg: DictConfig) -> list[str]:
-    """A name for each class: the weights' if their file has them, otherwise the data set's, or numbers if its files are
-    absent."""
-    learned = classes_learned(cfg)
-    if learned is not None and len(learned) == cfg.datamodule.num_classes:
-        return learned
-    return instantiate(cfg.datamodule).class_names()
-
-
-def classes_learned(cfg: DictConfig) -> list[str] | None:
-    """The class names in the file of weights, if there is one and it has them."""
+    """A name for each class: the weights' if their file has them, else the data set's; numbers without its files."""
     saved = saved_weights(cfg)
-    return saved and saved.classes
-
-
-def saved_weights(cfg: DictConfig) -> Weights | None:
-    """The content of the file that `pretrained` names, if it names one."""
-    from lineage.weights.checkpoint import read_weights
-    from lineage.weights.preprocessing import LIBRARIES
-
-    return None if cfg.pretrained in (None, *LIBRARIES) else read_weights(Path(str(cfg.pretrained)))
+    if saved and saved.classes and len(saved.classes) == cfg.datamodule.num_classes:
+        return saved.classes
+    return instantiate(cfg.datamodule).class_names()
 
 
 def trainer(
@@ -171,8 +149,6 @@ def trainer(
     Raises:
         UserError: this machine has no such devices.
     """
-    from lineage.anatomy.cost import count_macs
-
     macs = count_macs(network, cfg.datamodule.channels, eval_size(cfg))
     chosen = [instantiate(node) for node in (cfg.callbacks or {}).values()] if loggers else []
     return instantiate(cfg.trainer, _partial_=True)(
@@ -189,7 +165,6 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     Raises:
         RecipeError, DataError: the recipe does not suit the data or the number of devices.
     """
-    from lineage.recipes import losses
     from lineage.recipes.classifier import Classifier
 
     procedure, images, seed = _without_mirroring(recipe(cfg), data), data.train, cfg.seed
@@ -208,19 +183,12 @@ def classifier(cfg: DictConfig, network: nn.Module, data: ImageDataModule, train
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
     built = Classifier(
-        network,
-        procedure,
-        augment,
-        data.training_images,
-        num_classes=data.num_classes,
-        seed=seed,
-        steps_per_epoch=order.steps_per_epoch,
-        from_scratch=cfg.pretrained is None,
-        channels_last=trainer.channels_last,
-        exact=_has_float64(trainer),
+        network, procedure, augment, data.training_images, num_classes=data.num_classes, seed=seed,
+        steps_per_epoch=order.steps_per_epoch, from_scratch=cfg.pretrained is None,
+        channels_last=trainer.channels_last, exact=_has_float64(trainer),
         teacher=teacher(cfg) if procedure.distill else None,
-        class_weights=losses.class_weights(procedure, images.labels, data.num_classes),
-    )
+        class_weights=class_weights(procedure, images.labels, data.num_classes),
+    )  # fmt: skip
     built.captures = trainer.captures(network, procedure.batch_size // split.chunks)
     return built
 
@@ -231,15 +199,10 @@ def evaluator(cfg: DictConfig, network: nn.Module, data: ImageDataModule, traine
 
     _connect_evaluation(cfg, data, trainer)
     _prepare(network, trainer)
-    normalise = Normalise(data.mean, data.std)
     return Evaluator(
-        network,
-        _without_mirroring(recipe(cfg), data),
-        normalise,
-        num_classes=data.num_classes,
-        channels_last=trainer.channels_last,
-        exact=_has_float64(trainer),
-    )
+        network, _without_mirroring(recipe(cfg), data), Normalise(data.mean, data.std), num_classes=data.num_classes,
+        channels_last=trainer.channels_last, exact=_has_float64(trainer),
+    )  # fmt: skip
 
 
 def _without_mirroring(procedure: Recipe, data: ImageDataModule) -> Recipe:
@@ -270,16 +233,13 @@ def _has_float64(trainer: Trainer) -> bool:
 def _prepare(network: nn.Module, trainer: Trainer) -> None:
     if trainer.channels_last:
         network.to(memory_format=torch.channels_last)
-    if trainer.compile:
-        _compile(network, "default" if trainer.compile is True else trainer.compile)
+    if mode := trainer.compile:
+        _compile(network, "default" if mode is True else mode)
 
 
 def _compile(network: nn.Module, mode: str) -> None:
-    """Compile the network, once for all sizes of a batch.
-
-    As nn.Module.compile, which would compile again for an epoch's smaller last batch, this changes neither names in
-    checkpoints nor copies, which are not compiled.
-    """
+    """Compile the network, once for all sizes of a batch: nn.Module.compile, which changes neither names in checkpoints
+    nor copies either, would compile again for an epoch's smaller last batch."""
     compiled = torch.compile(network._call_impl, mode=mode)
 
     def call(images: Tensor) -> Any:

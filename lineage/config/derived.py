@@ -2,12 +2,16 @@
 NASNet's cells."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from lineage.archs import genotype
 from lineage.running.process import loading
-from lineage.weights.preprocessing import Preprocessing
+from lineage.weights.preprocessing import LIBRARIES, Preprocessing
+
+if TYPE_CHECKING:
+    from lineage.weights.checkpoint import Weights
 
 
 def eval_size(cfg: DictConfig) -> int:
@@ -44,6 +48,13 @@ def pretrained_preprocessing(cfg: DictConfig) -> Preprocessing | None:
             return instantiate(cfg.arch)
 
     return recorded_preprocessing(str(cfg.pretrained), cfg.published, build)
+
+
+def saved_weights(cfg: DictConfig) -> "Weights | None":
+    """The content of the file that `pretrained` names, if it names one. Imports torch."""
+    from lineage.weights.checkpoint import read_weights
+
+    return None if cfg.pretrained in (None, *LIBRARIES) else read_weights(Path(str(cfg.pretrained)))
 
 
 def smallest_size(cfg: DictConfig) -> tuple[int, str]:

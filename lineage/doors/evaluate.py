@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from lineage.config.checks import checks
 from lineage.config.completion import complete
-from lineage.config.derived import eval_preprocessing
+from lineage.config.derived import eval_preprocessing, saved_weights
 from lineage.config.overrides import key_of
 from lineage.config.saved_run import with_runs
 from lineage.doors import door
@@ -62,6 +62,6 @@ def run(cfg: DictConfig) -> dict[str, float]:
     }
     if skipped := data.left_out():
         rows["left out"] = f"{len(skipped):,} images that cannot be read: {', '.join(sorted(skipped)[:3])}"
-    known = class_notes(assemble.classes_learned(cfg), data.class_names())
+    known = class_notes((saved := saved_weights(cfg)) and saved.classes, data.class_names())
     show_plan(out, rows, [*getattr(network, "notes", ()), *data.notes, *known])
     return dict(record.metrics)
