@@ -160,23 +160,17 @@ def _apply_pretrained_preprocessing(cfg: DictConfig) -> None:
     if HydraConfig.get().job.config_name == "train":
         return
     if record.crop_mode != "center" and not {"crop", "recipe.test_crop_ratio", "recipe"} & keys:
-        raise UserError(
-            f"The weights of {record.source} were trained on whole images brought to a square (crop_mode "
-            f"{record.crop_mode}), and here the square is cut out.\nGive the crop, crop=1 for example; the published "
-            "accuracy is of the other."
-        )
+        trained = f"on whole images brought to a square (crop_mode {record.crop_mode}), and here the square is cut out"
+        said = "Give the crop, crop=1 for example; the published accuracy is of the other."
+        raise UserError(f"The weights of {record.source} were trained {trained}.\n{said}")
     # A data set of one size has its resolution, which no recipe knows.
     size = ["recipe.test_res", "recipe"] if cfg.datamodule.resolution is None else ["datamodule.resolution"]
-    taken: dict[str, tuple[Any, set[str]]] = {
-        size[0]: (record.resolution, {"resolution", *size}),
-        "recipe.test_crop_ratio": (record.crop, {"crop", "recipe.test_crop_ratio", "recipe"}),
-        "recipe.test_interpolation": (
-            record.interpolation,
-            {"recipe.test_interpolation", "recipe.interpolation", "recipe"},
-        ),
-    }
-    for key, (value, choosing) in taken.items():
-        if not choosing & keys:
+    for key, value, *choosing in (
+        (size[0], record.resolution, "resolution", *size[1:]),
+        ("recipe.test_crop_ratio", record.crop, "crop", "recipe"),
+        ("recipe.test_interpolation", record.interpolation, "recipe.interpolation", "recipe"),
+    ):
+        if not {key, *choosing} & keys:
             OmegaConf.update(cfg, key, value)
 
 
@@ -189,10 +183,10 @@ def _continue_earlier_run(cfg: DictConfig, inferred: list[str]) -> None:
     if directory.is_finished(folder) and not directory.fewer_epochs(folder, cfg):
         results = directory.load_results(folder)
         if directory.is_main_process():
-            print(
-                f"{folder} is finished (test_top1 {results['test_top1']:.4f}). For another run choose another name. To "
-                f"train it longer, say recipe.epochs= more than {cfg.recipe.epochs}."
+            longer = (
+                f"To train it longer, say recipe.epochs= more than {cfg.recipe.epochs}; another run has another name."
             )
+            print(f"{folder} is finished (test_top1 {results['test_top1']:.4f}). {longer}")
         raise Finished(results)
 
 

@@ -93,15 +93,9 @@ class Search(Driver):
     """
 
     def __init__(
-        self,
-        sweep: Path,
-        pool: Any,
-        total: int,
-        strategy: Strategy,
-        fixed: Point,
-        check: Callable[[Sequence[str]], None],
-        objectives: Objectives,
-    ) -> None:
+        self, sweep: Path, pool: Any, total: int, strategy: Strategy, fixed: Point,
+        check: Callable[[Sequence[str]], None], objectives: Objectives,
+    ) -> None:  # fmt: skip
         super().__init__(sweep, pool, total)
         self.strategy, self.fixed, self.check, self.objectives = strategy, fixed, check, objectives
         self.jobs: list[Job] = []
@@ -118,10 +112,9 @@ class Search(Driver):
             if isinstance(event, Job):
                 asked = self._ask(event.folder)
                 if asked is None or asked.overrides != event.overrides:
-                    raise UserError(
-                        f"{self.sweep / HISTORY}: job {event.number} was {' '.join(event.overrides)}, which this "
-                        "command would not ask for. Give the one that it was started with, or another run=NAME."
-                    )
+                    was = f"{self.sweep / HISTORY}: job {event.number} was {' '.join(event.overrides)}"
+                    said = "Give the one that it was started with, or another run=NAME."
+                    raise UserError(f"{was}, which this command would not ask for. {said}")
             else:
                 number, state, epochs = event
                 self._tell(self.jobs[number - 1], state, epochs)
@@ -176,9 +169,7 @@ class Search(Driver):
         append(self.sweep, (job.number, state, self.seen.get(job.number)))
         if len(self.outcomes) == FIRST_FAILURES and {each.state for each in self.outcomes.values()} == {"failed"}:
             save_history(self.sweep, [])  # the same command begins anew
-            raise UserError(
-                f"The first {FIRST_FAILURES} jobs all failed: {job.folder / 'train.log'}, or above, says why."
-            )
+            raise UserError(f"The first {FIRST_FAILURES} jobs all failed: {job.folder}/train.log, or above, says why.")
 
     def _tell(self, job: Job, state: State, epochs: int | None = None) -> None:
         """Tell the strategy what became of a job, once for each time that it asked for it.
@@ -190,10 +181,8 @@ class Search(Driver):
         self._report(job, epochs)
         if state == "finished":
             if not is_done(job):
-                raise UserError(
-                    f"{job.folder} has lost its results, on which later jobs depend. Its words in {HISTORY} make "
-                    f"them again, without -m, with run=SWEEP/{job.folder.name}."
-                )
+                again = f"Its words in {HISTORY} make them again, without -m, with run=SWEEP/{job.folder.name}."
+                raise UserError(f"{job.folder} has lost its results, on which later jobs depend. {again}")
             values = self.objectives.values(load_results(job.folder))
         elif state == "pruned":
             values = (self.last.get(job.number, values[0]),)
