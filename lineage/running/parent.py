@@ -21,12 +21,12 @@ def follow_parent() -> None:
     if parent is None or not parent.isdigit():
         return
     is_rank = os.environ.get("LOCAL_RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" not in os.environ
-    direct, end = os.getppid() == int(parent), _end_rank if is_rank else _end_job
+    direct = os.getppid() == int(parent)
 
     def loop() -> None:
         while os.getppid() == int(parent) if direct else _is_alive(int(parent)):
             time.sleep(0.5)
-        end()
+        _end_rank() if is_rank else os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=loop, daemon=True, name="follow-parent").start()
 
@@ -46,7 +46,3 @@ def _end_rank() -> None:
         sys.stderr.write(f"[rank {os.environ['LOCAL_RANK']}] rank 0 has died.\n")
         sys.stderr.flush()
     os._exit(1)
-
-
-def _end_job() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
