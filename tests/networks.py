@@ -96,13 +96,9 @@ def channels_of(config: str) -> int:
 
 
 def build(
-    config: str,
-    dataset: str | None = None,
-    num_classes: int | None = None,
-    channels: int | None = None,
-    device: str = "cpu",
-    initialise: bool = True,
-) -> nn.Module:
+    config: str, dataset: str | None = None, num_classes: int | None = None, channels: int | None = None,
+    device: str = "cpu", initialise: bool = True,
+) -> nn.Module:  # fmt: skip
     """The network of `arch=<config>`; without arguments, as for the data set of its first row in the table.
 
     `initialise=False` leaves the weights as memory was, NaNs included: for networks that are then filled whole.

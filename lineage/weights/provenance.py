@@ -56,7 +56,7 @@ def matching_libraries(network: nn.Module, tensors: Tensors, releases: Releases)
     common = {library: len(tensors.keys() & {n.split()[0] for n in of.values()}) for library, of in names.items()}
     most = max(common.values())
     best = [library for library in common if common[library] == most > len(network.state_dict()) / 2]
-    return sorted(best, key=lambda library: (library is not None, library not in releases))
+    return sorted(best, key=lambda library: library not in releases)
 
 
 def library_names(network: nn.Module, library: str | None) -> dict[str, str] | None:

@@ -174,6 +174,12 @@ def test_missing_classifier(left, tmp_path):
     assert len(load(whole, tmp_path / "weights.pth", new_head=False)) == 1
 
 
+def test_auxiliary_heads_are_left_out():
+    network = build("resnet_cifar arch.depth=8")
+    weights = Weights("a file", {**network.state_dict(), "AuxLogits.fc.bias": torch.zeros(10)})
+    assert released.fill(network, weights) == ["the weights' auxiliary head is left out"]
+
+
 def test_hidden_layers_are_not_classifiers():
     """Another width of VGG's hidden layers is an error, not another number of classes."""
     state = build("vgg11", num_classes=7, device="meta").state_dict()
