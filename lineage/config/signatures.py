@@ -5,13 +5,13 @@ cannot be read, or goes elsewhere, is not refused.
 """
 
 import ast
+import pkgutil
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import islice
-from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, Union
+from typing import Any
 
 from lineage.config.sources import Import, Module, dotted, find, folder_of
 
@@ -19,12 +19,7 @@ Ancestors = Iterator[tuple[Module, ast.ClassDef] | None]  # None: one that canno
 NO_ARGUMENTS = ("object", "ABC", "Generic", "Protocol")  # bases
 KEEP_ARGUMENTS = {"override", "checked"}  # decorators; any other may take other arguments
 MODULES = ("typing", "collections", "pathlib")  # only names imported from these have the meanings below
-LISTS: dict[str, Any] = {
-    "list": list, "List": list, "tuple": tuple, "Sequence": Sequence, "Iterable": Iterable,
-}  # fmt: skip
-TYPES: dict[str, Any] = LISTS | {
-    "bool": bool, "int": int, "float": float, "str": str, "Path": Path, "dict": dict, "Mapping": Mapping,
-}  # fmt: skip
+TYPES = {kind.__name__: kind for kind in (list, tuple, bool, int, float, str, dict)}
 
 
 @dataclass(frozen=True)
@@ -159,43 +154,26 @@ def _is_super_init(function: ast.expr) -> bool:
 # ---- annotations: types, of which nothing is imported
 
 
+class Names(dict[str, Any]):
+    """What names mean in a file, of which nothing is imported: Python's types, and the file's own names for types. Any
+    stands for another one."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+
+    def __missing__(self, name: str) -> Any:
+        bound = self.module.names.get(name)
+        if isinstance(bound, Import) and bound.parts[0] in MODULES and not bound.level:
+            return pkgutil.resolve_name(".".join(bound.parts))
+        match self.module.find((name,)):
+            case (source, ast.expr() as meaning):
+                return _evaluate(meaning, source)
+        return TYPES.get(name, Any) if bound is None else Any
+
+
 def _evaluate(annotation: ast.expr, module: Module) -> Any:
-    """The type that an annotation means in its file, which gives the names in it their meaning."""
-    match annotation:
-        case ast.Constant(value=value) if value is None or value is ...:
-            return value
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return Union[_evaluate(left, module), _evaluate(right, module)]  # noqa: UP007  # computed
-        case ast.Subscript(value=outer, slice=inner):
-            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            return _subscript(_word(outer, module), parts, module)
-    if word := _word(annotation, module):
-        return TYPES.get(word, Any)
-    match module.find(dotted(annotation)):
-        case (source, ast.expr() as meaning):
-            return _evaluate(meaning, source)
-    return Any
-
-
-def _word(annotation: ast.expr, module: Module) -> str:
-    """The name of Python's that an annotation is ("int", "Optional"); "" if it is another."""
-    parts = dotted(annotation)
-    bound = module.names.get(parts[0]) if parts else None
-    if isinstance(bound, Import):
-        return (*bound.parts, *parts[1:])[-1] if bound.parts[0] in MODULES and not bound.level else ""
-    return parts[0] if len(parts) == 1 and bound is None else ""
-
-
-def _subscript(word: str, parts: list[ast.expr], module: Module) -> Any:
-    if word == "Literal":
-        try:
-            return Literal[tuple(map(ast.literal_eval, parts))]
-        except ValueError:  # a name
-            return Any
-    if word == "Annotated":
-        conditions = [p.value if isinstance(p, ast.Constant) else _evaluate(p, module) for p in parts[1:]]
-        return Annotated[(_evaluate(parts[0], module), *conditions)]
-    inner = tuple(_evaluate(part, module) for part in parts)
-    if word in ("Optional", "Union"):
-        return Union[(*inner, None) if word == "Optional" else inner]  # noqa: UP007
-    return LISTS[word][inner] if word in LISTS else TYPES.get(word, Any)
+    """The type that an annotation means in its file."""
+    try:
+        return eval(ast.unparse(annotation), {"__builtins__": {}}, Names(module))
+    except (AttributeError, NameError, TypeError):
+        return Any
