@@ -26,6 +26,7 @@ from lineage.anatomy.drawing.cells import paint_cells
 from lineage.anatomy.drawing.layout import Drawing, lay_out
 from lineage.anatomy.drawing.page import FONT, HEIGHT, WIDTH, Page, overlap
 from lineage.anatomy.drawing.placing import Scale, Wire
+from lineage.anatomy.graph import Window, union
 from lineage.anatomy.table import Anatomy, dissect
 from lineage.anatomy.trace import trace
 from lineage.archs.blocks import SqueezeExcite
@@ -109,17 +110,20 @@ def test_windows():
     assert network.training  # the network is left as it was
     assert not network.conv.weight.is_meta
     assert trace(nn.MaxPool2d(3, dilation=2, padding=1), 3, 12).nodes[-1].field == ((3, -1, 3), (3, -1, 3))
+    assert union([(Window(1, -1, 1),), (Window(2, -3, 2),), (Window(1, -4, 0),)]) == ((2, -4, 2),)
+    assert union([None, (Window(),)]) is None
 
 
 class Attention(nn.Module):
     def forward(self, x):
-        tokens = x.flatten(2).transpose(1, 2)[:, None]  # (B, 1, N, 3)
-        return F.scaled_dot_product_attention(tokens, tokens[:, :, :8], torch.cat((tokens, tokens), dim=3)[:, :, :8])
+        tokens = x.flatten(2).transpose(1, 2)[:, None].contiguous()  # (B, 1, N, 3), as fused attention wants it
+        return F.scaled_dot_product_attention(tokens, tokens[:, :, :8], tokens[:, :, :8])
 
 
 def test_costs_by_hand():
-    """Of 16 queries and 8 keys, 3 wide, with values twice as wide; of a convolution in groups; of a shared layer."""
-    assert count_macs(Attention(), 3, 4) == 16 * 8 * (3 + 6)
+    """Of 16 queries and 8 keys, 3 wide; of a convolution with gaps; of one in groups; of a layer that runs twice."""
+    assert count_macs(Attention(), 3, 4) == 16 * 8 * (3 + 3)
+    assert count_macs(nn.Conv2d(3, 4, 3, dilation=2), 3, 8) == 4 * 4 * 4 * 27
     grouped, shared = nn.Conv2d(6, 4, 3, groups=2), nn.Conv2d(3, 3, 1)
     assert count_costs(grouped, 6, 8) == (36 * 4 * 27, 36 * 4)
     assert count_parameters(nn.Sequential(shared, nn.ReLU(), shared)) == 12
