@@ -86,8 +86,8 @@ def test_lists_of_networks():
 
 
 def test_table_of_networks(tmp_path):
-    """SE's table: the original's error, its re-implementation's and that with SE. That ResNet-50 has groups of 1 needs no
-    word: it is the papers' ResNet-50."""
+    """SE's table: the original's error, its re-implementation's and that with SE. With an argument that changes
+    nothing, ResNet-50 is still the papers'."""
     words = "-m arch=resnet50,se_resnet50 arch.groups=1 datamodule=imagenet output=tables/se".split()
     assert "28,088,024" in finished(tmp_path, "describe", *words).stdout
     plain, se = csv.DictReader((tmp_path / "tables" / "se.csv").read_text().splitlines())
