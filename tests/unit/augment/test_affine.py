@@ -18,7 +18,8 @@ EXACT = {"shear": (0.25, -2), "translate_rel": (0.5, 0), "translate_abs": (17.5,
 def images():
     noise = numpy.random.default_rng(0)
     small = [noise.integers(0, 256, (*size, 3), dtype=numpy.uint8) for size in ((1, 5), (5, 1), (2, 2), (32, 40))]
-    return [image.resize((224, 224)) for image in photographs()[:2]] + [Image.fromarray(each) for each in small]
+    flat = Image.new("RGB", (50, 40), FILL)
+    return [image.resize((224, 224)) for image in photographs()[:2]] + [flat, *map(Image.fromarray, small)]
 
 
 def both(name, image, amount, resample):
@@ -28,26 +29,16 @@ def both(name, image, amount, resample):
     return [numpy.asarray(function(image, amount, **options)).astype(int) for function in functions]
 
 
-def amounts(table, name):
-    return table[name.replace("_x", "").replace("_y", "")]
-
-
 @pytest.mark.parametrize("table", [AMOUNTS, EXACT], ids=["any", "binary"])
 @pytest.mark.parametrize("resample", FILTERS)
 @pytest.mark.parametrize("name", AFFINE_OPERATIONS)
 def test_an_operation_equals_timms(name, resample, table):
     """But for roundings; exactly, where shifts are binary fractions of a pixel."""
     for image in images():
-        for amount in amounts(table, name):
+        for amount in table[name.replace("_x", "").replace("_y", "")]:
             theirs, ours = both(name, image, amount, resample)
             if table is EXACT:
                 assert (theirs == ours).all()
             assert abs(theirs - ours).max() <= 1
             assert (theirs != ours).mean() < 0.01 or image.width < 224
-
-
-@pytest.mark.parametrize("name", AFFINE_OPERATIONS)
-def test_a_flat_image_stays_flat(name):
-    image = Image.new("RGB", (50, 40), FILL)
-    for amount in amounts(AMOUNTS, name):
-        assert AFFINE_OPERATIONS[name](image, amount, resample=FILTERS[0], fillcolor=FILL).tobytes() == image.tobytes()
+            assert image.width != 50 or (ours == FILL).all()

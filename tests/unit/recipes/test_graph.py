@@ -127,7 +127,6 @@ def on_a_gpu(*words: str):
     [
         ("arch=resnet_cifar arch.depth=20 datamodule=cifar10", 128, True),
         ("arch=resnet_cifar arch.depth=20 datamodule=cifar10 trainer.graph=false", 128, False),
-        ("arch=lenet5 datamodule=mnist", 256, True),
         ("arch=resnet50 datamodule=imagenet", 128, False),
         ("arch=resnet50 datamodule=imagenet trainer.graph=true", 128, True),
         ("arch=densenet_bc arch.memory_efficient=true datamodule=cifar10", 64, False),

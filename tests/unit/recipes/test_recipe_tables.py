@@ -94,30 +94,18 @@ def test_an_ablation_differs_from_a2_by_its_name(name):
     assert all(own[key] != getattr(A2, key) for key in others)
 
 
-def test_an_ablation_composes():
+def test_an_ablation_composes_and_the_sweep_names_every_ingredient():
     recipe = OmegaConf.to_object(composed("recipe=rsb_a2_without/crop", "arch=resnet_cifar").recipe)
     recipe.check()
     changed = {"crop": "scale_jitter", "crop_scale": [256.0, 256.0], "crop_ratio": []}
     assert recipe == dataclasses.replace(A2, **changed)
-
-
-def test_the_ablation_names_every_ingredient():
     text = (ROOT / "conf" / "experiment" / "ablation_rsb.yaml").read_text()
     assert sorted(re.findall(r"rsb_a2_without/(\w+)", text)) == ABLATIONS
 
 
-# ---- docs/recipes.md
-
-
-def test_every_recipe_is_shown():
+def test_the_page_and_the_chart_of_recipes_are_current():
     assert sorted(procedures.NAMES) == NAMES
-
-
-def test_page_is_current():
     assert document.PAGE.read_text() == document.page(), "stale: make docs"
-
-
-def test_chart_is_current():
     assert curves.fingerprint() in curves.FILE.read_text(), "stale: make docs"
 
 
