@@ -6,7 +6,6 @@ import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lineage.errors import UserError
 from lineage.sweeps.objectives import Objectives
 from lineage.sweeps.space import Space
 from lineage.sweeps.strategies import Outcome
@@ -129,23 +128,6 @@ def test_journal(tmp_path):
         assert [trial.values for trial in study.trials] == [[0.0, math.inf], list(outcome(second, TWO).values)]
         assert study.directions == ours.study.directions
         assert study.trials == ours.study.trials[:2]
-
-
-@pytest.mark.parametrize(
-    ("words", "keys", "sentence"),
-    [
-        (MIXED, {"sampler": "cmaes"}, "for recipe.ema, sampler=tpe"),
-        (NUMBERS, {"sampler": "cmaes", "directions": TWO}, "for val_top1 and macs, sampler=tpe"),
-        (MIXED, {"pruner": "asha", "directions": TWO}, "for val_top1 and macs, pruner=null"),
-        (MIXED, {"pruner": "asha", "names": ["macs"]}, "for macs, pruner=null"),
-        (MIXED, {"pruner": "hyperband"}, "max_resource: EPOCHS"),
-        (MIXED, {"sampler_options": {"n_start_trials": 5}}, "sampler_options: .*n_start_trials"),
-        (MIXED, {"sampler": "nsga2", "sampler_options": {"population_size": 1}}, "sampler_options: .* 2"),
-    ],
-)
-def test_refused(words, keys, sentence):
-    with pytest.raises(UserError, match=sentence):
-        search(words, **keys)
 
 
 def test_front_of_two_objectives():

@@ -9,7 +9,6 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lineage.analysis.search_chart import means_of_best
-from lineage.errors import UserError
 from lineage.sweeps.space import Space
 from lineage.sweeps.strategies import Outcome
 from lineage.sweeps.strategies.controller import Controller
@@ -102,16 +101,6 @@ def test_the_baseline_is_an_average_of_earlier_rewards():
     search = Controller(PLAIN, 20, 0, ONE, baseline_decay=0.5)
     assert search._advantages([1.0, 0.0]) == [0.5, -0.5]  # of the first batch its own mean, 0.5
     assert search._advantages([1.0]) == [1 - 0.375]  # 0.5 -> 0.75 -> 0.375
-
-
-@pytest.mark.parametrize("search", [Evolution, Controller])
-def test_one_objective(search):
-    for directions in (["minimize"], ["maximize", "minimize"]):
-        with pytest.raises(UserError, match="one objective"):
-            search(PLAIN, 9, 0, directions)
-    if search is Controller:
-        with pytest.raises(UserError, match=r"x=choice"):
-            search(space("x=interval(0,1)"), 9, 0, ONE)
 
 
 def test_draws_from_intervals():
