@@ -46,7 +46,7 @@ def draws(name: str, count: int) -> tuple[Tensor, Tensor, list[list[str]]]:
     whole = resized_size(640, 427, size[0])[::-1]
     plain = [resize_and_crop_by_pillow(to_picture(pixels), whole, size, own.interpolation) for pixels in pair]
     host, augment = build_augmentation(own, one_size=small, seed=0, mean=MEAN, std=STD)
-    cropping = augment if augment.crop_here else getattr(host, "after", host)
+    cropping: Any = augment if augment.crop_here else getattr(host, "after", host)
     found, words = [], []
     for number in range(count):
         keys, images = torch.tensor([[number, sample, 0] for sample in range(2)]), plain

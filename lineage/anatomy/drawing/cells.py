@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any
 
 from lineage.anatomy.drawing.key import KERNELS, paint_join
-from lineage.anatomy.drawing.page import FONT, INK, LINE, MARGIN, SOFT, WIDTH, Box, Page, Point, width_of
+from lineage.anatomy.drawing.page import FONT, INK, LINE, MARGIN, SOFT, WIDTH, Page, Point, width_of
 from lineage.anatomy.structure import operation_text
 from lineage.archs.genotype import Table
 
@@ -66,63 +66,51 @@ def paint_cells(page: Page, cells: Mapping[str, Table], top: float) -> float:
     column = min(1.0, (WIDTH - 2 * MARGIN) / max(widths), MOST / (sum(heights) + gaps / 3))
     scale, x, y = max(row, column), MARGIN, top
     for (name, table), layout in zip(cells.items(), layouts, strict=True):
-        paint_cell(Ground(page, x, y + scale * (layout.height - layout.rows), scale), name, table, layout)
+        paint_cell(page, (x, y + scale * (layout.height - layout.rows)), scale, name, table, layout)
         x, y = (x + scale * (layout.width + GAP), y) if row >= column else (x, y + scale * (layout.height + GAP / 3))
     return top + scale * (max(heights) if row >= column else sum(heights) + gaps / 3)
 
 
-class Ground(NamedTuple):
-    """A part of a page, to scale; (left, top) is the upper end of a cell's operations."""
-
-    page: Page
-    left: float
-    top: float
-    scale: float
-
-    def at(self, x: float, y: float) -> Point:
-        return self.left + self.scale * x, self.top + self.scale * y
-
-    def write(self, text: str, x: float, y: float, anchor: str = "start", ink: str = INK, bold: bool = False) -> None:
-        self.page.write(text, *self.at(x, y), anchor, self.scale * FONT, ink=ink, bold=bold)
-
-    def wire(self, *points: Point) -> None:
-        """From point to point, level at each."""
-        path = "M{:.1f} {:.1f}".format(*self.at(*points[0]))
-        for (x, y), (right, end) in pairwise(points):
-            middle = (x + right) / 2
-            corners = [self.at(*corner) for corner in ((middle, y), (middle, end), (right, end))]
-            path += " C" + " ".join(f"{left:.1f} {top:.1f}" for left, top in corners)
-        self.page.path(path, SOFT)
-
-    def box(self, left: float, top: float, right: float, bottom: float) -> Box:
-        return *self.at(left, top), *self.at(right, bottom)
-
-
-def paint_cell(ground: Ground, name: str, table: Table, layout: Layout) -> None:
-    """The two operations of a block stand one above the other, before the mark of their sum or concatenation."""
+def paint_cell(page: Page, corner: Point, scale: float, name: str, table: Table, layout: Layout) -> None:
+    """A cell to scale, whose operations begin at a corner, left and above. The two operations of a block stand one
+    above the other, before the mark of their sum or concatenation."""
     places, box, end = layout.places, layout.box, layout.end
 
-    def wire(source: int, column: int, end: Point) -> None:
-        x, y = places[source]
+    def at(x: float, y: float) -> Point:
+        return corner[0] + scale * x, corner[1] + scale * y
+
+    def write(text: str, x: float, y: float, anchor: str = "start", **look: Any) -> None:
+        page.write(text, *at(x, y), anchor, scale * FONT, **look)
+
+    def wire(*points: Point) -> None:
+        """From point to point, level at each."""
+        path = "M{:.1f} {:.1f}".format(*at(*points[0]))
+        for (x, y), (right, bottom) in pairwise(points):
+            bends = [at(*bend) for bend in (((x + right) / 2, y), ((x + right) / 2, bottom), (right, bottom))]
+            path += " C" + " ".join(f"{left:.1f} {top:.1f}" for left, top in bends)
+        page.path(path, SOFT)
+
+    def read(source: int, column: int, x: float, y: float) -> None:
+        """The wire from a state to a column, where it ends at (x, y)."""
         passed = column - layout.columns[source] > 1
         lane = -LANE * (layout.lanes.index(source) + 1) if passed else 0
-        ground.wire((x, y), *[(x + TURN, lane), (end[0] - TURN, lane)] * passed, end)
+        start = places[source]
+        wire(start, *[(start[0] + TURN, lane), (x - TURN, lane)] * passed, (x, y))
 
-    ground.write(name, 0, FONT - layout.height + layout.rows, bold=True)
+    write(name, 0, FONT - layout.height + layout.rows, bold=True)
     for state, text in enumerate(INPUTS):
-        ground.write(text, 0, places[state][1] + 8)
+        write(text, 0, places[state][1] + 8)
     for state, block in enumerate(table.blocks, start=len(INPUTS)):
         x, y = places[state]
         pair = ((block.left, block.left_operation, -0.5), (block.right, block.right_operation, 0.5))
         for source, operation, side in pair:
             middle, (fill, ink) = y + side * STEP, colours(operation)
-            wire(source, layout.columns[state], (x - JOIN - box, middle))
-            ground.wire((x - JOIN, middle), (x - 2 * MARK, y))
-            area = ground.box(x - JOIN - box, middle - BOX / 2, x - JOIN, middle + BOX / 2)
-            ground.page.rectangle(area, fill, INK)
-            ground.write(operation_text(operation), x - JOIN - box / 2, middle + 8, anchor="middle", ink=ink)
+            read(source, layout.columns[state], x - JOIN - box, middle)
+            wire((x - JOIN, middle), (x - 2 * MARK, y))
+            page.rectangle((*at(x - JOIN - box, middle - BOX / 2), *at(x - JOIN, middle + BOX / 2)), fill, INK)
+            write(operation_text(operation), x - JOIN - box / 2, middle + 8, anchor="middle", ink=ink)
         half = 10 if block.combination == "add" else 3
-        paint_join(ground.page, block.combination, ground.box(x - MARK - half, y - 10, x - MARK + half, y + 10))
+        paint_join(page, block.combination, (*at(x - MARK - half, y - 10), *at(x - MARK + half, y + 10)))
     for state in table.concat:
-        wire(state, max(layout.columns.values()) + 1, (end, places[state][1]))
-    ground.page.rectangle(ground.box(end, 0, end + 7, layout.rows), "#444444")
+        read(state, max(layout.columns.values()) + 1, end, places[state][1])
+    page.rectangle((*at(end, 0), *at(end + 7, layout.rows)), "#444444")

@@ -65,9 +65,11 @@ def test_bricks(config, module, side, macs, parameters):
 
 def test_rows_of_efficientnet():
     """Stages 2 to 8 of the paper's Table 1: the resolution of the input, channels, and layers, which are blocks."""
-    rows = [row for row in dissect(build("efficientnet_b0", device="meta"), 3, 224).rows if row.name[:5] == "stage"]
+    everything = dissect(build("efficientnet_b0", device="meta"), 3, 224).rows
+    rows = [row for row in everything if row.name[:5] == "stage"]
     table = [(112, 16, 1), (112, 24, 2), (56, 40, 2), (28, 80, 3), (14, 112, 3), (14, 192, 4), (7, 320, 1)]
     assert [(row.input[0], row.channels, row.repeats) for row in rows] == table
+    assert sum(row.repeats for row in everything) == 16  # stem and head have none
 
 
 def test_branches_that_start_at_zero():
