@@ -90,7 +90,7 @@ def show(verb: str, docstring: str, asked: Sequence[str], cfg: DictConfig) -> No
         groups = hydra.format_config_groups(lambda group: group[:5] != "hydra" and reads(verb, group.split("/")[0]))
         print(_page(verb, docstring, cfg, groups.splitlines()))
     for word in asked:
-        if word in GROUPS:
+        if word in (*GROUPS, "hydra/sweeper", "hydra/launcher"):
             files = [_file(word, choice) for choice in hydra.config_loader.get_group_options(word)]
             titles = {file.stem: header(file)[""].removeprefix("@package _global_").strip() for file in files if file}
             print("\n".join(_row(choice, title, most=1) for choice, title in titles.items()))

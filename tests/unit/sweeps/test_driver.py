@@ -267,8 +267,9 @@ def test_a_signal_reaches_a_job_that_starts_after_it_and_nohup_holds(tmp_path, m
             for number in (signal.SIGHUP, signal.SIGTERM):
                 signal.raise_signal(number)
             jobs.start(Job(1, [], tmp_path / "s" / "a"))
+            ((_, process),) = jobs.running.values()
             while not jobs.wait():
                 pass
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert jobs.received == [signal.SIGTERM]
+    assert jobs.received == [signal.SIGTERM] and process.returncode == -signal.SIGTERM
