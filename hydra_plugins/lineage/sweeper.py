@@ -27,7 +27,6 @@ from hydra_plugins.lineage.launcher import Processes
 from lineage.constraints import problem
 from lineage.errors import Stopped, UserError
 from lineage.files import Lock, reason
-from lineage.running.directory import is_name
 from lineage.sweeps import driver, jobs
 from lineage.sweeps.configs import JobConfigs
 from lineage.sweeps.launched import Launched, task, wait_for_queue
@@ -58,9 +57,8 @@ class Sweep(Sweeper):
         if not any(override.split("=")[0] == "run" for override in config.hydra.overrides.task):
             config.run = time.strftime("%Y-%m-%d/%H-%M-%S") + "-sweep"
         self.config, self.loader = config, hydra_context.config_loader
-        self.launcher: Any = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task, config=config
-        )
+        launcher = Plugins.instance().instantiate_launcher
+        self.launcher: Any = launcher(hydra_context=hydra_context, task_function=task, config=config)
 
     def sweep(self, arguments: list[str]) -> None:
         from lineage.sweeps.ranking import show_ranking
@@ -75,8 +73,6 @@ class Sweep(Sweeper):
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(words)
         _check(overrides, config.hydra)
         self.configs = JobConfigs(self.loader, config)
-        if not is_name(str(config.run)):
-            raise UserError(f"run={config.run}: it is a name below {config.runs}/; another place is runs=FOLDER.")
         sweep = Path(str(config.hydra.sweep.dir))
         if (sweep / "config.yaml").exists():
             raise UserError(f"{sweep} is a run: continue it without -m, or choose another name for a sweep.")
@@ -101,9 +97,7 @@ class Sweep(Sweeper):
             job, hydra = self.configs.of(words)
             checks(job, hydra)
             if self.objectives and job.datamodule.get("val_size") == 0:
-                raise UserError(
-                    "datamodule.val_size=0: the validation set would be the test set, by which no search may choose."
-                )
+                raise UserError("datamodule.val_size=0: validation is the test set, by which no search may choose.")
         except Exception as error:
             sentence = user_sentence(error, "train", words)
             if sentence is None:

@@ -171,7 +171,7 @@ def _apply_pretrained_preprocessing(cfg: DictConfig) -> None:
         ("recipe.test_interpolation", record.interpolation, "recipe.interpolation", "recipe"),
     ):
         if not {key, *choosing} & keys:
-            OmegaConf.update(cfg, key, value)
+            OmegaConf.update(cfg, str(key), value)
 
 
 def _continue_earlier_run(cfg: DictConfig, inferred: list[str]) -> None:

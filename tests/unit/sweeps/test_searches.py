@@ -98,9 +98,9 @@ def test_a_controller_waits_for_its_batch_and_ignores_the_order_of_results():
 
 
 def test_the_baseline_is_an_average_of_earlier_rewards():
-    search = Controller(PLAIN, 20, 0, ONE, baseline_decay=0.5)
+    search = Controller(PLAIN, 20, 0, ONE, baseline_decay=0.75)
     assert search._advantages([1.0, 0.0]) == [0.5, -0.5]  # of the first batch its own mean, 0.5
-    assert search._advantages([1.0]) == [1 - 0.375]  # 0.5 -> 0.75 -> 0.375
+    assert search._advantages([1.0]) == [1 - 0.46875]  # 0.5 -> 0.625 -> 0.46875
 
 
 def test_draws_from_intervals():
