@@ -11,23 +11,15 @@ from lineage.archs.arguments import ArchitectureError
 from lineage.weights.checkpoint import Weights
 
 
-def torchvision_models(model: str) -> Any:
-    """The enumeration of a torchvision model's weights. Raises ArchitectureError: there is no such model."""
+def torchvision_weights(name: str) -> Any:
+    """A member of torchvision's enumeration: "resnet50" is the model's default, "resnet50.IMAGENET1K_V1" another."""
     import torchvision
 
-    try:
-        return torchvision.models.get_model_weights(model)
-    except ValueError as error:
-        raise ArchitectureError(f"torchvision has no weights {model}: {error}.") from error
-
-
-def torchvision_weights(name: str) -> Any:
-    """A member of that enumeration: "resnet50" is the model's default, "resnet50.IMAGENET1K_V1" another."""
     model, _, version = name.partition(".")
-    every = torchvision_models(model)
+    every: Any = torchvision.models.get_model_weights(model) if model in torchvision.models.list_models() else []
     if weights := getattr(every, version or "DEFAULT", None):
         return weights
-    known = ", ".join(weights.name for weights in every)
+    known = ", ".join(weights.name for weights in every) or "none"
     raise ArchitectureError(f"torchvision has no weights {name}. Of this model it has: {known}.")
 
 

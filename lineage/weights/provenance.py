@@ -9,7 +9,7 @@ from torch import nn
 
 from lineage.weights.checkpoint import Tensors, Weights, read_weights
 from lineage.weights.counterparts import their_names
-from lineage.weights.fetching import torchvision_models, torchvision_weights
+from lineage.weights.fetching import torchvision_weights
 from lineage.weights.preprocessing import LIBRARIES, Preprocessing, from_timm_config
 
 UNKNOWN = "unknown"
@@ -127,11 +127,13 @@ def torchvision_preprocessing(name: str) -> Preprocessing:
 def release_with_file_name(path: Path, library: str, name: str) -> str | None:
     """The library's weights that are distributed under this file name: resnet50-0676ba61.pth is IMAGENET1K_V1."""
     model = name.partition(".")[0]
-    if library == "timm":
-        import timm
+    import timm
+    import torchvision
 
+    if library == "timm":
         releases = map(timm.get_pretrained_cfg, tags := timm.list_pretrained(f"{model}.*"))
         urls: dict[str, Any] = {tag: release.url for tag, release in zip(tags, releases, strict=True) if release}
     else:
-        urls = {f"{model}.{weights.name}": weights.url for weights in torchvision_models(model)}
+        every: Any = torchvision.models.get_model_weights(model)
+        urls = {f"{model}.{weights.name}": weights.url for weights in every}
     return next((tag for tag, url in urls.items() if url and Path(url).name == path.name), None)
