@@ -197,6 +197,9 @@ def test_a_step_has_the_gradient_of_the_mean_over_its_images():
         loss = classifier._accumulate_gradients(batches, 0)
         gradient = torch.cat([parameter.grad.flatten() for parameter in classifier.network.parameters()])
         found.append((gradient / (4 if loss_sum else 1), loss, classifier.epoch_sums[0] / 4, classifier.epoch_sums[2]))
+    classifier.recipe.grad_clip = 0.1
+    classifier.on_before_optimizer_step(None)
+    assert sum(float(p.grad.square().sum()) for p in classifier.network.parameters()) == pytest.approx(0.1**2, rel=1e-4)
     for other in found[1:]:
         torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-7)
     assert found[0][1] == pytest.approx(float(found[0][2])) and found[0][3] == 4

@@ -29,6 +29,12 @@ def test_bce_equals_timms():
     assert torch.equal(binary_cross_entropy(recipe, logits, targets), theirs)
 
 
+def test_label_smoothing_is_torchs():
+    logits, labels, recipe = torch.randn(8, 10), torch.arange(8), recipe_of("wrn", label_smoothing=0.2)
+    expected = F.cross_entropy(logits, labels, label_smoothing=0.2)
+    assert torch.equal(training_loss(recipe, logits, labels, ()), expected)
+
+
 def test_auxiliary_losses_are_weighted():
     recipe, logits, labels = recipe_of("wrn"), torch.randn(4, 5), torch.tensor([0, 1, 2, 3])
     one = F.cross_entropy(logits, labels)
@@ -50,6 +56,9 @@ def test_class_weights_and_the_focal_loss_by_hand():
     sure = torch.tensor([[200.0, 0.0]], requires_grad=True)
     training_loss(recipe_of("wrn", focal_gamma=0.5), sure, labels[:1], ()).backward()
     assert sure.grad.isfinite().all()
+    mixed = torch.tensor([[0.7, 0.3]])  # whose weight is the mean of its classes'
+    found = training_loss(recipe_of("wrn"), logits[:1], mixed, (), torch.tensor([2.0, 4.0]))
+    assert float(found) == pytest.approx(2.6 * (0.7 * -math.log(3 / 4) + 0.3 * -math.log(1 / 4)))
     with pytest.raises(RecipeError, match="3 weights for 2 classes"):
         class_weights(recipe_of("wrn", class_weights=[1.0, 2.0, 3.0]), labels, 2)
 
@@ -61,10 +70,10 @@ def test_the_focal_loss_equals_torchvisions_and_weights_of_1_change_nothing(loss
     plain = training_loss(recipe, logits, targets, ())
     torch.testing.assert_close(training_loss(recipe, logits, targets, (), class_weights(recipe, targets, 5)), plain)
     if loss == "bce":
-        focal = sigmoid_focal_loss(logits, targets, alpha=-1, gamma=1.5, reduction="mean")
-        torch.testing.assert_close(
-            training_loss(recipe_of("wrn", loss=loss, focal_gamma=1.5), logits, targets, ()), focal
-        )
+        for threshold, hard in ((0.0, targets), (0.2, (targets > 0.2).float())):
+            focal = sigmoid_focal_loss(logits, hard, alpha=-1, gamma=1.5, reduction="mean")
+            recipe = recipe_of("wrn", loss=loss, focal_gamma=1.5, bce_threshold=threshold)
+            torch.testing.assert_close(training_loss(recipe, logits, targets, ()), focal)
 
 
 @pytest.mark.parametrize("loss", ["ce", "bce", "rbf"])

@@ -16,7 +16,7 @@ class Drawn:
     def __init__(self, cutmix: bool, lam: float, y: int, x: int) -> None:
         positions = [x, y]
         self.random = self.rand = lambda: 0.1 if cutmix else 0.9
-        self.betavariate = self.beta = lambda alpha, beta: lam
+        self.betavariate = self.beta = lambda *alphas: lam if alphas == ((1.0,) * 2 if cutmix else (0.1,) * 2) else None
         self.randrange = self.randint = lambda *_, **__: positions.pop()
 
 
