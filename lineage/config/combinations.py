@@ -36,7 +36,7 @@ def check_places(cfg: DictConfig, verb: str) -> None:
     folders = ("lineage.datamodules.sets.imagefolder.", "lineage.datamodules.sets.imagenet.")
     root = Path(str(cfg.datamodule.get("root") or cfg.datamodule.get("name"))).expanduser().absolute()
     reads = verb in ("train", "evaluate", "prepare", "preview") and str(cfg.datamodule._target_).startswith(folders)
-    if reads and not root.is_dir():
+    if reads and cfg.datamodule.get("root") is not None and not root.is_dir():
         raise UserError(f"{root} is not a folder. Name the one that holds the images: datamodule.root=FOLDER")
     if verb == "export" and Path(str(cfg.output)).exists():
         raise UserError(f"{cfg.output} is there already: remove it, or name another place, output=FILE.")

@@ -381,6 +381,7 @@ def test_squares_of_one_size_that_cannot_be_read(tmp_path):
     [
         ("datamodule.root=nowhere", "nowhere is not a folder. Name the one that holds the images: datamodule.root="),
         ("datamodule.root='~/data' arch.num_classes=1", "arch.num_classes=1: the data have 2."),
+        ("arch.num_classes=2", "datamodule.root has no value"),
         ("datamodule.root=data arch.num_classes=null", "arch.num_classes=null: it cannot be null"),
         ("datamodule.root=data datamodule.channels=2", "it is one of 1, 3 or null"),
         ("datamodule=digits datamodule.num_classes=null", "datamodule.num_classes=null: it cannot be null"),
