@@ -249,13 +249,13 @@ def test_only_missing_damaged_and_changed_shards_are_made_again(tmp_path):
     with pytest.raises(DataError, match="unfinished"):
         Packing(str(out))
     bad.write_bytes(whole)
-    (source / "train" / "ant" / "0.jpg").write_bytes(encoded(picture(90)))
+    (source / "train" / "ant" / "2.jpg").write_bytes(encoded(picture(90)))  # of the first shard
     broken(out, 600, b"?", "train-000003.tar")
     (out / "train-000001.tar").unlink()
     (out / "train-000099.tar").write_bytes(b"of another command")
     (out / "train-000098.tar.part").write_bytes(b"half written when it was killed")
     report = packed(source, out, THREE, *words)
-    assert report is not None and report.kept == 12
+    assert report is not None and report.kept == 9
     assert packed(source, tmp_path / "whole", THREE, *words) and contents(out) == contents(tmp_path / "whole")
 
     shutil.copytree(source, tmp_path / "copy")  # with other dates
