@@ -41,11 +41,10 @@ def collect(name: str, sweeps: Sequence[str]) -> None:
 
 def line(row: Mapping[str, str]) -> str:
     """What a value is of: a recipe, a plain or residual network, or a way to scale; nothing if it is not scaled."""
-    match row:
-        case {"recipe": recipe}:
-            return recipe
-        case {"shortcut": shortcut, "depth": depth}:
-            return f"{'plain' if shortcut == 'none' else 'ResNet'}-{depth}"
+    if "recipe" in row:
+        return row["recipe"]
+    if "shortcut" in row:
+        return f"{'plain' if row['shortcut'] == 'none' else 'ResNet'}-{row['depth']}"
     ways = {"alpha": "depth", "beta": "width", "gamma": "resolution"}
     grown = [way for key, way in ways.items() if float(row[key]) != 1]
     return "all three" if len(grown) > 1 else "".join(grown)
