@@ -21,6 +21,7 @@ from pytorch_lightning.strategies.launchers import subprocess_script
 from lineage.errors import Stopped, UserError
 from lineage.files import TEMPORARY
 
+LOOK_S = 1.0  # between two looks at the other processes
 TIME_IS_UP = 124  # exit status of the command `timeout`; that of a signal is 128 and more
 
 
@@ -47,6 +48,7 @@ class Ranks(Callback):
         """If a collective operation failed, end the processes started here."""
         if trainer.world_size == 1 or isinstance(exception, UserError) or not is_collective_failure(exception):
             return
+        time.sleep(3 * LOOK_S)  # a rank that has died is named meanwhile
         _kill(getattr(trainer.strategy.launcher, "procs", []))
         raise RankDied(
             f"Another rank of {trainer.world_size} does not answer any more (trainer.timeout_s={self.timeout_s:g}). "
@@ -87,7 +89,7 @@ def observe_children(children: list[Any]) -> None:
     def loop() -> None:
         while True:
             _end_with_children(children)
-            time.sleep(1)
+            time.sleep(LOOK_S)
 
     threading.Thread(target=loop, daemon=True, name="watch-children").start()
 
