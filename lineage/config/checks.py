@@ -7,7 +7,6 @@ second: signatures of classes are read from their source (lineage/config/signatu
 import fnmatch
 import os
 from collections.abc import Sequence
-from dataclasses import fields
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -23,7 +22,7 @@ from lineage.config.schema import key_types
 from lineage.config.signatures import arguments
 from lineage.constraints import problem
 from lineage.errors import UserError
-from lineage.recipes.recipe import Recipe
+from lineage.recipes.recipe import ANNOTATIONS, Recipe
 from lineage.running import directory
 from lineage.text import as_yaml, nearest
 
@@ -119,13 +118,10 @@ def _check_keys(cfg: DictConfig, verb: str) -> None:
 
 
 def _check_recipe(cfg: DictConfig) -> None:
-    known = {field.name for field in fields(Recipe)}
     for key in cfg.recipe:
-        if key not in known:  # +recipe.x= passes by the schema
-            raise UserError(f"recipe.{key}: there is no such key.{nearest(str(key), known, 'recipe.')}")
-    recipe = OmegaConf.to_object(cfg.recipe)
-    assert isinstance(recipe, Recipe)
-    recipe.check()
+        if key not in ANNOTATIONS:  # +recipe.x= passes by the schema
+            raise UserError(f"recipe.{key}: there is no such key.{nearest(str(key), ANNOTATIONS, 'recipe.')}")
+    cast(Recipe, OmegaConf.to_object(cfg.recipe)).check()
 
 
 def _check_node(path: str, node: DictConfig) -> None:

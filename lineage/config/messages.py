@@ -63,14 +63,9 @@ def user_sentence(error: BaseException, verb: str = "train", words: Sequence[str
         return f"{word}: a group is a choice by name; python train.py --help lists them."
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror.lower()}. What was saved stays; the same command continues."
-    return _library_sentence(error)
-
-
-def _library_sentence(error: BaseException) -> str | None:
-    text = f"{type(error).__name__}: {error}"
     if type(error).__name__ == "MisconfigurationException":  # Lightning's word for a user's mistake
         return " ".join(str(error).split())
-    return _known_sentence("libraries", text)
+    return _known_sentence("libraries", f"{type(error).__name__}: {error}")
 
 
 def _known_sentence(table: str, text: str) -> str | None:

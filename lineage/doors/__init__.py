@@ -81,8 +81,6 @@ def _parsed(words: Sequence[str], verb: str) -> tuple[argparse.Namespace, argpar
     args, unknown = parser.parse_known_intermixed_args(words)
     if unknown:
         raise UserError(messages.dashes_sentence(unknown[0], verb, words))
-    if args.experimental_rerun is not None:
-        raise UserError("--experimental-rerun: a run goes on by the same command with run=NAME.")
     return args, parser
 
 

@@ -204,8 +204,7 @@ def find_run(runs: Path, name: str, key: str = "run", without: Path | None = Non
         return begun[0]
     if begun:
         some = ", ".join(str(path.relative_to(runs)) for path in begun[:3])
-        more = ", ..." if len(begun) > 3 else ""
-        raise UserError(f"{key}={name} is the beginning of {len(begun)} runs: {some}{more}.")
+        raise UserError(f"{key}={name} is the beginning of {len(begun)} runs: {some}{', ...' * (len(begun) > 3)}.")
     raise UserError(f"{exact} holds no run.{nearest(name, names)}")
 
 

@@ -117,7 +117,7 @@ def averaged(classifier: Classifier) -> list[float]:
 
 
 def gradient(classifier: Classifier, optimizer: torch.optim.Optimizer, batch: MicroBatch) -> tuple[float, float]:
-    """That of a step whose loss is a weight, and that of all weights together, clipped, where each is 1."""
+    """That of a step whose loss is a weight; and the greatest of all weights' after clipping, where each is 1."""
     weight = torch.ones(1, requires_grad=True)
     classifier.manual_backward = lambda loss: loss.backward()
     classifier.forward_pass = lambda pixels, labels, targets: (weight.sum(), labels.new_zeros(()))
@@ -127,7 +127,7 @@ def gradient(classifier: Classifier, optimizer: torch.optim.Optimizer, batch: Mi
         parameter.grad = torch.ones_like(parameter)
     classifier.on_before_optimizer_step(optimizer)
     assert weight.grad is not None
-    return weight.grad.item(), sum(float(p.grad.square().sum()) for p in classifier.network.parameters())
+    return weight.grad.item(), max(float(parameter.grad.max()) for parameter in classifier.network.parameters())
 
 
 def statistics(classifier: Classifier) -> list[int]:
