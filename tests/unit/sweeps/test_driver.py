@@ -260,7 +260,7 @@ def test_the_place_of_a_job_that_has_ended_is_the_next_ones(tmp_path, monkeypatc
 
 
 def test_a_signal_reaches_a_job_that_starts_after_it_and_nohup_holds(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, "line_of", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(pool, "line_of", lambda *_: [sys.executable, "-c", "import time; time.sleep(20)"])
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with pytest.raises(Stopped), pool.Pool(tmp_path / "s", tmp_path, 1, 1) as jobs:
