@@ -155,6 +155,9 @@ def test_a_run_of_seconds_saves_at_its_end(tmp_path):
     assert "continues" in finished(tmp_path, "train", *words, "run=stopped").stdout
     assert not (end / "checkpoints" / "previous.ckpt").exists()
     assert read(end / "checkpoints" / "best.ckpt")["global_step"] == 6
+    of_best, *_, of_last = (float(row["val_loss"]) for row in rows(end) if row.get("val_loss"))
+    tested = results(end)["test_loss"]
+    assert abs(tested - of_best) < abs(tested - of_last)
     for folder in (each, stopped):
         assert_same_run(end, folder)
 
