@@ -106,10 +106,12 @@ def average_over_two_devices(rank: int, path: str) -> None:
 
 
 def test_gradients_are_averaged_over_devices_as_by_ddp(tmp_path):
-    ranks = [FORKS.Process(target=average_over_two_devices, args=(rank, str(tmp_path / "store"))) for rank in range(2)]
-    for act in (FORKS.Process.start, FORKS.Process.join):
-        for rank in ranks:
-            act(rank)
+    act, store = average_over_two_devices, str(tmp_path / "store")
+    ranks = [FORKS.Process(target=act, args=(rank, store), daemon=True) for rank in range(2)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(300)
     assert [rank.exitcode for rank in ranks] == [0, 0]
 
 
