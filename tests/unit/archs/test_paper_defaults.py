@@ -1,4 +1,4 @@
-"""A class, called from Python, makes the network of its paper: a YAML that states a default states the same value."""
+"""A class, called from Python, makes its paper's network: a YAML states all its arguments, with the same defaults."""
 
 import inspect
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ def plain(value: Any) -> Any:
 def test_yaml_repeats_python(name):
     arch = catalogue.read(name).arch
     parameters = inspect.signature(catalogue.target(name)).parameters.values()
+    assert {one.name for one in parameters} <= set(arch)
     defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
     own = {key for key in arch if not OmegaConf.is_interpolation(arch, key)} & defaults.keys()
     own -= {"share_first"}  # false in the files, since the weights that timm has need it
