@@ -5,8 +5,12 @@ stands once in that file), `now` (what replaces it), and `tests`, what pytest is
 pass without it and fail with it, within two minutes. Words choose the faults whose entry has them all.
 """
 
+import importlib
+import multiprocessing
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,13 +41,28 @@ def mutated(mutant: dict[str, str]) -> str:
 
 def status(tests: str, folder: Path) -> str:
     """What pytest says of the tests in a copy of the project: passed, failed, or that they could not run."""
-    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()]
-    try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=SECONDS)
-    except subprocess.TimeoutExpired:
+    process = multiprocessing.get_context("fork").Process(target=_pytest, args=(tests, folder))
+    process.start()
+    process.join(SECONDS)
+    if process.exitcode is None:
+        os.killpg(process.pid, signal.SIGKILL)
         return f"took more than {SECONDS} s"
-    return {0: "passed", 1: "failed"}.get(done.returncode, "did not run")
+    return {0: "passed", 1: "failed"}.get(process.exitcode, "did not run")
+
+
+def _pytest(tests: str, folder: Path) -> None:
+    os.setsid()
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    sys.dont_write_bytecode = True  # a changed file of the same size and second would be taken for the old one
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    result = 3  # of an error of pytest's own
+    try:
+        result = pytest.main(["-qx", "-p", "no:cacheprovider", "-W", "ignore:Module already", *shlex.split(tests)])
+    finally:
+        os._exit(result)
 
 
 def judged(mutant: dict[str, str], folders: "Queue[Path]", clean: dict[str, str]) -> str:
@@ -63,6 +83,8 @@ def judged(mutant: dict[str, str], folders: "Queue[Path]", clean: dict[str, str]
 
 
 def main(words: list[str]) -> int:
+    for library in ("torch", "pytorch_lightning", "timm", "torchmetrics", "torchvision", "hydra"):
+        importlib.import_module(library)  # once for all
     chosen = [mutant for mutant in mutants() if all(word in str(mutant) for word in words)]
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     with tempfile.TemporaryDirectory(prefix="mutants-") as place, ThreadPoolExecutor(WORKERS) as threads:
