@@ -79,5 +79,6 @@ def _for_hydra(word: str) -> str:
         case ["batch", sizes]:
             return f"batch=[{','.join(several.items(sizes))}]"
         case ["under", conditions]:
+            conditions = conditions.strip("'\"")
             return f"under={conditions!r}"
     return word

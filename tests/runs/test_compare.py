@@ -40,7 +40,7 @@ def test_counts_are_those_of_the_golden_table(compared):
 
 
 def test_charts_and_conditions(compared):
-    done = finished(compared, "compare", *WORDS, "under=parameters<300k,fps>0.001", "beside=comparison/table.csv")
+    done = finished(compared, "compare", *WORDS, "under='parameters<300k,fps>0.001'", "beside=comparison/table.csv")
     assert "ResNet-20" in done.stdout and "ResNet-32" not in done.stdout and "[1/" not in done.stdout
     page = (compared / "comparison" / "index.html").read_text()
     assert "Which fit parameters&lt;300k" in page and "Bianco" in page
