@@ -60,10 +60,11 @@ def shift_rows(
         result.addcmul_(weight, neighbour)
     shifted = numpy.empty((height, width * channels), numpy.uint8)
     numpy.copyto(shifted, result.clamp_(0, 255).numpy(), casting="unsafe")  # truncates
-    x = numpy.arange(width, dtype=numpy.int16)
-    begin, end = (numpy.ceil(edge - 0.5 - shift).astype(numpy.int16) for edge in (0, width))  # of those inside
-    outside = ((x < begin) | (x >= end)).repeat(channels, axis=1)
-    numpy.copyto(shifted, numpy.array(fill * width, numpy.uint8), where=outside)
+    ends = [numpy.ceil(edge - 0.5 - shift).astype(numpy.int16).clip(0, width) * channels for edge in (0, width)]
+    x, colours = numpy.arange(width * channels, dtype=numpy.int16), numpy.array(fill * width, numpy.uint8)
+    left, right = slice(ends[0].max()), slice(ends[1].min(), None)  # columns with pixels that were outside
+    numpy.copyto(shifted[:, left], colours[left], where=x[left] < ends[0])
+    numpy.copyto(shifted[:, right], colours[right], where=x[right] >= ends[1])
     return shifted.reshape(pixels.shape)
 
 

@@ -14,7 +14,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from lineage.pillow import CropResize, to_picture, to_pixels
+from lineage.pillow import FILTERS, CropResize, to_picture, to_pixels
 from lineage.recipes.augment import boxes, geometry
 from lineage.recipes.augment.device import DeviceAugmentation
 from lineage.recipes.augment.policies import PerImage, apply_operation, per_image_operation
@@ -40,11 +40,26 @@ class HostAugmentation:
         return geometry.output_size(self.recipe, native, epoch)
 
     def __call__(self, images: Tensor, sample_keys: Tensor) -> Tensor:
-        draws, epoch = self.draw(sample_keys), int(sample_keys[0, 0])
-        images = geometry.crop_and_flip(self.recipe, draws, images, sample_keys, self.fill, epoch)
+        recipe, draws, epoch = self.recipe, self.draw(sample_keys), int(sample_keys[0, 0])
+        if recipe.crop == "rrc":
+            boxes, size = geometry.crop_boxes(recipe, draws["crop"], *geometry.sides(images)), images.shape[2:]
+            images = _cut_all(images, boxes, self.output_size((size[0], size[1]), epoch), recipe.interpolation)
+            recipe = dataclasses.replace(recipe, crop="none", progressive_res=[])
+        images = geometry.crop_and_flip(recipe, draws, images, sample_keys, self.fill, epoch)
         rows = zip(images.permute(0, 2, 3, 1).numpy(), sample_keys.tolist(), strict=True)  # (H, W, C) each
         done = [apply_operation(to_picture(image), self.operation, self.seed, sample_key) for image, sample_key in rows]
         return torch.from_numpy(numpy.stack([to_pixels(picture) for picture in done])).permute(0, 3, 1, 2)
+
+
+def _cut_all(images: Tensor, boxes: Tensor, size: Size, interpolation: str) -> Tensor:
+    """The pixels of resizing.resized_crop, without those beyond the box, in a quarter of its time on a CPU."""
+    cut = []
+    for image, (top, left, height, width) in zip(images.permute(0, 2, 3, 1).numpy(), boxes.int().tolist(), strict=True):
+        grows = height < size[0] or width < size[1]
+        kernel = FILTERS["bilinear" if interpolation == "area" and grows else interpolation]
+        rows = to_picture(image[top : top + height, left : left + width]).resize((size[1], height), kernel)
+        cut.append(to_pixels(rows.resize(size[::-1], kernel)))
+    return torch.from_numpy(numpy.stack(cut)).permute(0, 3, 1, 2)
 
 
 class TrainCrop:

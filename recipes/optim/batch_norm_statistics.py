@@ -54,17 +54,18 @@ class AccumulatedBatchNorm:
 
     @contextmanager
     def _counted_at_once(self) -> Iterator[None]:
-        counting = [layer for layer in self.layers if layer.training and layer.momentum is not None]
-        counters = {layer: count for layer in counting if (count := layer.num_batches_tracked) is not None}
-        for layer in counters:
-            layer.num_batches_tracked = None  # the layer does not count then
+        name = "num_batches_tracked"  # in _buffers: to set this attribute of ResNet-50's 53 layers would take 0.3 ms
+        counting = [layer._buffers for layer in self.layers if layer.training and layer.momentum is not None]
+        counters = [(buffers, count) for buffers in counting if (count := buffers[name]) is not None]
+        for buffers, _ in counters:
+            buffers[name] = None  # the layer does not count then
         try:
             yield
         finally:
-            for layer, count in counters.items():
-                layer.num_batches_tracked = count
+            for buffers, count in counters:
+                buffers[name] = count
         if counters:
-            torch._foreach_add_([*counters.values()], 1)
+            torch._foreach_add_([count for _, count in counters], 1)
 
 
 @torch.no_grad()
