@@ -79,6 +79,7 @@ def _parsed(words: Sequence[str], verb: str) -> tuple[argparse.Namespace, argpar
     parser = get_args_parser()
     parser.allow_abbrev = False  # --re is not --resolve
     args, unknown = parser.parse_known_intermixed_args(words)
+    unknown += [word for word in words if word.startswith("--experimental-rerun")]  # which has no effect here
     if unknown:
         raise UserError(messages.dashes_sentence(unknown[0], verb, words))
     return args, parser

@@ -76,7 +76,10 @@ class Optuna:
         return [self._ask() for _ in range(min(n, self.trials - len(self.study.get_trials(deepcopy=False))))]
 
     def _ask(self) -> Point:
-        trial = self.study.ask(self.distributions)
+        try:
+            trial = self.study.ask(self.distributions)
+        except (TypeError, ValueError) as error:  # some options are read only here
+            raise UserError(f"hydra.sweeper.sampler_options: {error}") from error
         chosen = [(dimension, trial.params[dimension.name]) for dimension in self.space.dimensions]
         point = self.space.point([value if d.options else d.word(value) for d, value in chosen])
         self.waiting[point].append(trial)
