@@ -31,7 +31,7 @@ from lineage.errors import UserError
 SHAPES = ("disc", "square", "triangle")
 SIDE, SIZES = 128, (16, 56)  # pixels: of an image's side, of a shape's
 TESTED = 200  # images
-OPTIONS: dict[str, Any] = {"arch": "resnet18", "pretrained": None, "steps": 400, "batch": 8, "lr": 1e-3, "seed": 0}
+OPTIONS: dict[str, Any] = {"arch": "resnet18", "pretrained": "", "steps": 400, "batch": 8, "lr": 1e-3, "seed": 0}
 
 
 def draw(seed: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -67,6 +67,8 @@ class Pyramid(nn.Module):
         self.network, self.out_channels = network, out_channels
         stages = {info.stride: place for place, info in enumerate(network.stage_info)}  # the last stage of each stride
         self.places = [place for stride, place in sorted(stages.items()) if stride >= 4][:3]
+        if not self.places:
+            raise UserError("a detector needs a network that has a stage of stride 4 or more.")
         self.fpn = FeaturePyramidNetwork([network.stage_info[place].channels for place in self.places], out_channels)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -108,14 +110,39 @@ def evaluate(model: RetinaNet, images: int = TESTED) -> dict[str, float]:
     return {key: value.item() for key, value in metric.compute().items() if key in ("map", "map_50")}
 
 
+def read(words: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options and the arguments of the network that words like steps=1000 and arch.depth=56 give.
+
+    Raises:
+        UserError: a word is no option, or has a value that it cannot have.
+    """
+    options, arguments = dict(OPTIONS), dict[str, Any](in_channels=3)
+    for word in words:
+        key, _, value = word.partition("=")
+        try:
+            if key.startswith("arch."):
+                arguments[key.removeprefix("arch.")] = yaml.safe_load(value)
+            elif key in OPTIONS:
+                options[key] = type(OPTIONS[key])(value)
+            else:
+                raise UserError(f"{word}: there is no such option; there is {', '.join(OPTIONS)}, and arch.ARGUMENT.")
+        except (ValueError, yaml.YAMLError):
+            raise UserError(f"{word}: {value} is no value of {key}.") from None
+    for key in ("steps", "batch", "lr", "seed"):
+        if options[key] < 0 or options[key] == 0 and key != "seed":
+            raise UserError(f"{key}={options[key]}: it is positive.")
+    return options, arguments
+
+
 def main(words: list[str]) -> None:
-    options = OPTIONS | {key: yaml.safe_load(value) for key, _, value in (word.partition("=") for word in words)}
-    arguments = {key.removeprefix("arch."): options.pop(key) for key in list(options) if key.startswith("arch.")}
-    if unknown := [key for key in options if key not in OPTIONS]:
-        raise UserError(f"{unknown[0]}: there is no such option; there is {', '.join(OPTIONS)}.")
+    options, arguments = read(words)
+    try:
+        MeanAveragePrecision()
+    except ModuleNotFoundError:
+        raise UserError("Mean average precision needs pycocotools: pip install -r examples/requirements.txt") from None
     name, start = options.pop("arch"), time.monotonic()
     torch.manual_seed(options["seed"])
-    model = detector(build(name, pretrained=options.pop("pretrained"), num_classes=0, **arguments))
+    model = detector(build(name, pretrained=options.pop("pretrained") or None, num_classes=0, **arguments))
     for step, loss in enumerate(train(model, **options), start=1):
         if step % 50 == 0:
             print(f"step {step} of {options['steps']}, loss {loss:.3f}, {time.monotonic() - start:.0f} s", flush=True)
@@ -124,6 +151,8 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv):
+        sys.exit(print(f"{__doc__}\nOptions: {', '.join(f'{key}={value}' for key, value in OPTIONS.items())}"))
     try:
         main(sys.argv[1:])
     except UserError as error:

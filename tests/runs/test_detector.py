@@ -5,6 +5,7 @@ import torch
 
 from examples import detector
 from lineage import build
+from lineage.errors import UserError
 
 
 def test_boxes_hold_their_shapes():
@@ -40,3 +41,11 @@ def test_mean_average_precision(shift, precision):
     oracle = torch.nn.Module()
     oracle.forward = lambda images: [next(answers)]
     assert detector.evaluate(oracle, images=8) == {"map": precision, "map_50": precision}
+
+
+@pytest.mark.parametrize("word", ["stebs=9", "steps=many", "steps=0", "lr=-1", "arch.widths=[1"])
+def test_a_wrong_option_is_named(word):
+    with pytest.raises(UserError, match=word.partition("=")[0]):
+        detector.read([word])
+    options, arguments = detector.read(["lr=1e-2", "seed=0", "arch.depth=56"])
+    assert (options["lr"], options["seed"], arguments) == (0.01, 0, {"in_channels": 3, "depth": 56})
