@@ -53,6 +53,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         trained_on: in an evaluation, the digest of the training images; other images are not held out.
         fold_of: a fold and the number of folds, if that is what is held out.
         held_out: a digest of which training images are held out for validation; None: no image is.
+        validation: a digest of the names and classes of other validation images; None: there are none, or no names.
     """
 
     names: Sequence[str] = ()
@@ -60,6 +61,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     window = 0
     fold_of: tuple[int, int] | None = None
     held_out: str | None = None
+    validation: str | None = None
     learned: list[str] | None = None
     trained_on: str | None = None
 
@@ -229,8 +231,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     def state_dict(self) -> dict[str, Any]:
         steps = {"steps_per_epoch": self.order.steps_per_epoch} if hasattr(self, "order") else {}
-        held = {"held_out": self.held_out} if self.held_out else {}
-        return {"training_images": len(self.train), "validation_images": len(self.val), **held, **steps}
+        digests = {key: value for key in ("held_out", "validation") if (value := getattr(self, key))}
+        return {"training_images": len(self.train), "validation_images": len(self.val), **digests, **steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         check_same_images(ImageDataModule.state_dict(self), state_dict)

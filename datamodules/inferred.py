@@ -89,6 +89,7 @@ class InferredDataModule(EncodedDataModule):
             )
         used = self._evaluation_splits(splits) if others else self._training_splits(splits)
         self.names, self.digest = first.classes, first.digest
+        self.validation = used[1].digest if len(used) == 3 or not self.val_size else None
         measured = cached_statistics(first, self.exif_rotation, None, self.channels)
         self.notes = [self._summary(splits, measured), *self._notes(splits, used, measured)]
         if others and list(splits) == ["train"]:

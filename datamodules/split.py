@@ -99,14 +99,15 @@ def in_fold(labels: numpy.ndarray, fold: int, folds: int, seed: int) -> numpy.nd
 
 
 def check_same_images(now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    """Raise DataError if a run that continues has other numbers of images or steps, or holds out other images. `now`
-    and `before` are the states of the data module."""
+    """Raise DataError if a run that continues has other numbers of images or steps, or other validation images. `now`
+    and `before` are the states of the data module; those of older runs lack keys."""
     for key, count in now.items():
-        if key != "held_out" and before.get(key, count) != count:
+        if isinstance(count, int) and before.get(key, count) != count:
             what = "trainer.limit_train_batches" if key == "steps_per_epoch" else "them"
             raise DataError(
                 f"The run was started with {before[key]:,} {key.replace('_', ' ')}, and there are {count:,} now: bring "
                 f"{what} back, or choose another name, run=NAME."
             )
-    if now.get("held_out") != before.get("held_out"):
+    validation = now.get("validation")
+    if now.get("held_out") != before.get("held_out") or before.get("validation", validation) != validation:
         raise DataError("The run was started with other validation images: choose another name, run=NAME.")

@@ -64,6 +64,7 @@ class ImageNet(EncodedDataModule):
         test = train if train is not None and folders["train"] == folders["test"] else self._test_index(folders["test"])
         classes = self._classes(test if train is None else train, test)
         self.names, self.digest = described(classes), None if train is None else train.digest
+        self.validation = None if self.val_size else test.digest
         self.notes = [note for index in {train, test} if index is not None and index.cache for note in index.notes()]
         missing = len(set(classes) - set(test.classes)) + len(empty_classes(test))
         if missing:

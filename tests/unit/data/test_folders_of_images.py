@@ -345,8 +345,12 @@ def test_small_squares_are_enlarged_to_32_pixels_and_oblong_images_shown_in_a_sq
 def test_a_resumed_run_needs_the_same_images_and_classes(tmp_path, kind, words, place, renamed):
     root = draw(tmp_path / "data", *classes(4, "train/a", "train/b"), *classes(2, "val/b"))
     state = loaded(kind, root, *words.split()).state_dict()
-    loaded(kind, root, *words.split()).load_state_dict(state)
-    (root / "val/b/1.png").rename(tmp_path / "1.png")
+    for known in (state, {key: value for key, value in state.items() if key != "validation"}):  # of an older version
+        loaded(kind, root, *words.split()).load_state_dict(known)
+    (root / "val/b/1.png").rename(root / "val/b/9.png")
+    with pytest.raises(DataError, match="started with other validation images"):
+        loaded(kind, root, *words.split()).load_state_dict(state)
+    (root / "val/b/9.png").rename(tmp_path / "1.png")
     with pytest.raises(DataError, match="started with 2 validation images, and there are 1 now"):
         loaded(kind, root, *words.split()).load_state_dict(state)
     (tmp_path / "1.png").rename(root / "val/b/1.png")
