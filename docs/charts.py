@@ -67,7 +67,7 @@ def draw(name: str, rows: Sequence[Mapping[str, str]]) -> Figure:
         axes.set(title=TITLES[accuracy], xlabel={"macs": "multiply-adds of an image"}.get(x, x))
         axes.xaxis.set_major_formatter(EngFormatter(sep="\u202f"))
         axes.grid(axis="y")
-        axes.legend()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
