@@ -175,5 +175,5 @@ def _evaluate(annotation: ast.expr, module: Module) -> Any:
     """The type that an annotation means in its file."""
     try:
         return eval(ast.unparse(annotation), {"__builtins__": {}}, Names(module))
-    except (AttributeError, NameError, TypeError):
+    except Exception:  # an annotation may be any expression
         return Any
