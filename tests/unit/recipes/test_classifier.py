@@ -264,7 +264,9 @@ def test_schedule_and_average_follow_a_limited_epoch():
 
 def test_a_network_that_starts_from_data_keeps_pretrained_weights():
     arch, one = ("arch=airbench", "arch.widths=[8,8,8]"), "trainer.limit_train_batches=1"
-    first = fitted(one, arch=arch).network.stem[0].weight
+    started = fitted(one, "recipe.ema=0.5", arch=arch)
+    first = started.network.stem[0].weight
+    torch.testing.assert_close(started.averages[0].network.stem[0].weight, first)  # which is not trained
     given = fitted(one, "pretrained=not read here", arch=arch).network.stem[0].weight
     assert torch.equal(given, assemble.network(composed(*arch)).stem[0].weight) and not torch.equal(given, first)
 
