@@ -19,6 +19,7 @@ from lineage.recipes.augment.randomness import key_hash
 from lineage.recipes.classifier import Classifier
 from lineage.recipes.divergence import Diverged, LossMonitor
 from lineage.recipes.evaluation import Evaluator
+from lineage.recipes.predictions import Predictions
 from lineage.recipes.resuming import TrainingState
 
 RESNET = ("arch=resnet_cifar", "arch.depth=8")
@@ -275,6 +276,15 @@ def test_the_smallest_of_progressive_sizes_is_large_enough():
     sizes = ("datamodule.resolution=299", "recipe.train_res=100", "recipe.progressive_res=[20,100]")
     with pytest.raises(UserError, match=r"at least 75x75; the smallest of recipe.progressive_res, here 60 pixels"):
         assemble.network(composed("arch=inception_v3", *sizes), device="meta")
+
+
+def test_predictions_have_each_image_once_in_order():
+    predictions = Predictions(top=2, keep_logits=False, exact=True)
+    for index in torch.tensor([[2, 0], [0, 1]]):  # a sampler fills up the last batch with the first images
+        predictions.add(index, index, index / 10, torch.eye(3)[index])
+    found = predictions.gather()
+    assert found["index"].tolist() == found["top_class"][:, 0].tolist() == [0, 1, 2]
+    assert found["loss"].tolist() == pytest.approx([0, 0.1, 0.2])
 
 
 def test_metrics_are_means_over_images():
