@@ -114,7 +114,7 @@ def _check_keys(cfg: DictConfig, verb: str) -> None:
             raise UserError(f"run={run}: it is a name below {cfg.runs}/; another place is runs=FOLDER.")
     for name in ("runs", "output"):
         if cfg.get(name) == "":
-            raise UserError(f"{name}=: it is a place; that of the command is {name}=.")
+            raise UserError(f"{name}=: it is a place, and none is given; the working directory is {name}=./")
 
 
 def _check_recipe(cfg: DictConfig) -> None:

@@ -21,7 +21,7 @@ from pytorch_lightning.strategies.launchers import subprocess_script
 from lineage.errors import Stopped, UserError
 from lineage.files import TEMPORARY
 
-LOOK_S = 1.0  # between two looks at the other processes
+LOOK_S = 1.0  # seconds between two looks at the other processes
 TIME_IS_UP = 124  # exit status of the command `timeout`; that of a signal is 128 and more
 
 

@@ -216,7 +216,7 @@ def count_devices(accelerator: str, devices: Any) -> int:
 
 
 def prepare_process(keep_memory: bool) -> None:
-    """Set what is of the whole process: its memory, the precision of fp32, messages of Lightning that repeat ours."""
+    """Set what the whole process shares: its memory, the precision of fp32, which messages of Lightning are shown."""
     # On a GPU fp32 convolutions run at TF32, as by cuDNN's default; other fp32 products keep all 24 bits, whatever the
     # environment says.
     torch.set_float32_matmul_precision("highest")

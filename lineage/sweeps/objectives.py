@@ -45,7 +45,7 @@ class Objectives:
             raise UserError("hydra.sweeper.maximise=null: a search needs an objective, maximise=val_top1 for example.")
         for name in self.names:
             if name.startswith("test_"):
-                raise UserError(f"{name}: a search that saw the test set would be tested on what it chose by.")
+                raise UserError(f"{name}: the test set is not for choosing; take {name.replace('test', 'val')}.")
             if name not in NAMES:
                 raise UserError(f"{name} is no number of results.json.{nearest(name, NAMES) or ' Take val_top1.'}")
         if target_macs is not None:

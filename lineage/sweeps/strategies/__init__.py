@@ -40,7 +40,7 @@ class Strategy(Protocol):
 def check_maximises_one(directions: Sequence[str]) -> None:
     """Raise UserError unless the search has one objective, which it maximises."""
     if list(directions) != ["maximize"]:
-        raise UserError("This search maximises one objective: hydra.sweeper.maximise=val_top1, minimise=null.")
+        raise UserError("This search has one objective: hydra.sweeper.maximise=val_top1 hydra.sweeper.minimise=null.")
 
 
 @runtime_checkable
