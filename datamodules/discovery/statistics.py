@@ -75,7 +75,8 @@ def infer_missing(splits: Mapping[str, Split], data: Mapping[str, Any]) -> dict[
             f"datamodule.resolution={data['resolution']}: these images have sizes from {measured.sizes()}.\n"
             "Set recipe.train_res and recipe.test_res instead."
         )
-    sides = {split_statistics(split, rotate, channels).side for split in splits.values()} if measured.side else {None}
+    others = [split for split in splits.values() if split is not train and measured.side]
+    sides = {measured.side, *(split_statistics(split, rotate, channels).side for split in others)}
     count, side = sum(map(len, splits.values())), max(measured.side or 0, MIN_SIDE)
     fits = measured.side and sides == {measured.side} and count * measured.channels * side**2 <= MAX_BYTES
     return {
