@@ -61,7 +61,8 @@ def config_of(network: str, data: Sequence[str] = ()) -> DictConfig:
     loader, (first, *rest) = hydra.config_loader(), network.split() or [""]
     arch, _, model = first.partition("/")
     if arch not in (known := loader.get_group_options("arch")):
-        raise UserError(f"arch={first}: there is no such network.{nearest(arch, known)}")
+        near = nearest(arch, known) or f" There is {', '.join(known)}."
+        raise UserError(f"arch={first}: there is no such network.{near}")
     typed = HydraConfig.get()
     own = [f"arch={arch}", *([f"arch.model_name={model}"] if model else []), *rest, *data]
     cfg = loader.load_configuration(typed.job.config_name, [*typed.overrides.task, *own], RunMode.RUN)

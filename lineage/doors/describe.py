@@ -11,12 +11,15 @@ from lineage.config.checks import checks
 from lineage.config.completion import complete
 from lineage.config.derived import eval_size
 from lineage.doors import door
+from lineage.errors import UserError
 from lineage.running.process import loading
 
 
 @door
 def describe(cfg: DictConfig) -> None:
     checks(cfg)
+    if cfg.layers and cfg.networks:
+        raise UserError("layers=true: the layers are those of one network; without it each has a row.")
     cfgs = {str(words): several.config_of(str(words)) for words in cfg.networks}
     cfgs = {several.in_papers(words, each): each for words, each in cfgs.items()}
     cfg = cfg if cfgs else complete(cfg)
