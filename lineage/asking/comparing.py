@@ -55,7 +55,7 @@ def measured(configs: Mapping[str, DictConfig], dataset: str, file: Path, known:
     rows = {str(row["network"]): row for row in networks.read(file)}
     here, missing = machine(next(iter(configs.values())).device), dict[str, Row]()
     for row in rows.values():
-        if other := [str(row.get(key)) for key in here if row.get(key) != here[key]]:
+        if other := [f"{key} {row.get(key)}" for key in here if row.get(key) != here[key]]:
             raise UserError(f"{file} was measured with {', '.join(other)}, which differs here: choose output=FOLDER.")
     for network, cfg in configs.items():  # a mistake in the last one is found before the first is measured
         method = {"dataset": dataset, "resolution": eval_size(cfg), **{key: cfg[key] for key in LIMITS}}

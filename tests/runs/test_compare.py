@@ -47,7 +47,7 @@ def test_charts_and_conditions(compared):
     for chart in ("ball_top1", "density", "speed", "memory"):
         assert "ResNet-32 (CIFAR)" in (compared / "comparison" / f"{chart}.svg").read_text()
     wrong = refused(compared, "compare", *WORDS, OMP_NUM_THREADS="2")
-    assert "choose output=FOLDER" in wrong
+    assert "with threads 1, which differs here: choose output=FOLDER" in wrong
 
 
 @pytest.mark.parametrize(
