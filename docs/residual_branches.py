@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lineage import assemble
 from lineage.archs.blocks import DropPath
 from lineage.config.saved_run import check_target
+from lineage.errors import UserError
 from lineage.recipes.augment.device import Normalise
 from lineage.recipes.augment.host import EvalCrop
 from lineage.reporting.training_images import evaluation_images
@@ -57,4 +58,9 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        main(Path(sys.argv[1]))
+    except UserError as error:
+        sys.exit(str(error))
