@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from torchvision.transforms import ColorJitter, InterpolationMode, RandomErasing, TrivialAugmentWide
 from torchvision.transforms.functional import five_crop, ten_crop
 
-from lineage.recipes.augment import boxes, erasing
+from lineage.recipes.augment import boxes, erasing, geometry
 from lineage.recipes.augment.device import EIGENVALUES, EIGENVECTORS
-from lineage.recipes.augment.host import EvalCrop, build_augmentation
+from lineage.recipes.augment.host import EvalCrop, HostAugmentation, build_augmentation
 from lineage.recipes.augment.policies import apply_operation, per_image_operation
 from lineage.recipes.augment.randomness import GOLDEN, key_hash, normal_noise, normal_quantiles, reseed_python
 from lineage.recipes.evaluation import Evaluator
@@ -92,6 +92,16 @@ def test_grey_images():
     images = random_images(4, channels=1)
     assert workers(images, make_keys(4)).shape == images.shape and device.lighting == 0
     assert device(images, make_keys(4)).shape == images.shape
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "area"])
+@pytest.mark.parametrize("size", [24, 40])
+def test_single_images_get_the_same_crops_as_a_batch(interpolation, size):
+    recipe = recipe_of("rsb_a2", train_res=32, progressive_res=[size, 32], epochs=2, interpolation=interpolation)
+    view = HostAugmentation(recipe, seed=0, mean=MEAN, operation=lambda picture: picture)
+    images, sample_keys = random_images(64), make_keys(64, epoch=0)
+    expected = geometry.crop_and_flip(recipe, view.draw(sample_keys), images, sample_keys, view.fill, 0)
+    assert expected.shape[2] == size and torch.equal(view(images, sample_keys), expected)
 
 
 def test_progressive_resolution():
