@@ -30,7 +30,8 @@ def scale_widths(channels: Iterable[int], factor: float) -> list[int]:
 
 def resolution_note(factor: float) -> list[str]:
     """For the first lines of a run, what MobileNet's resolution multiplier does; nothing at 1."""
-    return [f"arch.resolution_mult={factor:g}: about {factor**2:.3g} x the multiply-adds"] if factor != 1 else []
+    cost = f"about {factor**2:.3g} x the multiply-adds, unless the command gives a resolution"
+    return [f"arch.resolution_mult={factor:g}: {cost}"] if factor != 1 else []
 
 
 def scaling_note(alpha: float, beta: float, gamma: float, phi: float) -> list[str]:
