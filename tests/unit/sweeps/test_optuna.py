@@ -1,4 +1,4 @@
-"""Searches by optuna: its own points on the same seed, pruning, replay, the journal, and what cannot work."""
+"""Searches by optuna: its own points on the same seed, pruning, replay and the journal."""
 
 import math
 
@@ -19,7 +19,7 @@ DISTRIBUTIONS = {
     "recipe.epochs": D.IntDistribution(1, 9),
     "recipe.ema": D.CategoricalDistribution(("0", "0.99")),
 }
-S, P = optuna.samplers, optuna.pruners
+S = optuna.samplers
 ONE, TWO = ["maximize"], ["maximize", "minimize"]
 
 
