@@ -60,7 +60,7 @@ class InferredDataModule(EncodedDataModule):
 
     @abstractmethod
     def splits(self) -> dict[str, Split]:
-        """The splits by role, `train` first. It is called before the constructor ends. Raises DataError."""
+        """The splits by role, `train` first. Raises DataError."""
 
     def class_names(self) -> list[str]:
         if not self.names:

@@ -65,7 +65,7 @@ def is_packing(root: str) -> bool:
     """Whether it was made by lineage prepare. Raises DataError: the URL cannot be read, or has no dataset.json."""
     found = read_small(root, DESCRIPTION) is not None
     if not found and is_remote(root):
-        raise DataError(f"{root} holds no packed data: no dataset.json. Tars of others are read in a folder.")
+        raise DataError(f"{root} holds no packed data: no dataset.json. Tars of other tools need a folder.")
     return found
 
 
