@@ -72,8 +72,11 @@ def draw(name: str, rows: Sequence[Mapping[str, str]]) -> Figure:
 
 
 if __name__ == "__main__":
+    if not CHARTS.keys() & set(sys.argv[1:2]):
+        sys.exit(f"python -m docs.charts NAME [SWEEP ...], of these names: {', '.join(CHARTS)}")
     name, *sweeps = sys.argv[1:]
     if sweeps:
         collect(name, sweeps)
     with open(RESULTS / f"{name}.csv") as file:
-        charts.save(draw(name, list(csv.DictReader(file))), RESULTS / f"{name}.svg")
+        charts.save(draw(name, list(csv.DictReader(file))), picture := RESULTS / f"{name}.svg")
+    print(picture)

@@ -136,7 +136,7 @@ def accuracies_of_runs(files: Sequence[RunFiles]) -> tuple[dict[str, Row], list[
         of_data = (word for word in words if word.startswith("datamodule."))
         data.add((f"datamodule={results['datamodule']}", f"resolution={results['resolution']}", *of_data))
     if len(data) != 1:
-        raise UserError(f"run={files[0].name}: {'the data of its jobs differ' if data else 'no run is finished'}.")
+        raise UserError(f"accuracy=runs: {'the runs have different data' if data else 'no run is finished'}.")
     return {network: _means(found) for network, found in groups.items()}, list(*data)
 
 

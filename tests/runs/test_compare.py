@@ -93,5 +93,5 @@ def test_accuracies_of_runs():
     means = {"net arch.depth=8": 0.6, "net arch.depth=14": 0.9}
     assert {network: row["top1"] for network, row in found.items()} == pytest.approx(means)
     assert found["net arch.depth=8"]["accuracy_of"] == "2 runs of wrn" and data[0] == "datamodule=mnist"
-    with pytest.raises(UserError, match="data of its jobs differ"):
+    with pytest.raises(UserError, match="runs have different data"):
         accuracies_of_runs([*runs, run_files({**runs[0].results, "datamodule": "svhn"})])
