@@ -11,7 +11,7 @@ from lineage.analysis import networks, papers
 from lineage.analysis.pages.run_files import RunFiles
 from lineage.asking import several
 from lineage.config.checks import checks
-from lineage.config.overrides import overridden_keys
+from lineage.config.overrides import key_of, overridden_keys, reads
 from lineage.doors import door
 from lineage.errors import UserError
 from lineage.files import Lock
@@ -63,7 +63,8 @@ def _accuracies(cfg: DictConfig) -> tuple[dict[str, networks.Row], list[str]]:
     runs, names = Path(str(cfg.runs)), map(str, cfg.run if OmegaConf.is_list(cfg.run) else [cfg.run])
     found = ([job.folder for job in load_jobs(runs / name)] or [find_run(runs, name)] for name in names)
     folders = [folder for each in found for folder in each]
-    return networks.accuracies_of_runs([RunFiles(folder.name, folder) for folder in folders])
+    known, words = networks.accuracies_of_runs([RunFiles(folder.name, folder) for folder in folders])
+    return known, [word for word in words if reads("compare", key_of(word))]  # not datamodule.val_size
 
 
 def run(words: Sequence[str]) -> Any:
