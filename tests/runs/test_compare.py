@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from doors import finished, refused, start
+from doors import finished, refused, results, start
 from networks import rows
 
 from lineage.analysis.networks import accuracies_of_runs, conditions, is_measured, ranked, read
@@ -77,6 +77,14 @@ def test_conditions():
     assert [row["name"] for row in ranked(known, conditions("memory<1GB", 8))] == ["a", "b"]
     assert [row["name"] for row in ranked(known, conditions("top1 >= 70%", 8))] == ["c", "a"]
     assert conditions("memory<=2.5MB,parameters>1k", 4) == [("memory_4", "<=", 2.5e6), ("parameters", ">", 1000)]
+
+
+def test_a_run_has_words_that_compare_does_not_read(tmp_path):
+    finished(tmp_path, "train", "trainer=debug", "datamodule.val_size=100", "datamodule.resolution=40", "run=one")
+    finished(tmp_path, "compare", "accuracy=runs", "run=one", "warm_up=1", "passes=2")
+    (row,) = read(tmp_path / "comparison" / "table.csv")
+    assert (row["network"], row["resolution"]) == ("lenet5", 40)
+    assert row["top1"] == pytest.approx(results(tmp_path / "runs" / "one")["test_top1"])
 
 
 def run_files(results: dict):
