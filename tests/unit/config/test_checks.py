@@ -35,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
     facts = {"version": 1, "classes": ["ant", "bee"], "channels": 1, "mean": [0.5], "std": [0.5], "mirror": True}
     (root / "packed").mkdir()
     (root / "packed" / "dataset.json").write_text(
-        json.dumps({**facts, "exif_rotation": True, "images": {"train": 1, "test": 1}, "files": {}})
+        json.dumps({**facts, "exif_rotation": True, "images": {"train": 1, "test": 1}, "files": {}, "crc32": {}})
     )
     return root
 
