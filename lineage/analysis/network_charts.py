@@ -19,6 +19,7 @@ AREA = 20e-6  # square points of a ball for each parameter
 LETTERS = 11  # points, of a network's name
 LINE = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7}  # to a name that stands further off
 NAME: dict[str, Any] = {"fontsize": LETTERS, "in_layout": False, "arrowprops": LINE}
+KEY: dict[str, Any] = {"fontsize": LETTERS, "in_layout": False}
 WITH_PREFIX = EngFormatter(sep="\u202f")
 SIZES = (1e6, 10e6, 50e6, 100e6)  # parameters, of the balls in the key
 
@@ -32,11 +33,12 @@ def balls(rows: Sequence[Row], quantity: str) -> Figure:
     title = f"{quantity.replace('top', 'top-')} accuracy, %"
     figure, axes = panel(title, "multiply-adds of an image", _size(rows))
     marks = _draw(axes, rows, quantity, "macs", lambda row: AREA * row["parameters"])
-    for place, size in enumerate(SIZES):
-        x = 0.68 + 0.08 * place
-        axes.scatter([x], [0.12], AREA * size, "#bbbbbb", transform=axes.transAxes, linewidths=0)
-        axes.text(x, 0.055, f"{size / 1e6:.0f} M", ha="center", va="center", fontsize=LETTERS, transform=axes.transAxes)
-    axes.text(0.8, 0.012, "parameters", ha="center", fontsize=LETTERS, transform=axes.transAxes)
+    axes.set_title(title, pad=36)
+    for x, size in zip((0.6, 0.66, 0.73, 0.82), SIZES, strict=True):  # the key is above, where no network lies
+        place, radius = (x, 1 + 28 / 72 / figure.get_figheight()), math.sqrt(AREA * size) / 2
+        axes.scatter(*place, AREA * size, "#bbbbbb", transform=axes.transAxes, linewidths=0, clip_on=False)
+        words = f"{size / 1e6:.0f} M" + " parameters" * (size == SIZES[-1])
+        axes.annotate(words, place, (radius + 3, 0), "axes fraction", "offset points", va="center", **KEY)
     _name(axes, marks)
     return figure
 
