@@ -76,7 +76,8 @@ def check_shared(folder: Path, trainer: pl.Trainer) -> None:
 
 def is_collective_failure(error: BaseException) -> bool:
     """Whether gloo or NCCL reports a peer that is gone or late."""
-    signs = ("Connection closed by peer", "Connection reset", "Timed out", "timed out", "gloo", "NCCL", "Broken pipe")
+    connection = ("Connection closed by peer", "Connection reset", "Connection was likely closed", "Broken pipe")
+    signs = (*connection, "Timed out", "timed out", "gloo", "NCCL")
     return isinstance(error, dist.DistError | RuntimeError | ValueError) and any(sign in str(error) for sign in signs)
 
 
