@@ -53,5 +53,12 @@ def write(rows: Sequence[Mapping[str, Any]], place: Path) -> list[Path]:
     return [*files]
 
 
+def table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of what a terminal shows of networks: their numbers, then the name; errors stand in the files."""
+    name, *numbers = [column for column in rows[0] if not column.endswith("_error")]
+    head = [*numbers, name]
+    return head, [[text(row[column]) for column in head] for row in rows]
+
+
 def text(cell: Any) -> str:
     return "" if cell is None else f"{cell:,}" if isinstance(cell, int) else str(cell)

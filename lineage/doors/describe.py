@@ -38,9 +38,7 @@ def describe(cfg: DictConfig) -> None:
     out, place = console(), Path(cfg.output)
     if cfgs:
         rows = [describing.row(words, each) for words, each in cfgs.items()]
-        name, *numbers = [column for column in rows[0] if not column.endswith("_error")]
-        head = [*numbers, name]
-        show_table(out, head, [[describing.text(row[column]) for column in head] for row in rows])
+        show_table(out, *describing.table(rows))
         print(*describing.write(rows, place), sep="\n")
         return
     network: Any = assemble.network(cfg, device="meta")
